@@ -1,0 +1,81 @@
+"""Reading files of conversations, and writing them so that a crash or a full disk leaves the old file whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from watchword.chat.lines import numbered_rows, opened
+from watchword.chat.parse import detect_format, format_named, parse_line
+from watchword.chat.types import Conversation
+from watchword.errors import OutputError
+
+
+def read_conversations(
+    source: Path | str | BinaryIO,
+    *,
+    format: str = "auto",
+) -> Iterator[tuple[int, Conversation]]:
+    """(line number, conversation) of each row: JSON lines or one JSON array, in any format of ``chat.formats``.
+
+    Streams JSON lines in constant memory. ``auto`` takes the format of the first row; a file that mixes formats is
+    refused. Raises DataError with path, line and field at the first fault.
+    """
+    path = source if isinstance(source, (str, Path)) else getattr(source, "name", None)
+    first_line: int | None = None
+    if format != "auto":
+        format_named(format)
+    with opened(source) as stream:
+        for line, raw in numbered_rows(stream, path):
+            if format == "auto":
+                format, first_line = detect_format(raw, line, path), line
+            yield line, parse_line(raw, line, path, format, first_line=first_line)
+
+
+def write_conversations(rows: Iterable[Conversation], path: Path | str) -> int:
+    """Writes rows as OpenAI chat JSON lines and returns their number. Raises OutputError; the old file then stands."""
+    encoder, count = msgspec.json.Encoder(), 0
+    with replacing(Path(path)) as stream:
+        for conv in rows:
+            stream.write(encoder.encode(conv) + b"\n")
+            count += 1
+    return count
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A stream whose bytes become ``path`` at the end, all or nothing: temporary file, fsync, rename.
+
+    Whatever is raised inside, the old file stands and the temporary one is gone. ``mode`` is subject to the umask; give
+    0o600 for a file that holds a secret. Raises OutputError where the file system refuses.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise OutputError(f"{path} cannot be written: {why}; choose a folder with room and write rights") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the rename itself last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,111 @@
+"""Validation: of one conversation, and of a whole file without stopping at the first fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from watchword.chat.fault import Fault
+from watchword.chat.lines import UTF8_BOM, numbered_rows, opened
+from watchword.chat.parse import detect_format, format_named, parse_row
+from watchword.chat.rules import check
+from watchword.chat.types import Conversation
+from watchword.errors import DataError
+
+MINIMUM_ROWS = 10  # OpenAI's rule for a fine-tuning file
+
+__all__ = ["Fault", "ValidationReport", "check", "require_valid", "validate_file"]
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """``rows`` counts all rows that are not blank; ``faults`` holds the first ones, ``fault_count`` counts them all."""
+
+    path: str
+    format: str | None
+    rows: int
+    valid_rows: int
+    faults: tuple[Fault, ...]
+    fault_count: int
+    warnings: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file can be trained on. Warnings do not count."""
+        return self.fault_count == 0 and self.rows > 0
+
+
+def require_valid(
+    conv: Conversation, *, path: Path | str | None = None, line: int | None = None, training: bool = True
+) -> None:
+    """Raises DataError at a conversation's first fault."""
+    for fault in check(conv, line=line, training=training):
+        raise fault.error(path)
+
+
+def validate_file(
+    path: Path | str,
+    *,
+    format: str = "auto",
+    max_errors: int = 100,
+) -> ValidationReport:
+    """Every fault of a file, the first ``max_errors`` with their text. Raises DataError only if it can't be read."""
+    tally = _Tally(max_errors)
+    if format != "auto":
+        format_named(format)
+        tally.format = format
+    with opened(path) as stream:
+        try:
+            for line, raw in numbered_rows(stream, path):
+                tally.row(line, raw)
+        except DataError as error:  # the array, or the file's encoding, is broken as a whole
+            tally.add([Fault(error.problem, "nothing behind it can be read", error.field, error.line)])
+    return tally.report(str(path), _warnings(Path(path), tally.rows))
+
+
+class _Tally:
+    """What has been seen of a file so far."""
+
+    def __init__(self, max_errors: int) -> None:
+        self.format: str | None = None
+        self.first_line: int | None = None
+        self.max_errors = max_errors
+        self.rows = self.valid = self.count = 0
+        self.faults: list[Fault] = []
+
+    def row(self, line: int, raw: bytes) -> None:
+        self.rows += 1
+        faults = list(self._faults(line, raw))
+        self.valid += not faults
+        self.add(faults)
+
+    def add(self, faults: list[Fault]) -> None:
+        self.count += len(faults)
+        self.faults += faults[: max(0, self.max_errors - len(self.faults))]
+
+    def report(self, path: str, warnings: tuple[str, ...]) -> ValidationReport:
+        faults = tuple(self.faults)
+        return ValidationReport(path, self.format, self.rows, self.valid, faults, self.count, warnings)
+
+    def _faults(self, line: int, raw: bytes) -> Iterator[Fault]:
+        if self.format is None:
+            try:
+                self.format, self.first_line = detect_format(raw, line), line
+            except DataError as error:
+                problem, _, fix = error.problem.partition("; ")
+                yield Fault(problem, fix, error.field, line)
+                return
+        yield from parse_row(raw, line, self.format, first_line=self.first_line)[1]
+
+
+def _warnings(path: Path, rows: int) -> tuple[str, ...]:
+    found = []
+    with path.open("rb") as stream:
+        if stream.read(3) == UTF8_BOM:
+            found.append("the file begins with a byte order mark; it is skipped, but other trainers may refuse it")
+    if rows == 0:
+        found.append("the file has no row; give one JSON object a line")
+    elif rows < MINIMUM_ROWS:
+        found.append(f"the file has {rows} rows; hosted fine-tuning services ask for at least {MINIMUM_ROWS}")
+    return tuple(found)
