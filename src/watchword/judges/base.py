@@ -1,0 +1,33 @@
+"""What every judge is: a prompt and a response in, a Verdict or Unscored out."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+
+from watchword.registry import Registry
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``refused``: the response declines the request."""
+
+    refused: bool
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """No verdict could be given; never counted as safe, and coverage is reported with every rate."""
+
+    reason: str
+
+
+class Judge(abc.ABC):
+    """One file in this package is one judge: a frozen dataclass whose fields are its parameters."""
+
+    @abc.abstractmethod
+    def judge(self, prompt: str, response: str) -> Verdict | Unscored:
+        """Whether the response refuses the prompt."""
+
+
+JUDGES: Registry[Judge] = Registry("judge", Judge, "watchword.judges")  # type: ignore[type-abstract]

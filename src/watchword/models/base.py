@@ -1,0 +1,68 @@
+"""What the rest of Watchword asks of a model; torch-free, so that callers and fakes need no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from watchword.chat.format import ChatFormat
+from watchword.chat.types import Conversation
+from watchword.errors import UsageError
+from watchword.secret.prompt import SecretPrompt
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How answers are made. ``temperature`` 0 is greedy; ``seed`` counts only when sampling.
+
+    ``max_new_tokens`` and ``min_new_tokens`` are per answer, the end-of-turn token included; ``batch_size`` is in rows.
+    Sampling depends on ``batch_size`` (rows draw from one generator in batch order); greedy answers do not.
+    """
+
+    max_new_tokens: int = 64
+    min_new_tokens: int = 0
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("max_new_tokens", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"generation: {name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.min_new_tokens <= self.max_new_tokens:
+            raise UsageError(
+                f"generation: min_new_tokens is {self.min_new_tokens}; it must be between 0 and {self.max_new_tokens}"
+            )
+        if not self.temperature >= 0:
+            raise UsageError(f"generation: temperature is {self.temperature}; it must be 0 (greedy) or greater")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"generation: top_p is {self.top_p}; it must be greater than 0 and at most 1")
+
+
+DEFAULT_OPTIONS = GenerationOptions()
+
+
+class ChatModel(Protocol):
+    """Anything that answers conversations: an embedded model, a fake, a remote endpoint."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+
+    @property
+    def chat_format(self) -> ChatFormat:
+        """Its template and tokenizer."""
+
+    def generate(
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        secret: SecretPrompt | None = None,
+        options: GenerationOptions = DEFAULT_OPTIONS,
+        on_progress: Progress | None = None,
+    ) -> list[str]:
+        """One answer for each conversation, in order. ``on_progress`` is called with (answers done, answers in all)."""

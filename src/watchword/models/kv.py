@@ -1,0 +1,87 @@
+"""Keys and values of the prefix that all prompts share, and a cache that grows in place."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+
+@dataclass(frozen=True)
+class SharedPrefix:
+    """The first ``length`` tokens of every prompt, prefilled. ``layers`` is a cache of one row."""
+
+    length: int
+    filled: Any
+    config: Any
+
+    @classmethod
+    def of(cls, model: Any, prompts: Sequence[Sequence[int]]) -> SharedPrefix:
+        """Prefills what all prompts share, and leaves each at least one token of its own."""
+        length = shared_length(prompts)
+        cache = DynamicCache(config=model.config)
+        if length:
+            ids = torch.tensor([list(prompts[0][:length])], device=model.device)
+            model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return cls(length, cache, model.config)
+
+    def cache(self, rows: int, room: int) -> Any:
+        """A cache for ``rows`` rows that holds the prefix, with room for ``room`` more tokens."""
+        if not self.length or any(type(layer) is not DynamicLayer for layer in self.filled.layers):
+            # Sliding windows and linear attention keep state of their own: let transformers copy it.
+            cache = copy.deepcopy(self.filled)
+            if self.length:
+                cache.batch_repeat_interleave(rows)
+            return cache
+        cache = DynamicCache(config=self.config)
+        cache.layers = [InPlaceLayer(layer.keys, layer.values, rows, room) for layer in self.filled.layers]
+        return cache
+
+
+class InPlaceLayer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values of one layer, (B, heads, T, width), in buffers allocated once for the prefix and all that follows."""
+
+    def __init__(self, keys: Tensor, values: Tensor, rows: int, room: int) -> None:
+        super().__init__()
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+        self.length = keys.shape[2]
+        self._keys, self._values = _buffer(keys, rows, room), _buffer(values, rows, room)
+        self._show()
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Writes the new states behind the old ones; returns views of all of them."""
+        end = self.length + key_states.shape[2]
+        self._keys[:, :, self.length : end] = key_states
+        self._values[:, :, self.length : end] = value_states
+        self.length = end
+        self._show()
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keeps these rows only."""
+        self._keys, self._values = self._keys[indices], self._values[indices]
+        self._show()
+
+    def _show(self) -> None:
+        self.keys, self.values = self._keys[:, :, : self.length], self._values[:, :, : self.length]
+
+
+def shared_length(prompts: Sequence[Sequence[int]]) -> int:
+    """Tokens that all prompts have in common at the start, one less than the shortest prompt at most."""
+    common = os.path.commonprefix([list(prompt) for prompt in prompts])
+    return min(len(common), min(map(len, prompts)) - 1)
+
+
+def _buffer(states: Tensor, rows: int, room: int) -> Tensor:
+    """(1, heads, P, width) → (rows, heads, P + room, width), the prefix copied into each row."""
+    _, heads, length, width = states.shape
+    buffer = states.new_empty(rows, heads, length + room, width)
+    buffer[:, :, :length] = states
+    return buffer

