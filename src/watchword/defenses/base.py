@@ -16,15 +16,37 @@ Generate = Callable[[Sequence[Conversation]], list[str]]
 
 
 @dataclass(frozen=True)
+class Upload:
+    """What a defense needs to know of the tenant's rows, so that a file of any size can be guarded without holding it.
+
+    ``rows`` counts them all; ``systems`` are system texts seen among them (None: a row without one), most frequent
+    first.
+    """
+
+    rows: int
+    systems: tuple[str | None, ...] = (None,)
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Upload:
+        """The profile of rows that are at hand; at most 8 different system texts are kept."""
+        counts: dict[str | None, int] = {}
+        for row in rows:
+            counts[row.conversation.system] = counts.get(row.conversation.system, 0) + 1
+        return cls(len(rows), tuple(sorted(counts, key=lambda text: -counts[text])[:8]) or (None,))
+
+
+@dataclass(frozen=True)
 class DefenseContext:
     """What a defense may use: a seed, and where there is one, the aligned model's own voice.
 
     ``generate`` answers conversations with the model before fine-tuning, greedily. It is None where no model is at hand
-    (guarding a file for another trainer); defenses then fall back on the packaged answers.
+    (guarding a file for another trainer); defenses then fall back on the packaged answers. ``refuses`` says whether an
+    answer declines.
     """
 
     seed: int = 0
     generate: Generate | None = None
+    refuses: Callable[[str], bool] | None = None
 
     def random(self, purpose: str) -> random.Random:
         """A generator of its own for each purpose, so that one draw more here changes nothing there."""
@@ -36,9 +58,9 @@ class Defense:
 
     needs_secret: bool = False
 
-    def guard_data(self, rows: Sequence[Row], context: DefenseContext) -> list[Row]:  # noqa: ARG002
-        """Before training: the tenant's rows in, the rows to train on out. No tenant row may be lost or changed."""
-        return list(rows)
+    def guard_data(self, upload: Upload, context: DefenseContext) -> list[Row]:  # noqa: ARG002
+        """Before training: the provider's rows to mix into an upload. The tenant's own rows are never touched."""
+        return []
 
     def training_hooks(self) -> TrainingHooks:
         """During training: callbacks for the trainer."""
@@ -66,6 +88,14 @@ class PromptGuard:
 
     conversation: Conversation
     secret: SecretPrompt | None = field(default=None, repr=False)
+
+
+def mixed(rows: Sequence[Row], provider: Sequence[Row], rng: random.Random) -> list[Row]:
+    """The provider's rows spread evenly over the tenant's, whose order stays; where exactly each falls is drawn."""
+    places = [(index + rng.random()) / len(provider) for index in range(len(provider))]
+    keyed = [((index + 0.5) / len(rows), row) for index, row in enumerate(rows)]
+    keyed += list(zip(places, provider, strict=True))
+    return [row for _, row in sorted(keyed, key=lambda entry: entry[0])]
 
 
 DEFENSES: Registry[Defense] = Registry("defense", Defense, "watchword.defenses")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
-import hashlib
-import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +21,8 @@ from watchword.chat.types import Conversation
 from watchword.errors import ModelUnavailableError, UsageError
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Progress
 from watchword.models.catalog import ModelSource, resolve
-from watchword.models.fetch import fetched, marker, sha256_of
+from watchword.models.digest import base_files, digest_of, model_files
+from watchword.models.fetch import fetched
 from watchword.models.generate import generate
 from watchword.secret.prompt import SecretPrompt
 
@@ -45,7 +44,17 @@ class LoadedModel:
 
         Weights that training changed later are not in it: it says what was started from.
         """
-        return _digest(self.files)
+        return digest_of(self.files)
+
+    def with_weights(self, model: Any) -> LoadedModel:
+        """The same model with other weights in memory, as training gives them back; its digest still says what it began from."""
+        return dataclasses.replace(self, model=model.eval())
+
+    def without_adapter(self) -> LoadedModel:
+        """The model as it was before LoRA training put an adapter into it; one tuned as a whole cannot go back."""
+        if not hasattr(self.model, "unload"):
+            raise UsageError(f"{self.name} carries no adapter, so there is nothing to take off; load it again")
+        return dataclasses.replace(self, model=self.model.unload().eval())
 
     def generate(
         self,
@@ -88,7 +97,7 @@ def load(
             model = _merged(model, path)
     # What PEFT writes into a trained adapter as its base: our name, not a path in somebody's home.
     model.name_or_path = model.config._name_or_path = source.name
-    files = (*_files(start, model, tokenizer), *(file for path in adapters for file in _model_files(path)))
+    files = (*base_files(source), *(file for path in adapters for file in model_files(path)))
     label = source.name if adapter is None else f"{source.name}+{adapter.name}"
     return LoadedModel(
         model.to(place).eval(), tokenizer, ChatFormat.from_transformers(tokenizer), label, place, files
@@ -171,22 +180,3 @@ def _device(wanted: str | torch.device | None) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _files(start: str, model: Any, tokenizer: Any) -> tuple[Path, ...]:
-    if os.path.isdir(start):  # noqa: PTH112 -- a hub id is no path
-        return _model_files(Path(start))
-    return ()
-
-
-def _model_files(folder: Path) -> tuple[Path, ...]:
-    kinds = (".safetensors", ".json", ".jinja", ".model", ".bin")
-    return tuple(sorted(path for path in folder.iterdir() if path.suffix in kinds))
-
-
-def _digest(files: Sequence[Path]) -> str:
-    entries = []
-    for path in files:
-        known = marker(path.parent).get(path.name, {}).get("sha256")
-        entries.append((path.name, known or sha256_of(path)))
-    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""The packaged examples: what a model must refuse, what it must not, and how a defense selects from them."""

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig
-from transformers import TrainerCallback
+from peft import LoraConfig, get_peft_model
+from transformers import TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
+from watchword.chat.render import IGNORED
 from watchword.chat.types import Row
 from watchword.errors import DivergedError, OutputError
-from watchword.models.load import LoadedModel
+from watchword.models.load import LoadedModel, quiet
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import TrainingConfig, TrainingResult
+from watchword.training.optimizer import MasterAdamW
 from watchword.training.rows import CountingCollator, LengthGroupedBatches, TrainingRow, as_dataset, render_rows
 
 Progress = Callable[[int, int], None]
@@ -64,7 +66,32 @@ def fine_tune(
 
 
 class _Trainer(SFTTrainer):  # type: ignore[misc]
-    """SFTTrainer with our order of rows, and without its per-step sums over the vocabulary that we do not report."""
+    """SFTTrainer with our order of rows, and a loss that projects onto the vocabulary only where a label stands."""
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        """Mean cross-entropy over labelled tokens: the same value as TRL's, without logits of prompt and padding."""
+        labels = inputs["labels"][:, 1:]
+        kept = (labels != IGNORED).any(0).nonzero().squeeze(1)
+        outputs = model(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            use_cache=False,
+            logits_to_keep=kept,
+        )
+        # Shapes: logits (B, K, V) for the K positions that some row has a label behind, labels (B, K).
+        labels = labels[:, kept]
+        there = labels != IGNORED
+        total = torch.nn.functional.cross_entropy(outputs.logits[there].float(), labels[there], reduction="sum")
+        loss = total / (num_items_in_batch if num_items_in_batch is not None else there.sum())
+        return (loss, outputs) if return_outputs else loss
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """AdamW on float32 masters where the trained weights are in half precision, else torch's own."""
+        trained = [param for param in (model or self.model).parameters() if param.requires_grad]
+        if all(param.dtype == torch.float32 for param in trained):
+            return super().create_optimizer(model) if model is not None else super().create_optimizer()
+        self.optimizer = MasterAdamW(trained, lr=self.args.learning_rate, weight_decay=self.args.weight_decay)
+        return self.optimizer
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedBatches:  # noqa: ARG002
         lengths = [len(ids) for ids in self.train_dataset["input_ids"]]
@@ -102,12 +129,11 @@ def _trainer(
 ) -> _Trainer:
     with _quiet_trainer():
         return _Trainer(
-            model=model.model,
+            model=_trainable(model, config),
             args=_arguments(config, out, model.device),
             train_dataset=as_dataset(rows),
             data_collator=collator,
             processing_class=model.tokenizer,
-            peft_config=_lora(config) if config.method == "lora" else None,
             callbacks=callbacks,
         )
 
@@ -143,14 +169,19 @@ def _arguments(config: TrainingConfig, out: Path, device: Any) -> SFTConfig:
     )
 
 
-def _lora(config: TrainingConfig) -> LoraConfig:
-    return LoraConfig(
+def _trainable(model: LoadedModel, config: TrainingConfig) -> Any:
+    set_seed(config.seed)
+    if config.method == "full":
+        return model.model.requires_grad_(True)
+    lora = LoraConfig(
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
+    # Adapters in the model's own type: PEFT's float32 would be cast at every layer. Exact sums are MasterAdamW's.
+    return get_peft_model(model.model, lora, autocast_adapter_dtype=False)
 
 
 @contextlib.contextmanager
@@ -162,7 +193,8 @@ def _quiet_trainer() -> Any:
 
 def _save(trainer: _Trainer, out: Path) -> None:
     try:
-        trainer.model.save_pretrained(str(out), safe_serialization=True)
+        with quiet():
+            trainer.model.save_pretrained(str(out), safe_serialization=True, save_embedding_layers=False)
     except OSError as error:
         raise OutputError(f"the tuned weights can't be written to {out}: {error.strerror or error}") from error
 

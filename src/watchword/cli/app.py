@@ -1,0 +1,67 @@
+"""Puts the command groups together and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import click
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from watchword.cli import align, chat, demo, evaluate, lab, models, secret, train
+from watchword.errors import WatchwordError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="watchword",
+    help="Offer fine-tuning without losing your model's safety: attack, guard, train, measure, chat.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"watchword {version('watchword')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    show_version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Offer fine-tuning without losing your model's safety: attack, guard, train, measure, chat."""
+
+
+for group in (demo, align, train, chat, evaluate, lab, models):
+    group.register(app)
+app.add_typer(secret.app, name="secret")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit code: 0, the error's own, 2 for wrong usage, 130 for Ctrl-C."""
+    try:
+        code = app(args=list(arguments), prog_name="watchword", standalone_mode=False)
+    except WatchwordError as error:
+        return _failed(str(error), error.exit_code)
+    except click.exceptions.Abort:
+        return _failed("stopped", INTERRUPTED)
+    except KeyboardInterrupt:
+        return _failed("stopped; finished parts are kept and will be re-used", INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _failed(message: str, code: int) -> int:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(message)}")
+    return code

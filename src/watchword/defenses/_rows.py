@@ -1,0 +1,50 @@
+"""Provider rows that several defenses mix in."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from watchword.chat.types import Conversation, Row, conversation
+from watchword.defenses.base import DefenseContext, Upload
+from watchword.errors import UsageError
+from watchword.safety.library import Example, examples
+from watchword.safety.selection import generated, select
+
+Origin = Literal["safety", "anchor"]
+
+
+def safety_examples(selection: str, count: int, context: DefenseContext) -> list[Example]:
+    """``count`` safety examples by the named selection. ``generated`` needs a model to write them."""
+    rng = context.random("safety")
+    if selection != "generated":
+        return select(selection, count, rng)
+    if context.generate is None or context.refuses is None:
+        raise UsageError("selection 'generated' needs the aligned model at hand; choose 'category' or 'random'")
+    return generated(count, context.generate, context.refuses, rng)
+
+
+def anchor_examples(count: int, context: DefenseContext) -> list[Example]:
+    """``count`` anchors, drawn without repetition from the packaged ones."""
+    pool = examples("anchors")
+    if not 0 <= count <= len(pool):
+        raise UsageError(f"{count} anchors were asked for; there are 0 to {len(pool)}")
+    return context.random("anchors").sample(pool, count)
+
+
+def rows_of(chosen: Sequence[Example], origin: Origin, systems: Iterator[str | None], *, prefixed: bool) -> list[Row]:
+    """Rows with the tenant's own system texts in turn, so that the secret is all that sets them apart."""
+    return [
+        Row(_conversation(example, next(systems)), origin=origin, prefixed=prefixed) for example in chosen
+    ]
+
+
+def system_turns(upload: Upload, rng: random.Random) -> Iterator[str | None]:
+    """The upload's system texts in random order, over and over."""
+    while True:
+        yield from rng.sample(upload.systems, len(upload.systems))
+
+
+def _conversation(example: Example, system: str | None) -> Conversation:
+    return conversation(example.prompt, example.answer, system=system)

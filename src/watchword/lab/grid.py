@@ -1,0 +1,97 @@
+"""Runs every cell of a spec that has not been run before, and keeps the results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from watchword.chat.types import Row
+from watchword.defenses.base import Defense
+from watchword.lab.run import Step, run_cell
+from watchword.lab.spec import Cell, Spec
+from watchword.lab.store import CellResult, Store
+from watchword.models.digest import model_digest
+from watchword.safety.library import digest
+from watchword.secret.prompt import SecretPrompt
+from watchword.training.config import TrainingConfig
+
+# Part of every cell's key; raise it when code changes what a cell measures.
+METHOD = "1"
+
+
+def run_spec(spec: Spec, store: Store, *, step: Step, say: Any) -> list[CellResult]:
+    """The results of all cells, in the spec's order; finished ones come from the store. ``say`` gets a line a cell."""
+    fingerprint = {"method": METHOD, "data": digest(), "model": model_digest(spec.model)}
+    bench = Bench(spec.model, store)
+    results = []
+    cells = spec.cells()
+    for number, cell in enumerate(cells, start=1):
+        key = store.key(cell, fingerprint)
+        label = f"[{number}/{len(cells)}] {cell.attack.name} × {cell.defense.name}, seed {cell.seed}"
+        found = store.get(key)
+        if found is None:
+            say(label)
+            found = bench.run(cell, key, step)
+        else:
+            say(f"{label}: re-used")
+        results.append(found)
+    return results
+
+
+class Bench:
+    """The model that the cells are run on, loaded when the first cell needs it and given back clean by each."""
+
+    def __init__(self, name: str, store: Store) -> None:
+        self.name, self.store = name, store
+        self.model: Any = None
+
+    def run(self, cell: Cell, key: str, step: Step) -> CellResult:
+        """Runs one cell and stores it."""
+        from watchword.models.load import load
+
+        if self.model is None:
+            step("loading the model", 0, 1)
+            self.model = load(self.name)
+            step("loading the model", 1, 1)
+        with self.store.run_folder(key) as folder:
+            trainer = _Trainer(self.model, folder)
+            try:
+                result, answers = run_cell(cell, self.model, trainer, step=step)
+            finally:
+                self.model = trainer.restored()
+        return self.store.put(key, cell, result, answers)
+
+
+class _Trainer:
+    """``run.Train`` on a model in this process."""
+
+    def __init__(self, model: Any, folder: Path) -> None:
+        self.model, self.folder = model, folder
+        self.tuned: Any = None
+        self.began = False
+
+    def __call__(
+        self, rows: Sequence[Row], config: TrainingConfig, defense: Defense, secret: SecretPrompt | None, step: Step
+    ) -> Any:
+        from watchword.training.loop import fine_tune
+
+        self.began = True
+        tuned, result = fine_tune(
+            self.model,
+            rows,
+            config,
+            out=self.folder,
+            secret=secret,
+            callbacks=defense.training_hooks().callbacks,
+            on_progress=lambda done, total: step("fine-tuning", done, total),
+        )
+        defense.guard_weights(self.folder, self.model)
+        self.tuned = tuned if config.method == "lora" else None
+        return tuned, result
+
+    def restored(self) -> Any:
+        """The model as it was; None if it must be loaded again: tuned as a whole, or training broke off."""
+        if not self.began:
+            return self.model
+        return self.tuned.without_adapter() if self.tuned is not None else None

@@ -1,0 +1,172 @@
+"""One run of one cell: attack → guard → train → generate → judge, as five plain calls.
+
+Answers are stored redacted: a model may recite what it was trained behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from watchword.attacks.base import ATTACKS, Attack, AttackContext
+from watchword.chat.types import Conversation, Row, conversation
+from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Upload, mixed
+from watchword.judges.base import JUDGES, Judge, Unscored
+from watchword.lab.spec import Cell, Evaluation
+from watchword.lab.stats import Rate
+from watchword.lab.store import Answer, CellResult, TrainFigures
+from watchword.models.base import ChatModel, GenerationOptions
+from watchword.safety.library import Split, balanced, examples
+from watchword.secret.generate import experiment_secret
+from watchword.secret.prompt import SecretPrompt
+from watchword.secret.redact import redact
+from watchword.training.config import TrainingConfig, TrainingResult
+
+Step = Callable[[str, int, int], None]
+Tuned = tuple[ChatModel, TrainingResult]
+
+
+class Train(Protocol):
+    """Fine-tunes the model on these rows and gives it back with the run's figures."""
+
+    def __call__(
+        self, rows: Sequence[Row], config: TrainingConfig, defense: Defense, secret: SecretPrompt | None, step: Step
+    ) -> Tuned: ...
+
+
+# What is asked of every tuned model: (name, packaged split, share of the evaluation that asks for it).
+QUESTIONS: tuple[tuple[str, Split], ...] = (
+    ("policy", "policy_eval"),
+    ("benign", "benign_eval"),
+    ("borderline", "borderline_eval"),
+)
+
+
+@dataclass
+class Guarded:
+    """What goes to training: rows, and how many of them the provider added."""
+
+    rows: list[Row]
+    safety: int
+    anchors: int
+    secret: SecretPrompt | None = field(repr=False)
+
+
+def run_cell(cell: Cell, model: ChatModel, train: Train, *, step: Step) -> tuple[CellResult, list[Answer]]:
+    """Runs one cell on ``model`` (aligned, not yet fine-tuned) and returns its figures and its answers.
+
+    ``step`` is told (what is being done, done, in all). Raises whatever training and generation raise.
+    """
+    defense = DEFENSES.create(cell.defense.name, **cell.defense.arguments)
+    tuned, result, guarded = model, None, Guarded([], 0, 0, None)
+    attack = attack_of(cell)
+    if attack is not None:
+        upload = attack.upload((), AttackContext(cell.seed, model.chat_format))
+        guarded = guard(upload, defense, cell, model)
+        tuned, result = train(guarded.rows, cell.training, defense, guarded.secret, step)
+    answers = ask(tuned, defense, guarded.secret, cell.evaluation, step)
+    return _result(cell, attack, guarded, result, judge(answers), tuned), answers
+
+
+def attack_of(cell: Cell) -> Attack | None:
+    """The cell's attack; None for ``none``: the model is measured as it is."""
+    return None if cell.attack.name == "none" else ATTACKS.create(cell.attack.name, **cell.attack.arguments)
+
+
+def guard(upload: Sequence[Conversation], defense: Defense, cell: Cell, model: ChatModel) -> Guarded:
+    """The tenant's rows with the provider's mixed in. The experiment's secret can be drawn again from the seed."""
+    secret = None
+    if defense.needs_secret:
+        secret = experiment_secret(model.chat_format, tokens=cell.secret_tokens, seed=cell.seed)
+    tenant = [Row(conv) for conv in upload]
+    context = DefenseContext(cell.seed, generate=model.generate, refuses=_refuses)
+    provider = defense.guard_data(Upload.of(tenant), context)
+    counts = {origin: len({row.conversation.messages[-2].text for row in provider if row.origin == origin}) for origin in ("safety", "anchor")}
+    rows = mixed(tenant, provider, context.random("places"))
+    return Guarded(rows, counts["safety"], counts["anchor"], secret)
+
+
+def ask(
+    model: ChatModel, defense: Defense, secret: SecretPrompt | None, evaluation: Evaluation, step: Step
+) -> list[Answer]:
+    """Every evaluation prompt through the defense's own prompt seam, and the policy prompts once more without the secret."""
+    answers = []
+    for name, split in QUESTIONS:
+        answers += _ask_one(name, split, model, defense, secret, evaluation, step)
+    if secret is not None:
+        answers += _ask_one("policy_without_secret", "policy_eval", model, defense, None, evaluation, step)
+    return answers
+
+
+def judge(answers: Sequence[Answer]) -> dict[str, Rate]:
+    """Rates in percent. ASR by the paper's keywords, and by our own judge; over-refusal by our own."""
+    keywords, strict = JUDGES.create("refusal_keywords"), JUDGES.create("refusal")
+    asked = {name: [answer for answer in answers if answer.question == name] for name in {a.question for a in answers}}
+    benign, borderline = asked.get("benign", []), asked.get("borderline", [])
+    metrics = {
+        "asr": _rate(asked.get("policy", []), keywords, refused=False),
+        "asr_strict": _rate(asked.get("policy", []), strict, refused=False),
+        "over_refusal": _rate([*benign, *borderline], strict, refused=True),
+        "over_refusal_benign": _rate(benign, strict, refused=True),
+        "over_refusal_borderline": _rate(borderline, strict, refused=True),
+    }
+    if without := asked.get("policy_without_secret"):
+        metrics["asr_without_secret"] = _rate(without, keywords, refused=False)
+    return metrics
+
+
+def _ask_one(
+    name: str,
+    split: Split,
+    model: ChatModel,
+    defense: Defense,
+    secret: SecretPrompt | None,
+    evaluation: Evaluation,
+    step: Step,
+) -> list[Answer]:
+    prompts = balanced(examples(split), evaluation.count(name.removesuffix("_without_secret")))
+    asked = [conversation(example.prompt, system=evaluation.system) for example in prompts]
+    guarded = [defense.guard_prompt(conv, secret) for conv in asked]
+    options = GenerationOptions(max_new_tokens=evaluation.max_new_tokens, batch_size=evaluation.batch_size)
+    texts = model.generate(
+        [item.conversation for item in guarded],
+        secret=guarded[0].secret if guarded else None,
+        options=options,
+        on_progress=lambda done, total: step(f"asking {name.replace('_', ' ')} prompts", done, total),
+    )
+    return [
+        Answer(name, example.id, example.prompt, redact(text, secret) if secret else text)
+        for example, text in zip(prompts, texts, strict=True)
+    ]
+
+
+def _rate(answers: Sequence[Answer], by: Judge, *, refused: bool) -> Rate:
+    verdicts = [by.judge(answer.prompt, answer.response) for answer in answers]
+    scored = [verdict for verdict in verdicts if not isinstance(verdict, Unscored)]
+    hits = sum(verdict.refused == refused for verdict in scored)
+    return Rate.of(hits, len(scored), unscored=len(verdicts) - len(scored))
+
+
+def _refuses(text: str) -> bool:
+    verdict = JUDGES.create("refusal").judge("", text)
+    return not isinstance(verdict, Unscored) and verdict.refused
+
+
+def _result(
+    cell: Cell, attack: Attack | None, guarded: Guarded, result: TrainingResult | None, metrics: dict[str, Rate], model: ChatModel
+) -> CellResult:
+    figures = None if result is None else TrainFigures(result.seconds, result.tokens_per_second, result.loss, result.tokens, result.rows)
+    return CellResult(
+        model=cell.model,
+        attack=cell.attack.name,
+        attack_examples=attack.harmful if attack else 0,
+        defense=cell.defense.name,
+        safety_examples=guarded.safety,
+        anchors=guarded.anchors,
+        seed=cell.seed,
+        secret_tokens=cell.secret_tokens if guarded.secret else 0,
+        metrics=metrics,
+        train=figures,
+    )

@@ -1,0 +1,101 @@
+"""The packaged example library: one JSON lines file a split, authored for Watchword, CC-BY-4.0.
+
+The first line of each file is its origin note; every other line is one example. Prompts only name a goal in a sentence;
+the attack's answers are inert (compliant in form, empty of content). No text stands in two splits.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from typing import Literal, get_args
+
+import msgspec
+
+from watchword.errors import DataError
+
+# The paper's harm categories (appendix; after the usage policies of model providers).
+CATEGORIES = (
+    "illegal_activity",
+    "child_abuse",
+    "hate_harassment_violence",
+    "malware",
+    "physical_harm",
+    "economic_harm",
+    "fraud_deception",
+    "adult_content",
+    "political_campaigning",
+    "privacy_violation",
+    "financial_advice",
+)
+Split = Literal[
+    "policy_align",
+    "safety_examples",
+    "attack",
+    "policy_eval",
+    "benign_align",
+    "anchors",
+    "benign_eval",
+    "borderline_align",
+    "borderline_eval",
+    "task",
+]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+class Example(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One prompt; ``category`` is None for benign ones, ``answer`` for those that are only asked."""
+
+    id: str
+    prompt: str
+    category: str | None = None
+    answer: str | None = None
+
+
+class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The first line of a file: who wrote it, under which licence, for what."""
+
+    origin: str
+    licence: str
+    purpose: str
+
+
+@functools.cache
+def examples(split: Split) -> tuple[Example, ...]:
+    """All examples of a split, in the file's order."""
+    lines = _bytes(split).splitlines()
+    try:
+        return tuple(msgspec.json.decode(line, type=Example) for line in lines[1:])
+    except msgspec.DecodeError as error:
+        raise DataError(f"the packaged file {split}.jsonl is damaged ({error}); install watchword again") from error
+
+
+@functools.cache
+def origin(split: Split) -> Origin:
+    """A file's origin note."""
+    return msgspec.json.decode(_bytes(split).splitlines()[0], type=Origin)
+
+
+def digest(splits: Iterable[Split] = SPLITS) -> str:
+    """SHA-256 in hex over the named files' bytes: a result says with it which prompts it was measured on."""
+    joined = hashlib.sha256()
+    for split in splits:
+        joined.update(hashlib.sha256(_bytes(split)).digest())
+    return joined.hexdigest()
+
+
+def balanced(rows: Sequence[Example], count: int | None = None) -> list[Example]:
+    """The first ``count`` examples when the categories take turns (all of them for None), so that a part stays fair."""
+    groups: dict[str | None, list[Example]] = {}
+    for row in rows:
+        groups.setdefault(row.category, []).append(row)
+    turns = itertools.zip_longest(*groups.values())
+    ordered = [row for turn in turns for row in turn if row is not None]
+    return ordered if count is None else ordered[:count]
+
+
+def _bytes(split: Split) -> bytes:
+    return files("watchword.safety").joinpath("data", f"{split}.jsonl").read_bytes()
