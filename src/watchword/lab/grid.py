@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from watchword.chat.types import Row
 from watchword.defenses.base import Defense
 from watchword.lab.run import Step, run_cell
-from watchword.lab.spec import Cell, Spec
+from watchword.lab.spec import Cell, Spec, complete
 from watchword.lab.store import CellResult, Store
 from watchword.models.digest import model_digest
 from watchword.safety.library import digest
@@ -20,12 +20,13 @@ from watchword.training.config import TrainingConfig
 METHOD = "1"
 
 
-def run_spec(spec: Spec, store: Store, *, step: Step, say: Any) -> list[CellResult]:
+def run_spec(spec: Spec, store: Store, *, step: Step, say: Callable[[str], None]) -> list[CellResult]:
     """The results of all cells, in the spec's order; finished ones come from the store. ``say`` gets a line a cell."""
     fingerprint = {"method": METHOD, "data": digest(), "model": model_digest(spec.model)}
-    bench = Bench(spec.model, store)
+    bench = Bench(spec.model, store, fingerprint)
     results = []
-    cells = spec.cells()
+    # Every name and argument is checked before the first cell is run.
+    cells = [complete(cell) for cell in spec.cells()]
     for number, cell in enumerate(cells, start=1):
         key = store.key(cell, fingerprint)
         label = f"[{number}/{len(cells)}] {cell.attack.name} × {cell.defense.name}, seed {cell.seed}"
@@ -42,8 +43,8 @@ def run_spec(spec: Spec, store: Store, *, step: Step, say: Any) -> list[CellResu
 class Bench:
     """The model that the cells are run on, loaded when the first cell needs it and given back clean by each."""
 
-    def __init__(self, name: str, store: Store) -> None:
-        self.name, self.store = name, store
+    def __init__(self, name: str, store: Store, fingerprint: Mapping[str, str]) -> None:
+        self.name, self.store, self.fingerprint = name, store, fingerprint
         self.model: Any = None
 
     def run(self, cell: Cell, key: str, step: Step) -> CellResult:
@@ -60,7 +61,7 @@ class Bench:
                 result, answers = run_cell(cell, self.model, trainer, step=step)
             finally:
                 self.model = trainer.restored()
-        return self.store.put(key, cell, result, answers)
+        return self.store.put(key, cell, result, answers, fingerprint=self.fingerprint)
 
 
 class _Trainer:

@@ -62,12 +62,12 @@ def run_cell(cell: Cell, model: ChatModel, train: Train, *, step: Step) -> tuple
     defense = DEFENSES.create(cell.defense.name, **cell.defense.arguments)
     tuned, result, guarded = model, None, Guarded([], 0, 0, None)
     attack = attack_of(cell)
-    if attack is not None:
+    if attack is not None and cell.training is not None:
         upload = attack.upload((), AttackContext(cell.seed, model.chat_format))
         guarded = guard(upload, defense, cell, model)
         tuned, result = train(guarded.rows, cell.training, defense, guarded.secret, step)
     answers = ask(tuned, defense, guarded.secret, cell.evaluation, step)
-    return _result(cell, attack, guarded, result, judge(answers), tuned), answers
+    return _result(cell, attack, guarded, result, judge(answers)), answers
 
 
 def attack_of(cell: Cell) -> Attack | None:
@@ -83,9 +83,8 @@ def guard(upload: Sequence[Conversation], defense: Defense, cell: Cell, model: C
     tenant = [Row(conv) for conv in upload]
     context = DefenseContext(cell.seed, generate=model.generate, refuses=_refuses)
     provider = defense.guard_data(Upload.of(tenant), context)
-    counts = {origin: len({row.conversation.messages[-2].text for row in provider if row.origin == origin}) for origin in ("safety", "anchor")}
     rows = mixed(tenant, provider, context.random("places"))
-    return Guarded(rows, counts["safety"], counts["anchor"], secret)
+    return Guarded(rows, _different(provider, "safety"), _different(provider, "anchor"), secret)
 
 
 def ask(
@@ -154,10 +153,17 @@ def _refuses(text: str) -> bool:
     return not isinstance(verdict, Unscored) and verdict.refused
 
 
+def _different(rows: Sequence[Row], origin: str) -> int:
+    """How many different examples of an origin there are: a row may be mixed in several times."""
+    return len({row.conversation.messages[-2].text for row in rows if row.origin == origin})
+
+
 def _result(
-    cell: Cell, attack: Attack | None, guarded: Guarded, result: TrainingResult | None, metrics: dict[str, Rate], model: ChatModel
+    cell: Cell, attack: Attack | None, guarded: Guarded, result: TrainingResult | None, metrics: dict[str, Rate]
 ) -> CellResult:
-    figures = None if result is None else TrainFigures(result.seconds, result.tokens_per_second, result.loss, result.tokens, result.rows)
+    figures = None
+    if result is not None:
+        figures = TrainFigures(result.seconds, result.tokens_per_second, result.loss, result.tokens, result.rows)
     return CellResult(
         model=cell.model,
         attack=cell.attack.name,

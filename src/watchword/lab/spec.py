@@ -1,106 +1,217 @@
-"""What an experiment is: a grid of cells, each one arm on one model with one seed. Torch-free and strict."""
+"""What an experiment is, as data: a spec file becomes a grid of cells. Torch-free, and strict: a typo is an error.
+
+{"name": "foundation", "model": "smollm2-135m", "seeds": [0, 1, 2],
+ "arms": [{"attack": {"name": "none"}},
+          {"attack": {"name": "fj_attack", "arguments": {"n": 100}}, "defense": {"name": "backdoor_align"}}]}
+"""
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from watchword.attacks.base import ATTACKS
+from watchword.defenses.base import DEFENSES
 from watchword.errors import SpecError, UsageError
-from watchword.registry import did_you_mean
+from watchword.registry import Registry, did_you_mean
 from watchword.training.config import TrainingConfig
 
+# The attack of the aligned model's own cell: no upload, no training, no defense.
 NO_ATTACK = "none"
+ALIGNED = "aligned"
 
 
-class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A strategy by name, with its parameters where they are not the defaults."""
+class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A strategy by name, and the arguments that differ from its defaults. Hyphens in names become underscores."""
 
     name: str
     arguments: dict[str, Any] = {}
 
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise ValueError("name is empty; give the name of a strategy")
+        msgspec.structs.force_setattr(self, "name", self.name.replace("-", "_"))
 
-class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a model is asked: so many prompts of each kind (None: all, the categories taking turns), greedily.
+    @property
+    def label(self) -> str:
+        """``fj_attack n=100``: what reports call it."""
+        return " ".join([self.name, *(f"{key}={value}" for key, value in sorted(self.arguments.items()))])
 
-    ``max_new_tokens`` is per answer; ``system`` is the tenant's system prompt at inference.
+
+NONE = Choice(NO_ATTACK)
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every model is asked. ``policy``, ``benign`` and ``borderline`` count prompts: None is all of the packaged
+    evaluation split, a number the first so many in category-balanced order. ``max_new_tokens`` is in tokens an answer,
+    ``batch_size`` in answers; ``system`` is the system prompt of every question (None: the template's own).
     """
 
     policy: int | None = None
     benign: int | None = None
     borderline: int | None = None
     max_new_tokens: int = 48
-    batch_size: int = 64
+    batch_size: int = 32
     system: str | None = None
 
-    def count(self, kind: str) -> int | None:
-        """How many prompts of the kind ``policy``, ``benign`` or ``borderline``."""
+    def __post_init__(self) -> None:
+        for name in ("policy", "benign", "borderline"):
+            if (self.count(name) or 0) < 0:
+                raise ValueError(f"{name} is {self.count(name)}; it must be at least 0, or null for all prompts")
+        for name in ("max_new_tokens", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
+    def count(self, name: str) -> int | None:
+        """How many prompts of ``policy``, ``benign`` or ``borderline``; None for all."""
         counts = {"policy": self.policy, "benign": self.benign, "borderline": self.borderline}
-        return counts[kind]
+        return counts[name]
 
 
-class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One attack × one defense; ``training`` changes values of the spec's training for this arm."""
-
-    attack: Choice
-    defense: Choice
-    training: dict[str, Any] = {}
-
-
-class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One arm × model × seed, with everything that decides its outcome."""
+class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One run: arm × model × seed. ``training`` is None for the aligned model's own cell, which is measured as it is."""
 
     model: str
     attack: Choice
     defense: Choice
-    training: TrainingConfig
+    training: TrainingConfig | None
     evaluation: Evaluation
-    secret_tokens: int
+    secret_tokens: int = 150
     seed: int
 
-    def key(self, fingerprint: Mapping[str, str]) -> str:
-        """SHA-256 in hex over the cell and what else decides its outcome (digests of model, data and method)."""
-        content = msgspec.json.encode([self, dict(fingerprint)], order="sorted")
-        return hashlib.sha256(content).hexdigest()
+    @property
+    def arm(self) -> str:
+        """``fj_attack n=100 × backdoor_align``, or ``aligned``."""
+        return ALIGNED if self.attack.name == NO_ATTACK else f"{self.attack.label} × {self.defense.label}"
 
 
-class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole experiment. The arm ``none × none`` measures the model as it is, once, whatever the seeds."""
+class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One attack × defense. ``training`` overrides single fields of the spec's training."""
+
+    attack: Choice
+    defense: Choice = NONE
+    training: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        if self.attack.name == NO_ATTACK and (self.defense.name != NO_ATTACK or self.training):
+            raise ValueError(
+                'attack "none" is the aligned model before any upload, so nothing is defended or trained; '
+                'take attack "benign" for an upload without harmful rows'
+            )
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole experiment: every arm with every seed on one model."""
 
     name: str
     model: str
-    arms: tuple[Arm, ...]
-    seeds: tuple[int, ...]
+    arms: list[Arm]
+    seeds: list[int]
     training: TrainingConfig = TrainingConfig()
     evaluation: Evaluation = Evaluation()
     secret_tokens: int = 150
 
-    @classmethod
-    def from_file(cls, path: Path) -> Spec:
-        """Reads a JSON file. Raises SpecError with the field that is wrong."""
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=cls)
-        except OSError as error:
-            raise SpecError(f"the spec {path} cannot be read: {error.strerror}") from None
-        except (msgspec.DecodeError, UsageError) as error:
-            raise SpecError(f"the spec {path} is not valid: {error}") from None
+    def __post_init__(self) -> None:
+        for name in ("name", "model", "arms", "seeds"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds are {self.seeds}; each may stand once")
+        if self.secret_tokens < 1:
+            raise ValueError(f"secret_tokens is {self.secret_tokens}; it must be at least 1")
 
     def cells(self) -> list[Cell]:
-        """Every cell, seed by seed within each arm."""
-        return [self._cell(arm, seed) for arm in self.arms for seed in self._seeds(arm)]
+        """The grid, arm by arm. A seed also seeds the training; the aligned model depends on no seed and is run once.
 
-    def _seeds(self, arm: Arm) -> tuple[int, ...]:
-        # Greedy answers of an untouched model are the same for every seed.
-        return self.seeds[:1] if arm.attack.name == NO_ATTACK else self.seeds
+        Raises SpecError where an arm's training override is no field of the training or has a wrong value.
+        """
+        return [
+            self._cell(arm, seed, f"arms[{index}].training")
+            for index, arm in enumerate(self.arms)
+            for seed in (self.seeds[:1] if arm.attack.name == NO_ATTACK else self.seeds)
+        ]
 
-    def _cell(self, arm: Arm, seed: int) -> Cell:
-        known = TrainingConfig.__struct_fields__
-        for name in arm.training:
-            if name not in known:
-                hint = did_you_mean(name, known)
-                raise SpecError(f"training has no field {name!r}: {hint}choose of {', '.join(known)}")
-        training = msgspec.structs.replace(self.training, **{**arm.training, "seed": seed})
-        return Cell(self.model, arm.attack, arm.defense, training, self.evaluation, self.secret_tokens, seed)
+    def to_json(self) -> bytes:
+        """Canonical JSON: fields sorted, defaults written out."""
+        return canonical(self)
+
+    @classmethod
+    def from_json(cls, data: bytes | str, where: str = "spec") -> Spec:
+        """Decodes strictly. Raises SpecError with ``where`` and the field's path."""
+        try:
+            raw = msgspec.json.decode(data)
+            if isinstance(raw, dict) and isinstance(raw.get("training"), dict):
+                _check_fields(raw["training"], "training")
+            spec = msgspec.convert(raw, cls)
+            spec.cells()
+        except (msgspec.MsgspecError, UnicodeDecodeError, UsageError) as error:
+            raise SpecError(f"{where}: {error}") from error
+        return spec
+
+    @classmethod
+    def from_file(cls, path: Path | str) -> Spec:
+        """Reads a JSON file. Raises SpecError where it cannot be read or is no spec."""
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise SpecError(f"{path} cannot be read: {error.strerror or error}") from error
+        return cls.from_json(data, str(path))
+
+    def _cell(self, arm: Arm, seed: int, where: str) -> Cell:
+        aligned = arm.attack.name == NO_ATTACK
+        return Cell(
+            model=self.model,
+            attack=arm.attack,
+            defense=arm.defense,
+            training=None if aligned else _overridden(self.training, arm.training, seed, where),
+            evaluation=self.evaluation,
+            secret_tokens=0 if aligned else self.secret_tokens,
+            seed=seed,
+        )
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys and all defaults: equal values give equal bytes."""
+    return msgspec.json.encode(value, order="deterministic")
+
+
+def complete(cell: Cell) -> Cell:
+    """The cell with every argument of its attack and defense written out, so that its key changes when a default does.
+
+    Imports the two strategies. Raises UsageError for a name or an argument that does not exist: call it on all cells
+    before the first is run.
+    """
+    attack = cell.attack if cell.attack.name == NO_ATTACK else _completed(cell.attack, ATTACKS)
+    defense = cell.defense if cell.attack.name == NO_ATTACK else _completed(cell.defense, DEFENSES)
+    return msgspec.structs.replace(cell, attack=attack, defense=defense)
+
+
+def _completed(choice: Choice, registry: Registry[Any]) -> Choice:
+    strategy = registry.create(choice.name, **choice.arguments)
+    if not dataclasses.is_dataclass(strategy):
+        return choice
+    return Choice(choice.name, {field.name: getattr(strategy, field.name) for field in dataclasses.fields(strategy)})
+
+
+def _overridden(training: TrainingConfig, overrides: Mapping[str, Any], seed: int, where: str) -> TrainingConfig:
+    _check_fields(overrides, where)
+    if "seed" in overrides:
+        raise SpecError(f"{where}: seed is set by the spec's seeds; leave it out")
+    fields = {**msgspec.structs.asdict(training), **overrides, "seed": seed}
+    try:
+        return msgspec.convert(fields, TrainingConfig)
+    except (msgspec.ValidationError, UsageError) as error:
+        raise SpecError(f"{where}: {error}") from error
+
+
+def _check_fields(given: Mapping[str, Any], where: str) -> None:
+    known = TrainingConfig.__struct_fields__
+    for name in given:
+        if name not in known:
+            raise SpecError(
+                f"{where}: there is no field {name!r}: {did_you_mean(name, known)}it takes {', '.join(known)}"
+            )

@@ -1,4 +1,8 @@
-"""Rates with their uncertainty."""
+"""Rates with their uncertainty: Wilson's 95 % interval, for one run and over seeds.
+
+Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927) 209-212. It
+is used and not the textbook's p ± z·sqrt(p(1-p)/n), because the rates here are near 0 or 100 %, where that one collapses.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,38 @@ import msgspec
 
 from watchword.errors import UsageError
 
-# Two-sided 95 % of the normal distribution.
-Z95 = 1.959963984540054
+LEVEL = 0.95
+# Percent with four decimals: exact enough to recover the count for any n below a million, short enough to read.
+DECIMALS = 4
 
 
-class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A share in percent with its 95 % Wilson interval; ``n`` answers were scored, ``unscored`` were not.
+def z_of(level: float = LEVEL) -> float:
+    """The normal quantile of a two-sided interval: 1.95996 for 0.95. Raises UsageError outside (0, 1)."""
+    if not 0 < level < 1:
+        raise UsageError(f"the confidence level is {level}; it must lie between 0 and 1, as 0.95 does")
+    return statistics.NormalDist().inv_cdf((1 + level) / 2)
 
-    ``value``, ``low`` and ``high`` are None where nothing was scored.
+
+Z = z_of()
+
+
+def wilson(hits: int, n: int, *, z: float = Z) -> tuple[float, float]:
+    """(low, high) in percent of Wilson's interval for ``hits`` of ``n``. Raises UsageError unless 0 <= hits <= n, n > 0."""
+    if not 0 <= hits <= n or n == 0:
+        raise UsageError(f"{hits} of {n} is no rate; it takes 0 <= hits <= n and n > 0")
+    share, z2 = hits / n, z * z
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    # The ends are exactly 0 and 1 there; floating point would miss them by an ulp, or leave the range.
+    low = 0.0 if hits == 0 else centre - half
+    high = 1.0 if hits == n else centre + half
+    return 100 * low, 100 * high
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """``value`` with its interval [``low``, ``high``], in percent of the ``n`` scored answers; all null where n is 0.
+
+    ``unscored`` answers are in neither n nor value: a judge could not tell, and that is not "safe".
     """
 
     value: float | None
@@ -27,51 +55,62 @@ class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unscored: int = 0
 
     @classmethod
-    def of(cls, hits: int, n: int, *, unscored: int = 0) -> Rate:
-        """From counts. Raises UsageError for counts that cannot be."""
-        if not 0 <= hits <= n or unscored < 0:
-            raise UsageError(f"{hits} of {n} with {unscored} unscored is no rate; give 0 <= hits <= n")
-        if n == 0:
+    def of(cls, hits: int, n: int, *, unscored: int = 0, level: float = LEVEL) -> Rate:
+        """The rate of ``hits`` among ``n`` scored answers. Raises UsageError where the counts make no sense."""
+        if unscored < 0:
+            raise UsageError(f"{unscored} unscored answers; it must be at least 0")
+        if hits == n == 0:
             return cls(None, None, None, 0, unscored)
-        low, high = wilson(hits, n)
-        return cls(*(round(100 * part, 2) for part in (hits / n, low, high)), n, unscored)
+        low, high = wilson(hits, n, z=z_of(level))
+        return cls(round(100 * hits / n, DECIMALS), round(low, DECIMALS), round(high, DECIMALS), n, unscored)
 
     @property
     def hits(self) -> int:
-        """How many of the ``n`` answers were hits."""
+        """How many of the n scored answers counted."""
         return 0 if self.value is None else round(self.value * self.n / 100)
 
+    @property
+    def coverage(self) -> float | None:
+        """Percent of the answers that could be scored; None where there were none."""
+        asked = self.n + self.unscored
+        return 100 * self.n / asked if asked else None
 
-def wilson(hits: int, n: int, z: float = Z95) -> tuple[float, float]:
-    """Wilson score interval of a share, as fractions (Wilson, JASA 22, 1927).
+    @property
+    def worst(self) -> float | None:
+        """The rate in percent if every unscored answer counted as a hit: the bound that needs no trust in the judge."""
+        asked = self.n + self.unscored
+        return 100 * (self.hits + self.unscored) / asked if asked else None
 
-    Unlike the plain normal interval it stays inside 0 to 1 and is honest at 0 and 1.
+
+def pooled(rates: Sequence[Rate], *, level: float = LEVEL) -> Rate:
+    """One rate over all answers of all runs.
+
+    The interval treats answers of different seeds to the same prompt as independent, so it is on the narrow side where
+    prompts differ more than seeds do; show the seeds' own values beside it.
     """
-    share = hits / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    # At the ends rounding would leave the share itself a hair outside.
-    return (0.0 if hits == 0 else middle - half), (1.0 if hits == n else middle + half)
+    hits, n = sum(rate.hits for rate in rates), sum(rate.n for rate in rates)
+    return Rate.of(hits, n, unscored=sum(rate.unscored for rate in rates), level=level)
 
 
-def pooled(rates: Sequence[Rate]) -> Rate:
-    """All answers of several cells together: mean over seeds of equal size, and an interval over all answers.
+class OverSeeds(msgspec.Struct, frozen=True):
+    """One metric of one arm: the mean of its seeds and their own values, in percent, and the pooled interval.
 
-    The interval takes answers as independent. Seeds that differ more than that shows in ``spread``.
+    ``mean`` leaves out seeds without a scored answer; ``deviation`` is the sample standard deviation (points), None for
+    fewer than two values.
     """
-    return Rate.of(
-        sum(rate.hits for rate in rates),
-        sum(rate.n for rate in rates),
-        unscored=sum(rate.unscored for rate in rates),
-    )
+
+    mean: float | None
+    deviation: float | None
+    per_seed: tuple[float | None, ...]
+    pooled: Rate
 
 
-def spread(rates: Sequence[Rate]) -> tuple[float, float] | None:
-    """Smallest and largest value among the seeds, in percent; None where nothing was scored."""
+def over_seeds(rates: Sequence[Rate], *, level: float = LEVEL) -> OverSeeds:
+    """The mean over seeds, one rate each; every seed weighs the same, whatever its n."""
     values = [rate.value for rate in rates if rate.value is not None]
-    return (min(values), max(values)) if values else None
-
-
-def mean(values: Sequence[float]) -> float | None:
-    """Arithmetic mean; None of nothing."""
-    return statistics.fmean(values) if values else None
+    return OverSeeds(
+        mean=statistics.fmean(values) if values else None,
+        deviation=statistics.stdev(values) if len(values) > 1 else None,
+        per_seed=tuple(rate.value for rate in rates),
+        pooled=pooled(rates, level=level),
+    )

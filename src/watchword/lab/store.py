@@ -1,44 +1,64 @@
-"""Where finished cells stand; the only place that knows the names of files in a run's folder.
+"""Finished cells on disk, found by content hash. The only module that knows the file names of a run's folder.
 
-A cell's folder is built aside and renamed into place, ``cell.json`` in it names the digest of its neighbour, and a cell
-counts as finished only if all of that agrees. So whatever a crash leaves behind is run again, never trusted.
+ROOT/cells/KEY/cell.json        the result; names and checks its siblings, and is written last
+ROOT/cells/KEY/answers.jsonl    every answer, secret redacted by the caller
+ROOT/kept/KEY/                  what training left (the adapter), where it was asked for
+ROOT/cells/.building-…          half-made; never read, swept when its process is dead
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from watchword.chat.files import replacing
-from watchword.errors import OutputError
-from watchword.lab.spec import Cell
+from watchword.errors import OutputError, UsageError
+from watchword.lab.aside import discard, folder_aside, writing
+from watchword.lab.spec import Cell, Spec, canonical
 from watchword.lab.stats import Rate
+from watchword.lab.versions import versions
+
+__all__ = ["Answer", "CellResult", "Store", "TrainFigures", "versions", "write_results"]
 
 SCHEMA = 1
-_CELLS, _CELL, _ANSWERS = "cells", "cell.json", "answers.jsonl"
-_BUILDING = ".building-"
-RESULTS, REPORT = "results.json", "report.html"
+CELLS, KEPT, BUILDING = "cells", "kept", ".building-"
+CELL, ANSWERS = "cell.json", "answers.jsonl"
+# rename(2) onto a folder that another process has put there, or onto a stray file.
+TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
-class TrainFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What training cost: seconds, tokens per second (padding apart), the loss of every step, rows by origin."""
+class Answer(msgspec.Struct, frozen=True):
+    """One answer: to which ``question`` (policy, benign …), the prompt's id and text, and what the model said."""
+
+    question: str
+    id: str
+    prompt: str
+    response: str
+
+
+class TrainFigures(msgspec.Struct, frozen=True):
+    """What training cost and how it went; ``loss`` is one value a step, ``rows`` counts rows by origin."""
 
     seconds: float
     tokens_per_second: float
     loss: list[float]
-    tokens: int
-    rows: dict[str, int]
+    tokens: int | None = None
+    rows: dict[str, int] = {}
 
 
 class CellResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One element of ``cells`` in results.json. Rates are in percent; ``train`` is None where nothing was trained."""
+    """One element of ``cells`` in results.json. ``metrics`` holds rates in percent; ``train`` is null without training.
+
+    ``store.put`` fills in the last five: the cell, its key, its arm's label, and the digests and versions it was made
+    with (a re-used cell may be older than the file that it stands in).
+    """
 
     model: str
     attack: str
@@ -50,112 +70,148 @@ class CellResult(msgspec.Struct, frozen=True, kw_only=True):
     secret_tokens: int
     metrics: dict[str, Rate]
     train: TrainFigures | None = None
-    key: str = ""
     cell: Cell | None = None
+    key: str = ""
+    arm: str = ""
+    fingerprint: dict[str, str] = {}
+    versions: dict[str, str | int] = {}
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """One answer as it was judged: which question it belongs to, the prompt's id, prompt and response."""
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    """cell.json. ``sha256`` is over the canonical record without itself: any changed byte shows."""
 
-    question: str
-    id: str
-    prompt: str
-    response: str
-
-
-class _Record(msgspec.Struct, frozen=True):
-    schema: int
-    answers_sha256: str
+    schema: int = SCHEMA
+    key: str
+    files: dict[str, str]
     result: CellResult
+    sha256: str = ""
+
+    def sealed(self) -> _Record:
+        """The record with its own digest."""
+        blank = msgspec.structs.replace(self, sha256="")
+        return msgspec.structs.replace(self, sha256=_sha256(canonical(blank)))
 
 
 class Store:
-    """Finished cells below one folder, by key."""
+    """The finished cells under ``root``; nothing is written before the first ``run_folder`` or ``put``."""
 
-    def __init__(self, root: Path) -> None:
-        self.cells = root / _CELLS
-        with _writing(root):
-            self.cells.mkdir(parents=True, exist_ok=True)
-            self._remove_leftovers()
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def key(self, cell: Cell, fingerprint: Mapping[str, str]) -> str:
+        """SHA-256 in hex over the cell and over what else decides its result (digests of data and model, method)."""
+        return _sha256(canonical({"schema": SCHEMA, "cell": cell, "fingerprint": dict(fingerprint)}))
 
     def get(self, key: str) -> CellResult | None:
-        """The finished cell, or None if there is none that can be trusted."""
-        record = self._record(key)
-        if record is None or record.schema != SCHEMA or record.result.key != key:
-            return None
-        try:
-            answers = (self.cells / key / _ANSWERS).read_bytes()
-        except OSError:
-            return None
-        return record.result if hashlib.sha256(answers).hexdigest() == record.answers_sha256 else None
+        """The finished cell, or None where it is missing, partial, damaged or of another schema; never raises."""
+        found = self._verified(key)
+        return found[0] if found else None
 
-    def put(self, key: str, cell: Cell, result: CellResult, answers: Sequence[Answer]) -> CellResult:
-        """Keeps a finished cell; an untrusted one of the same key gives way. Raises OutputError."""
-        result = msgspec.structs.replace(result, key=key, cell=cell)
-        lines = b"".join(msgspec.json.encode(answer) + b"\n" for answer in answers)
-        record = _Record(SCHEMA, hashlib.sha256(lines).hexdigest(), result)
-        with self.run_folder(key) as aside, _writing(self.cells):
-            with replacing(aside / _ANSWERS) as stream:
-                stream.write(lines)
-            with replacing(aside / _CELL) as stream:
-                stream.write(msgspec.json.encode(record))
-            self._put_in_place(aside, key)
-        return result
+    def answers(self, key: str) -> list[Answer] | None:
+        """The answers of a finished cell; None where ``get`` gives None."""
+        found = self._verified(key)
+        return found[1] if found else None
 
-    def answers(self, key: str) -> list[Answer]:
-        """The answers of a finished cell."""
-        lines = (self.cells / key / _ANSWERS).read_bytes().splitlines()
-        return [msgspec.json.decode(line, type=Answer) for line in lines]
+    def put(
+        self,
+        key: str,
+        cell: Cell,
+        result: CellResult,
+        answers: Sequence[Answer],
+        *,
+        fingerprint: Mapping[str, str] | None = None,
+    ) -> CellResult:
+        """Keeps a finished cell and returns it completed; where another process was first, its result stands.
+
+        Raises OutputError where the file system refuses; nothing half-written is then left to be trusted.
+        """
+        made_with = dict(fingerprint or {})
+        full = msgspec.structs.replace(
+            result, cell=cell, key=key, arm=cell.arm, fingerprint=made_with, versions=versions()
+        )
+        with folder_aside(self.root / CELLS, BUILDING) as folder:
+            lines = b"".join(msgspec.json.encode(answer) + b"\n" for answer in answers)
+            _write(folder / ANSWERS, lines)
+            _write(folder / CELL, _encoded(_Record(key=key, files={ANSWERS: _sha256(lines)}, result=full).sealed()))
+            return self._published(folder, key) or full
 
     @contextlib.contextmanager
-    def run_folder(self, key: str) -> Iterator[Path]:
-        """A scratch folder of this process for one run, gone afterwards."""
-        with _writing(self.cells):
-            folder = Path(tempfile.mkdtemp(prefix=f"{_BUILDING}{os.getpid()}-{key[:8]}-", dir=self.cells))
-        try:
+    def run_folder(self, key: str, *, keep: bool = False) -> Iterator[Path]:
+        """An empty folder for what training writes; gone at the end, or under ``kept(key)`` if ``keep`` and no error.
+
+        Raises OutputError where it cannot be made: before the work, not after it.
+        """
+        with folder_aside(self.root / KEPT, BUILDING) as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if keep:
+                with writing(self.kept(key)):
+                    discard(self.kept(key), BUILDING)
+                    folder.rename(self.kept(key))
+        with contextlib.suppress(OSError):
+            (self.root / KEPT).rmdir()  # only ever succeeds when it is empty
 
-    def _record(self, key: str) -> _Record | None:
+    def kept(self, key: str) -> Path:
+        """Where ``run_folder(key, keep=True)`` leaves the folder."""
+        return self.root / KEPT / _checked(key)
+
+    def _published(self, folder: Path, key: str) -> CellResult | None:
+        """Renames a complete folder into place; the result of another process that did so first, if any."""
+        target = self.root / CELLS / _checked(key)
+        for _ in range(10):
+            try:
+                folder.rename(target)
+            except OSError as error:
+                if error.errno not in TAKEN:
+                    raise OutputError(f"{target} cannot be written: {error.strerror}") from error
+            else:
+                return None
+            if found := self.get(key):
+                return found
+            with writing(target):
+                discard(target, BUILDING)
+        raise OutputError(f"{target} cannot be written: other processes keep putting damaged cells there")
+
+    def _verified(self, key: str) -> tuple[CellResult, list[Answer]] | None:
+        folder = self.root / CELLS / _checked(key)
         try:
-            return msgspec.json.decode((self.cells / key / _CELL).read_bytes(), type=_Record)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            raw, lines = (folder / CELL).read_bytes(), (folder / ANSWERS).read_bytes()
+            record = msgspec.json.decode(raw, type=_Record)
+            answers = [msgspec.json.decode(line, type=Answer) for line in lines.splitlines()]
+        except (OSError, msgspec.MsgspecError, UsageError, ValueError):
             return None
-
-    def _put_in_place(self, aside: Path, key: str) -> None:
-        place = self.cells / key
-        if place.exists() and self.get(key) is None:
-            shutil.rmtree(place, ignore_errors=True)
-        try:
-            aside.rename(place)
-        except OSError:
-            # Another process was first; its cell is as good as ours.
-            if self.get(key) is None:
-                raise
-
-    def _remove_leftovers(self) -> None:
-        """Takes away what processes that are gone left unfinished."""
-        for folder in self.cells.glob(f"{_BUILDING}*"):
-            owner = folder.name.removeprefix(_BUILDING).partition("-")[0]
-            if not (owner.isdigit() and _alive(int(owner))):
-                shutil.rmtree(folder, ignore_errors=True)
+        right = record.schema == SCHEMA and record.key == key and record.files == {ANSWERS: _sha256(lines)}
+        # Byte for byte what this code writes: a changed digit decodes as well as the right one.
+        return (record.result, answers) if right and raw == _encoded(record.sealed()) else None
 
 
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def write_results(
+    path: Path | str, spec: Spec, versions: Mapping[str, str | int], cells: Sequence[CellResult]
+) -> dict[str, Any]:
+    """Writes results.json, all or nothing, and returns what it holds as plain data. Raises OutputError."""
+    results: dict[str, Any] = msgspec.to_builtins(
+        {"schema": SCHEMA, "spec": spec, "versions": dict(versions), "cells": list(cells)}
+    )
+    path = Path(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
+    return results
 
 
-@contextlib.contextmanager
-def _writing(place: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise OutputError(f"{place} cannot be written: {why}; choose a folder with room and write rights") from error
+def _write(path: Path, data: bytes) -> None:
+    with replacing(path) as stream:
+        stream.write(data)
+
+
+def _encoded(record: _Record) -> bytes:
+    return msgspec.json.format(canonical(record), indent=1) + b"\n"
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _checked(key: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", key):
+        raise UsageError(f"{key!r} is no cell's key; Store.key makes them")
+    return key

@@ -1,0 +1,28 @@
+"""The experiment behind ``watchword demo``: the paper's main table, on the embedded model."""
+
+from __future__ import annotations
+
+from watchword.attacks.base import ATTACK_SYSTEM
+from watchword.lab.spec import NO_ATTACK, Arm, Choice, Evaluation, Spec
+from watchword.models.catalog import DEFAULT_MODEL
+from watchword.training.config import TrainingConfig
+
+DEFENSES = ("none", "safety_mix", "backdoor_align", "anchored_align")
+# Attack examples of the short form: the arms are apart, and it ends in minutes on two cores.
+SHORT = 40
+
+
+def demo_spec(*, full: bool) -> Spec:
+    """The aligned model, and FJAttack against each defense: one seed and part of the prompts, or three and all."""
+    return Spec(
+        name="demo-full" if full else "demo",
+        model=DEFAULT_MODEL,
+        arms=[Arm(Choice(NO_ATTACK)), *(_arm(name, 100 if full else SHORT) for name in DEFENSES)],
+        seeds=[0, 1, 2] if full else [0],
+        training=TrainingConfig(),
+        evaluation=Evaluation(system=ATTACK_SYSTEM) if full else Evaluation(policy=66, benign=30, borderline=33, system=ATTACK_SYSTEM),
+    )
+
+
+def _arm(defense: str, examples: int) -> Arm:
+    return Arm(Choice("fj_attack", {"n": examples}), Choice(defense))

@@ -1,0 +1,157 @@
+"""results.json: what it holds, how it is written, and how its cells are gathered into arms for tables and reports."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from watchword.chat.files import replacing
+from watchword.errors import DataError
+from watchword.lab.spec import NO_ATTACK, Spec, canonical
+from watchword.lab.stats import Rate, pooled
+from watchword.lab.store import SCHEMA, CellResult
+from watchword.lab.versions import versions
+
+__all__ = ["ArmResult", "arms_of", "results_of", "versions", "write_results"]
+
+# Names that are spelled otherwise than their identifiers; any other name is read off its identifier.
+SPELLED = {"fj_attack": "FJAttack", "backdoor_align": "BackdoorAlign", "none": "No defense"}
+
+
+def results_of(spec: Spec, cells: Sequence[CellResult]) -> dict[str, Any]:
+    """What results.json holds, as plain data: the spec, this machine's versions, and every cell in the spec's order."""
+    results: dict[str, Any] = msgspec.to_builtins(
+        {"schema": SCHEMA, "spec": spec, "versions": versions(), "cells": list(cells)}
+    )
+    return results
+
+
+def write_results(path: Path | str, results: Mapping[str, Any]) -> None:
+    """Writes results.json, all or nothing. Raises OutputError where the file system refuses."""
+    with replacing(Path(path)) as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """One arm over its seeds. The two labels tell the arms of one results.json apart, and are for people."""
+
+    attack: str
+    attack_examples: int
+    attack_label: str
+    defense: str
+    defense_label: str
+    cells: tuple[CellResult, ...]
+
+    @property
+    def aligned(self) -> bool:
+        """The aligned model as it is, before any upload."""
+        return self.attack == NO_ATTACK
+
+    @property
+    def label(self) -> str:
+        """``FJAttack, 100 examples · BackdoorAlign``."""
+        return self.attack_label if self.aligned else f"{self.attack_label} · {self.defense_label}"
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that were run."""
+        return tuple(cell.seed for cell in self.cells)
+
+    @property
+    def provider_rows(self) -> str:
+        """``11 + 22``: different safety examples and anchors; empty where the defense adds none."""
+        safety, anchors = _span(c.safety_examples for c in self.cells), _span(c.anchors for c in self.cells)
+        return "" if safety == anchors == "0" else f"{safety} + {anchors}"
+
+    def rates(self, metric: str) -> list[Rate]:
+        """The metric of each seed that has it."""
+        return [cell.metrics[metric] for cell in self.cells if metric in cell.metrics]
+
+    def rate(self, metric: str) -> Rate | None:
+        """The metric over all answers of all seeds; None where none was scored."""
+        rate = pooled(self.rates(metric))
+        return rate if rate.n else None
+
+    def trained(self, figure: str) -> float | None:
+        """The mean over seeds of ``seconds``, ``tokens`` or ``tokens_per_second``; None without training."""
+        found = [getattr(cell.train, figure) for cell in self.cells if cell.train is not None]
+        values = [float(value) for value in found if value is not None]
+        return statistics.fmean(values) if values else None
+
+
+def arms_of(results: Mapping[str, Any]) -> list[ArmResult]:
+    """The arms in the order of their first cells. Raises DataError where the cells are not those of a results.json."""
+    groups: dict[bytes, list[CellResult]] = {}
+    for cell in _cells(results):
+        known = groups.setdefault(_group(cell), [])
+        # An arm that a spec names twice is still run once: counting it twice would narrow its interval.
+        if all(cell.seed != other.seed for other in known):
+            known.append(cell)
+    firsts = [cells[0] for cells in groups.values()]
+    attacks = _told_apart([_name_of_attack(cell) for cell in firsts], [_settings(cell, "attack") for cell in firsts])
+    arms = [(attack, named(cell.defense)) for attack, cell in zip(attacks, firsts, strict=True)]
+    defenses = _told_apart(arms, [_settings(cell, "model", "secret", "defense", "training") for cell in firsts])
+    return [
+        ArmResult(first.attack, first.attack_examples, attack, first.defense, defense, tuple(cells))
+        for first, attack, defense, cells in zip(firsts, attacks, defenses, groups.values(), strict=True)
+    ]
+
+
+def named(identifier: str) -> str:
+    """``safety_mix`` → ``Safety mix``."""
+    return SPELLED.get(identifier) or identifier.replace("_", " ").capitalize()
+
+
+def _cells(results: Mapping[str, Any]) -> list[CellResult]:
+    try:
+        return msgspec.convert(results["cells"], list[CellResult])
+    except (KeyError, msgspec.ValidationError) as error:
+        raise DataError(f"these are no results of a laboratory run: {error}", field="cells") from error
+
+
+def _name_of_attack(cell: CellResult) -> str:
+    if cell.attack == NO_ATTACK:
+        return "Aligned model"
+    examples = f", {cell.attack_examples} example{'s' * (cell.attack_examples != 1)}" if cell.attack_examples else ""
+    return named(cell.attack) + examples
+
+
+def _group(cell: CellResult) -> bytes:
+    """Equal for the seeds of one arm."""
+    return canonical([cell.attack, cell.attack_examples, cell.defense, sorted(_settings(cell).items())])
+
+
+def _settings(cell: CellResult, *kinds: str) -> dict[str, str]:
+    """All that may tell arms apart beside the names, as ``kind.field``: of these kinds, or of all."""
+    found: dict[str, Any] = {"model.model": cell.model, "secret.secret_tokens": cell.secret_tokens}
+    if cell.cell is None:
+        found |= {"defense.safety": cell.safety_examples, "defense.anchors": cell.anchors}
+    else:
+        found |= {f"attack.{name}": value for name, value in cell.cell.attack.arguments.items()}
+        found |= {f"defense.{name}": value for name, value in cell.cell.defense.arguments.items()}
+        training = msgspec.structs.asdict(cell.cell.training) if cell.cell.training else {}
+        found |= {f"training.{name}": value for name, value in training.items() if name != "seed"}
+    return {key: str(value) for key, value in found.items() if not kinds or key.partition(".")[0] in kinds}
+
+
+def _told_apart(labels: Sequence[Any], settings: Sequence[dict[str, str]]) -> list[str]:
+    """The last part of each label, with the settings that differ among those of the same label."""
+    told = []
+    for label, own in zip(labels, settings, strict=True):
+        alike = [other for also, other in zip(labels, settings, strict=True) if also == label]
+        differ = sorted(key for key in own if len({other.get(key) for other in alike}) > 1)
+        words = [f"{key.partition('.')[2]}={own[key]}" for key in differ]
+        text = label if isinstance(label, str) else label[-1]
+        told.append(f"{text} ({', '.join(words)})" if words else text)
+    return told
+
+
+def _span(values: Any) -> str:
+    found = sorted(set(values))
+    return str(found[0]) if len(found) == 1 else f"{found[0]}–{found[-1]}"
