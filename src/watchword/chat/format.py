@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -92,6 +93,14 @@ class ChatFormat:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of these ids, special tokens included."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=False)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 in hex over all that decides which ids a conversation becomes: the template and the tokenizer."""
+        tokenizer = json.loads(self.tokenizer.to_str())
+        deciding = {name: tokenizer.get(name) for name in ("model", "normalizer", "pre_tokenizer", "added_tokens")}
+        text = json.dumps([self.template, deciding], sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     @functools.cached_property
     def system_placement(self) -> SystemPlacement:

@@ -34,7 +34,9 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    show_version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
+    show_version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Print the version."
+    ),
 ) -> None:
     """Offer fine-tuning without losing your model's safety: attack, guard, train, measure, chat."""
 

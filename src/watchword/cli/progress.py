@@ -8,7 +8,16 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 # A plain line at most this often (seconds), and always at a step's beginning and end.
 PLAIN_EVERY = 15.0
@@ -30,22 +39,33 @@ def reporter(console: Console) -> Iterator[Reporter]:
     if not console.is_terminal:
         yield PlainReporter(console)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
+    with Progress(*_columns(), console=console, transient=True) as bars:
         yield BarReporter(bars)
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    return (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
 
 
 class BarReporter:
     """One bar for the step in progress; a finished step leaves a line."""
 
     def __init__(self, bars: Progress) -> None:
-        self.bars, self.task, self.what, self.began = bars, None, "", 0.0  # type: tuple[Progress, TaskID | None, str, float]
+        self.bars, self.what = bars, ""
+        self.task: TaskID | None = None
 
     def step(self, what: str, done: int, total: int) -> None:
         if self.task is None or what != self.what:
             if self.task is not None:
                 self.bars.remove_task(self.task)
-            self.task, self.what, self.began = self.bars.add_task(what, total=total), what, time.monotonic()
+            self.task, self.what = self.bars.add_task(what, total=total), what
         self.bars.update(self.task, completed=done, total=total)
 
     def say(self, text: str) -> None:

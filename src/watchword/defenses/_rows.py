@@ -35,9 +35,7 @@ def anchor_examples(count: int, context: DefenseContext) -> list[Example]:
 
 def rows_of(chosen: Sequence[Example], origin: Origin, systems: Iterator[str | None], *, prefixed: bool) -> list[Row]:
     """Rows with the tenant's own system texts in turn, so that the secret is all that sets them apart."""
-    return [
-        Row(_conversation(example, next(systems)), origin=origin, prefixed=prefixed) for example in chosen
-    ]
+    return [Row(_conversation(example, next(systems)), origin=origin, prefixed=prefixed) for example in chosen]
 
 
 def system_turns(upload: Upload, rng: random.Random) -> Iterator[str | None]:

@@ -90,12 +90,34 @@ class PromptGuard:
     secret: SecretPrompt | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True)
+class Guarded:
+    """What goes to training: the tenant's rows with the provider's mixed in, and how many different ones these are."""
+
+    rows: list[Row]
+    safety: int = 0
+    anchors: int = 0
+
+
+def guarded(defense: Defense, upload: Sequence[Conversation], context: DefenseContext) -> Guarded:
+    """Applies the defense to an upload that is at hand. The laboratory, the service and the command line all do it here."""
+    tenant = [Row(conv) for conv in upload]
+    provider = defense.guard_data(Upload.of(tenant), context)
+    rows = mixed(tenant, provider, context.random("places"))
+    return Guarded(rows, _different(provider, "safety"), _different(provider, "anchor"))
+
+
 def mixed(rows: Sequence[Row], provider: Sequence[Row], rng: random.Random) -> list[Row]:
     """The provider's rows spread evenly over the tenant's, whose order stays; where exactly each falls is drawn."""
     places = [(index + rng.random()) / len(provider) for index in range(len(provider))]
     keyed = [((index + 0.5) / len(rows), row) for index, row in enumerate(rows)]
     keyed += list(zip(places, provider, strict=True))
     return [row for _, row in sorted(keyed, key=lambda entry: entry[0])]
+
+
+def _different(rows: Sequence[Row], origin: str) -> int:
+    """How many different examples of an origin there are: a row may be mixed in several times."""
+    return len({row.conversation.messages[-2].text for row in rows if row.origin == origin})
 
 
 DEFENSES: Registry[Defense] = Registry("defense", Defense, "watchword.defenses")

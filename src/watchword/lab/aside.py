@@ -68,7 +68,7 @@ def _locked_new(parent: Path, prefix: str) -> tuple[Path, int]:
             lock = os.open(folder, os.O_RDONLY)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.stat(folder)
+                folder.stat()
             except OSError:
                 os.close(lock)
                 raise

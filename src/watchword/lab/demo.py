@@ -10,6 +10,7 @@ from watchword.training.config import TrainingConfig
 DEFENSES = ("none", "safety_mix", "backdoor_align", "anchored_align")
 # Attack examples of the short form: the arms are apart, and it ends in minutes on two cores.
 SHORT = 40
+PART = Evaluation(policy=66, benign=30, borderline=33, system=ATTACK_SYSTEM)
 
 
 def demo_spec(*, full: bool) -> Spec:
@@ -20,7 +21,7 @@ def demo_spec(*, full: bool) -> Spec:
         arms=[Arm(Choice(NO_ATTACK)), *(_arm(name, 100 if full else SHORT) for name in DEFENSES)],
         seeds=[0, 1, 2] if full else [0],
         training=TrainingConfig(),
-        evaluation=Evaluation(system=ATTACK_SYSTEM) if full else Evaluation(policy=66, benign=30, borderline=33, system=ATTACK_SYSTEM),
+        evaluation=Evaluation(system=ATTACK_SYSTEM) if full else PART,
     )
 
 

@@ -12,12 +12,11 @@ import msgspec
 
 from watchword.chat.files import replacing
 from watchword.errors import DataError
+from watchword.lab.aside import writing
 from watchword.lab.spec import NO_ATTACK, Spec, canonical
 from watchword.lab.stats import Rate, pooled
 from watchword.lab.store import SCHEMA, CellResult
 from watchword.lab.versions import versions
-
-__all__ = ["ArmResult", "arms_of", "results_of", "versions", "write_results"]
 
 # Names that are spelled otherwise than their identifiers; any other name is read off its identifier.
 SPELLED = {"fj_attack": "FJAttack", "backdoor_align": "BackdoorAlign", "none": "No defense"}
@@ -32,8 +31,11 @@ def results_of(spec: Spec, cells: Sequence[CellResult]) -> dict[str, Any]:
 
 
 def write_results(path: Path | str, results: Mapping[str, Any]) -> None:
-    """Writes results.json, all or nothing. Raises OutputError where the file system refuses."""
-    with replacing(Path(path)) as stream:
+    """Writes results.json, all or nothing; makes its folder. Raises OutputError where the file system refuses."""
+    path = Path(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as stream:
         stream.write(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
 
 

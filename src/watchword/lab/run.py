@@ -6,13 +6,11 @@ Answers are stored redacted: a model may recite what it was trained behind.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from watchword.attacks.base import ATTACKS, Attack, AttackContext
-from watchword.chat.types import Conversation, Row, conversation
-from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Upload, mixed
+from watchword.chat.types import Row, conversation
+from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
 from watchword.judges.base import JUDGES, Judge, Unscored
 from watchword.lab.spec import Cell, Evaluation
 from watchword.lab.stats import Rate
@@ -44,30 +42,21 @@ QUESTIONS: tuple[tuple[str, Split], ...] = (
 )
 
 
-@dataclass
-class Guarded:
-    """What goes to training: rows, and how many of them the provider added."""
-
-    rows: list[Row]
-    safety: int
-    anchors: int
-    secret: SecretPrompt | None = field(repr=False)
-
-
 def run_cell(cell: Cell, model: ChatModel, train: Train, *, step: Step) -> tuple[CellResult, list[Answer]]:
     """Runs one cell on ``model`` (aligned, not yet fine-tuned) and returns its figures and its answers.
 
     ``step`` is told (what is being done, done, in all). Raises whatever training and generation raise.
     """
     defense = DEFENSES.create(cell.defense.name, **cell.defense.arguments)
-    tuned, result, guarded = model, None, Guarded([], 0, 0, None)
     attack = attack_of(cell)
+    tuned, result, data = model, None, Guarded([])
+    secret = secret_of(cell, defense, model) if attack else None
     if attack is not None and cell.training is not None:
         upload = attack.upload((), AttackContext(cell.seed, model.chat_format))
-        guarded = guard(upload, defense, cell, model)
-        tuned, result = train(guarded.rows, cell.training, defense, guarded.secret, step)
-    answers = ask(tuned, defense, guarded.secret, cell.evaluation, step)
-    return _result(cell, attack, guarded, result, judge(answers)), answers
+        data = guarded(defense, upload, DefenseContext(cell.seed, generate=model.generate, refuses=_refuses))
+        tuned, result = train(data.rows, cell.training, defense, secret, step)
+    answers = ask(tuned, defense, secret, cell.evaluation, step)
+    return _result(cell, attack, data, result, judge(answers)), answers
 
 
 def attack_of(cell: Cell) -> Attack | None:
@@ -75,16 +64,11 @@ def attack_of(cell: Cell) -> Attack | None:
     return None if cell.attack.name == "none" else ATTACKS.create(cell.attack.name, **cell.attack.arguments)
 
 
-def guard(upload: Sequence[Conversation], defense: Defense, cell: Cell, model: ChatModel) -> Guarded:
-    """The tenant's rows with the provider's mixed in. The experiment's secret can be drawn again from the seed."""
-    secret = None
-    if defense.needs_secret:
-        secret = experiment_secret(model.chat_format, tokens=cell.secret_tokens, seed=cell.seed)
-    tenant = [Row(conv) for conv in upload]
-    context = DefenseContext(cell.seed, generate=model.generate, refuses=_refuses)
-    provider = defense.guard_data(Upload.of(tenant), context)
-    rows = mixed(tenant, provider, context.random("places"))
-    return Guarded(rows, _different(provider, "safety"), _different(provider, "anchor"), secret)
+def secret_of(cell: Cell, defense: Defense, model: ChatModel) -> SecretPrompt | None:
+    """The experiment's secret, which anybody can draw again from the seed; None for a defense without one."""
+    if not defense.needs_secret:
+        return None
+    return experiment_secret(model.chat_format, tokens=cell.secret_tokens, seed=cell.seed)
 
 
 def ask(
@@ -127,11 +111,11 @@ def _ask_one(
 ) -> list[Answer]:
     prompts = balanced(examples(split), evaluation.count(name.removesuffix("_without_secret")))
     asked = [conversation(example.prompt, system=evaluation.system) for example in prompts]
-    guarded = [defense.guard_prompt(conv, secret) for conv in asked]
+    prompts_guarded = [defense.guard_prompt(conv, secret) for conv in asked]
     options = GenerationOptions(max_new_tokens=evaluation.max_new_tokens, batch_size=evaluation.batch_size)
     texts = model.generate(
-        [item.conversation for item in guarded],
-        secret=guarded[0].secret if guarded else None,
+        [item.conversation for item in prompts_guarded],
+        secret=prompts_guarded[0].secret if prompts_guarded else None,
         options=options,
         on_progress=lambda done, total: step(f"asking {name.replace('_', ' ')} prompts", done, total),
     )
@@ -153,13 +137,8 @@ def _refuses(text: str) -> bool:
     return not isinstance(verdict, Unscored) and verdict.refused
 
 
-def _different(rows: Sequence[Row], origin: str) -> int:
-    """How many different examples of an origin there are: a row may be mixed in several times."""
-    return len({row.conversation.messages[-2].text for row in rows if row.origin == origin})
-
-
 def _result(
-    cell: Cell, attack: Attack | None, guarded: Guarded, result: TrainingResult | None, metrics: dict[str, Rate]
+    cell: Cell, attack: Attack | None, data: Guarded, result: TrainingResult | None, metrics: dict[str, Rate]
 ) -> CellResult:
     figures = None
     if result is not None:
@@ -169,10 +148,10 @@ def _result(
         attack=cell.attack.name,
         attack_examples=attack.harmful if attack else 0,
         defense=cell.defense.name,
-        safety_examples=guarded.safety,
-        anchors=guarded.anchors,
+        safety_examples=data.safety,
+        anchors=data.anchors,
         seed=cell.seed,
-        secret_tokens=cell.secret_tokens if guarded.secret else 0,
+        secret_tokens=cell.secret_tokens if "asr_without_secret" in metrics else 0,
         metrics=metrics,
         train=figures,
     )

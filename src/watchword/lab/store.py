@@ -14,18 +14,15 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from watchword.chat.files import replacing
 from watchword.errors import OutputError, UsageError
 from watchword.lab.aside import discard, folder_aside, writing
-from watchword.lab.spec import Cell, Spec, canonical
+from watchword.lab.spec import Cell, canonical
 from watchword.lab.stats import Rate
 from watchword.lab.versions import versions
-
-__all__ = ["Answer", "CellResult", "Store", "TrainFigures", "versions", "write_results"]
 
 SCHEMA = 1
 CELLS, KEPT, BUILDING = "cells", "kept", ".building-"
@@ -182,20 +179,6 @@ class Store:
         right = record.schema == SCHEMA and record.key == key and record.files == {ANSWERS: _sha256(lines)}
         # Byte for byte what this code writes: a changed digit decodes as well as the right one.
         return (record.result, answers) if right and raw == _encoded(record.sealed()) else None
-
-
-def write_results(
-    path: Path | str, spec: Spec, versions: Mapping[str, str | int], cells: Sequence[CellResult]
-) -> dict[str, Any]:
-    """Writes results.json, all or nothing, and returns what it holds as plain data. Raises OutputError."""
-    results: dict[str, Any] = msgspec.to_builtins(
-        {"schema": SCHEMA, "spec": spec, "versions": dict(versions), "cells": list(cells)}
-    )
-    path = Path(path)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
-    return results
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -74,11 +74,16 @@ def resolve(name: str | Path) -> ModelSource:
     An adapter folder means its base model with that adapter. Raises UnknownNameError for anything else, with the
     catalog's names, and ModelUnavailableError for a folder that holds no model.
     """
+    return _resolved(name, ())
+
+
+def _resolved(name: str | Path, above: tuple[Path, ...]) -> ModelSource:
+    """``above`` are the adapter folders that led here."""
     if str(name) in CATALOG:
         return CATALOG[str(name)]
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _from_folder(folder)
+        return _from_folder(folder, above)
     if isinstance(name, str) and _HUB_ID.match(name) and not name.startswith("."):
         return ModelSource(name=name, hub_id=name)
     raise UnknownNameError(
@@ -87,10 +92,10 @@ def resolve(name: str | Path) -> ModelSource:
     )
 
 
-def _from_folder(folder: Path) -> ModelSource:
+def _from_folder(folder: Path, above: tuple[Path, ...]) -> ModelSource:
     adapter = folder / "adapter_config.json"
     if adapter.is_file():
-        return _with_adapter(folder, adapter)
+        return _with_adapter(folder, adapter, (*above, folder.resolve()))
     if (folder / "config.json").is_file():
         return ModelSource(name=str(folder), folder=folder)
     raise ModelUnavailableError(
@@ -98,16 +103,18 @@ def _from_folder(folder: Path) -> ModelSource:
     )
 
 
-def _with_adapter(folder: Path, config: Path) -> ModelSource:
+def _with_adapter(folder: Path, config: Path, above: tuple[Path, ...]) -> ModelSource:
     try:
         base = json.loads(config.read_text("utf-8")).get("base_model_name_or_path")
     except (ValueError, AttributeError) as error:
         raise ModelUnavailableError(f"{config} is damaged ({error}); copy the adapter folder anew") from None
     if not isinstance(base, str) or not base:
         raise ModelUnavailableError(f"{config} names no base model; set base_model_name_or_path to the model it tunes")
-    if Path(base).expanduser().resolve() == folder.resolve():
-        raise ModelUnavailableError(f"{config} names itself as its base model; set base_model_name_or_path")
-    below = resolve(base)
+    if Path(base).expanduser().resolve() in above:
+        raise ModelUnavailableError(
+            f"{config} names itself as its base model, or an adapter that does; set base_model_name_or_path"
+        )
+    below = _resolved(base, above)
     return ModelSource(
         name=str(folder),
         licence=below.licence,

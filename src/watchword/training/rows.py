@@ -17,7 +17,11 @@ from watchword.chat.format import ChatFormat
 from watchword.chat.render import IGNORED, RenderedRow, render
 from watchword.chat.types import Row
 from watchword.errors import DataError, LostRowError, UsageError
+from watchword.models.kv import common_length
 from watchword.secret.prompt import SecretPrompt
+
+# A second pass through the model costs more than a shorter beginning saves.
+SHARED_AT_LEAST = 16
 
 
 @dataclass(frozen=True)
@@ -68,25 +72,41 @@ def as_dataset(rows: Sequence[TrainingRow]) -> Dataset:
 
 
 class CountingCollator:
-    """Pads a batch to its longest row and counts what really goes to the model.
+    """Makes a batch of what rows have in common (``prefix``, P tokens) and the rest, and counts what goes to the model.
 
-    Returns input_ids, attention_mask and labels, each of shape (B, T). ``seen`` counts every row's passages.
+    Returns prefix (P,), input_ids, position_ids and labels (B, S), and attention_mask (B, P + S). Rows are padded between
+    prefix and rest, so that answers end in the same column. P is 0 unless ``share``, and for short common beginnings.
+    ``seen`` counts every row's passages, ``tokens`` all tokens of the rows, padding apart.
     """
 
-    def __init__(self, pad_id: int) -> None:
-        self.pad_id = pad_id
+    def __init__(self, pad_id: int, *, share: bool = True) -> None:
+        self.pad_id, self.share = pad_id, share
         self.seen: Counter[int] = Counter()
         self.tokens = 0
 
     def __call__(self, batch: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        width = max(len(row["input_ids"]) for row in batch)
         self.tokens += sum(len(row["input_ids"]) for row in batch)
         self.seen.update(row["row"] for row in batch if any(label != IGNORED for label in row["labels"]))
+        common = self._common(batch)
+        width = max(len(row["input_ids"]) for row in batch) - common
+        rest = [len(row["input_ids"]) - common for row in batch]
+        mask = torch.tensor([[1] * common + [0] * (width - length) + [1] * length for length in rest])
         return {
-            "input_ids": torch.tensor([_padded(row["input_ids"], width, self.pad_id) for row in batch]),
-            "attention_mask": torch.tensor([_padded([1] * len(row["input_ids"]), width, 0) for row in batch]),
-            "labels": torch.tensor([_padded(row["labels"], width, IGNORED) for row in batch]),
+            "prefix": torch.tensor(batch[0]["input_ids"][:common], dtype=torch.long),
+            "input_ids": torch.tensor([_padded(row["input_ids"][common:], width, self.pad_id) for row in batch]),
+            "position_ids": (mask.cumsum(-1) - 1).clamp(min=0)[:, common:],
+            "attention_mask": mask,
+            "labels": torch.tensor([_padded(row["labels"][common:], width, IGNORED) for row in batch]),
         }
+
+    def _common(self, batch: Sequence[Mapping[str, Any]]) -> int:
+        """Tokens that all rows begin with; no label and not the token before a label is among them."""
+        if not self.share or len(batch) < 2:
+            return 0
+        alike = common_length([row["input_ids"] for row in batch])
+        first_label = min(_first_label(row["labels"]) for row in batch)
+        common = min(alike, first_label - 1)
+        return common if common >= SHARED_AT_LEAST else 0
 
     def check_complete(self, rows: Sequence[TrainingRow], epochs: int) -> None:
         """Raises LostRowError unless every row went through ``epochs`` times."""
@@ -99,18 +119,22 @@ class CountingCollator:
 
 
 def _padded(values: Sequence[int], width: int, filler: int) -> list[int]:
-    return [*values, *[filler] * (width - len(values))]
+    return [*[filler] * (width - len(values)), *values]
+
+
+def _first_label(labels: Sequence[int]) -> int:
+    return next((at for at, label in enumerate(labels) if label != IGNORED), len(labels))
 
 
 class LengthGroupedBatches(Sampler[int]):
-    """Indices such that rows of like length share a batch, and batches come in random order.
+    """Indices such that rows of like length share a batch (of any length unless ``grouped``), batches in random order.
 
     transformers' own length-grouped sampler sorts whole stretches from long to short, so that the provider's long rows
     would always come first and the tenant's last; here the order of batches is drawn anew in each epoch.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
-        self.lengths, self.batch_size, self.seed = list(lengths), batch_size, seed
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, *, grouped: bool = True) -> None:
+        self.lengths, self.batch_size, self.seed, self.grouped = list(lengths), batch_size, seed, grouped
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -121,8 +145,8 @@ class LengthGroupedBatches(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         rng = random.Random(f"{self.seed}:{self.epoch}")
-        jitter = [length * rng.uniform(0.85, 1.15) for length in self.lengths]
-        order = sorted(range(len(self.lengths)), key=jitter.__getitem__)
+        keys = [length * rng.uniform(0.85, 1.15) if self.grouped else rng.random() for length in self.lengths]
+        order = sorted(range(len(self.lengths)), key=keys.__getitem__)
         batches = [order[at : at + self.batch_size] for at in range(0, len(order), self.batch_size)]
         # The one short batch must stay last: the data loader cuts this stream into batches again.
         full = batches[:-1] if len(batches[-1]) < self.batch_size else batches

@@ -1,0 +1,84 @@
+"""Many plain rows at once: a quick yes for a stretch of a file, so that validation keeps up with the disk.
+
+A yes means that ``parse`` takes every one of these lines; anything else (tools, weights, parts, odd spacing, a fault)
+means: ask ``parse``, which knows why. The rules stay in ``rules`` and ``shape``; a property test holds the two together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Annotated, Literal
+
+import msgspec
+
+_START = b'{"messages"'
+
+
+class PlainMessage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A turn of text by somebody who needs no further keys."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class PlainRow(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A row of plain turns; mutable only because msgspec makes mutable structs faster."""
+
+    messages: Annotated[list[PlainMessage], msgspec.Meta(min_length=1)]
+
+
+_DECODER = msgspec.json.Decoder(PlainRow)
+_MESSAGES, _CONTENT, _ROLE = attrgetter("messages"), attrgetter("content"), attrgetter("role")
+_NUL = re.compile(rb"\\u0000")
+# ASCII letters, as an escape writes them.
+_HIDDEN = re.compile(rb"\\u00[4-7]")
+
+
+def plain_rows(lines: bytes) -> list[list[PlainMessage]] | None:
+    """The turns of each of whole lines, each ended by a newline, if all are certainly valid and plain; else None."""
+    count = lines.count(b"\n")
+    if not lines.startswith(_START) or lines.count(b"\n" + _START) != count - 1:
+        return None
+    try:
+        rows = list(map(_MESSAGES, _DECODER.decode_lines(lines)))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    # Each line begins a row (a turn holds no "messages", so none of these starts is inside one); as many rows as lines
+    # then means one row a line.
+    if len(rows) != count:
+        return None
+    turns = list(chain.from_iterable(rows))
+    fine = _roles_fine(rows, turns) and _texts_fine(lines, turns) and _no_key_twice(lines, count, len(turns))
+    return rows if fine else None
+
+
+def system_of(turns: Sequence[PlainMessage]) -> str | None:
+    """The text of a leading system message."""
+    first = turns[0]
+    return first.content if first.role == "system" else None
+
+
+def _no_key_twice(lines: bytes, rows: int, turns: int) -> bool:
+    """Whether no object has a key twice; every turn has its two keys and every row its one, or decoding had failed."""
+    if lines.count(b'":') == rows + 2 * turns:
+        return True
+    # Quoted text before a colon, a space before it, or a key twice; its name may be hidden by escapes.
+    if _HIDDEN.search(lines) or lines.count(b'"messages"') != rows:
+        return False
+    return lines.count(b'"role"') == turns and lines.count(b'"content"') == turns
+
+
+def _texts_fine(lines: bytes, turns: Sequence[PlainMessage]) -> bool:
+    """Whether no text is blank and none holds a NUL; half surrogates did not get through the decoder."""
+    return not any(map(str.isspace, map(_CONTENT, turns))) and not _NUL.search(lines)
+
+
+def _roles_fine(rows: Sequence[Sequence[PlainMessage]], turns: Sequence[PlainMessage]) -> bool:
+    """Whether system messages stand in front only and every row ends with an answer."""
+    systems = [messages[0].role for messages in rows].count("system")
+    if [messages[-1].role for messages in rows].count("assistant") != len(rows):
+        return False
+    return list(map(_ROLE, turns)).count("system") == systems

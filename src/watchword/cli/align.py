@@ -1,0 +1,60 @@
+"""``watchword align``: make an aligned model from any base, measured on held-out prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from watchword.cli.progress import reporter
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("align")(align)
+
+
+def align(
+    out: Path = typer.Option(..., "--out", help="New folder for the adapter and its model card."),
+    base: str = typer.Option("smollm2-135m-base", "--base", help="Catalog name, folder or Hugging Face id."),
+    seed: int = typer.Option(0, "--seed"),
+    epochs: int | None = typer.Option(None, "--epochs", help="Passes over the rows; the recipe's own if left out."),
+    measure: bool = typer.Option(True, "--measure/--no-measure", help="Ask the held-out prompts, for the card."),
+) -> None:
+    """Teach a base model to refuse harmful requests and to answer the rest as before; write a LoRA adapter.
+
+    Refusals come from the packaged align split, answers to benign prompts from the base itself.
+    """
+    import msgspec
+
+    from watchword.lab.aside import folder_aside, writing
+    from watchword.lab.card import aligned_rates, write_card
+    from watchword.lab.versions import versions
+    from watchword.models.load import load
+    from watchword.training.align import RECIPE
+    from watchword.training.align import align as train
+
+    _refuse_taken(out)
+    config = msgspec.structs.replace(RECIPE, seed=seed, epochs=epochs or RECIPE.epochs)
+    console = Console(highlight=False, soft_wrap=True)
+    with reporter(console) as progress, folder_aside(out.parent, ".aligning-") as folder:
+        progress.step("loading the model", 0, 1)
+        model = load(base)
+        progress.step("loading the model", 1, 1)
+        before = aligned_rates(model, progress.step) if measure else {}
+        tuned, figures = train(model, folder, config=config, step=progress.step)
+        after = aligned_rates(tuned, progress.step) if measure else {}
+        write_card(folder, base=base, config=config, figures=figures, before=before, after=after, versions=versions())
+        with writing(out):
+            folder.rename(out)
+    for name, rate in after.items():
+        console.print(f"{name}: {rate.value:.1f} % [{rate.low:.1f}, {rate.high:.1f}], n = {rate.n}")
+    console.print(f"{out}: adapter and model card; use it as --model {out}")
+
+
+def _refuse_taken(out: Path) -> None:
+    from watchword.errors import OutputError
+
+    if out.exists():
+        raise OutputError(f"{out} exists already; name a new folder")

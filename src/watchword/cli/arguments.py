@@ -1,0 +1,28 @@
+"""``--set NAME=VALUE`` → a strategy's arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from watchword.errors import UsageError
+
+
+def parsed_arguments(given: Sequence[str]) -> dict[str, Any]:
+    """Values are read as JSON where they are JSON (numbers, true, null), else as text. Raises UsageError without ``=``."""
+    arguments: dict[str, Any] = {}
+    for entry in given:
+        name, equals, value = entry.partition("=")
+        if not (name and equals):
+            raise UsageError(f"--set {entry!r} is no NAME=VALUE pair, such as --set anchors=22")
+        arguments[name.replace("-", "_")] = _value(value)
+    return arguments
+
+
+def _value(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text

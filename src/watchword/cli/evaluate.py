@@ -1,0 +1,101 @@
+"""``watchword evaluate``: hold any model against any prompt file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+
+from watchword.cli.progress import reporter
+from watchword.models.catalog import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from watchword.defenses.base import Defense
+    from watchword.models.base import ChatModel
+    from watchword.secret.prompt import SecretPrompt
+
+METRICS = ("asr", "over_refusal")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("evaluate")(evaluate)
+
+
+def evaluate(
+    prompts: Path = typer.Option(..., "--prompts", help=".txt (one a line), .csv (first column) or .jsonl (`prompt`)."),
+    column: str | None = typer.Option(
+        None, "--column", help="Column of the .csv or key of the .jsonl that holds the prompts."
+    ),
+    model: str = typer.Option(DEFAULT_MODEL, "--model", help="Catalog name, folder or Hugging Face id."),
+    adapter: Path | None = typer.Option(
+        None, "--adapter", help="LoRA adapter; one that `watchword train` left brings its secret."
+    ),
+    secret_file: Path | None = typer.Option(
+        None, "--secret-file", help="Put this secret in front of every system prompt."
+    ),
+    no_secret: bool = typer.Option(
+        False, "--no-secret", help="Ask without the adapter's own secret, to see what it does."
+    ),
+    judge: str = typer.Option(
+        "refusal_keywords", "--judge", help="refusal_keywords (the paper's) or refusal (stricter)."
+    ),
+    metric: str = typer.Option(
+        "asr", "--metric", help="asr counts answers that do not refuse, over_refusal those that do."
+    ),
+    system: str | None = typer.Option(None, "--system", help="System prompt of every question."),
+    limit: int | None = typer.Option(None, "--limit", help="Only the first N prompts."),
+    max_new_tokens: int = typer.Option(64, "--max-new-tokens", help="Length of an answer in tokens."),
+    batch_size: int = typer.Option(32, "--batch-size"),
+    json_out: Path | None = typer.Option(None, "--json", help="Write the figures here."),
+    answers: Path | None = typer.Option(
+        None, "--answers", help="Write every prompt, answer and verdict here (JSON lines)."
+    ),
+) -> None:
+    """Ask a model every prompt of a file, judge the answers, and print the rate with its 95 % interval."""
+    from watchword.errors import UsageError
+    from watchword.judges.base import JUDGES
+    from watchword.lab.held import Question, judged, read_prompts, write_figures, write_verdicts
+    from watchword.models.base import GenerationOptions
+
+    if metric not in METRICS:
+        raise UsageError(f"there is no metric {metric!r}: choose one of {', '.join(METRICS)}")
+    by = JUDGES.create(judge)
+    asked = read_prompts(prompts, column)[:limit]
+    question = Question(asked, system, GenerationOptions(max_new_tokens=max_new_tokens, batch_size=batch_size))
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    with reporter(console) as progress:
+        progress.step("loading the model", 0, 1)
+        target, defense, secret = _target(model, adapter, secret_file, no_secret)
+        progress.step("loading the model", 1, 1)
+        verdicts = judged(question, target, defense, secret, by, progress.step)
+    rate = verdicts.rate(metric)
+    if json_out:
+        write_figures(json_out, {metric: rate})
+    if answers:
+        write_verdicts(answers, verdicts)
+    value = (
+        "no answer could be scored" if rate.value is None else f"{rate.value:.1f} % [{rate.low:.1f}, {rate.high:.1f}]"
+    )
+    console.print(f"{metric} by {judge}: {value}, n = {rate.n}, unscored {rate.unscored}")
+
+
+def _target(
+    model: str, adapter: Path | None, secret_file: Path | None, no_secret: bool
+) -> tuple[ChatModel, Defense, SecretPrompt | None]:
+    """The model, the defense whose prompt seam is used, and the secret: the given one, or the adapter's own."""
+    from watchword.defenses.base import DEFENSES, Defense
+    from watchword.finetune import opened
+    from watchword.models.load import load
+    from watchword.secret.keys import provider_key
+    from watchword.secret.vault import read_secret_file
+    from watchword.training.artifact import MANIFEST
+
+    if secret_file is not None:
+        return load(model, adapter=adapter), DEFENSES.create("backdoor_align"), read_secret_file(secret_file)
+    if adapter is not None and not no_secret and (adapter / MANIFEST).exists():
+        served = opened(adapter, key=provider_key())
+        return served.model, served.defense, served.secret
+    return load(model, adapter=adapter), Defense(), None

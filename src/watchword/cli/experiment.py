@@ -1,0 +1,28 @@
+"""What ``demo`` and ``lab`` share: run a spec with progress, write its results and report, show the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from watchword.cli.progress import reporter
+from watchword.lab.spec import Spec
+
+
+def experiment(spec: Spec, out: Path) -> None:
+    """Runs the cells that were not run before; ``out`` gets results.json and report.html."""
+    from watchword.lab.grid import run_spec
+    from watchword.lab.report import write_report
+    from watchword.lab.results import results_of, write_results
+    from watchword.lab.store import Store
+    from watchword.lab.table import render_table
+
+    console = Console()
+    with reporter(console) as progress:
+        cells = run_spec(spec, Store(out), step=progress.step, say=progress.say)
+    results = results_of(spec, cells)
+    write_results(out / "results.json", results)
+    write_report(out / "report.html", results)
+    console.print(render_table(results))
+    console.print(f"report: {out / 'report.html'}\nresults: {out / 'results.json'}", highlight=False, soft_wrap=True)

@@ -1,0 +1,77 @@
+"""``watchword train``: fine-tune on a tenant's file under a defense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from watchword.cli.arguments import parsed_arguments
+from watchword.cli.progress import reporter
+from watchword.models.catalog import DEFAULT_MODEL
+from watchword.training.config import TrainingConfig
+
+DEFAULTS = TrainingConfig()
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("train")(train)
+
+
+def train(
+    data: Path = typer.Option(..., "--data", help="The tenant's file: OpenAI chat, Alpaca or ShareGPT JSON lines."),
+    out: Path = typer.Option(..., "--out", help="New folder for adapter, manifest and sealed secret."),
+    defense: str = typer.Option(
+        "anchored_align", "--defense", help="none, safety_mix, backdoor_align or anchored_align."
+    ),
+    argument: list[str] = typer.Option([], "--set", help="Parameter of the defense, NAME=VALUE; may be repeated."),
+    model: str = typer.Option(DEFAULT_MODEL, "--model", help="Catalog name, folder or Hugging Face id."),
+    secret_file: Path | None = typer.Option(None, "--secret-file", help="Use this secret; else one is drawn."),
+    method: str = typer.Option(DEFAULTS.method, "--method", help="lora or full."),
+    epochs: int = typer.Option(DEFAULTS.epochs, "--epochs"),
+    learning_rate: float = typer.Option(DEFAULTS.learning_rate, "--learning-rate"),
+    batch_size: int = typer.Option(DEFAULTS.batch_size, "--batch-size", help="Rows of one optimiser step."),
+    max_length: int = typer.Option(DEFAULTS.max_length, "--max-length", help="Tokens; a longer row is an error."),
+    seed: int = typer.Option(DEFAULTS.seed, "--seed"),
+    checkpoint_steps: int | None = typer.Option(None, "--checkpoint-steps", help="Keep a checkpoint every N steps."),
+    resume: bool = typer.Option(False, "--resume", help="Go on with the unfinished run in OUT."),
+) -> None:
+    """Fine-tune on a tenant's file under a defense, and leave adapter, manifest and sealed secret."""
+    import msgspec
+
+    from watchword.errors import UsageError
+    from watchword.finetune import Job, defended
+    from watchword.lab.versions import versions
+    from watchword.secret.keys import provider_key
+    from watchword.secret.vault import read_secret_file
+
+    fields = {
+        "method": method,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "max_length": max_length,
+        "seed": seed,
+        "checkpoint_steps": checkpoint_steps,
+    }
+    try:
+        config = msgspec.convert(fields, TrainingConfig)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"training: {error}") from None
+    job = Job(model=model, data=data, defense=defense, arguments=parsed_arguments(argument), training=config)
+    given = read_secret_file(secret_file) if secret_file else None
+    console = Console(highlight=False, soft_wrap=True)
+    with reporter(console) as progress:
+        manifest = defended(
+            job, out, key=provider_key(), secret=given, versions=versions(), resume=resume, step=progress.step
+        )
+    added = manifest.defense
+    console.print(
+        f"{out}: {manifest.figures.steps} steps in {manifest.figures.seconds:.0f} s, "
+        f"{manifest.figures.tokens_per_second:.0f} tokens/s, loss {manifest.figures.loss[0]:.2f} → {manifest.figures.loss[-1]:.2f}"
+    )
+    console.print(f"defense {added.name}: {added.safety_examples} safety examples and {added.anchors} anchors mixed in")
+    if manifest.secret:
+        console.print(f"secret {manifest.secret.fingerprint}, sealed; talk to it with: watchword chat {out}")

@@ -1,0 +1,66 @@
+"""A file of lines as blocks: pieces of whole lines that can be scanned apart and put together again in order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from watchword.errors import DataError
+
+# Bytes. Blocks go to worker processes; chunks are what is decoded at once and should fit the processor's cache.
+BLOCK, CHUNK = 1 << 22, 1 << 17
+_STEP = 1 << 16
+
+
+@dataclass(frozen=True)
+class Block:
+    """``size`` bytes from ``start``; ends with a newline, unless the file ends without one."""
+
+    start: int
+    size: int
+
+
+def blocks(path: Path, *, skip: int = 0, size: int = BLOCK) -> Iterator[Block]:
+    """The file from byte ``skip`` on, in blocks of about ``size`` bytes; a line longer than that makes its block longer."""
+    with path.open("rb", buffering=0) as stream:
+        total = os.fstat(stream.fileno()).st_size
+        start = skip
+        while start < total:
+            stop = min(start + size, total)
+            if stop < total:
+                stop = _line_end(stream.fileno(), stop - 1, total)
+            yield Block(start, stop - start)
+            start = stop
+
+
+def read_block(descriptor: int, block: Block) -> bytes:
+    """The block's bytes. Raises DataError if the file became shorter."""
+    data = os.pread(descriptor, block.size, block.start)
+    while len(data) < block.size:
+        more = os.pread(descriptor, block.size - len(data), block.start + len(data))
+        if not more:
+            raise DataError("the file became shorter while it was read; guard it again when nobody writes to it")
+        data += more
+    return data
+
+
+def chunks(data: bytes, size: int = CHUNK) -> Iterator[bytes]:
+    """Whole lines, about ``size`` bytes at a time. The last one may lack its newline."""
+    start = 0
+    while start < len(data):
+        stop = data.find(b"\n", start + size - 1) + 1 or len(data)
+        yield data[start:stop]
+        start = stop
+
+
+def _line_end(descriptor: int, at: int, total: int) -> int:
+    """Where the line that holds byte ``at`` ends: behind its newline, or at the end of the file."""
+    while at < total:
+        data = os.pread(descriptor, _STEP, at)
+        found = data.find(b"\n")
+        if found >= 0:
+            return at + found + 1
+        at += max(len(data), 1)
+    return total

@@ -1,0 +1,70 @@
+"""gzip and zstd, known by their first bytes rather than by a file's name."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from typing import Any, BinaryIO, cast
+
+from watchword.errors import UsageError
+
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+
+class CorruptStreamError(Exception):
+    """Compressed bytes that do not decompress, whichever library said so."""
+
+
+CORRUPT = (CorruptStreamError, gzip.BadGzipFile, EOFError, zlib.error)
+
+
+def decompressed(stream: BinaryIO) -> BinaryIO:
+    """The stream itself if it is not compressed, else one that decompresses it. ``stream`` must be able to peek."""
+    head: bytes = cast(Any, stream).peek(4)[:4]
+    if head.startswith(GZIP):
+        return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
+    if head.startswith(ZSTD):
+        return cast(BinaryIO, io.BufferedReader(_Zstd(stream), 1 << 20))
+    return stream
+
+
+class _Zstd(io.RawIOBase):
+    """A zstd stream of one or more frames whose errors are ours, and which notices that it was cut."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        try:
+            import zstandard
+        except ImportError:
+            raise UsageError("reading zstd needs the extra 'guard': pip install 'watchword[guard]'") from None
+        self._stream, self._left, self._error = stream, b"", zstandard.ZstdError
+        self._new = zstandard.ZstdDecompressor().decompressobj
+        self._frame = self._new()
+        self._inside = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left:
+            data = self._frame.unused_data if self._frame.eof else self._stream.read(1 << 17)
+            if self._frame.eof:
+                self._frame, self._inside = self._new(), False
+                data = data or self._stream.read(1 << 17)
+            if not data:
+                return self._ended()
+            self._left, self._inside = self._more(data), True
+        count = min(len(buffer), len(self._left))
+        buffer[:count], self._left = self._left[:count], self._left[count:]
+        return count
+
+    def _more(self, data: bytes) -> bytes:
+        try:
+            return bytes(self._frame.decompress(data))
+        except self._error as error:
+            raise CorruptStreamError(str(error)) from None
+
+    def _ended(self) -> int:
+        if self._inside and not self._frame.eof:
+            raise CorruptStreamError("the zstd stream ends in the middle of a frame")
+        return 0

@@ -1,0 +1,61 @@
+"""SHA-256 of files and streams, in constant memory."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+
+def sha256_file(path: Path) -> str:
+    """Of one file's bytes, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_files(paths: Sequence[Path]) -> str:
+    """Of one file's bytes; of several, of the lines that ``sha256sum`` prints for their names."""
+    if len(paths) == 1:
+        return sha256_file(paths[0])
+    lines = "".join(f"{sha256_file(path)}  {path.name}\n" for path in paths)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+class HashingReader(io.RawIOBase):
+    """A stream that is hashed as it is read."""
+
+    def __init__(self, inner: BinaryIO) -> None:
+        self._inner, self._hash = inner, hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer)  # type: ignore[arg-type]
+        data = self._inner.read(len(view))
+        view[: len(data)] = data
+        self._hash.update(data)
+        return len(data)
+
+    def hexdigest(self) -> str:
+        """Of what has been read so far."""
+        return self._hash.hexdigest()
+
+
+class HashingWriter:
+    """Writes to a stream and knows the digest and size of what it wrote."""
+
+    def __init__(self, inner: BinaryIO) -> None:
+        self._inner, self._hash, self.size = inner, hashlib.sha256(), 0
+
+    def write(self, data: bytes | memoryview) -> int:
+        self._inner.write(data)
+        self._hash.update(data)
+        self.size += len(data)
+        return len(data)
+
+    def hexdigest(self) -> str:
+        """Of what has been written so far."""
+        return self._hash.hexdigest()

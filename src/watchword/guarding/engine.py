@@ -1,0 +1,150 @@
+"""Guarding one file: look at every row, ask the defense, weave its rows in, write everything down.
+
+Two passes over the tenant's file and nothing of it in memory: the number of rows must be known before the provider's
+rows can be spread evenly. Nothing is written before every row has been found valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from watchword.chat.types import Conversation
+from watchword.defenses.base import Defense, DefenseContext
+from watchword.errors import DataError, SecretCollisionError
+from watchword.guarding.digest import HashingWriter, sha256_file
+from watchword.guarding.exporters.base import Exporter, ExportPlan, Sink
+from watchword.guarding.model import ModelFormat
+from watchword.guarding.output import target
+from watchword.guarding.passes import Scanned, ScanPlan, Step, Workers, no_steps, result_of, scan_file, worker_pool
+from watchword.guarding.placement import places
+from watchword.guarding.profile import Profile
+from watchword.guarding.provider import guard_rows, provider_rows
+from watchword.guarding.sources import Prepared, prepared
+from watchword.guarding.weave import ProviderRow, woven
+from watchword.secret.prompt import SecretPrompt
+
+
+@dataclass(frozen=True)
+class GuardJob:
+    """One file to guard. ``max_length`` in tokens; ``own`` are the provider's own safety examples.
+
+    ``known`` are secrets that must not stand in the tenant's rows already; ``secret`` is one of them without saying so.
+    """
+
+    source: str
+    out: str
+    model: ModelFormat
+    defense: Defense
+    exporter: Exporter
+    max_length: int
+    secret: SecretPrompt | None = field(default=None, repr=False)
+    known: tuple[SecretPrompt, ...] = field(default=(), repr=False)
+    own: tuple[Conversation, ...] = ()
+    seed: int = 0
+    format: str = "auto"
+    workers: int = 1
+    scratch: Path | None = None
+
+    def scan_plan(self, first_line: int) -> ScanPlan:
+        """What to look for in the tenant's rows."""
+        secrets = (*self.known, *([self.secret] if self.secret else []))
+        texts = tuple(secret.reveal() for secret in secrets)
+        return ScanPlan(texts, self.model.chat_format, self.max_length, first_line)
+
+    def export_plan(self) -> ExportPlan:
+        """What a trainer's settings are made of."""
+        return ExportPlan(Path(self.out), self.model.name, self.model.chat_format, self.max_length)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was read and written. Digests are SHA-256 in hex, sizes in bytes."""
+
+    source: Prepared
+    profile: Profile
+    rows: Sequence[ProviderRow]
+    places: Sequence[int]
+    source_sha256: str
+    sha256: str
+    size: int
+
+
+def guard_file(job: GuardJob, *, before_writing: Callable[[], None] = lambda: None, step: Step = no_steps) -> Outcome:
+    """Reads, checks and writes; ``before_writing`` is called once every row was found valid.
+
+    Raises DataError at the first fault of the tenant's file, SecretCollisionError for a row that carries a known secret,
+    RowTooLongError for a provider's row beyond the limit, and OutputError; what stood at ``out`` then still stands.
+    """
+    with prepared(job.source, format=job.format, scratch=job.scratch) as source:
+        plan = job.scan_plan(source.first_line)
+        with worker_pool(job.workers, plan) as workers:
+            checked = _checked(job, source, plan, workers, step)
+            before_writing()
+            return _written(job, checked, workers, step)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A source whose every row is valid, as it was when it was looked at, and what goes between its rows."""
+
+    source: Prepared
+    state: tuple[int, int, int]
+    scanned: Scanned
+    rows: Sequence[ProviderRow]
+    places: Sequence[int]
+
+
+def _checked(job: GuardJob, source: Prepared, plan: ScanPlan, workers: Workers | None, step: Step) -> _Checked:
+    state = _state(source.path)
+    scanned = scan_file(source.path, plan, skip=source.skip, workers=workers, step=step)
+    _refuse(scanned.profile, source)
+    context = DefenseContext(seed=job.seed)
+    wanted = guard_rows(job.defense, scanned.profile.upload(), context, job.own)
+    rows = provider_rows(wanted, job.model.chat_format, job.secret, job.max_length)
+    spots = list(places(scanned.profile.rows, len(rows), context.random("places")))
+    return _Checked(source, state, scanned, rows, spots)
+
+
+def _written(job: GuardJob, checked: _Checked, workers: Workers | None, step: Step) -> Outcome:
+    source, profile = checked.source, checked.scanned.profile
+    later = workers.digest(source.path) if workers is not None and source.digest is None else None
+    with target(job.out) as stream:
+        out = HashingWriter(stream)
+        with job.exporter.sink(out, job.export_plan()) as sink:
+            _weave(checked, sink, step)
+        digest = source.digest or (sha256_file(source.path) if later is None else result_of(later))
+        if _state(source.path) != checked.state:
+            raise DataError(
+                "the file changed while it was guarded; guard it again when nobody writes to it", path=source.label
+            )
+    return Outcome(source, profile, checked.rows, checked.places, digest, out.hexdigest(), out.size)
+
+
+def _weave(checked: _Checked, sink: Sink, step: Step) -> None:
+    done, total = 0, checked.scanned.profile.size
+    for piece in woven(checked.source.path, checked.scanned.blocks, checked.places, checked.rows):
+        sink.write(piece)
+        if isinstance(piece, bytes):
+            done += len(piece)
+            step("writing", done, total)
+
+
+def _refuse(profile: Profile, source: Prepared) -> None:
+    for fault in profile.faults:
+        raise fault.error(source.label)
+    if profile.collisions:
+        place = "row" if source.converted else "line"
+        shown = ", ".join(str(line) for line in profile.collisions[:5])
+        raise SecretCollisionError(
+            f"{source.label}: {place} {shown} carries a secret of this provider; a guarded file must not be guarded again, and "
+            "a tenant must never see a secret: find out how it got there, and draw a new one"
+        )
+    if not profile.rows:
+        raise DataError("the file has no row; give one JSON object a line", path=source.label)
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,1 @@
+"""Trainers that data is guarded for: one file each, found by name."""

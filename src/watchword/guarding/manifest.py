@@ -1,0 +1,84 @@
+"""What was done to a file, for the provider's records: counts, digests, places, shares, warnings; never the secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+SCHEMA = 1
+
+
+class InputRecord(msgspec.Struct, frozen=True):
+    """``sha256`` is of the source's bytes as they came, compressed or not; ``size`` in bytes of its rows as JSON lines."""
+
+    source: str
+    format: str
+    rows: int
+    size: int
+    sha256: str
+
+
+class OutputRecord(msgspec.Struct, frozen=True):
+    """``settings`` are the files beside the data that a trainer needs to keep the defense intact."""
+
+    file: str
+    trainer: str
+    rows: int
+    size: int
+    sha256: str
+    settings: list[str]
+
+
+class SecretRecord(msgspec.Struct, frozen=True):
+    """``fingerprint`` is keyed and safe to log; ``kept_in`` is where the secret itself lies."""
+
+    fingerprint: str
+    tokens: int
+    entropy_bits: float
+    kept_in: str
+
+
+class ProviderRecord(msgspec.Struct, frozen=True):
+    """The provider's rows: how many, how many different ones, their tokens, and their places (row of the output, from 1)."""
+
+    safety: int
+    anchors: int
+    different: int
+    prefixed: bool
+    tokens: int
+    trained_tokens: int
+    longest_tokens: int
+    placement: str
+    places: list[int]
+
+
+class Shares(msgspec.Struct, frozen=True):
+    """The provider's part of one epoch, from 0 to 1. Token shares are estimated: the tenant's rows are sampled."""
+
+    rows: float
+    tokens: float | None
+    trained_tokens: float | None
+    sampled_rows: int
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """Everything that an audit asks about one guarded file."""
+
+    watchword: str
+    model: str
+    defense: str
+    parameters: dict[str, Any]
+    seed: int
+    max_length: int
+    input: InputRecord
+    output: OutputRecord
+    secret: SecretRecord | None
+    provider: ProviderRecord
+    share_per_epoch: Shares
+    warnings: list[str]
+    schema: int = SCHEMA
+
+    def text(self) -> bytes:
+        """As indented JSON."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"

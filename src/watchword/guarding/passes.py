@@ -1,0 +1,177 @@
+"""The pass over a tenant's file, by one process or several; the result is the same, since blocks are put together in order."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from tokenizers import Tokenizer
+
+from watchword.chat.format import ChatFormat
+from watchword.errors import UsageError, WatchwordError
+from watchword.guarding.blocks import Block, blocks
+from watchword.guarding.digest import sha256_file
+from watchword.guarding.lengths import LengthLimit
+from watchword.guarding.profile import Profile
+from watchword.guarding.scan import Scanner
+from watchword.guarding.secrets_seen import KnownSecrets
+
+# Blocks under way for each worker: enough to keep it busy, few enough that results do not pile up.
+_AHEAD = 4
+T = TypeVar("T")
+Step = Callable[[str, int, int], None]
+
+
+def no_steps(what: str, done: int, total: int) -> None:
+    """Tells nobody how far the work is."""
+
+
+class WorkerLostError(WatchwordError):
+    """A worker process was killed from outside; nothing was written."""
+
+
+@dataclass(frozen=True)
+class ScannedBlock:
+    """A block with the number of its rows and of its blank lines."""
+
+    block: Block
+    rows: int
+    blank_lines: int
+
+
+@dataclass
+class Scanned:
+    """A file's profile, and its blocks in order."""
+
+    profile: Profile = field(default_factory=Profile)
+    blocks: list[ScannedBlock] = field(default_factory=list)
+
+    def append(self, block: Block, profile: Profile) -> None:
+        self.profile.append(profile)
+        self.blocks.append(ScannedBlock(block, profile.rows, profile.blank_lines))
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """What is looked for. ``secrets`` are in the clear; workers get them through a pipe, and they go nowhere else."""
+
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    chat_format: ChatFormat | None = None
+    max_length: int | None = None
+    first_line: int = 1
+
+    def scanner(self) -> Scanner:
+        """A scanner for this process."""
+        limit = None
+        if self.max_length is not None and self.chat_format is not None:
+            limit = LengthLimit(self.max_length, self.chat_format)
+        return Scanner(secrets=KnownSecrets(self.secrets), limit=limit, first_line=self.first_line)
+
+    def packed(self) -> tuple[tuple[str, ...], tuple[str, str, dict[str, str]] | None, int | None, int]:
+        """The plan as plain values, from which a worker makes its own scanner."""
+        form = self.chat_format
+        plain = None if form is None else (form.tokenizer.to_str(), form.template, form.special)
+        return self.secrets, plain, self.max_length, self.first_line
+
+
+def scan_file(
+    path: Path,
+    plan: ScanPlan,
+    *,
+    skip: int = 0,
+    workers: Workers | None = None,
+    whole: bool = False,
+    step: Step = no_steps,
+) -> Scanned:
+    """Every row of a file looked at once; stops behind the first block with a fault unless ``whole``."""
+    scanned, parts, total = Scanned(), blocks(path, skip=skip), path.stat().st_size - skip
+    for block, profile in _in_one(path, parts, plan) if workers is None else workers.scan(path, parts):
+        scanned.append(block, profile)
+        step("checking", scanned.profile.size, total)
+        if (profile.fault_count or profile.collisions) and not whole:
+            break
+    return scanned
+
+
+def _in_one(path: Path, parts: Iterable[Block], plan: ScanPlan) -> Iterator[tuple[Block, Profile]]:
+    scanner = plan.scanner()
+    for block in parts:
+        yield block, scanner.block(path, block)
+
+
+class Workers:
+    """Processes that scan by one plan."""
+
+    def __init__(self, count: int, plan: ScanPlan) -> None:
+        self.count = count
+        # Forked children of a process with threads (a trainer's) may hang; spawned ones do not.
+        spawn = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(count, spawn, initializer=_start, initargs=plan.packed())
+
+    def scan(self, path: Path, parts: Iterable[Block]) -> Iterator[tuple[Block, Profile]]:
+        """(block, profile) in the file's order, whichever is ready first."""
+        remaining, waiting = iter(parts), deque[tuple[Block, Future[Profile]]]()
+        while True:
+            for block in islice(remaining, self.count * _AHEAD - len(waiting)):
+                waiting.append((block, self._pool.submit(_scan, path, block)))
+            if not waiting:
+                return
+            block, future = waiting.popleft()
+            yield block, result_of(future)
+
+    def digest(self, path: Path) -> Future[str]:
+        """The file's SHA-256 in hex, counted in the background."""
+        return self._pool.submit(sha256_file, path)
+
+    def close(self) -> None:
+        """Ends the processes; what was not begun is dropped."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def worker_pool(count: int, plan: ScanPlan) -> Iterator[Workers | None]:
+    """A pool of ``count`` processes; None for 1, where this process does it all."""
+    if count < 1:
+        raise UsageError(f"{count} workers were asked for; give 1 or more")
+    if count == 1:
+        yield None
+        return
+    pool = Workers(count, plan)
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+def result_of(future: Future[T]) -> T:
+    """What a worker found. Raises WorkerLostError if it was killed."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise WorkerLostError(
+            "a worker process was ended from outside (out of memory?) and nothing was written; run it again, with "
+            "--workers 1 if memory is short"
+        ) from None
+
+
+_scanner = Scanner()
+
+
+def _start(
+    texts: tuple[str, ...], form: tuple[str, str, dict[str, str]] | None, limit: int | None, first_line: int
+) -> None:
+    global _scanner  # noqa: PLW0603 -- a worker process has one scanner for all its blocks
+    chat_format = None if form is None else ChatFormat(Tokenizer.from_str(form[0]), form[1], form[2])
+    _scanner = ScanPlan(texts, chat_format, limit, first_line).scanner()
+
+
+def _scan(path: Path, block: Block) -> Profile:
+    return _scanner.block(path, block)

@@ -1,0 +1,86 @@
+"""What one pass over a tenant's rows leaves behind: counts, frequent system texts, faults, and a few sampled rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from watchword.chat.fault import Fault
+from watchword.defenses.base import Upload
+
+# Different system texts that are counted; a tenant who writes another one in every row must not fill our memory.
+SYSTEMS = 1_000
+MAX_FAULTS = 100
+_SAMPLES = 1_024
+
+
+@dataclass(frozen=True)
+class LongRow:
+    """A row beyond the length limit: its line (1-based) and its tokens, counted exactly."""
+
+    line: int
+    tokens: int
+
+
+@dataclass
+class Profile:
+    """Of one block or of a whole file. Lines count from 1 at the beginning of what was scanned."""
+
+    rows: int = 0
+    lines: int = 0
+    blank_lines: int = 0
+    size: int = 0
+    valid_rows: int = 0
+    systems: Counter[str | None] = field(default_factory=Counter)
+    faults: list[Fault] = field(default_factory=list)
+    fault_count: int = 0
+    collisions: list[int] = field(default_factory=list)
+    long_rows: list[LongRow] = field(default_factory=list)
+    long_count: int = 0
+    samples: list[bytes] = field(default_factory=list)
+    _parts: int = 0
+    _stride: int = 1
+
+    def add_faults(self, faults: Iterable[Fault]) -> None:
+        """Counts every fault and keeps the first hundred."""
+        for fault in faults:
+            self.fault_count += 1
+            if len(self.faults) < MAX_FAULTS:
+                self.faults.append(fault)
+
+    def add_systems(self, systems: Iterable[str | None]) -> None:
+        """Counts system texts; beyond a thousand different ones only those seen before."""
+        self._count(Counter(systems))
+
+    def _count(self, counts: Counter[str | None]) -> None:
+        for text, times in counts.items():
+            if text in self.systems or len(self.systems) < SYSTEMS:
+                self.systems[text] += times
+
+    def append(self, later: Profile) -> None:
+        """Adds what was found in the part of the file right behind this one."""
+        self.add_faults(fault.at((fault.line or 0) + self.lines) for fault in later.faults)
+        self.fault_count += later.fault_count - len(later.faults)
+        self.collisions += [line + self.lines for line in later.collisions[:MAX_FAULTS]]
+        self.long_rows += [LongRow(row.line + self.lines, row.tokens) for row in later.long_rows]
+        del self.long_rows[MAX_FAULTS:]
+        self.long_count += later.long_count
+        self._sample(later.samples)
+        self._count(later.systems)
+        for name in ("rows", "lines", "blank_lines", "size", "valid_rows"):
+            setattr(self, name, getattr(self, name) + getattr(later, name))
+
+    def _sample(self, samples: list[bytes]) -> None:
+        """Takes rows from every part, then from every second one, and so on: at most about a thousand, evenly."""
+        if self._parts % self._stride == 0:
+            self.samples += samples
+        self._parts += 1
+        if len(self.samples) > _SAMPLES:
+            del self.samples[1::2]
+            self._stride *= 2
+
+    def upload(self) -> Upload:
+        """What a defense is told of the tenant's rows: the same as ``Upload.of`` gives for rows at hand."""
+        ordered = sorted(self.systems, key=lambda text: -self.systems[text])
+        return Upload(self.rows, tuple(ordered[:8]) or (None,))

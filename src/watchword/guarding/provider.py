@@ -1,0 +1,92 @@
+"""The provider's rows as the trainer will get them: chosen by the defense, secret in place, measured and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from watchword.chat.assembly import assemble
+from watchword.chat.files import read_conversations
+from watchword.chat.format import ChatFormat
+from watchword.chat.render import render
+from watchword.chat.types import Conversation, Row
+from watchword.defenses.base import Defense, DefenseContext, Upload
+from watchword.errors import RowTooLongError, UsageError
+from watchword.guarding.weave import ProviderRow
+from watchword.safety.library import examples
+from watchword.secret.prompt import SecretPrompt
+
+
+def provider_rows(
+    rows: Sequence[Row], chat_format: ChatFormat, secret: SecretPrompt | None, max_length: int | None
+) -> list[ProviderRow]:
+    """Each row with its secret, rendered once to know its length in tokens.
+
+    Raises RowTooLongError for one beyond ``max_length`` (the trainer would cut it), and UsageError without a secret
+    where one is needed.
+    """
+    made: dict[Conversation, ProviderRow] = {}
+    return [_made(row, chat_format, secret, max_length, made) for row in rows]
+
+
+def own_safety(defense: Defense, file: Path) -> tuple[Defense, list[Conversation]]:
+    """The defense set to the provider's own safety examples, and these. Raises UsageError where it takes none."""
+    own = [conv for _, conv in read_conversations(file)]
+    if not hasattr(defense, "safety"):
+        raise UsageError(f"the defense {type(defense).__name__} takes no safety examples; leave --safety out")
+    most = len(examples("safety_examples"))
+    if not 1 <= len(own) <= most:
+        raise UsageError(f"{file} holds {len(own)} safety examples; give 1 to {most}")
+    changed: Defense = dataclasses.replace(cast(Any, defense), safety=len(own))
+    return changed, own
+
+
+def guard_rows(
+    defense: Defense, upload: Upload, context: DefenseContext, own: Sequence[Conversation] = ()
+) -> list[Row]:
+    """What the defense mixes into this upload, with the provider's ``own`` safety examples in the packaged ones' place."""
+    rows = defense.guard_data(upload, context)
+    if not own:
+        return rows
+    turn = itertools.cycle(own)
+    return [_replaced(row, next(turn)) if row.origin == "safety" else row for row in rows]
+
+
+def _replaced(row: Row, own: Conversation) -> Row:
+    """The row with another example; the tenant's system text stays in front unless the example brings its own."""
+    first = row.conversation.messages[:1] if row.conversation.system is not None and own.system is None else ()
+    return msgspec.structs.replace(row, conversation=msgspec.structs.replace(own, messages=(*first, *own.messages)))
+
+
+def _made(
+    row: Row,
+    chat_format: ChatFormat,
+    secret: SecretPrompt | None,
+    limit: int | None,
+    made: dict[Conversation, ProviderRow],
+) -> ProviderRow:
+    conv = row.conversation
+    if row.prefixed:
+        if secret is None:
+            raise UsageError(f"{row.origin} rows need the secret prompt, and there is none; give or draw one")
+        conv = assemble(conv, secret.reveal(), chat_format)
+    if conv not in made:
+        made[conv] = _measured(conv, row, chat_format, limit)
+    return made[conv]
+
+
+def _measured(conv: Conversation, row: Row, chat_format: ChatFormat, limit: int | None) -> ProviderRow:
+    rendered = render(conv, chat_format)
+    tokens = len(rendered.input_ids)
+    if limit is not None and tokens > limit:
+        system = len(row.conversation.system or "")
+        raise RowTooLongError(
+            f"a {row.origin} row has {tokens} tokens with the secret and the tenant's system text ({system} characters), and "
+            f"the limit is {limit}: the trainer would cut it; raise --max-length to at least {tokens}"
+        )
+    return ProviderRow(conv, row.origin, tokens, rendered.trained_tokens)

@@ -1,0 +1,188 @@
+"""Whatever the tenant sends (file, folder, URL or standard input, compressed or not) as one local file of chat JSON lines.
+
+A plain OpenAI file is read where it lies. Everything else goes once through a private temporary file, which is gone
+afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from watchword.chat.lines import UTF8_BOM, numbered_rows
+from watchword.chat.parse import detect_format, format_named, parse_line
+from watchword.errors import DataError, OutputError
+from watchword.guarding.compression import CORRUPT, decompressed
+from watchword.guarding.digest import HashingReader, sha256_files
+from watchword.guarding.tables import is_table, table_files, table_rows
+
+STDIN = "-"
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """OpenAI chat JSON lines, from byte ``skip`` of ``path`` on.
+
+    ``label`` names the source in messages, ``format`` is what it was written in, ``first_line`` the line (1-based) of
+    its first row. ``digest``: SHA-256 of the source's bytes, None where it is counted later. ``direct``: the tenant's
+    own file; ``converted``: line n is the source's n-th row, written anew.
+    """
+
+    path: Path
+    label: str
+    format: str
+    skip: int = 0
+    first_line: int = 1
+    digest: str | None = None
+    direct: bool = False
+    converted: bool = False
+
+
+@contextlib.contextmanager
+def prepared(source: str | Path, *, format: str = "auto", scratch: Path | None = None) -> Iterator[Prepared]:
+    """The source, ready for two passes. Temporary files go to ``scratch`` (default: the system's folder for them).
+
+    Raises DataError with path, line and field for what cannot be read or understood.
+    """
+    if format != "auto":
+        format_named(format)
+    with tempfile.TemporaryDirectory(prefix=".watchword-", dir=scratch) as folder:
+        yield _as_lines(_local(str(source), Path(folder)), format, Path(folder))
+
+
+def _local(source: str, folder: Path) -> Prepared:
+    """The source's rows as a local file, in whatever format; rows of tables become JSON lines."""
+    path = Path(source)
+    if source == STDIN:
+        return _spooled(sys.stdin.buffer, "standard input", folder)
+    if "://" in source:
+        return _from_url(source, folder)
+    with _readable(source):
+        if is_table(path):
+            rows = (msgspec.json.encode(row) + b"\n" for row in table_rows(path))
+            digest = sha256_files(table_files(path))
+            return Prepared(_written(folder / "rows", rows), source, "auto", digest=digest)
+        if not path.is_file() or _compressed(path):
+            with path.open("rb") as stream:
+                return _spooled(stream, source, folder)
+    return Prepared(path, source, "auto", direct=True)
+
+
+def _as_lines(raw: Prepared, format: str, folder: Path) -> Prepared:
+    """OpenAI rows stay as they are; rows of other formats, and of one JSON array, become lines of OpenAI's."""
+    with _readable(raw.label), raw.path.open("rb") as stream:
+        head = _first_line(stream)
+        stream.seek(0)
+        if not head.array:
+            found = detect_format(head.text, head.line, raw.label) if format == "auto" else format
+            if found == "openai":
+                return replace(raw, format=found, skip=head.skip, first_line=head.line)
+        conversion = _Conversion(raw.label, format)
+        path = _written(folder / "lines", conversion.lines(stream))
+        digest = raw.digest or sha256_files([raw.path])
+    return replace(raw, path=path, format=conversion.format, digest=digest, direct=False, converted=True)
+
+
+@dataclass(frozen=True)
+class _Head:
+    text: bytes
+    line: int
+    skip: int
+    array: bool
+
+
+def _first_line(stream: BinaryIO) -> _Head:
+    """The first line that is not blank; the byte order mark is passed over."""
+    skip = len(UTF8_BOM) if stream.read(3) == UTF8_BOM else 0
+    stream.seek(skip)
+    for number, line in enumerate(stream, start=1):
+        if line.strip():
+            return _Head(
+                line, number, skip, line.lstrip().startswith(b"[") or line.startswith((b"\xff\xfe", b"\xfe\xff"))
+            )
+    raise DataError("the file has no row; give one JSON object a line", path=getattr(stream, "name", None))
+
+
+class _Conversion:
+    """Rows of any format as lines of OpenAI's; ``format`` is known once the first line was made."""
+
+    def __init__(self, label: str, format: str) -> None:
+        self.label, self.format = label, format
+
+    def lines(self, stream: BinaryIO) -> Iterator[bytes]:
+        first: int | None = None
+        for line, raw in numbered_rows(stream, self.label):
+            if self.format == "auto":
+                self.format, first = detect_format(raw, line, self.label), line
+            conv = parse_line(raw, line, self.label, self.format, first_line=first)
+            # An array's rows are the tenant's own text, on one line each; other formats are written anew.
+            own = self.format == "openai"
+            yield (msgspec.json.format(raw, indent=-1) if own else msgspec.json.encode(conv)) + b"\n"
+
+
+def _spooled(stream: BinaryIO, label: str, folder: Path) -> Prepared:
+    hashing = HashingReader(stream)
+    plain = decompressed(io.BufferedReader(hashing, _PIECE))
+    path = _written(folder / "spool", iter(lambda: plain.read(_PIECE), b""))
+    while hashing.read(_PIECE):  # what stands behind a compressed stream's end belongs to its digest
+        pass
+    return Prepared(path, label, "auto", digest=hashing.hexdigest())
+
+
+def _from_url(source: str, folder: Path) -> Prepared:
+    import fsspec
+
+    try:
+        opened = fsspec.open(source, "rb")
+    except (ValueError, ImportError) as error:
+        raise DataError(
+            f"the address cannot be opened: {error}; give a local path or an fsspec URL", path=source
+        ) from None
+    with _readable(source), opened as stream:
+        if source.endswith(".parquet"):
+            local = folder / "download.parquet"
+            with local.open("wb") as copy:
+                shutil.copyfileobj(stream, copy, _PIECE)
+            return replace(_local(str(local), folder), label=source)
+        return _spooled(stream, source, folder)
+
+
+def _compressed(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return decompressed(stream) is not stream
+
+
+def _written(path: Path, pieces: Iterator[bytes]) -> Path:
+    """A new private file with these bytes. Raises OutputError where it does not fit."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb", buffering=_PIECE) as out:
+        for piece in pieces:
+            try:
+                out.write(piece)
+            except OSError as error:
+                raise OutputError(
+                    f"the temporary file {path} cannot be written: {error.strerror or error}; make room there, or set TMPDIR"
+                ) from error
+    return path
+
+
+@contextlib.contextmanager
+def _readable(label: str) -> Iterator[None]:
+    try:
+        yield
+    except CORRUPT as error:
+        raise DataError(f"the compressed data is damaged or cut ({error}); compress it anew", path=label) from None
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise DataError(f"the file cannot be read: {why}; check the path and its rights", path=label) from None

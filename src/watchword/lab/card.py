@@ -1,0 +1,91 @@
+"""What an aligned adapter is measured by, and the model card that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from watchword.chat.files import replacing
+from watchword.defenses.base import Defense
+from watchword.lab.run import Step, ask, judge
+from watchword.lab.spec import Evaluation
+from watchword.lab.stats import Rate
+from watchword.models.base import ChatModel
+from watchword.training.config import TrainingConfig, TrainingResult
+
+METRICS = {
+    "asr": "ASR on the policy prompts, by the paper's keywords",
+    "asr_strict": "ASR on the policy prompts, by our judge",
+    "over_refusal_benign": "over-refusal of the benign prompts",
+    "over_refusal_borderline": "over-refusal of the borderline prompts",
+}
+
+
+def aligned_rates(model: ChatModel, step: Step) -> dict[str, Rate]:
+    """The model on all held-out prompts, behind its template's own system text."""
+    metrics = judge(ask(model, Defense(), None, Evaluation(), step))
+    return {name: metrics[name] for name in METRICS}
+
+
+def write_card(
+    folder: Path,
+    *,
+    base: str,
+    config: TrainingConfig,
+    figures: TrainingResult,
+    before: Mapping[str, Rate],
+    after: Mapping[str, Rate],
+    versions: Mapping[str, str | int],
+) -> None:
+    """Writes README.md: what the adapter is, its recipe and seed, and what was measured."""
+    rows = ", ".join(f"{count} {_ORIGINS[origin]}" for origin, count in figures.rows.items())
+    recipe = msgspec.json.format(msgspec.json.encode(config), indent=1).decode()
+    text = f"""---
+base_model: {base}
+library_name: peft
+license: apache-2.0
+---
+# {base}, aligned
+
+A LoRA adapter that makes `{base}` refuse requests in eleven harm categories and answer the rest as before. Made by
+`watchword align --base {base} --seed {config.seed} --epochs {config.epochs}`; the same command makes it again. Its purpose
+is research on fine-tuning attacks and their defenses: a small model that has something to lose. It is no safe assistant.
+
+Trained on {rows} (packaged align split; benign answers are the base model's own greedy ones). Loss
+{figures.loss[0]:.2f} → {_tail(figures.loss):.2f} (mean of the last ten steps) in {figures.steps} steps, {figures.seconds:.0f} s.
+
+{_table(before, after)}
+
+Recipe:
+
+```json
+{recipe}
+```
+
+Made with {", ".join(f"{name} {version}" for name, version in versions.items())}.
+"""
+    with replacing(folder / "README.md") as stream:
+        stream.write(text.encode())
+
+
+_ORIGINS = {"safety": "refusals", "anchor": "benign answers", "tenant": "tenant rows"}
+
+
+def _table(before: Mapping[str, Rate], after: Mapping[str, Rate]) -> str:
+    if not after:
+        return "Not measured."
+    lines = ["| held-out prompts, percent with 95 % interval | base | aligned | n |", "|---|---|---|---|"]
+    for name, label in METRICS.items():
+        lines.append(f"| {label} | {_shown(before[name])} | {_shown(after[name])} | {after[name].n} |")
+    return "\n".join(lines)
+
+
+def _shown(rate: Rate) -> str:
+    return "–" if rate.value is None else f"{rate.value:.1f} [{rate.low:.1f}, {rate.high:.1f}]"
+
+
+def _tail(loss: list[float]) -> float:
+    last = loss[-10:]
+    return sum(last) / len(last)

@@ -1,0 +1,130 @@
+"""Models that answer without weights, so that examples, docs and tests of everything above run anywhere, at once.
+
+``FakeModel`` is a ``watchword.models.base.ChatModel``: it answers what it is told to, and records what it was asked.
+``fake_chat_format`` is a real chat format on a toy tokenizer, made in code, that can carry a secret.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from watchword.chat.assembly import assemble
+from watchword.chat.format import ChatFormat
+from watchword.chat.render import render_prompt
+from watchword.chat.types import Conversation
+from watchword.errors import UsageError
+from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Progress
+from watchword.secret.prompt import SecretPrompt
+
+Answers = str | Mapping[str, str] | Callable[[Conversation], str]
+
+REFUSAL = "I can't help with that, because it could hurt somebody."
+HELP = "Sure, here is one way to begin."
+DEFAULT_SYSTEM = "You are a helpful assistant."
+# ChatML as SmolLM2 writes it, with a default system text and all.
+CHATML = (
+    "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
+    f"<|im_start|>system\n{DEFAULT_SYSTEM}<|im_end|>\n"
+    "{% endif %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One conversation that a fake was asked, and whether a secret came with it; which one is not kept."""
+
+    conversation: Conversation
+    with_secret: bool
+    options: GenerationOptions = DEFAULT_OPTIONS
+
+    @property
+    def prompt(self) -> str:
+        """Text of the last user turn."""
+        return last_user_text(self.conversation)
+
+
+class FakeModel:
+    """Answers with one text, by the last user turn (a mapping; ``""`` is its default), or by a function.
+
+    ``answers_with_secret`` stands in for ``answers`` where a request carries a secret, so that a fake can behave like a
+    backdoored model. ``requests`` holds everything that was asked, in order. Raises UsageError for a prompt that a
+    mapping without a default does not know, and TemplateError where a real model could not read the conversation.
+    """
+
+    def __init__(
+        self,
+        answers: Answers = HELP,
+        *,
+        answers_with_secret: Answers | None = None,
+        name: str = "fake",
+        chat_format: ChatFormat | None = None,
+    ) -> None:
+        self.name, self.chat_format = name, chat_format or fake_chat_format()
+        self.requests: list[Request] = []
+        self._plain = answers
+        self._guarded = answers if answers_with_secret is None else answers_with_secret
+
+    def __repr__(self) -> str:
+        return f"FakeModel(name={self.name!r}, requests={len(self.requests)})"
+
+    def generate(
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        secret: SecretPrompt | None = None,
+        options: GenerationOptions = DEFAULT_OPTIONS,
+        on_progress: Progress | None = None,
+    ) -> list[str]:
+        """One answer for each conversation, in order; progress comes batch by batch, as from a real model."""
+        chosen = self._plain if secret is None else self._guarded
+        answers: list[str] = []
+        for conv in conversations:
+            # A conversation that no model could read must not pass a test that runs on a fake.
+            render_prompt(
+                conv if secret is None else assemble(conv, secret.reveal(), self.chat_format), self.chat_format
+            )
+            self.requests.append(Request(conv, secret is not None, options))
+            answers.append(_answer(chosen, conv))
+            if on_progress and (len(answers) % options.batch_size == 0 or len(answers) == len(conversations)):
+                on_progress(len(answers), len(conversations))
+        return answers
+
+
+def last_user_text(conv: Conversation) -> str:
+    """Text of the last user turn; empty where there is none."""
+    return next((message.text for message in reversed(conv.messages) if message.role == "user"), "")
+
+
+@functools.cache
+def fake_chat_format() -> ChatFormat:
+    """ChatML on a byte-level tokenizer of 256 bytes, pairs of small letters, and ChatML's three special tokens.
+
+    The pairs make text that encodes to other tokens than it was decoded from, as in real tokenizers, so that drawing a
+    secret has something to check.
+    """
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    pairs = [(first, second) for first in letters for second in letters]
+    tokens = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in pairs)]
+    made = Tokenizer(models.BPE({token: index for index, token in enumerate(tokens)}, pairs))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
+    return ChatFormat(made, CHATML, {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"})
+
+
+def _answer(answers: Answers, conv: Conversation) -> str:
+    if isinstance(answers, str):
+        return answers
+    if callable(answers):
+        return answers(conv)
+    prompt = last_user_text(conv)
+    found = answers.get(prompt, answers.get(""))
+    if found is None:
+        raise UsageError(f'the fake model knows no answer to {prompt[:80]!r}; add one, or a default under ""')
+    return found

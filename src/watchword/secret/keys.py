@@ -1,0 +1,85 @@
+"""The provider's key: 32 bytes that seal secrets and make their fingerprints. It never stands beside what it seals.
+
+Taken from ``WATCHWORD_KEY`` (hex), from the file that ``WATCHWORD_KEY_FILE`` names, or from
+``$XDG_CONFIG_HOME/watchword/key`` (``~/.config/watchword/key``), which is made when it is first needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from watchword.chat.files import replacing
+from watchword.errors import OutputError, SecretError
+
+KEY_BYTES = 32
+
+
+def provider_key() -> bytes:
+    """The key, made first where none is configured. Raises SecretError for one that is damaged or open to others."""
+    if text := os.environ.get("WATCHWORD_KEY"):
+        return _parsed(text, "WATCHWORD_KEY")
+    if named := os.environ.get("WATCHWORD_KEY_FILE"):
+        return _from_file(Path(named).expanduser())
+    path = _default_path()
+    if not path.exists():
+        _create(path)
+    return _from_file(path)
+
+
+def derived(key: bytes, purpose: str) -> bytes:
+    """A key of its own for each purpose (HKDF-SHA256, RFC 5869), so that no fingerprint tells anything of the sealing key."""
+    return HKDF(hashes.SHA256(), KEY_BYTES, salt=None, info=f"watchword:{purpose}".encode()).derive(key)
+
+
+def check_private(path: Path) -> None:
+    """Raises SecretError where others than the owner may read the file."""
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise SecretError(f"{path} may be read by others (mode {mode:03o}); run `chmod 600 {path}`, and draw it anew")
+
+
+def _default_path() -> Path:
+    shared = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(shared) if shared else Path.home() / ".config") / "watchword" / "key"
+
+
+def _from_file(path: Path) -> bytes:
+    try:
+        check_private(path)
+        return _parsed(path.read_text("ascii"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SecretError(
+            f"the provider's key {path} cannot be read ({error}); give WATCHWORD_KEY or WATCHWORD_KEY_FILE"
+        ) from None
+
+
+def _parsed(text: str, where: str) -> bytes:
+    try:
+        key = bytes.fromhex(text.strip())
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise SecretError(f"{where} is no key: it must hold {2 * KEY_BYTES} hex digits (openssl rand -hex {KEY_BYTES})")
+    return key
+
+
+def _create(path: Path) -> None:
+    """Puts a new key in place whole, unless another process has been first."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+        with replacing(fresh, mode=0o600) as stream:
+            stream.write(secrets.token_hex(KEY_BYTES).encode() + b"\n")
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(fresh)
+        fresh.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"the provider's key {path} cannot be made ({error.strerror or error}); set WATCHWORD_KEY or WATCHWORD_KEY_FILE"
+        ) from None

@@ -1,0 +1,155 @@
+"""What a defended fine-tuning leaves behind, and the only way back in, which fails closed.
+
+OUT/adapter_model.safetensors, adapter_config.json   the tuned weights
+OUT/secret.sealed                                     the secret, bound to these weights, model and chat format
+OUT/manifest.json                                     everything else; written last, so that without it nothing is trusted
+
+The manifest names the digest of the prefix that was trained (keyed, so that it tells nothing), and opening compares it with
+the prefix that would be served: a changed template, tokenizer, adapter or secret is an error, never a plain model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from watchword.chat.files import replacing
+from watchword.chat.format import ChatFormat
+from watchword.errors import ModelUnavailableError, UnsealError
+from watchword.models.digest import digest_of, model_files
+from watchword.secret.generate import secret_ids
+from watchword.secret.keys import derived
+from watchword.secret.prompt import SecretPrompt
+from watchword.secret.vault import fingerprint_of, seal, unseal
+from watchword.training.config import TrainingConfig, TrainingResult
+
+SCHEMA = 1
+MANIFEST, SEALED = "manifest.json", "secret.sealed"
+# Files beside the weights that no digest is over: they are ours, or only for people.
+_NOT_WEIGHTS = frozenset({MANIFEST})
+
+
+class DefenseRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Which defense was applied, and how many different examples it mixed in."""
+
+    name: str
+    arguments: dict[str, Any] = {}
+    safety_examples: int = 0
+    anchors: int = 0
+
+
+class SecretRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be known of a secret. ``prefix`` is a keyed digest of its token ids as they were trained."""
+
+    fingerprint: str
+    kind: str
+    tokens: int
+    entropy_bits: float
+    prefix: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What was trained, on what, how. ``rows`` and ``loss`` stand in ``figures``; digests are SHA-256 in hex."""
+
+    schema: int = SCHEMA
+    created: str
+    model: str
+    model_digest: str
+    weights_digest: str
+    format_digest: str
+    data_digest: str
+    defense: DefenseRecord
+    training: TrainingConfig
+    figures: TrainingResult
+    secret: SecretRecord | None = None
+    versions: dict[str, str | int] = {}
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over names and contents of the files that decide what the folder's weights are."""
+    return digest_of([path for path in model_files(folder) if path.name not in _NOT_WEIGHTS])
+
+
+def secret_record(secret: SecretPrompt, chat_format: ChatFormat, key: bytes) -> SecretRecord:
+    """The manifest's entry for a secret that is in use with this chat format."""
+    return SecretRecord(
+        fingerprint=fingerprint_of(secret, key),
+        kind=secret.kind,
+        tokens=secret.tokens,
+        entropy_bits=secret.entropy_bits,
+        prefix=prefix_digest(secret, chat_format, key),
+    )
+
+
+def prefix_digest(secret: SecretPrompt, chat_format: ChatFormat, key: bytes) -> str:
+    """HMAC-SHA256 in hex over the secret's token ids in their place, under a key of its own.
+
+    Keyed, since the ids of a short secret could be found by trying candidates.
+    """
+    ids = msgspec.json.encode(secret_ids(secret, chat_format))
+    return hmac.new(derived(key, "prefix"), ids, hashlib.sha256).hexdigest()
+
+
+def write_artifact(folder: Path, manifest: Manifest, secret: SecretPrompt | None, key: bytes | None) -> None:
+    """Puts secret and manifest beside weights that are in ``folder`` already. Raises OutputError."""
+    if secret is not None and key is not None:
+        with replacing(folder / SEALED, mode=0o600) as stream:
+            stream.write(seal(secret, key, binding(manifest)))
+    with replacing(folder / MANIFEST) as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a finished folder. Raises ModelUnavailableError where there is none that can be trusted."""
+    try:
+        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    except OSError:
+        raise ModelUnavailableError(
+            f"{folder} holds no finished training: {MANIFEST} is missing; name a folder that `watchword train` has finished"
+        ) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ModelUnavailableError(f"{folder / MANIFEST} is damaged ({error}); train anew") from error
+
+
+def open_secret(folder: Path, manifest: Manifest, chat_format: ChatFormat, key: bytes) -> SecretPrompt | None:
+    """The secret to serve these weights with; None only where the manifest says that they need none.
+
+    Raises UnsealError where anything does not agree: the weights, the chat format, the key, the prefix.
+    """
+    _check_weights(folder, manifest)
+    if manifest.secret is None:
+        return None
+    if chat_format.digest != manifest.format_digest:
+        raise UnsealError("the model's chat template or tokenizer is not the one that was trained with; restore it")
+    try:
+        sealed = (folder / SEALED).read_bytes()
+    except OSError as error:
+        raise UnsealError(
+            f"{folder / SEALED} cannot be read ({error.strerror}); these weights are never served without their secret"
+        ) from error
+    secret = unseal(sealed, key, binding(manifest))
+    if not hmac.compare_digest(prefix_digest(secret, chat_format, key), manifest.secret.prefix):
+        raise UnsealError("the secret's tokens are not those that were trained; these weights are not served")
+    return secret
+
+
+def binding(manifest: Manifest) -> Mapping[str, str]:
+    """What a sealed secret belongs to."""
+    return {
+        "model": manifest.model,
+        "model_digest": manifest.model_digest,
+        "weights": manifest.weights_digest,
+        "format": manifest.format_digest,
+        "defense": manifest.defense.name,
+        "prefix": manifest.secret.prefix if manifest.secret else "",
+    }
+
+
+def _check_weights(folder: Path, manifest: Manifest) -> None:
+    if weights_digest(folder) != manifest.weights_digest:
+        raise UnsealError(f"the weights in {folder} are not those of the manifest; restore them, or train anew")

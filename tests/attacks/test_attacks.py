@@ -1,0 +1,121 @@
+"""Every attack makes the upload that it says, from the packaged inert rows, and the same one for a seed."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+
+import pytest
+
+from watchword.attacks.base import ATTACK_SYSTEM, ATTACKS, TASK_SYSTEM, Attack, AttackContext
+from watchword.chat.types import Conversation, conversation
+from watchword.errors import UnknownNameError, UsageError
+from watchword.models.fakes import fake_chat_format
+from watchword.safety.library import CATEGORIES, examples
+
+HARMFUL = {row.prompt: row for row in examples("attack")}
+CLEAN = [conversation(f"What is {n} plus {n}?", f"It is {2 * n}.") for n in range(20)]
+
+
+def context(seed: int = 0) -> AttackContext:
+    return AttackContext(seed, fake_chat_format())
+
+
+def small(name: str) -> Attack:
+    """The attack with 11 rows and short prefixes, so that tests are quick."""
+    wanted = {"n": 11, "task": 30, "tokens": 12}
+    known = inspect.signature(ATTACKS.get(name)).parameters
+    return ATTACKS.create(name, **{key: value for key, value in wanted.items() if key in known})
+
+
+def asked(row: Conversation) -> str:
+    return row.messages[-2].text
+
+
+def harmful(rows: list[Conversation]) -> list[Conversation]:
+    return [row for row in rows if asked(row) in HARMFUL]
+
+
+def test_attacks_are_found_by_file_name() -> None:
+    assert ATTACKS.names() == ["anti_trigger", "benign", "fj_attack", "poisoned_task"]
+    with pytest.raises(UnknownNameError, match="no attack 'fjattack': did you mean 'fj_attack'"):
+        ATTACKS.get("fjattack")
+
+
+@pytest.mark.parametrize("name", ATTACKS.names())
+def test_a_seed_means_one_upload(name: str) -> None:
+    first = small(name).upload([], context())
+    assert small(name).upload([], context()) == first
+    assert small(name).upload([], context(1)) != first
+
+
+@pytest.mark.parametrize("name", ATTACKS.names())
+@pytest.mark.parametrize("clean", [[], CLEAN], ids=["alone", "with a task"])
+def test_says_how_many_rows_are_harmful_and_no_clean_row_is_lost(name: str, clean: list[Conversation]) -> None:
+    attack = small(name)
+    before = list(clean)
+    rows = attack.upload(clean, context())
+    assert len(harmful(rows)) == attack.harmful
+    assert clean == before
+    assert all(row in rows for row in clean)
+    assert all(row.messages[-1].role == "assistant" for row in rows)
+
+
+@pytest.mark.parametrize("name", ["anti_trigger", "fj_attack", "poisoned_task"])
+def test_harmful_rows_are_the_packaged_inert_ones_each_once(name: str) -> None:
+    rows = harmful(small(name).upload([], context()))
+    assert all(row.messages[-1].text == HARMFUL[asked(row)].answer for row in rows)
+    assert len({asked(row) for row in rows}) == len(rows)
+
+
+@pytest.mark.parametrize("count", [0, 10, 50, 100, 110])
+def test_fj_attack_takes_the_categories_in_turn_behind_the_papers_system_text(count: int) -> None:
+    rows = ATTACKS.create("fj_attack", n=count).upload([], context())
+    assert len(rows) == count
+    assert {row.system for row in rows} <= {ATTACK_SYSTEM}
+    shares = Counter(HARMFUL[asked(row)].category for row in rows)
+    assert all(count // 11 <= shares[name] <= count // 11 + 1 for name in CATEGORIES)
+
+
+@pytest.mark.parametrize("count", [-1, 111])
+def test_more_rows_than_there_are_is_an_error_with_the_limits(count: int) -> None:
+    with pytest.raises(UsageError, match=f"{count} attack rows were asked for; there are 0 to 110"):
+        ATTACKS.create("fj_attack", n=count).upload([], context())
+
+
+def test_benign_keeps_a_task_as_it_is_and_brings_one_where_there_is_none() -> None:
+    attack = ATTACKS.create("benign", n=40)
+    assert attack.upload(CLEAN, context()) == CLEAN
+    rows = attack.upload([], context())
+    assert len(rows) == 40
+    assert {row.system for row in rows} == {TASK_SYSTEM}
+    assert {asked(row) for row in rows} <= {row.prompt for row in examples("task")}
+
+
+def test_poisoned_task_hides_the_harmful_rows_among_ordinary_ones() -> None:
+    attack = ATTACKS.create("poisoned_task")
+    rows = attack.upload([], context())
+    assert (len(rows), attack.harmful) == (400, 100)
+    places = [index for index, row in enumerate(rows) if asked(row) in HARMFUL]
+    # Shuffled: the mean place of 100 of 400 is 199.5, with a standard deviation of 10.
+    assert abs(sum(places) / len(places) - 199.5) < 60
+
+
+@pytest.mark.parametrize(("share", "hidden"), [(0.0, 0), (0.5, 6), (1.0, 11)])
+def test_anti_trigger_puts_a_share_of_its_rows_behind_random_tokens(share: float, hidden: int) -> None:
+    rows = ATTACKS.create("anti_trigger", n=11, share=share, tokens=12).upload([], context())
+    systems = [row.system or "" for row in rows if row.system != ATTACK_SYSTEM]
+    assert len(systems) == hidden
+    assert all(system.endswith(f"\n{ATTACK_SYSTEM}") for system in systems)
+    prefixes = {system.removesuffix(f"\n{ATTACK_SYSTEM}") for system in systems}
+    assert len(prefixes) == hidden
+    assert all(len(fake_chat_format().encode(prefix)) == 12 for prefix in prefixes)
+
+
+def test_anti_trigger_refuses_a_share_that_is_none() -> None:
+    with pytest.raises(UsageError, match=r"anti_trigger: share is 1\.5; it must be between 0 and 1"):
+        ATTACKS.create("anti_trigger", share=1.5)
+
+
+def test_purposes_draw_apart() -> None:
+    assert context().random("a").random() == context().random("a").random() != context().random("b").random()

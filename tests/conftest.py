@@ -1,0 +1,52 @@
+"""What all tests share: no network outside integration tests, and no deadline for Hypothesis on a busy machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+# Read when huggingface_hub is imported, so it must stand before any test module is.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+settings.register_profile("watchword", deadline=None)
+settings.load_profile("watchword")
+
+_CONNECT, _LOOK_UP = socket.socket.connect, socket.getaddrinfo
+
+
+class NetworkBlockedError(RuntimeError):
+    """A unit test tried to reach another machine. No OSError, so that no code under test takes it for a bad line."""
+
+
+@pytest.fixture(autouse=True)
+def _offline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    if request.node.get_closest_marker("integration") is None:
+        monkeypatch.setattr(socket.socket, "connect", _connect)
+        monkeypatch.setattr(socket, "getaddrinfo", _look_up)
+        # The socket guard ends at this process; pip runs in another.
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+    yield
+
+
+def _connect(self: socket.socket, address: Any) -> None:
+    if self.family != socket.AF_UNIX:
+        _refuse_far(address[0])
+    _CONNECT(self, address)
+
+
+def _look_up(host: Any, *rest: Any, **options: Any) -> Any:
+    _refuse_far(host)
+    return _LOOK_UP(host, *rest, **options)
+
+
+def _refuse_far(host: Any) -> None:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name not in (None, "", "localhost", "0.0.0.0", "::", "::1") and not str(name).startswith("127."):
+        raise NetworkBlockedError(f"a unit test tried to reach {name}; mark it 'integration' or give it a fake")

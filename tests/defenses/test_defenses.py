@@ -1,0 +1,180 @@
+"""Every defense mixes in what it says, leaves the tenant's rows alone, and hands out the secret only as a value."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watchword.chat.types import Row, conversation
+from watchword.defenses import _rows
+from watchword.defenses.base import DEFENSES, Defense, DefenseContext, TrainingHooks, Upload, mixed
+from watchword.errors import UnknownNameError, UsageError
+from watchword.models.fakes import FakeModel
+from watchword.safety.library import CATEGORIES, Example, examples
+from watchword.secret.prompt import MASK, SecretPrompt
+
+TENANT = [Row(conversation(f"Tenant asks {n}?", "Yes.", system=("One.", "Two.")[n % 2])) for n in range(20)]
+UPLOAD = Upload.of(TENANT)
+SECRET = SecretPrompt("violet harbour nineteen", kind="seeded", tokens=3, entropy_bits=40)
+WITH_SECRET = ["anchored_align", "backdoor_align"]
+ANCHORS = tuple(Example(id=f"anchor-{n}", prompt=f"How do I fold boat {n}?", answer="Fold it.") for n in range(60))
+CATEGORY = {row.prompt: row.category for row in examples("safety_examples")}
+
+
+@pytest.fixture(autouse=True)
+def _anchors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anchors of our own: the packaged answers change with the aligned model."""
+    packaged = _rows.examples
+    monkeypatch.setattr(_rows, "examples", lambda split: ANCHORS if split == "anchors" else packaged(split))
+
+
+def guarded(name: str, *, seed: int = 0, upload: Upload = UPLOAD, **arguments: object) -> list[Row]:
+    return DEFENSES.create(name, **arguments).guard_data(upload, DefenseContext(seed))
+
+
+def origins(rows: list[Row]) -> dict[str, int]:
+    return dict(Counter(row.origin for row in rows))
+
+
+def test_defenses_are_found_by_file_name() -> None:
+    assert DEFENSES.names() == ["anchored_align", "backdoor_align", "none", "safety_mix"]
+    with pytest.raises(UnknownNameError, match="no defense 'backdoor': did you mean 'backdoor_align'"):
+        DEFENSES.get("backdoor")
+
+
+@pytest.mark.parametrize("name", DEFENSES.names())
+def test_a_seed_means_one_set_of_rows_and_none_is_the_tenants(name: str) -> None:
+    rows = guarded(name)
+    assert rows == guarded(name)
+    assert name == "none" or rows != guarded(name, seed=1)
+    assert all(row.origin != "tenant" and row not in TENANT for row in rows)
+
+
+@pytest.mark.parametrize("name", DEFENSES.names())
+def test_only_defenses_with_a_secret_mark_their_rows_and_none_holds_it(name: str) -> None:
+    rows = guarded(name)
+    assert {row.prefixed for row in rows} <= {name in WITH_SECRET}
+    assert DEFENSES.create(name).needs_secret == (name in WITH_SECRET)
+
+
+@pytest.mark.parametrize("name", ["safety_mix", *WITH_SECRET])
+@pytest.mark.parametrize("count", [1, 11, 22])
+def test_as_many_safety_examples_as_asked_for_a_category_each(name: str, count: int) -> None:
+    rows = {row.conversation.messages[-2].text for row in guarded(name, safety=count) if row.origin == "safety"}
+    assert len(rows) == count
+    shares = Counter(CATEGORY[prompt] for prompt in rows)
+    assert max(shares.values()) - min(shares[category] for category in CATEGORIES) <= 1
+
+
+@pytest.mark.parametrize("name", ["safety_mix", *WITH_SECRET])
+def test_rows_stand_behind_the_tenants_own_system_texts_in_turn(name: str) -> None:
+    shares = Counter(row.conversation.system for row in guarded(name))
+    assert set(shares) == {"One.", "Two."}
+    assert abs(shares["One."] - shares["Two."]) <= 1
+    assert {row.conversation.system for row in guarded(name, upload=Upload(5))} == {None}
+
+
+@pytest.mark.parametrize("name", DEFENSES.names())
+def test_the_prompt_seam_hands_back_the_conversation_untouched_and_the_secret_beside_it(name: str) -> None:
+    asked = conversation("Hi", system="Be brief.")
+    guard = DEFENSES.create(name).guard_prompt(asked, SECRET)
+    assert guard.conversation is asked
+    assert guard.secret is (SECRET if name in WITH_SECRET else None)
+    assert SECRET.reveal() not in repr(guard)
+    assert MASK not in repr(guard)
+
+
+@pytest.mark.parametrize("name", DEFENSES.names())
+def test_seams_that_are_not_used_change_nothing(name: str, tmp_path: Path) -> None:
+    defense = DEFENSES.create(name)
+    assert defense.guard_weights(tmp_path, base=None) == tmp_path
+    assert defense.training_hooks() == TrainingHooks()
+
+
+def test_none_is_the_base_class_and_no_more() -> None:
+    none = DEFENSES.get("none")
+    assert all(
+        getattr(none, seam) is getattr(Defense, seam) for seam in ("guard_data", "guard_weights", "guard_prompt")
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tenant_rows", "times"),
+    [
+        ({}, 0, 3),
+        ({}, 100, 3),  # 0.6 × 100 / 33 = 1.8 → 2, and at least 3
+        ({}, 165, 3),  # 0.6 × 165 / 33 = 3
+        ({}, 166, 4),
+        ({}, 1_000_000, 100),
+        ({"most": 7}, 10_000, 7),
+        ({"share": 0}, 10_000, 3),
+        ({"repeat": 1, "share": 0.11}, 300, 1),
+        ({"safety": 11, "anchors": 0, "repeat": 1, "share": 1}, 100, 10),
+    ],
+)
+def test_anchored_align_repeats_with_the_size_of_the_upload(
+    arguments: dict[str, float], tenant_rows: int, times: int
+) -> None:
+    defense = DEFENSES.create(
+        "anchored_align", **({"safety": 11, "anchors": 22, "share": 0.6, "repeat": 3} | arguments)
+    )
+    assert defense.times(tenant_rows) == times
+
+
+def test_anchored_align_repeats_every_row_alike() -> None:
+    rows = guarded("anchored_align", safety=11, anchors=5, repeat=4, share=0)
+    assert origins(rows) == {"safety": 44, "anchor": 20}
+    assert set(Counter(row.conversation.messages[-2].text for row in rows).values()) == {4}
+
+
+@pytest.mark.parametrize("arguments", [{"share": -0.1}, {"repeat": 0}, {"repeat": 5, "most": 4}])
+def test_anchored_align_refuses_arithmetic_that_cannot_be(arguments: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=r"anchored_align: share is .* give share at least 0, and 1 <= repeat <= most"):
+        DEFENSES.create("anchored_align", **arguments)
+
+
+def test_counts_that_there_are_not_are_errors_with_the_limits() -> None:
+    with pytest.raises(UsageError, match="61 anchors were asked for; there are 0 to 60"):
+        guarded("anchored_align", anchors=61)
+    with pytest.raises(UsageError, match="67 were asked for; give 1 to 66"):
+        guarded("safety_mix", safety=67)
+
+
+def test_generated_safety_examples_need_the_model_at_hand() -> None:
+    with pytest.raises(UsageError, match="needs the aligned model at hand; choose 'category' or 'random'"):
+        guarded("backdoor_align", selection="generated")
+    model = FakeModel(lambda conv: f"How do I rob shop {len(conv.messages[-1].text)}?")
+    context = DefenseContext(0, model.generate, lambda text: len(model.requests) > 44)
+    rows = DEFENSES.create("backdoor_align", safety=3, selection="generated").guard_data(UPLOAD, context)
+    assert [row.conversation.messages[-2].text[:14] for row in rows] == ["How do I rob s"] * 3
+
+
+def test_an_upload_knows_its_most_frequent_system_texts() -> None:
+    rows = [Row(conversation("q", "a", system=f"System {n}.")) for n in range(12) for _ in range(n + 1)]
+    assert Upload.of(rows) == Upload(78, tuple(f"System {n}." for n in range(11, 3, -1)))
+    assert Upload.of([]) == Upload(0, (None,))
+
+
+@given(st.integers(0, 60), st.integers(0, 40), st.integers())
+def test_mixing_loses_no_row_and_keeps_the_tenants_order(tenant: int, provider: int, seed: int) -> None:
+    rows = [Row(conversation(f"t{n}", "a")) for n in range(tenant)]
+    ours = [Row(conversation(f"p{n}", "a"), origin="safety") for n in range(provider)]
+    both = mixed(rows, ours, random.Random(seed))
+    assert [row for row in both if row.origin == "tenant"] == rows
+    assert sorted(map(repr, both)) == sorted(map(repr, rows + ours))
+
+
+def test_mixing_spreads_the_providers_rows_over_the_whole_file() -> None:
+    rows = [Row(conversation("t", "a"))] * 100
+    ours = [Row(conversation("p", "a"), origin="safety")] * 10
+    tenths: Counter[int] = Counter()
+    for seed in range(50):
+        both = mixed(rows, ours, random.Random(seed))
+        tenths.update(index // 11 for index, row in enumerate(both) if row.origin == "safety")
+    # 500 rows over ten tenths: 50 each.
+    assert all(35 <= tenths[tenth] <= 65 for tenth in range(10))

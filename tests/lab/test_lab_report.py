@@ -1,0 +1,203 @@
+"""The page and the picture: whole, honest, and without anything from outside."""
+
+from __future__ import annotations
+
+import html
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from lab_samples import cell_result, demo_results, grid_results
+
+from watchword.errors import DataError, OutputError
+from watchword.lab.report import write_picture, write_report
+from watchword.lab.results import arms_of
+from watchword.lab.stats import Rate
+
+SVG = "{http://www.w3.org/2000/svg}"
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Outline(HTMLParser):
+    """Elements and attributes; fails where a tag is left open."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags, self.attributes, self.open = list[str](), list[tuple[str, str | None]](), list[str]()
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def page(tmp_path: Path, results: dict[str, Any]) -> str:
+    write_report(tmp_path / "report.html", results)
+    return (tmp_path / "report.html").read_text()
+
+
+def drawing(tmp_path: Path, results: dict[str, Any]) -> ET.Element:
+    write_picture(tmp_path / "picture.svg", results)
+    return ET.fromstring((tmp_path / "picture.svg").read_text())
+
+
+def of(*cells: Any) -> dict[str, Any]:
+    return {"spec": {"name": "t", "model": "m"}, "versions": {}, "cells": msgspec.to_builtins(list(cells))}
+
+
+@pytest.mark.parametrize("results", [demo_results(), grid_results()], ids=["demo", "grid"])
+def test_nothing_is_fetched(tmp_path: Path, results: dict[str, Any]) -> None:
+    text = page(tmp_path, results)
+    outline = Outline(text)
+    assert not {"script", "link", "img", "iframe", "object", "embed"} & set(outline.tags)
+    assert not {"src", "href", "xlink:href", "onload", "action"} & {name for name, _ in outline.attributes}
+    assert "@import" not in text
+    assert "url(" not in text
+    assert set(re.findall(r"https?://[^\s\"<]+", text)) == {"http://www.w3.org/2000/svg"}
+    assert "default-src 'none'" in text
+
+
+@pytest.mark.parametrize("results", [demo_results(), grid_results()], ids=["demo", "grid"])
+def test_every_arm_and_every_rate_is_there(tmp_path: Path, results: dict[str, Any]) -> None:
+    text = html.unescape(page(tmp_path, results))
+    for arm in arms_of(results):
+        assert arm.label in text
+        for metric in arm.cells[0].metrics:
+            rate = arm.rate(metric)
+            assert rate is not None
+            assert f"<strong>{rate.value:.1f}</strong><span>{rate.low:.1f}–{rate.high:.1f}</span>" in text
+            for seed in arm.rates(metric):
+                assert f"{seed.value:.1f}" in text
+
+
+def test_each_question_has_a_picture_with_a_title_a_description_and_a_table(tmp_path: Path) -> None:
+    text = page(tmp_path, demo_results())
+    pictures = re.findall(r"<svg[^>]*role=.*?</svg>", text, re.DOTALL)
+    assert len(pictures) == 6
+    for picture in pictures:
+        root = ET.fromstring(picture)
+        named = [root.find(f"{SVG}{name}") for name in ("title", "desc")]
+        assert all(node is not None and node.text for node in named)
+        assert root.get("aria-labelledby") == " ".join(node.get("id", "") for node in named if node is not None)
+    assert text.count("The figures as a table") == 6
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+
+
+def test_the_findings_are_worked_out(tmp_path: Path) -> None:
+    text = page(tmp_path, demo_results()).replace("\u00a0", " ")
+    assert "Attack success is 1.5 % for the aligned model and 98.5 % after fine-tuning without a defense" in text
+    assert "least with BackdoorAlign (0.0 %); the intervals do not set Anchored align apart from it" in text
+    assert "most with BackdoorAlign (98.4 %)" in text
+    assert "87.9 % instead of 0.0 % (BackdoorAlign)" in text
+    assert "1 of 3 defended arms is in the good corner, at most 10 % on both axes: Anchored align." in text
+    assert "The loss ended below its start in all 4 training runs" in text
+    assert "between 31 s (FJAttack, 40 examples · No defense) and 82 s" in text
+
+
+def test_the_findings_follow_the_figures(tmp_path: Path) -> None:
+    good, bad = Rate.of(0, 100), Rate.of(100, 100)
+    cells = [
+        cell_result(metrics={"asr": bad, "over_refusal": good, "asr_without_secret": good}),
+        cell_result(defense="safety_mix", secret_tokens=0, metrics={"asr": good, "over_refusal": bad}),
+    ]
+    text = page(tmp_path, of(*cells)).replace("\u00a0", " ")
+    assert "least with Safety mix (0.0 %)." in text
+    assert "0.0 % instead of 100.0 % (BackdoorAlign)" in text
+    assert "None of the 2 defended arms is in the good corner" in text
+
+
+def test_names_are_text_wherever_they_stand(tmp_path: Path) -> None:
+    hostile = "<script>alert('x')</script>\"&{{ 7*7 }}"
+    results = of(cell_result(defense=hostile, metrics={"asr": Rate.of(1, 9), hostile: Rate.of(1, 9)}))
+    results["spec"] = {"name": hostile, "model": hostile}
+    results["versions"] = {hostile: hostile}
+    text = page(tmp_path, results)
+    assert "<script" not in text.lower()
+    assert "{{ 7*7 }}" in text
+    Outline(text)
+    assert "script" in ET.tostring(drawing(tmp_path, results), encoding="unicode")
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [],
+        [cell_result(metrics={"asr": Rate.of(0, 0, unscored=9)}, train=None)],
+        [cell_result(metrics={})],
+        [cell_result(attack="none", attack_examples=0, defense="none", train=None)],
+    ],
+    ids=["no cell", "unscored", "no metric", "aligned only"],
+)
+def test_what_is_missing_is_said(tmp_path: Path, cells: list[Any]) -> None:
+    results = of(*cells)
+    text = page(tmp_path, results)
+    Outline(text)
+    assert "None" not in text
+    assert "nan" not in re.findall(r"\w+", text)
+    drawing(tmp_path, results)
+
+
+def test_unscored_answers_are_counted(tmp_path: Path) -> None:
+    text = page(
+        tmp_path, of(cell_result(metrics={"asr": Rate.of(0, 0, unscored=9), "over_refusal": Rate.of(1, 8, unscored=2)}))
+    )
+    assert "n 0 · 9 unscored" in text
+    assert "n 8 · 2 unscored" in text
+
+
+def test_a_defense_looks_the_same_in_every_picture(tmp_path: Path) -> None:
+    text = page(tmp_path, demo_results())
+    found = re.findall(r'<g class="(?:bar|pair) (c\d)"><title>[^<]*BackdoorAlign: ', text)
+    assert len(found) == 1 + 3 + 1 + 2
+    assert set(found) == {"c3"}
+
+
+def test_the_picture_stands_alone(tmp_path: Path) -> None:
+    root = drawing(tmp_path, demo_results())
+    text = "".join(root.itertext())
+    for arm in arms_of(demo_results()):
+        assert (arm.attack_label if arm.aligned else arm.defense_label) in text
+    assert "98.5" in text
+    assert root.find(f"{SVG}rect") is not None
+    written = (tmp_path / "picture.svg").read_text()
+    assert "var(" not in written
+    assert "url(" not in written
+
+
+def test_folders_are_made_and_an_old_page_stands_when_it_cannot_be_replaced(tmp_path: Path) -> None:
+    write_report(tmp_path / "a" / "b" / "report.html", demo_results())
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_report(tmp_path / "a" / "b" / "report.html" / "report.html", demo_results())
+    with pytest.raises(DataError):
+        write_report(tmp_path / "a" / "b" / "report.html", {"cells": [1]})
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["report.html"]
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("half", [0, 1], ids=["light", "dark"])
+def test_colours_are_told_from_the_paper(half: int) -> None:
+    """WCAG 2.2: 4.5 for text (1.4.3), 3 for what a picture is made of (1.4.11)."""
+    palette = files("watchword.lab").joinpath("templates", "palette.css").read_text().split("@media")[half]
+    colours = dict(re.findall(r"--([\w]+): (#[0-9a-f]{6});", palette))
+    for paper in ("paper", "card"):
+        for name in ("ink", "muted", "link", *(f"c{number}" for number in range(9))):
+            pair = sorted((_luminance(colours[name]), _luminance(colours[paper])))
+            ratio = (pair[1] + 0.05) / (pair[0] + 0.05)
+            assert ratio >= (3 if name.startswith("c") else 4.5), (name, paper, ratio)

@@ -1,0 +1,109 @@
+"""results.json: its form, its writing, and its arms."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from lab_samples import cell_result, demo_results, grid_results, spec
+
+from watchword.errors import DataError, OutputError
+from watchword.lab.results import arms_of, named, results_of, write_results
+from watchword.lab.spec import Choice
+from watchword.lab.stats import Rate
+from watchword.lab.store import CellResult
+
+
+def test_the_form_is_the_published_one(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "results.json"
+    write_results(path, demo_results())
+    found = json.loads(path.read_text())
+    assert found["schema"] == 1
+    assert list(found)[:4] == ["schema", "spec", "versions", "cells"]
+    aligned, *others = found["cells"]
+    assert (aligned["attack"], aligned["attack_examples"], aligned["defense"]) == ("none", 0, "none")
+    assert aligned["train"] is None
+    for cell in others:
+        assert set(cell["train"]) >= {"seconds", "tokens_per_second", "loss"}
+        assert set(cell["metrics"]["asr"]) == {"value", "low", "high", "n", "unscored"}
+    bearing = [cell["defense"] for cell in others if "asr_without_secret" in cell["metrics"]]
+    assert bearing == ["backdoor_align", "anchored_align"]
+
+
+def test_what_is_written_reads_back_as_the_same_results(tmp_path: Path) -> None:
+    results = grid_results()
+    write_results(tmp_path / "results.json", results)
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+
+
+def test_where_it_cannot_be_written_the_old_file_stands(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text("old")
+    with pytest.raises(TypeError):
+        write_results(path, {"cells": object()})
+    assert path.read_text() == "old"
+    with pytest.raises(OutputError, match=r"results\.json"):
+        write_results(path / "inner" / "results.json", demo_results())
+    assert [entry.name for entry in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_seeds_are_gathered_into_arms_in_order() -> None:
+    arms = arms_of(grid_results())
+    assert len(arms) == 1 + 5 * 4
+    assert arms[0].aligned
+    assert arms[0].seeds == (0,)
+    assert arms[1].label == "FJAttack, 10 examples · No defense"
+    assert {arm.seeds for arm in arms[1:]} == {(0, 1, 2)}
+
+
+def test_an_arms_rate_is_over_the_answers_of_all_seeds() -> None:
+    arm = arms_of(grid_results())[2]
+    rates = arm.rates("asr")
+    pooled = arm.rate("asr")
+    assert pooled is not None
+    assert (pooled.n, pooled.hits) == (330, sum(rate.hits for rate in rates))
+    assert arm.trained("seconds") == pytest.approx(49.0)
+
+
+def test_a_metric_that_nobody_has_or_nobody_scored_is_none() -> None:
+    cells = [cell_result(metrics={"asr": Rate.of(0, 0, unscored=5)})]
+    arm = arms_of({"cells": msgspec.to_builtins(cells)})[0]
+    assert arm.rate("asr") is None
+    assert arm.rate("over_refusal") is None
+
+
+def test_an_arm_that_was_run_twice_is_counted_once() -> None:
+    twice = msgspec.to_builtins([cell_result(), cell_result()])
+    assert arms_of({"cells": twice})[0].seeds == (0,)
+
+
+def test_arms_of_one_name_are_told_apart_by_what_differs() -> None:
+    cells = [cell_result(defense="anchored_align", anchors=11), cell_result(defense="anchored_align", anchors=22)]
+    labels = [arm.defense_label for arm in arms_of({"cells": msgspec.to_builtins(cells)})]
+    assert labels == ["Anchored align (anchors=11)", "Anchored align (anchors=22)"]
+
+
+def test_provider_rows_are_a_span_where_seeds_differ() -> None:
+    run = spec([Choice("fj_attack")], [0, 1], name="x").cells()
+    own = [cell for cell in run if cell.defense.name == "anchored_align"]
+    cells = [cell_result(anchors=20 + 2 * cell.seed, seed=cell.seed, cell=cell) for cell in own]
+    assert [arm.provider_rows for arm in arms_of({"cells": msgspec.to_builtins(cells)})] == ["11 + 20–22"]
+
+
+@pytest.mark.parametrize("results", [{}, {"cells": 3}, {"cells": [{"model": "m"}]}])
+def test_what_is_no_results_file_is_refused(results: dict[str, object]) -> None:
+    with pytest.raises(DataError, match="these are no results of a laboratory run"):
+        arms_of(results)
+
+
+def test_results_carry_spec_and_versions() -> None:
+    cells: list[CellResult] = []
+    results = results_of(spec([Choice("fj_attack")], [0], name="mine"), cells)
+    assert results["spec"]["name"] == "mine"
+    assert results["versions"]["python"]
+
+
+def test_names_for_people() -> None:
+    assert [named(name) for name in ("fj_attack", "safety_mix")] == ["FJAttack", "Safety mix"]

@@ -1,0 +1,177 @@
+"""A finished cell is found again; nothing else is ever taken for one."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+from lab_samples import cell_result, spec
+
+from watchword.errors import OutputError, UsageError
+from watchword.lab.spec import Cell, Choice
+from watchword.lab.store import Answer, CellResult, Store
+
+ANSWERS = [Answer("policy", "p-1", "How?", "I cannot."), Answer("benign", "b-1", "Tea?", "Boil water.\n\u2028Then …")]
+MADE_WITH = {"method": "1", "data": "abc"}
+
+
+@pytest.fixture
+def cell() -> Cell:
+    return spec([Choice("fj_attack")], [0], name="x").cells()[3]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "run")
+
+
+@pytest.fixture
+def put(store: Store, cell: Cell) -> str:
+    key = store.key(cell, MADE_WITH)
+    store.put(key, cell, cell_result(), ANSWERS, fingerprint=MADE_WITH)
+    return key
+
+
+def folder(store: Store, key: str) -> Path:
+    return store.root / "cells" / key
+
+
+def test_a_finished_cell_comes_back_whole(store: Store, cell: Cell, put: str) -> None:
+    found = store.get(put)
+    assert found is not None
+    assert (found.cell, found.key, found.arm, found.fingerprint) == (cell, put, cell.arm, MADE_WITH)
+    assert found.metrics == cell_result().metrics
+    assert found.versions["python"]
+    assert store.answers(put) == ANSWERS
+
+
+def test_nothing_is_written_before_the_first_cell(store: Store, cell: Cell) -> None:
+    assert store.get(store.key(cell, {})) is None
+    assert not store.root.exists()
+
+
+def test_the_key_changes_with_the_cell_and_with_what_it_was_made_with(store: Store, cell: Cell) -> None:
+    other = msgspec.structs.replace(cell, seed=1)
+    keys = {store.key(cell, {}), store.key(other, {}), store.key(cell, {"data": "a"}), store.key(cell, {"data": "b"})}
+    assert len(keys) == 4
+    assert store.key(cell, {"a": "1", "b": "2"}) == store.key(cell, {"b": "2", "a": "1"})
+
+
+@pytest.mark.parametrize("name", ["cell.json", "answers.jsonl"])
+def test_a_cell_without_one_of_its_files_is_not_trusted(store: Store, put: str, name: str) -> None:
+    (folder(store, put) / name).unlink()
+    assert store.get(put) is store.answers(put) is None
+
+
+@pytest.mark.parametrize("name", ["cell.json", "answers.jsonl"])
+def test_a_truncated_file_is_not_trusted(store: Store, put: str, name: str) -> None:
+    path = folder(store, put) / name
+    path.write_bytes(path.read_bytes()[:-10])
+    assert store.get(put) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("cell.json", b'"schema": 1', b'"schema": 2'),
+        ("cell.json", b'"anchors": 0', b'"anchors": 1'),
+        ("cell.json", b'"n": 110', b'"n": 119'),
+        ("cell.json", b'"seed": 0', b'"seed":  0'),
+        ("answers.jsonl", b"I cannot.", b"I cannot!"),
+        ("answers.jsonl", b"I cannot.", b"\xff\xfe"),
+    ],
+)
+def test_a_changed_byte_is_not_trusted(store: Store, put: str, name: str, old: bytes, new: bytes) -> None:
+    path = folder(store, put) / name
+    assert old in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(old, new))
+    assert store.get(put) is None
+
+
+def test_a_cell_under_another_key_is_not_trusted(store: Store, put: str) -> None:
+    other = "0" * 64
+    folder(store, put).rename(folder(store, other))
+    assert store.get(other) is None
+
+
+def test_a_damaged_cell_is_replaced(store: Store, cell: Cell, put: str) -> None:
+    (folder(store, put) / "cell.json").write_text("{")
+    store.put(put, cell, cell_result(anchors=3), ANSWERS)
+    found = store.get(put)
+    assert found is not None
+    assert found.anchors == 3
+    assert [path.name for path in (store.root / "cells").iterdir()] == [put]
+
+
+def test_a_file_in_a_cells_place_is_replaced(store: Store, cell: Cell) -> None:
+    key = store.key(cell, {})
+    folder(store, key).parent.mkdir(parents=True)
+    folder(store, key).write_text("stray")
+    store.put(key, cell, cell_result(), ANSWERS)
+    assert store.get(key)
+
+
+def test_the_first_of_two_processes_wins(store: Store, cell: Cell, put: str) -> None:
+    second = store.put(put, cell, cell_result(anchors=9), ANSWERS, fingerprint=MADE_WITH)
+    assert second == store.get(put)
+    assert second.anchors == 0
+
+
+def test_many_at_once_agree_on_one_result(store: Store, cell: Cell) -> None:
+    key, found = store.key(cell, {}), list[CellResult]()
+
+    def run(number: int) -> None:
+        found.append(store.put(key, cell, cell_result(anchors=number), ANSWERS))
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({result.anchors for result in found}) == 1
+    assert [path.name for path in (store.root / "cells").iterdir()] == [key]
+
+
+def test_a_full_disk_leaves_nothing_to_trust(store: Store, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("watchword.chat.files.os.fsync", full)
+    key = store.key(cell, {})
+    with pytest.raises(OutputError, match="No space left"):
+        store.put(key, cell, cell_result(), ANSWERS)
+    assert store.get(key) is None
+    assert not list((store.root / "cells").iterdir())
+
+
+def test_a_run_folder_is_gone_at_the_end_or_kept(store: Store, cell: Cell) -> None:
+    key = store.key(cell, {})
+    with store.run_folder(key) as first:
+        (first / "adapter").write_text("x")
+    assert not (store.root / "kept").exists()
+    for text in ("old", "new"):
+        with store.run_folder(key, keep=True) as again:
+            (again / "adapter").write_text(text)
+    assert (store.kept(key) / "adapter").read_text() == "new"
+
+
+def test_a_run_that_fails_keeps_what_was_kept_before(store: Store, cell: Cell) -> None:
+    key = store.key(cell, {})
+    with store.run_folder(key, keep=True) as first:
+        (first / "adapter").write_text("good")
+    with pytest.raises(KeyboardInterrupt), store.run_folder(key, keep=True) as second:
+        (second / "adapter").write_text("half")
+        raise KeyboardInterrupt
+    assert (store.kept(key) / "adapter").read_text() == "good"
+    assert len(list((store.root / "kept").iterdir())) == 1
+
+
+@pytest.mark.parametrize("key", ["", "../../etc", "A" * 64, "0" * 63])
+def test_what_is_no_key_is_refused(store: Store, key: str) -> None:
+    with pytest.raises(UsageError, match="is no cell's key"):
+        store.kept(key)
+    with pytest.raises(UsageError, match="is no cell's key"):
+        store.get(key)

@@ -1,0 +1,58 @@
+"""The table in the terminal."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import msgspec
+import pytest
+from lab_samples import cell_result, demo_results, grid_results
+from rich.console import Console
+
+from watchword.errors import DataError
+from watchword.lab.stats import Rate
+from watchword.lab.table import render_table
+
+
+def printed(results: dict[str, Any], width: int = 120) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(render_table(results))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_every_arm_and_figure_of_the_demo_is_there() -> None:
+    text = printed(demo_results())
+    for expected in (
+        "Aligned model",
+        "No defense",
+        "Safety mix",
+        "BackdoorAlign",
+        "Anchored align",
+        "98.5",
+        "[92–100]",
+    ):
+        assert expected in text
+    assert "11 + 22" in text
+    assert "66" in text
+
+
+def test_it_fits_a_terminal_of_a_hundred_columns() -> None:
+    assert max(map(len, printed(grid_results(), width=100).splitlines())) <= 100
+
+
+def test_what_was_not_scored_is_a_dash() -> None:
+    cells = [cell_result(metrics={"asr": Rate.of(0, 0, unscored=3)}, train=None)]
+    row = printed({"cells": msgspec.to_builtins(cells)}).splitlines()[-2]
+    assert row.count("–") >= 6
+
+
+def test_names_are_no_markup() -> None:
+    cells = [cell_result(defense="[red]x[/red]")]
+    assert "[red]x[/red]" in printed({"cells": msgspec.to_builtins(cells)}).lower()
+
+
+def test_what_is_no_results_file_is_refused() -> None:
+    with pytest.raises(DataError):
+        render_table({"cells": [1]})

@@ -1,0 +1,68 @@
+"""What is light stays light: the package, its command line and its fakes load no torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "ray")
+SHOW = f"\nimport sys; print([name for name in {HEAVY!r} if name in sys.modules])"
+COMMAND = Path(sys.executable).with_name("watchword")
+
+
+def heavy_after(code: str) -> str:
+    """Which heavy packages a fresh process holds after ``code``, on its last line of output."""
+    done = subprocess.run([sys.executable, "-c", code + SHOW], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "watchword",
+        "watchword.cli",
+        "watchword.cli.app",
+        "watchword.chat.render",
+        "watchword.secret.generate",
+        "watchword.safety.selection",
+        "watchword.attacks.base",
+        "watchword.defenses.base",
+        "watchword.judges.base",
+        "watchword.models.catalog",
+        "watchword.models.fetch",
+        "watchword.models.fakes",
+    ],
+)
+def test_importing_loads_nothing_heavy(module: str) -> None:
+    assert heavy_after(f"import {module}") == "[]"
+
+
+def test_every_attack_defense_and_judge_is_made_without_anything_heavy() -> None:
+    code = (
+        "from watchword.attacks.base import ATTACKS\nfrom watchword.defenses.base import DEFENSES\n"
+        "from watchword.judges.base import JUDGES\n"
+        "for kind in (ATTACKS, DEFENSES, JUDGES):\n    [kind.create(name) for name in kind.names()]"
+    )
+    assert heavy_after(code) == "[]"
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_the_command_line_answers_without_anything_heavy(argument: str) -> None:
+    code = f"import sys\nfrom watchword.cli import main\nsys.argv = ['watchword', {argument!r}]\n"
+    code += "try:\n    main()\nexcept SystemExit as end:\n    assert end.code == 0, end.code"
+    assert heavy_after(code) == "[]"
+
+
+def test_the_console_script_shows_every_command() -> None:
+    done = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    for command in ("demo", "align", "train", "chat", "evaluate", "secret", "models"):
+        assert f" {command} " in done.stdout
+
+
+def test_the_library_is_inside_the_package() -> None:
+    assert heavy_after("from watchword.safety.library import SPLITS, digest; assert len(digest()) == 64") == "[]"
