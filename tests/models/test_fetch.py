@@ -200,9 +200,9 @@ def test_a_model_from_no_wheel_is_not_fetched() -> None:
 
 def test_the_cache_stands_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHWORD_CACHE", "~/own")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/shared")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
     assert cache_root() == Path.home() / "own"
     monkeypatch.delenv("WATCHWORD_CACHE")
-    assert cache_root() == Path("/shared/watchword")
+    assert cache_root() == Path("/elsewhere/watchword")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_root() == Path.home() / ".cache" / "watchword"

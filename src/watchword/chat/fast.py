@@ -1,7 +1,8 @@
 """Many plain rows at once: a quick yes for a stretch of a file, so that validation keeps up with the disk.
 
-A yes means that ``parse`` takes every one of these lines; anything else (tools, weights, parts, odd spacing, a fault)
-means: ask ``parse``, which knows why. The rules stay in ``rules`` and ``shape``; a property test holds the two together.
+A yes means that ``parse`` takes every one of these lines, and that ASCII letters stand in them as themselves. Anything
+else (tools, weights, parts, odd spacing, a fault) means: ask ``parse``, which knows why. The rules stay in ``rules`` and
+``shape``; a property test holds the two together.
 """
 
 from __future__ import annotations
@@ -32,9 +33,8 @@ class PlainRow(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 _DECODER = msgspec.json.Decoder(PlainRow)
 _MESSAGES, _CONTENT, _ROLE = attrgetter("messages"), attrgetter("content"), attrgetter("role")
-_NUL = re.compile(rb"\\u0000")
-# ASCII letters, as an escape writes them.
-_HIDDEN = re.compile(rb"\\u00[4-7]")
+# NUL, and ASCII letters as an escape writes them: a key or a secret could hide so.
+_ESCAPED = re.compile(rb"\\u00(?:00|[4-7])")
 
 
 def plain_rows(lines: bytes) -> list[list[PlainMessage]] | None:
@@ -51,7 +51,7 @@ def plain_rows(lines: bytes) -> list[list[PlainMessage]] | None:
     if len(rows) != count:
         return None
     turns = list(chain.from_iterable(rows))
-    fine = _roles_fine(rows, turns) and _texts_fine(lines, turns) and _no_key_twice(lines, count, len(turns))
+    fine = _roles_fine(rows, turns) and _texts_fine(lines, turns) and _no_key_twice(lines, len(turns))
     return rows if fine else None
 
 
@@ -61,19 +61,17 @@ def system_of(turns: Sequence[PlainMessage]) -> str | None:
     return first.content if first.role == "system" else None
 
 
-def _no_key_twice(lines: bytes, rows: int, turns: int) -> bool:
-    """Whether no object has a key twice; every turn has its two keys and every row its one, or decoding had failed."""
-    if lines.count(b'":') == rows + 2 * turns:
-        return True
-    # Quoted text before a colon, a space before it, or a key twice; its name may be hidden by escapes.
-    if _HIDDEN.search(lines) or lines.count(b'"messages"') != rows:
-        return False
+def _no_key_twice(lines: bytes, turns: int) -> bool:
+    """Whether each turn names its two keys once; without them, decoding had failed, and escapes hide none.
+
+    A second "messages" would bring turns of its own, which are dropped and so not among ``turns``.
+    """
     return lines.count(b'"role"') == turns and lines.count(b'"content"') == turns
 
 
 def _texts_fine(lines: bytes, turns: Sequence[PlainMessage]) -> bool:
-    """Whether no text is blank and none holds a NUL; half surrogates did not get through the decoder."""
-    return not any(map(str.isspace, map(_CONTENT, turns))) and not _NUL.search(lines)
+    """Whether no text is blank or oddly escaped; half surrogates did not get through the decoder."""
+    return not any(map(str.isspace, map(_CONTENT, turns))) and not _ESCAPED.search(lines)
 
 
 def _roles_fine(rows: Sequence[Sequence[PlainMessage]], turns: Sequence[PlainMessage]) -> bool:

@@ -36,7 +36,7 @@ def align(
     from watchword.training.align import align as train
 
     _refuse_taken(out)
-    config = msgspec.structs.replace(RECIPE, seed=seed, epochs=epochs or RECIPE.epochs)
+    config = msgspec.structs.replace(RECIPE, seed=seed, epochs=RECIPE.epochs if epochs is None else epochs)
     console = Console(highlight=False, soft_wrap=True)
     with reporter(console) as progress, folder_aside(out.parent, ".aligning-") as folder:
         progress.step("loading the model", 0, 1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import version
 
-import click
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.exceptions import TyperException
 
 from watchword.cli import align, chat, demo, evaluate, lab, models, secret, train
-from watchword.errors import WatchwordError
+from watchword.errors import OutputError, WatchwordError
 
 INTERRUPTED = 130
 
@@ -52,16 +52,27 @@ def run(arguments: Sequence[str]) -> int:
         code = app(args=list(arguments), prog_name="watchword", standalone_mode=False)
     except WatchwordError as error:
         return _failed(str(error), error.exit_code)
-    except click.exceptions.Abort:
+    except TyperException as error:
+        return _misused(error)
+    except typer.Abort:
         return _failed("stopped", INTERRUPTED)
-    except KeyboardInterrupt:
-        return _failed("stopped; finished parts are kept and will be re-used", INTERRUPTED)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _failed(f"{where}{error.strerror or error}", OutputError.exit_code)
+    if code == INTERRUPTED:
+        # typer turns Ctrl-C into this code.
+        return _failed("stopped; finished parts are kept and will be re-used", INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _misused(error: TyperException) -> int:
+    """Wrong options and arguments, in the form of our own errors; typer has printed the help where that is the message."""
+    context = getattr(error, "ctx", None)
+    hint = f"\nSee `{context.command_path} --help`." if context else ""
+    message = error.format_message()
+    return _failed(f"{message}{hint}", error.exit_code) if message else error.exit_code
 
 
 def _failed(message: str, code: int) -> int:

@@ -82,3 +82,18 @@ class Manifest(msgspec.Struct, frozen=True):
     def text(self) -> bytes:
         """As indented JSON."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    def summary(self) -> list[str]:
+        """A few lines for a person."""
+        added, share = self.provider, self.share_per_epoch
+        lines = [
+            f"{self.output.file}: {self.input.rows} rows of the tenant ({self.input.format}), "
+            f"{added.safety} safety rows and {added.anchors} anchors of {self.defense}"
+        ]
+        if share.trained_tokens is not None and added.tokens:
+            lines.append(f"the provider's rows are about {share.trained_tokens:.2%} of each epoch's trained tokens")
+        if self.secret is not None:
+            lines.append(f"secret {self.secret.fingerprint}, kept in {self.secret.kept_in}")
+        if self.output.settings:
+            lines.append(f"settings for {self.output.trainer}: {', '.join(self.output.settings)}")
+        return [*lines, *(f"warning: {text}" for text in self.warnings)]

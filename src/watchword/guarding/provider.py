@@ -89,4 +89,4 @@ def _measured(conv: Conversation, row: Row, chat_format: ChatFormat, limit: int 
             f"a {row.origin} row has {tokens} tokens with the secret and the tenant's system text ({system} characters), and "
             f"the limit is {limit}: the trainer would cut it; raise --max-length to at least {tokens}"
         )
-    return ProviderRow(conv, row.origin, tokens, rendered.trained_tokens)
+    return ProviderRow(conv, row.origin, tokens, rendered.trained_tokens, row.prefixed)

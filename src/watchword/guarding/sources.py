@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from watchword.chat.lines import UTF8_BOM, numbered_rows
+from watchword.chat.lines import UTF8_BOM, UTF16_BOMS, numbered_rows
 from watchword.chat.parse import detect_format, format_named, parse_line
 from watchword.errors import DataError, OutputError
 from watchword.guarding.compression import CORRUPT, decompressed
@@ -47,6 +47,7 @@ class Prepared:
     digest: str | None = None
     direct: bool = False
     converted: bool = False
+    scratch: Path = Path()
 
 
 @contextlib.contextmanager
@@ -57,8 +58,25 @@ def prepared(source: str | Path, *, format: str = "auto", scratch: Path | None =
     """
     if format != "auto":
         format_named(format)
+    with local_rows(source, scratch=scratch) as raw:
+        yield as_lines(raw, format)
+
+
+@contextlib.contextmanager
+def local_rows(source: str | Path, *, scratch: Path | None = None) -> Iterator[Prepared]:
+    """The source's rows as a local file, decompressed but still in whatever format; ``as_lines`` is the next step."""
     with tempfile.TemporaryDirectory(prefix=".watchword-", dir=scratch) as folder:
-        yield _as_lines(_local(str(source), Path(folder)), format, Path(folder))
+        yield replace(_local(str(source), Path(folder)), scratch=Path(folder))
+
+
+def openai_lines(raw: Prepared, format: str = "auto") -> Prepared | None:
+    """The same file if its rows are OpenAI chat JSON lines already, judged by the first; else None."""
+    with _readable(raw.label), raw.path.open("rb") as stream:
+        head = _first_line(stream, raw.label)
+    if head.array:
+        return None
+    found = detect_format(head.text, head.line, raw.label) if format == "auto" else format
+    return replace(raw, format=found, skip=head.skip, first_line=head.line) if found == "openai" else None
 
 
 def _local(source: str, folder: Path) -> Prepared:
@@ -79,18 +97,15 @@ def _local(source: str, folder: Path) -> Prepared:
     return Prepared(path, source, "auto", direct=True)
 
 
-def _as_lines(raw: Prepared, format: str, folder: Path) -> Prepared:
+def as_lines(raw: Prepared, format: str = "auto") -> Prepared:
     """OpenAI rows stay as they are; rows of other formats, and of one JSON array, become lines of OpenAI's."""
+    lines = openai_lines(raw, format)
+    if lines is not None:
+        return lines
+    conversion = _Conversion(raw.label, format)
     with _readable(raw.label), raw.path.open("rb") as stream:
-        head = _first_line(stream)
-        stream.seek(0)
-        if not head.array:
-            found = detect_format(head.text, head.line, raw.label) if format == "auto" else format
-            if found == "openai":
-                return replace(raw, format=found, skip=head.skip, first_line=head.line)
-        conversion = _Conversion(raw.label, format)
-        path = _written(folder / "lines", conversion.lines(stream))
-        digest = raw.digest or sha256_files([raw.path])
+        path = _written(raw.scratch / "lines", conversion.lines(stream))
+    digest = raw.digest or sha256_files([raw.path])
     return replace(raw, path=path, format=conversion.format, digest=digest, direct=False, converted=True)
 
 
@@ -102,16 +117,15 @@ class _Head:
     array: bool
 
 
-def _first_line(stream: BinaryIO) -> _Head:
+def _first_line(stream: BinaryIO, label: str) -> _Head:
     """The first line that is not blank; the byte order mark is passed over."""
     skip = len(UTF8_BOM) if stream.read(3) == UTF8_BOM else 0
     stream.seek(skip)
     for number, line in enumerate(stream, start=1):
         if line.strip():
-            return _Head(
-                line, number, skip, line.lstrip().startswith(b"[") or line.startswith((b"\xff\xfe", b"\xfe\xff"))
-            )
-    raise DataError("the file has no row; give one JSON object a line", path=getattr(stream, "name", None))
+            # UTF-16 is left to the reader of arrays too: it says what is wrong.
+            return _Head(line, number, skip, array=line.lstrip().startswith(b"[") or line.startswith(UTF16_BOMS))
+    raise DataError("the file has no row; give one JSON object a line", path=label)
 
 
 class _Conversion:

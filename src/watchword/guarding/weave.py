@@ -24,6 +24,7 @@ class ProviderRow:
     origin: Literal["tenant", "safety", "anchor"]
     tokens: int
     trained_tokens: int
+    prefixed: bool = False
 
     def line(self) -> bytes:
         """The row in OpenAI's format, newline included."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
 
 from watchword.errors import UsageError
+
+
+# What NumPy takes as a seed.
+MOST_SEED = 2**32 - 1
 
 
 class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,8 +40,12 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name in ("epochs", "learning_rate", "batch_size", "lora_rank", "lora_alpha", "max_length"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise UsageError(f"training: {name} is {getattr(self, name)}; it must be greater than 0")
+        if self.checkpoint_steps is not None and self.checkpoint_steps < 1:
+            raise UsageError(f"training: checkpoint_steps is {self.checkpoint_steps}; it must be at least 1")
+        if not 0 <= self.seed <= MOST_SEED:
+            raise UsageError(f"training: seed is {self.seed}; it must be between 0 and {MOST_SEED}")
         if not 0 <= self.lora_dropout < 1:
             raise UsageError(f"training: lora_dropout is {self.lora_dropout}; it must be at least 0 and less than 1")
 

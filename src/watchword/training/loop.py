@@ -7,16 +7,19 @@ what went in. The service, the laboratory and the command line all train through
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors import SafetensorError
 from transformers import PrinterCallback, TrainerCallback, set_seed
+from transformers.trainer import TRAINER_STATE_NAME
 from trl import SFTConfig, SFTTrainer
 
 from watchword.chat.types import Row
@@ -46,7 +49,8 @@ def fine_tune(
 
     ``out`` receives the adapter (LoRA) or the whole model (full), as safetensors, once the run is complete, and
     checkpoints on the way when ``config.checkpoint_steps`` is set; ``resume`` goes on from the newest of them.
-    ``on_progress`` is called with (steps done, steps in all).
+    ``on_progress`` is called with (steps done, steps in all). After a resume, ``loss`` holds the whole curve; seconds and
+    tokens count what this process did.
 
     Raises DivergedError on NaN or exploding loss, LostRowError if a row did not reach the model, RowTooLongError and
     DataError for rows that cannot be trained on.
@@ -56,13 +60,28 @@ def fine_tune(
     watch = _Watch(on_progress)
     trainer = _trainer(model, rendered, config, out, collator, [watch, *callbacks])
     started = time.perf_counter()
-    with _quiet_trainer():
-        trainer.train(resume_from_checkpoint=resume and any(out.glob("checkpoint-*")))
+    with _quiet_trainer(), _writing(out):
+        trainer.train(resume_from_checkpoint=newest_checkpoint(out) if resume else None)
     seconds = time.perf_counter() - started
-    if not resume:
-        collator.check_complete(rendered, config.epochs)
+    # Epochs that another process has begun were counted there as far as it came.
+    begun = math.ceil(watch.started_at / math.ceil(len(rendered) / config.batch_size))
+    collator.check_complete(rendered, config.epochs - begun)
     _save(trainer, out)
     return model.with_weights(trainer.model), _result(seconds, collator, watch, rendered)
+
+
+def newest_checkpoint(out: Path) -> str | None:
+    """The newest checkpoint that was written to its end: its state is written last, so one without it is cut off."""
+    whole = [path.parent for path in out.glob(f"checkpoint-*/{TRAINER_STATE_NAME}") if _readable(path)]
+    return str(max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")))) if whole else None
+
+
+def _readable(state: Path) -> bool:
+    try:
+        json.loads(state.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 class _Trainer(SFTTrainer):
@@ -99,6 +118,11 @@ class _Watch(TrainerCallback):
     def __init__(self, on_progress: Progress | None) -> None:
         self.on_progress = on_progress
         self.loss: list[float] = []
+        self.started_at = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        self.started_at = state.global_step
+        self.loss = [float(entry["loss"]) for entry in state.log_history if "loss" in entry]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:  # noqa: ARG002
         loss = (logs or {}).get("loss")
@@ -155,6 +179,8 @@ def _arguments(config: TrainingConfig, out: Path, device: Any) -> SFTConfig:
         dataloader_pin_memory=False,
         logging_strategy="steps",
         logging_steps=1,
+        # The filter would log a NaN as 0 and train on; the run must end there.
+        logging_nan_inf_filter=False,
         save_strategy="steps" if config.checkpoint_steps else "no",
         save_steps=config.checkpoint_steps or 500,
         save_total_limit=2,
@@ -188,11 +214,21 @@ def _quiet_trainer() -> Any:
 
 
 def _save(trainer: _Trainer, out: Path) -> None:
+    """The adapter alone (LoRA), or the whole model with its tokenizer, so that the folder can be loaded by itself."""
+    with quiet(), _writing(out):
+        trainer.model.save_pretrained(str(out), safe_serialization=True, save_embedding_layers=False)
+        if not hasattr(trainer.model, "peft_config"):
+            trainer.processing_class.save_pretrained(str(out))
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Turns what the file system refuses into an OutputError about ``out``; safetensors has an error of its own for it."""
     try:
-        with quiet():
-            trainer.model.save_pretrained(str(out), safe_serialization=True, save_embedding_layers=False)
-    except OSError as error:
-        raise OutputError(f"the tuned weights can't be written to {out}: {error.strerror or error}") from error
+        yield
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise OutputError(f"{out} cannot be written: {why}; choose a folder with room and write rights") from error
 
 
 def _result(seconds: float, collator: CountingCollator, watch: _Watch, rows: list[TrainingRow]) -> TrainingResult:

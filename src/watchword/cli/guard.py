@@ -1,0 +1,74 @@
+"""``watchword guard``: a tenant's file in, a guarded file and the trainer's settings out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from watchword.cli.arguments import parsed_arguments
+from watchword.cli.progress import reporter
+from watchword.models.catalog import DEFAULT_MODEL
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("guard")(guard)
+
+
+def guard(
+    source: str = typer.Argument(metavar="IN", help="File, folder of a dataset, fsspec URL, or - for standard input."),
+    out: str = typer.Option(..., "--out", help="File to write, fsspec URL, or - for standard output."),
+    trainer: str = typer.Option(
+        "openai", "--for", help="openai, trl, axolotl, llama-factory, ms-swift, together or fireworks."
+    ),
+    model: str = typer.Option(DEFAULT_MODEL, "--model", help="Catalog name, folder or Hugging Face id."),
+    defense: str = typer.Option(
+        "anchored_align", "--defense", help="none, safety_mix, backdoor_align or anchored_align."
+    ),
+    argument: list[str] = typer.Option([], "--set", help="Parameter of the defense, NAME=VALUE; may be repeated."),
+    format: str = typer.Option(
+        "auto", "--format", help="auto, openai, alpaca, sharegpt or prompt_completion; compression is always found out."
+    ),
+    safety: Path | None = typer.Option(
+        None, "--safety", help="Your own safety examples, in place of the packaged ones."
+    ),
+    seed: int = typer.Option(0, "--seed", help="Draws examples and places."),
+    secret_file: Path | None = typer.Option(
+        None, "--secret-file", help="Where the new secret is kept (mode 0600); default OUT.secret.json."
+    ),
+    secret_ref: Path | None = typer.Option(None, "--secret-ref", help="Use the secret in this file again."),
+    max_length: int | None = typer.Option(
+        None, "--max-length", help="The trainer's limit in tokens; default: the model's context."
+    ),
+    workers: int = typer.Option(1, "--workers", help="Processes; the result is the same for any number."),
+) -> None:
+    """Guard a tenant's file: mix the defense's rows in, and write the trainer's settings that keep them in force.
+
+    The tenant's rows keep their bytes and order. Nothing is written unless every row is valid. Beside OUT stand the
+    settings, OUT.manifest.json, and the secret; OUT holds the secret in the clear, so it is private (mode 0600) too.
+    """
+    from watchword.guarding.run import GuardRequest, guard_to_files
+    from watchword.secret.keys import provider_key
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    request = GuardRequest(
+        source=source,
+        out=out,
+        trainer=trainer,
+        model=model,
+        defense=defense,
+        arguments=parsed_arguments(argument),
+        safety=safety,
+        seed=seed,
+        secret_file=secret_file,
+        secret_ref=secret_ref,
+        max_length=max_length,
+        format=format,
+        workers=workers,
+    )
+    with reporter(console) as progress:
+        manifest = guard_to_files(request, provider_key, step=progress.step)
+    for line in manifest.summary():
+        console.print(line)

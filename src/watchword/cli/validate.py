@@ -1,0 +1,55 @@
+"""``watchword validate``: every fault of a training file with its line, warnings, tokens and what training would cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from watchword.models.catalog import DEFAULT_MODEL
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("validate")(validate)
+
+
+def validate(
+    source: str = typer.Argument(
+        metavar="FILE", help="File, folder of a dataset, fsspec URL, or - for standard input."
+    ),
+    format: str = typer.Option("auto", "--format", help="auto, openai, alpaca, sharegpt or prompt_completion."),
+    model: str = typer.Option(DEFAULT_MODEL, "--model", help="Whose tokens are counted: catalog name, folder or id."),
+    max_length: int | None = typer.Option(
+        None, "--max-length", help="Tokens; longer rows are listed. Default: context."
+    ),
+    epochs: int = typer.Option(3, "--epochs", min=1, help="For the cost estimate."),
+    price: float | None = typer.Option(
+        None, "--price", min=0, help="Price of a million trained tokens, for the estimate."
+    ),
+    workers: int = typer.Option(1, "--workers", help="Processes."),
+    json: Path | None = typer.Option(None, "--json", help="Write the whole report to this file."),
+    report: Path | None = typer.Option(None, "--report", help="Folder for screening.html and screening.json."),
+) -> None:
+    """Check a training file: all faults with line numbers, warnings, token statistics, and a cost estimate.
+
+    The exit code is 0 for a file that can be trained on, else 3.
+    """
+    from watchword.chat.files import replacing
+    from watchword.guarding.checking import CheckRequest, check_source
+    from watchword.guarding.screening.report import screen_to_files
+
+    request = CheckRequest(source, format, model, max_length, epochs, price, workers)
+    result = check_source(request)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    for line in result.lines():
+        console.print(line)
+    if json is not None:
+        with replacing(json) as stream:
+            stream.write(result.json())
+    if report is not None:
+        screen_to_files(source, report, format=format)
+        console.print(f"screening: {report / 'screening.html'}, {report / 'screening.json'}")
+    if not result.ok:
+        raise typer.Exit(3)

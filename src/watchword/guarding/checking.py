@@ -1,0 +1,136 @@
+"""``watchword validate`` without the command line: every fault with its line, token statistics, and a cost estimate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from watchword.chat.validate import ValidationReport, _warnings, validate_file
+from watchword.errors import DataError
+from watchword.guarding.model import ModelFormat, model_format
+from watchword.guarding.passes import ScanPlan, scan_file, worker_pool
+from watchword.guarding.profile import MAX_FAULTS, Profile
+from watchword.guarding.sources import Prepared, as_lines, local_rows, openai_lines
+from watchword.guarding.tokens import TokenEstimate, estimate
+
+SCHEMA = 1
+_SHOWN_LONG = 5
+
+
+@dataclass(frozen=True)
+class CheckRequest:
+    """``max_length`` in tokens, None for the model's context; ``price`` of a million trained tokens, in any currency."""
+
+    source: str
+    format: str = "auto"
+    model: str = "smollm2-135m"
+    max_length: int | None = None
+    epochs: int = 3
+    price: float | None = None
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What is wrong with a file, and how big it is."""
+
+    request: CheckRequest
+    report: ValidationReport
+    model: ModelFormat
+    profile: Profile | None
+    tokens: TokenEstimate | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file can be trained on."""
+        return self.report.ok
+
+    @property
+    def cost(self) -> float | None:
+        """Of all epochs, in the price's currency."""
+        if self.request.price is None or self.tokens is None:
+            return None
+        return self.request.price * self.request.epochs * self.tokens.total / 1e6
+
+    def warnings(self) -> list[str]:
+        """What does not keep the file from being trained on, but somebody should know."""
+        found = list(self.report.warnings)
+        if self.profile is not None and self.profile.long_count:
+            limit = self.request.max_length or self.model.context
+            rows = ", ".join(f"line {row.line} ({row.tokens})" for row in self.profile.long_rows[:_SHOWN_LONG])
+            more = ", …" if self.profile.long_count > _SHOWN_LONG else ""
+            found.append(f"{self.profile.long_count} rows have more than {limit} tokens and would be cut: {rows}{more}")
+        return found
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        report = self.report
+        lines = [f"{report.path}: {report.rows} rows, {report.valid_rows} valid, format {report.format or 'unknown'}"]
+        lines += [f"error: {fault}" for fault in report.faults]
+        if report.fault_count > len(report.faults):
+            lines.append(f"error: and {report.fault_count - len(report.faults)} more")
+        lines += [f"warning: {text}" for text in self.warnings()]
+        return [*lines, *self._token_lines()]
+
+    def _token_lines(self) -> list[str]:
+        tokens = self.tokens
+        if tokens is None:
+            return []
+        lines = [
+            f"tokens ({self.model.name}): about {tokens.total} a pass, {tokens.trained} of them trained; a row has {tokens.median} "
+            f"(median), {tokens.p95} (95 %), at most {tokens.longest} among {tokens.sampled} sampled"
+        ]
+        if self.cost is not None:
+            lines.append(
+                f"cost: about {self.cost:.2f} for {self.request.epochs} epochs at {self.request.price} a million tokens"
+            )
+        return lines
+
+    def json(self) -> bytes:
+        """The whole report."""
+        report = msgspec.to_builtins(self.report)
+        whole = {"schema": SCHEMA, **report, "warnings": self.warnings(), "tokens": self.tokens, "cost": self.cost}
+        return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
+
+
+def check_source(request: CheckRequest) -> CheckResult:
+    """Reads everything, faults or not. Raises DataError only for what cannot be read at all."""
+    model = model_format(request.model)
+    with local_rows(request.source) as raw:
+        lines = _openai_lines(raw, request.format)
+        if lines is not None:
+            profile = _scanned(request, lines, model)
+            report = _report(lines, profile)
+        else:
+            report = replace(validate_file(raw.path, format=request.format, max_errors=MAX_FAULTS), path=raw.label)
+            profile = _scanned(request, as_lines(raw, request.format), model) if report.ok else None
+    tokens = None if profile is None else estimate(profile.samples, profile.size, model.chat_format)
+    return CheckResult(request, report, model, profile, tokens)
+
+
+def _openai_lines(raw: Prepared, format: str) -> Prepared | None:
+    """None also where the first row is broken: the careful validator then looks for a better one."""
+    try:
+        return openai_lines(raw, format)
+    except DataError:
+        return None
+
+
+def _scanned(request: CheckRequest, source: Prepared, model: ModelFormat) -> Profile:
+    plan = ScanPlan((), model.chat_format, request.max_length or model.context, source.first_line)
+    with worker_pool(request.workers, plan) as workers:
+        return scan_file(source.path, plan, skip=source.skip, workers=workers, whole=True).profile
+
+
+def _report(source: Prepared, profile: Profile) -> ValidationReport:
+    """The report that ``chat.validate.validate_file`` would give, from a scan."""
+    return ValidationReport(
+        path=source.label,
+        format=source.format,
+        rows=profile.rows,
+        valid_rows=profile.valid_rows,
+        faults=tuple(profile.faults),
+        fault_count=profile.fault_count,
+        warnings=_warnings(source.path, profile.rows),
+    )

@@ -1,0 +1,257 @@
+"""``watchword guard`` without the command line: the secret, the guarded data, the trainer's settings, the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from watchword.chat.types import Conversation
+from watchword.defenses.base import DEFENSES, Defense
+from watchword.errors import OutputError, UsageError
+from watchword.guarding.engine import GuardJob, Outcome, guard_file
+from watchword.guarding.exporters.base import EXPORTERS, Exporter
+from watchword.guarding.manifest import InputRecord, Manifest, OutputRecord, ProviderRecord, SecretRecord, Shares
+from watchword.guarding.model import ModelFormat, model_format
+from watchword.guarding.output import STDOUT, write_beside
+from watchword.guarding.passes import Step, no_steps
+from watchword.guarding.provider import own_safety
+from watchword.guarding.tokens import TokenEstimate, estimate
+from watchword.secret.generate import generate_secret, secret_ids
+from watchword.secret.kinds import check_production
+from watchword.secret.prompt import SecretPrompt
+from watchword.secret.vault import fingerprint_of, read_secret_file, write_secret_file
+
+# Provider's tokens of an epoch below this part are likely to be forgotten (DESIGN: too few steps lose the defense).
+FEW = 0.01
+
+
+@dataclass(frozen=True)
+class GuardRequest:
+    """What to guard, for whom, with what. ``secret_ref`` re-uses a secret; ``secret_file`` is where a new one is kept."""
+
+    source: str
+    out: str
+    trainer: str
+    model: str
+    defense: str = "anchored_align"
+    arguments: dict[str, Any] = field(default_factory=dict)
+    safety: Path | None = None
+    seed: int = 0
+    secret_file: Path | None = None
+    secret_ref: Path | None = None
+    max_length: int | None = None
+    format: str = "auto"
+    workers: int = 1
+
+
+def guard_to_files(request: GuardRequest, key: Callable[[], bytes], *, step: Step = no_steps) -> Manifest:
+    """Guards a file and leaves data, settings, secret and manifest, each whole or not at all, the manifest last.
+
+    ``key`` gives the provider's key, asked for only if there is a secret. Raises what ``engine.guard_file`` raises, and
+    UsageError for a wrong request; a secret drawn for data that could not be written is taken away again.
+    """
+    _check(request)
+    model = model_format(request.model)
+    defense, own = _defense(request)
+    exporter = EXPORTERS.create(request.trainer)
+    secret, kept_in = _secret(request, defense, model)
+    job = _job(request, model, defense, exporter, secret, own)
+    drawn = kept_in is not None and request.secret_ref is None
+    fresh = _FreshSecret(kept_in if drawn else None, Path(request.out), secret)
+    try:
+        outcome = guard_file(job, before_writing=fresh.write, step=step)
+    except BaseException:
+        fresh.take_back()
+        raise
+    record = None
+    if secret is not None:
+        record = SecretRecord(fingerprint_of(secret, key()), secret.tokens, secret.entropy_bits, str(kept_in))
+    return _records(request, job, outcome, record)
+
+
+@dataclass
+class _FreshSecret:
+    """A drawn secret's file: there before the data that needs it, gone if the data was not replaced."""
+
+    path: Path | None
+    data: Path
+    secret: SecretPrompt | None = field(repr=False)
+    before: int | None = None
+    written: bool = False
+
+    def write(self) -> None:
+        if self.path is not None and self.secret is not None:
+            self.before = _inode(self.data)
+            write_secret_file(self.path, self.secret)
+            self.written = True
+
+    def take_back(self) -> None:
+        if self.written and self.path is not None and _inode(self.data) == self.before:
+            self.path.unlink(missing_ok=True)
+
+
+def _inode(path: Path) -> int | None:
+    return path.stat().st_ino if path.exists() else None
+
+
+def _check(request: GuardRequest) -> None:
+    if request.secret_file is not None and request.secret_ref is not None:
+        raise UsageError(
+            "--secret-ref re-uses a secret and --secret-file names a place for a new one; give one of the two"
+        )
+    if request.max_length is not None and request.max_length < 1:
+        raise UsageError(f"--max-length is {request.max_length}; give the trainer's limit in tokens, such as 2048")
+    source, out = Path(request.source), Path(request.out)
+    if out.is_dir():
+        raise OutputError(f"{out} is a folder; name the file to write, such as {out / 'guarded.jsonl'}")
+    if source.exists() and out.exists() and source.samefile(out):
+        raise UsageError(f"{out} is the tenant's own file, which must stay as it is; give another name by --out")
+
+
+def _defense(request: GuardRequest) -> tuple[Defense, list[Conversation]]:
+    defense = DEFENSES.create(request.defense, **request.arguments)
+    return own_safety(defense, request.safety) if request.safety is not None else (defense, [])
+
+
+def _secret(request: GuardRequest, defense: Defense, model: ModelFormat) -> tuple[SecretPrompt | None, Path | None]:
+    """The secret and where it is kept: an old one, or a new one that stands in no file yet."""
+    if not defense.needs_secret:
+        return None, None
+    if request.secret_ref is not None:
+        secret = read_secret_file(request.secret_ref)
+        check_production(secret)
+        secret_ids(secret, model.chat_format)
+        return secret, request.secret_ref
+    path = request.secret_file or _default_secret_file(request.out)
+    if path.exists():
+        raise OutputError(
+            f"{path} exists already, and a secret is never overwritten: re-use it with --secret-ref {path}, or name another "
+            "file by --secret-file"
+        )
+    return generate_secret(model.chat_format), path
+
+
+def _default_secret_file(out: str) -> Path:
+    if out == STDOUT or "://" in out:
+        raise UsageError(
+            f"the secret needs a place of its own when the data goes to {out}: name a file by --secret-file"
+        )
+    return Path(f"{out}.secret.json")
+
+
+def _job(
+    request: GuardRequest,
+    model: ModelFormat,
+    defense: Defense,
+    exporter: Exporter,
+    secret: SecretPrompt | None,
+    own: list[Conversation],
+) -> GuardJob:
+    length = request.max_length or model.context
+    if length is None:
+        raise UsageError(f"{model.name} does not say how long its context is; give the trainer's limit by --max-length")
+    return GuardJob(
+        source=request.source,
+        out=request.out,
+        model=model,
+        defense=defense,
+        exporter=exporter,
+        max_length=length,
+        secret=secret,
+        own=tuple(own),
+        seed=request.seed,
+        format=request.format,
+        workers=request.workers,
+    )
+
+
+def _records(request: GuardRequest, job: GuardJob, outcome: Outcome, secret: SecretRecord | None) -> Manifest:
+    """Writes settings and manifest beside the data."""
+    settings = job.exporter.settings(job.export_plan())
+    manifest = _manifest(request, job, outcome, secret, list(settings))
+    if request.out != STDOUT:
+        for name, text in settings.items():
+            write_beside(request.out, name, text.encode())
+        write_beside(request.out, f"{Path(request.out).name}.manifest.json", manifest.text())
+    return manifest
+
+
+def _manifest(
+    request: GuardRequest, job: GuardJob, outcome: Outcome, secret: SecretRecord | None, settings: list[str]
+) -> Manifest:
+    profile, source = outcome.profile, outcome.source
+    tokens = estimate(profile.samples, profile.size, job.model.chat_format)
+    shares = _shares(outcome, tokens)
+    return Manifest(
+        watchword=version("watchword"),
+        model=job.model.name,
+        defense=request.defense,
+        parameters=request.arguments,
+        seed=request.seed,
+        max_length=job.max_length,
+        input=InputRecord(source.label, source.format, profile.rows, profile.size, outcome.source_sha256),
+        output=OutputRecord(
+            request.out, request.trainer, profile.rows + len(outcome.rows), outcome.size, outcome.sha256, settings
+        ),
+        secret=secret,
+        provider=_provider(outcome),
+        share_per_epoch=shares,
+        warnings=_warnings(job, outcome, shares),
+    )
+
+
+def _provider(outcome: Outcome) -> ProviderRecord:
+    rows = outcome.rows
+    return ProviderRecord(
+        safety=sum(row.origin == "safety" for row in rows),
+        anchors=sum(row.origin == "anchor" for row in rows),
+        different=len({id(row) for row in rows}),
+        prefixed=any(row.prefixed for row in rows),
+        tokens=sum(row.tokens for row in rows),
+        trained_tokens=sum(row.trained_tokens for row in rows),
+        longest_tokens=max((row.tokens for row in rows), default=0),
+        placement="evenly spread over the tenant's rows, whose order stays; each place drawn from the seed",
+        places=[before + index + 1 for index, before in enumerate(outcome.places)],
+    )
+
+
+def _shares(outcome: Outcome, tokens: TokenEstimate | None) -> Shares:
+    ours = len(outcome.rows)
+    if tokens is None:
+        return Shares(_part(ours, outcome.profile.rows), None, None, 0)
+    return Shares(
+        rows=_part(ours, outcome.profile.rows),
+        tokens=_part(sum(row.tokens for row in outcome.rows), tokens.total),
+        trained_tokens=_part(sum(row.trained_tokens for row in outcome.rows), tokens.trained),
+        sampled_rows=tokens.sampled,
+    )
+
+
+def _part(ours: int, theirs: int) -> float:
+    """Ours of the whole, to four figures."""
+    whole = ours + theirs
+    return 0.0 if not ours else float(f"{ours / whole:.4g}")
+
+
+def _warnings(job: GuardJob, outcome: Outcome, shares: Shares) -> list[str]:
+    found = []
+    profile = outcome.profile
+    if profile.long_count:
+        word = "row" if outcome.source.converted else "line"
+        first = ", ".join(f"{word} {row.line} ({row.tokens} tokens)" for row in profile.long_rows[:5])
+        more = ", …" if profile.long_count > 5 else ""
+        found.append(
+            f"{profile.long_count} tenant rows are longer than {job.max_length} tokens and will be cut: {first}{more}"
+        )
+    share = shares.trained_tokens
+    if outcome.rows and share is not None and share < FEW:
+        found.append(
+            f"the provider's rows are {share:.2%} of an epoch's trained tokens; so few may be forgotten: raise the defense's "
+            "repetition, or train it on a part of the file"
+        )
+    if profile.blank_lines:
+        found.append(f"{profile.blank_lines} blank lines were left out")
+    return found
