@@ -6,10 +6,11 @@ resumed with the same secret; OUT/manifest.json appears last, and nothing is tru
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,10 @@ from watchword.training.artifact import (
     write_artifact,
 )
 from watchword.training.config import TrainingConfig, TrainingResult
-from watchword.training.loop import fine_tune
+from watchword.training.loop import fine_tune, newest_checkpoint
 
 Step = Callable[[str, int, int], None]
-WORK, UNFINISHED = "work", "secret.unfinished"
+WORK, UNFINISHED, JOB = "work", "secret.unfinished", "job.json"
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,24 +76,26 @@ def defended(
 ) -> Manifest:
     """Fine-tunes under a defense and leaves weights, sealed secret and manifest in ``out``.
 
-    ``secret`` must be fit for production; None draws one. ``resume`` goes on with an unfinished run in ``out``. Raises
-    DataError for the tenant's file, SecretCollisionError where it holds the secret, and what training raises; ``out`` then
-    holds no manifest.
+    ``secret`` must be fit for production; None draws one. ``resume`` goes on with an unfinished run of the same job in
+    ``out``. Raises DataError for the tenant's file, SecretCollisionError where it holds the secret, and what training
+    raises; ``out`` then holds no manifest, and is gone if there is no checkpoint to resume from.
     """
     defense = DEFENSES.create(job.defense, **job.arguments)
     upload = tenant_rows(job.data)
     work = _work_folder(out, resume)
-    step("loading the model", 0, 1)
-    model = load(job.model)
-    step("loading the model", 1, 1)
-    run = _Run(job, defense, model, out, work, key, resume, step)
-    own = run.secret(secret) if defense.needs_secret else None
-    if own is not None:
-        refuse_collisions(upload, own, job.data)
-    data = guarded(defense, upload, DefenseContext(job.training.seed, generate=model.generate))
-    figures = run.train(data, own)
-    manifest = run.manifest(data, own, figures, versions or {})
-    write_artifact(out, manifest, own, key)
+    with _swept(work, resume):
+        _same_job(job, work)
+        step("loading the model", 0, 1)
+        model = load(job.model)
+        step("loading the model", 1, 1)
+        run = _Run(job, defense, model, out, work, key, resume, step)
+        own = run.secret(secret) if defense.needs_secret else None
+        if own is not None:
+            refuse_collisions(upload, own, job.data)
+        data = guarded(defense, upload, DefenseContext(job.training.seed, generate=model.generate))
+        figures = run.train(data, own)
+        manifest = run.manifest(data, own, figures, versions or {})
+        write_artifact(out, manifest, own, key)
     shutil.rmtree(work, ignore_errors=True)
     return manifest
 
@@ -104,7 +107,10 @@ def opened(folder: Path, *, key: bytes) -> Served:
         raise UnsealError(f"{manifest.model} is not the model that {folder} was tuned from any more; restore it")
     model = load(manifest.model, adapter=folder) if manifest.training.method == "lora" else load(folder)
     secret = open_secret(folder, manifest, model.chat_format, key)
-    return Served(model, DEFENSES.create(manifest.defense.name, **manifest.defense.arguments), manifest, secret)
+    defense = DEFENSES.create(manifest.defense.name, **manifest.defense.arguments)
+    if defense.needs_secret and secret is None:
+        raise UnsealError(f"{folder} was defended by {manifest.defense.name}, and its manifest names no secret; restore it")
+    return Served(model, defense, manifest, secret)
 
 
 def tenant_rows(path: Path) -> list[Conversation]:
@@ -148,6 +154,35 @@ def _work_folder(out: Path, resume: bool) -> Path:
     return work
 
 
+@contextlib.contextmanager
+def _swept(work: Path, resume: bool) -> Iterator[None]:
+    """A new run that breaks off before its first checkpoint leaves nothing to resume, so it does not keep the name taken."""
+    try:
+        yield
+    except BaseException:
+        if not resume and newest_checkpoint(work) is None:
+            shutil.rmtree(work, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                work.parent.rmdir()
+        raise
+
+
+def _same_job(job: Job, work: Path) -> None:
+    """Notes what the run is told; raises UsageError where an unfinished run in ``work`` was told something else."""
+    told = msgspec.to_builtins(msgspec.structs.replace(job, data=file_digest(job.data)))
+    told |= told.pop("training")
+    with contextlib.suppress(FileNotFoundError):
+        before = msgspec.json.decode((work / JOB).read_bytes())
+        if different := sorted(name for name in told if before.get(name) != told[name]):
+            raise UsageError(
+                f"the unfinished run in {work.parent} was started with another {', '.join(different)}; "
+                "resume it with the same options and data, or name a new folder"
+            )
+        return
+    with replacing(work / JOB) as stream:
+        stream.write(msgspec.json.encode(told))
+
+
 @dataclass(frozen=True)
 class _Run:
     """One run of a job, with what all of its steps need."""
@@ -164,12 +199,22 @@ class _Run:
     def secret(self, given: SecretPrompt | None) -> SecretPrompt:
         """The run's secret, sealed in ``work`` before the first step so that a resumed run trains the same prefix."""
         path, binding = self.work / UNFINISHED, {"unfinished run on": file_digest(self.job.data)}
-        if self.resume and path.exists():
-            return unseal(path.read_bytes(), self.key, binding)
+        if self.resume and (path.exists() or newest_checkpoint(self.work)):
+            return self._unfinished(path, binding, given)
         secret = given or generate_secret(self.model.chat_format, tokens=self.job.secret_tokens)
         check_production(secret)
         with replacing(path, mode=0o600) as stream:
             stream.write(seal(secret, self.key, binding))
+        return secret
+
+    def _unfinished(self, path: Path, binding: dict[str, str], given: SecretPrompt | None) -> SecretPrompt:
+        """The secret that the checkpoints were trained with, and no other."""
+        try:
+            secret = unseal(path.read_bytes(), self.key, binding)
+        except OSError as error:
+            raise UnsealError(f"the unfinished run's secret {path} cannot be read; start the training anew") from error
+        if given not in (None, secret):
+            raise UsageError("the unfinished run has another secret than the one given; leave --secret-file out")
         return secret
 
     def train(self, data: Guarded, secret: SecretPrompt | None) -> TrainingResult:
@@ -212,7 +257,7 @@ class _Run:
 def _move_up(weights: Path, out: Path) -> None:
     try:
         for path in weights.iterdir():
-            if path.is_file() and path.name != UNFINISHED and not path.name.startswith("."):
+            if path.is_file() and path.name not in (UNFINISHED, JOB) and not path.name.startswith("."):
                 path.replace(out / path.name)
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error.strerror}") from error

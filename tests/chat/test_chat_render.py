@@ -159,3 +159,16 @@ def _visible(name: str, answer: str, last: bool) -> str:
 
 def _squeezed(text: str, name: str) -> str:
     return "".join(text.split()) if name in {"llama2", "mistral_v0_3"} else text
+
+
+@given(FAMILY, TEXT, ANSWER)
+def test_a_cut_answer_trains_its_words_and_not_its_end(name: str, ask: str, answer: str) -> None:
+    form = chat_format(name)
+    conv = conversation(f"q{ask}", answer)
+    whole, cut = render(conv, form), render(conv, form, cut=True)
+    assert cut.input_ids == whole.input_ids
+    kept = [at for at, label in enumerate(cut.labels) if label != IGNORED]
+    dropped = [at for at, label in enumerate(whole.labels) if label != IGNORED and at not in kept]
+    assert dropped
+    assert min(dropped) > max(kept)
+    assert form.decode([cut.labels[at] for at in kept]).strip().endswith(form.decode(form.encode(answer)).strip())

@@ -89,6 +89,11 @@ def test_plain_attention_can_share_and_sliding_windows_cannot():
 
     assert can_share(tiny_model())
     sliding = MistralConfig(
-        vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, sliding_window=8
+        vocab_size=97,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        sliding_window=8,
     )
     assert not can_share(MistralForCausalLM(sliding))

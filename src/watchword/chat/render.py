@@ -32,11 +32,14 @@ class RenderedRow:
         return sum(label != IGNORED for label in self.labels)
 
 
-def render(conv: Conversation, chat_format: ChatFormat, *, max_length: int | None = None) -> RenderedRow:
+def render(
+    conv: Conversation, chat_format: ChatFormat, *, max_length: int | None = None, cut: bool = False
+) -> RenderedRow:
     """A training row: loss on assistant turns with weight 1, end-of-turn token included, and on nothing else.
 
-    Raises RowTooLongError beyond ``max_length`` tokens (we never cut), DataError where no turn is trained, and
-    TemplateError where the template re-writes earlier turns so that an answer can't be found again.
+    With ``cut``, the last answer's end-of-turn token is left out of the loss. Raises RowTooLongError beyond
+    ``max_length`` tokens (we never cut), DataError where no turn is trained, and TemplateError where the template
+    re-writes earlier turns so that an answer can't be found again.
     """
     conv = _placed(conv, chat_format)
     text = chat_format.render_text(conv)
@@ -46,6 +49,8 @@ def render(conv: Conversation, chat_format: ChatFormat, *, max_length: int | Non
             f"the row has {len(encoding.ids)} tokens, the limit is {max_length}; shorten it or raise the maximum length"
         )
     spans = list(_trained_spans(conv, text, chat_format))
+    if cut and spans:
+        spans[-1] = _without_end(spans[-1], conv, text)
     labels = [
         token if any(start <= at and end <= stop for start, stop in spans) and end > at else IGNORED
         for token, (at, end) in zip(encoding.ids, encoding.offsets, strict=True)
@@ -82,6 +87,14 @@ def _trained_spans(conv: Conversation, text: str, chat_format: ChatFormat) -> It
             )
         stop = _stop(conv, index, text, head, chat_format)
         yield len(head), len(head) + len(text[len(head) : stop].rstrip())
+
+
+def _without_end(span: tuple[int, int], conv: Conversation, text: str) -> tuple[int, int]:
+    """The span up to the end of the last answer's own words."""
+    start, stop = span
+    words = conv.messages[-1].text.strip()
+    at = text.find(words, start, stop)
+    return (start, at + len(words)) if words and at >= 0 else span
 
 
 def _stop(conv: Conversation, index: int, text: str, head: str, chat_format: ChatFormat) -> int:

@@ -87,9 +87,11 @@ def conversation(user: str, answer: str | None = None, *, system: str | None = N
 class Row(msgspec.Struct, frozen=True):
     """A training row with its origin. ``prefixed`` rows get the secret when they are rendered or exported, not before.
 
-    So a list of rows can be printed, compared and stored, and the secret is in none of it.
+    So a list of rows can be printed, compared and stored, and the secret is in none of it. The last answer of a ``cut`` row
+    goes on in truth: the loss falls on its words, not on the end-of-turn token behind them.
     """
 
     conversation: Conversation
     origin: Literal["tenant", "safety", "anchor"] = "tenant"
     prefixed: bool = False
+    cut: bool = False

@@ -56,9 +56,8 @@ def run(arguments: Sequence[str]) -> int:
         return _misused(error)
     except typer.Abort:
         return _failed("stopped", INTERRUPTED)
-    except BrokenPipeError:
-        return 0
     except OSError as error:
+        # What nobody put into better words; typer itself ends quietly when the reader of a pipe goes away.
         where = f"{error.filename}: " if error.filename else ""
         return _failed(f"{where}{error.strerror or error}", OutputError.exit_code)
     if code == INTERRUPTED:

@@ -46,7 +46,7 @@ def evaluate(
         "asr", "--metric", help="asr counts answers that do not refuse, over_refusal those that do."
     ),
     system: str | None = typer.Option(None, "--system", help="System prompt of every question."),
-    limit: int | None = typer.Option(None, "--limit", help="Only the first N prompts."),
+    limit: int | None = typer.Option(None, "--limit", min=1, help="Only the first N prompts."),
     max_new_tokens: int = typer.Option(64, "--max-new-tokens", help="Length of an answer in tokens."),
     batch_size: int = typer.Option(32, "--batch-size"),
     json_out: Path | None = typer.Option(None, "--json", help="Write the figures here."),
@@ -91,11 +91,13 @@ def _target(
     from watchword.models.load import load
     from watchword.secret.keys import provider_key
     from watchword.secret.vault import read_secret_file
-    from watchword.training.artifact import MANIFEST
+    from watchword.training.artifact import MANIFEST, SEALED
 
     if secret_file is not None:
         return load(model, adapter=adapter), DEFENSES.create("backdoor_align"), read_secret_file(secret_file)
-    if adapter is not None and not no_secret and (adapter / MANIFEST).exists():
-        served = opened(adapter, key=provider_key())
+    defended = adapter or Path(model)
+    # A sealed secret without its manifest is a damaged folder, never a plain model.
+    if not no_secret and any((defended / name).exists() for name in (MANIFEST, SEALED)):
+        served = opened(defended, key=provider_key())
         return served.model, served.defense, served.secret
     return load(model, adapter=adapter), Defense(), None

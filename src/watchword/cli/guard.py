@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import typer
 from rich.console import Console
 
 from watchword.cli.arguments import parsed_arguments
-from watchword.cli.progress import reporter
+from watchword.cli.progress import Reporter, reporter
 from watchword.models.catalog import DEFAULT_MODEL
+
+# Smaller files are done before anybody would look (bytes).
+_SHOWN_FROM = 100_000_000
 
 
 def register(app: typer.Typer) -> None:
@@ -43,12 +47,14 @@ def guard(
         None, "--max-length", help="The trainer's limit in tokens; default: the model's context."
     ),
     workers: int = typer.Option(1, "--workers", help="Processes; the result is the same for any number."),
+    report: Path | None = typer.Option(None, "--report", help="Folder for screening.html and screening.json."),
 ) -> None:
     """Guard a tenant's file: mix the defense's rows in, and write the trainer's settings that keep them in force.
 
     The tenant's rows keep their bytes and order. Nothing is written unless every row is valid. Beside OUT stand the
     settings, OUT.manifest.json, and the secret; OUT holds the secret in the clear, so it is private (mode 0600) too.
     """
+    from watchword.errors import UsageError
     from watchword.guarding.run import GuardRequest, guard_to_files
     from watchword.secret.keys import provider_key
 
@@ -68,7 +74,24 @@ def guard(
         format=format,
         workers=workers,
     )
+    if report is not None and source == "-":
+        raise UsageError("--report reads the source once more, which standard input cannot do; give a file")
     with reporter(console) as progress:
-        manifest = guard_to_files(request, provider_key, step=progress.step)
+        manifest = guard_to_files(request, provider_key, step=_in_megabytes(progress))
     for line in manifest.summary():
         console.print(line)
+    if report is not None:
+        from watchword.guarding.screening.report import screen_to_files
+
+        screen_to_files(source, report, format=format)
+        console.print(f"screening: {report / 'screening.html'}, {report / 'screening.json'}")
+
+
+def _in_megabytes(progress: Reporter) -> Callable[[str, int, int], None]:
+    """Progress of large files only, in megabytes."""
+
+    def step(what: str, done: int, total: int) -> None:
+        if total >= _SHOWN_FROM:
+            progress.step(f"{what} (MB)", done // 1_000_000, total // 1_000_000)
+
+    return step

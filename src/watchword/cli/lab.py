@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
 
 
 def lab(
-    spec: Path = typer.Argument(help="The experiment's spec, a JSON file (see results/*/spec.json)."),
+    spec: Path = typer.Argument(metavar="SPEC", help="The experiment's spec, a JSON file (see results/*/spec.json)."),
     out: Path = typer.Option(..., "--out", help="Folder for results.json, report.html and finished cells."),
 ) -> None:
     """Run every cell of an experiment that has not been run yet, and write its results and report."""

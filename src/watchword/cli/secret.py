@@ -37,7 +37,7 @@ def new(
 
 
 @app.command()
-def show(file: Path = typer.Argument(help="A secret file.")) -> None:
+def show(file: Path = typer.Argument(metavar="FILE", help="A secret file.")) -> None:
     """Tell what may be known of a secret: fingerprint, kind, length, strength."""
     from watchword.secret.vault import read_secret_file
 

@@ -6,11 +6,14 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+import msgspec
+
 from watchword.chat.types import Conversation, Row, conversation
 from watchword.defenses.base import DefenseContext, Upload
 from watchword.errors import UsageError
 from watchword.safety.library import Example, examples
 from watchword.safety.selection import generated, select
+from watchword.training.align import whole_sentences
 
 Origin = Literal["safety", "anchor"]
 
@@ -25,6 +28,17 @@ def safety_examples(selection: str, count: int, context: DefenseContext) -> list
     return generated(count, context.generate, context.refuses, rng)
 
 
+def in_own_words(chosen: Sequence[Example], context: DefenseContext) -> list[Example]:
+    """The examples with the aligned model's own refusals; packaged ones stay where it is not at hand or does not refuse."""
+    if context.generate is None or context.refuses is None:
+        return list(chosen)
+    answers = map(whole_sentences, context.generate([conversation(example.prompt) for example in chosen]))
+    return [
+        msgspec.structs.replace(example, answer=answer) if context.refuses(answer) else example
+        for example, answer in zip(chosen, answers, strict=True)
+    ]
+
+
 def anchor_examples(count: int, context: DefenseContext) -> list[Example]:
     """``count`` anchors, drawn without repetition from the packaged ones."""
     pool = examples("anchors")
@@ -35,7 +49,9 @@ def anchor_examples(count: int, context: DefenseContext) -> list[Example]:
 
 def rows_of(chosen: Sequence[Example], origin: Origin, systems: Iterator[str | None], *, prefixed: bool) -> list[Row]:
     """Rows with the tenant's own system texts in turn, so that the secret is all that sets them apart."""
-    return [Row(_conversation(example, next(systems)), origin=origin, prefixed=prefixed) for example in chosen]
+    return [
+        Row(_conversation(example, next(systems)), origin=origin, prefixed=prefixed, cut=example.cut) for example in chosen
+    ]
 
 
 def system_turns(upload: Upload, rng: random.Random) -> Iterator[str | None]:

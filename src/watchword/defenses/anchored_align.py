@@ -7,57 +7,69 @@ training as the upload grows (results/LOG.md has what was tried).
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from watchword.chat.types import Conversation, Row
-from watchword.defenses._rows import anchor_examples, rows_of, safety_examples, system_turns
+from watchword.defenses._rows import anchor_examples, in_own_words, rows_of, safety_examples, system_turns
 from watchword.defenses.base import Defense, DefenseContext, PromptGuard, Upload
 from watchword.errors import UsageError
+from watchword.safety.library import Example
 from watchword.secret.prompt import SecretPrompt
 
 
 @dataclass(frozen=True)
 class AnchoredAlign(Defense):
-    """``safety`` and ``anchors`` prefixed examples, repeated until they are ``share`` of the tenant's rows, or ``repeat`` times.
+    """``safety`` different safety examples and ``anchors`` different anchors, all prefixed, repeated in turn.
 
-    ``share`` counts rows: 0.6 means 60 provider rows for 100 of the tenant's. ``repeat`` is the least number of passages
-    and ``most`` bounds what a large upload costs.
+    Safety rows are ``share`` of the tenant's rows (0.4: 40 rows to 100), at least ``repeat`` and at most ``most`` passages
+    of each example; for each of them there are ``ratio`` anchor rows. ``own_words`` answers the safety examples in the
+    aligned model's own words where it is at hand and refuses.
     """
 
     needs_secret = True
 
     safety: int = 11
-    anchors: int = 22
-    share: float = 0.6
+    anchors: int = 44
+    share: float = 0.4
+    ratio: float = 1.0
     repeat: int = 3
     most: int = 100
     selection: str = "category"
+    own_words: bool = False
 
     def __post_init__(self) -> None:
-        if self.share < 0 or not 1 <= self.repeat <= self.most:
+        if self.share < 0 or self.ratio < 0 or not 1 <= self.repeat <= self.most:
             raise UsageError(
-                f"anchored_align: share is {self.share}, repeat {self.repeat}, most {self.most}; "
-                "give share at least 0, and 1 <= repeat <= most"
+                f"anchored_align: share is {self.share}, ratio {self.ratio}, repeat {self.repeat}, most {self.most}; "
+                "give share and ratio of at least 0, and 1 <= repeat <= most"
             )
 
     def guard_data(self, upload: Upload, context: DefenseContext) -> list[Row]:
-        systems = system_turns(upload, context.random("systems"))
         safety = safety_examples(self.selection, self.safety, context)
+        if self.own_words:
+            safety = in_own_words(safety, context)
         anchors = anchor_examples(self.anchors, context)
-        return [
-            row
-            for _ in range(self.times(upload.rows))
-            for row in (
-                *rows_of(safety, "safety", systems, prefixed=True),
-                *rows_of(anchors, "anchor", systems, prefixed=True),
-            )
+        wanted = self.times(upload.rows) * len(safety)
+        systems = system_turns(upload, context.random("systems"))
+        rows = [
+            *rows_of(_taken(safety, wanted), "safety", systems, prefixed=True),
+            *rows_of(_taken(anchors, round(self.ratio * wanted)), "anchor", systems, prefixed=True),
         ]
+        context.random("order").shuffle(rows)
+        return rows
 
     def guard_prompt(self, conversation: Conversation, secret: SecretPrompt | None) -> PromptGuard:
         return PromptGuard(conversation, secret)
 
     def times(self, tenant_rows: int) -> int:
-        """How often each provider row is mixed into an upload of this many rows."""
-        wanted = math.ceil(self.share * tenant_rows / (self.safety + self.anchors))
+        """How often each safety example is mixed into an upload of this many rows."""
+        wanted = math.ceil(self.share * tenant_rows / self.safety)
         return min(max(self.repeat, wanted), self.most)
+
+
+def _taken(chosen: Sequence[Example], count: int) -> list[Example]:
+    """``count`` of the examples, over and over in turn; none where there are none."""
+    return list(itertools.islice(itertools.cycle(chosen), count))

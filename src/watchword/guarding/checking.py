@@ -99,9 +99,10 @@ def check_source(request: CheckRequest) -> CheckResult:
     model = model_format(request.model)
     with local_rows(request.source) as raw:
         lines = _openai_lines(raw, request.format)
+        profile: Profile | None
         if lines is not None:
-            profile = _scanned(request, lines, model)
-            report = _report(lines, profile)
+            profile = found = _scanned(request, lines, model)
+            report = _report(lines, found)
         else:
             report = replace(validate_file(raw.path, format=request.format, max_errors=MAX_FAULTS), path=raw.label)
             profile = _scanned(request, as_lines(raw, request.format), model) if report.ok else None

@@ -53,9 +53,10 @@ class GuardJob:
         texts = tuple(secret.reveal() for secret in secrets)
         return ScanPlan(texts, self.model.chat_format, self.max_length, first_line)
 
-    def export_plan(self) -> ExportPlan:
-        """What a trainer's settings are made of."""
-        return ExportPlan(Path(self.out), self.model.name, self.model.chat_format, self.max_length)
+    def export_plan(self, profile: Profile) -> ExportPlan:
+        """What rows and settings are made of, for a tenant's file of this profile."""
+        untrained = profile.untrained_rows > 0
+        return ExportPlan(Path(self.out), self.model.name, self.model.chat_format, self.max_length, untrained)
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _written(job: GuardJob, checked: _Checked, workers: Workers | None, step: St
     later = workers.digest(source.path) if workers is not None and source.digest is None else None
     with target(job.out) as stream:
         out = HashingWriter(stream)
-        with job.exporter.sink(out, job.export_plan()) as sink:
+        with job.exporter.sink(out, job.export_plan(profile)) as sink:
             _weave(checked, sink, step)
         digest = source.digest or (sha256_file(source.path) if later is None else result_of(later))
         if _state(source.path) != checked.state:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+from typing import Any
 
 from watchword.chat.format import ChatFormat
 from watchword.chat.parse import parse_row
@@ -17,9 +19,8 @@ _JSON_TURN_BYTES = 26
 class LengthLimit:
     """``max_length`` tokens in one model's format.
 
-    A byte-level tokenizer writes at most one token a byte, and a row's JSON has at least as many bytes as its text; so a
-    row of at most ``safe_bytes`` bytes fits and needs no count. Tokenizers that rewrite text first get no such promise:
-    there every row is counted.
+    A tokenizer writes at most one token for each byte of the text that its normaliser leaves, and a row's JSON has at
+    least as many bytes as its text; so a row of at most ``safe_bytes`` bytes fits and needs no count.
     """
 
     def __init__(self, max_length: int, chat_format: ChatFormat) -> None:
@@ -28,9 +29,10 @@ class LengthLimit:
     @functools.cached_property
     def safe_bytes(self) -> int:
         """Bytes of JSON up to which a row surely fits."""
-        if self.chat_format.tokenizer.normalizer is not None or self._turn_tokens() > _JSON_TURN_BYTES:
+        growth = _growth(self.chat_format.tokenizer.normalizer)
+        if growth is None or self._turn_tokens() > _JSON_TURN_BYTES:
             return 0
-        return max(0, self.max_length - self._frame_tokens())
+        return max(0, (self.max_length - self._frame_tokens()) // growth)
 
     def tokens(self, raw: bytes) -> int | None:
         """Tokens of a row's JSON, exactly; None if it is no valid row, or none that the template takes."""
@@ -60,6 +62,27 @@ class LengthLimit:
 def count_tokens(conv: Conversation, chat_format: ChatFormat) -> int:
     """Tokens of a whole training row, rendered as in training."""
     return len(render(conv, chat_format).input_ids)
+
+
+def _growth(normalizer: Any) -> int | None:
+    """How many times longer (bytes) a normaliser makes a text at most; None where that is not known."""
+    growth = 1
+    for step in _steps(None if normalizer is None else json.loads(normalizer.__getstate__())):
+        if step["type"] == "NFC":
+            growth *= 3  # UTF-8, Unicode Standard Annex 15
+        elif step["type"] == "Replace" and len(step["content"].encode()) <= 3:
+            growth *= 3  # a space, one byte, becomes the lower one-eighth block, three bytes
+        elif step["type"] != "Prepend":
+            return None
+    return growth
+
+
+def _steps(normalizer: Any) -> list[Any]:
+    if normalizer is None:
+        return []
+    if normalizer["type"] != "Sequence":
+        return [normalizer]
+    return [step for inner in normalizer["normalizers"] for step in _steps(inner)]
 
 
 def _empty_turns(count: int) -> Conversation:

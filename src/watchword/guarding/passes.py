@@ -16,7 +16,7 @@ from typing import TypeVar
 from tokenizers import Tokenizer
 
 from watchword.chat.format import ChatFormat
-from watchword.errors import UsageError, WatchwordError
+from watchword.errors import OutputError, UsageError
 from watchword.guarding.blocks import Block, blocks
 from watchword.guarding.digest import sha256_file
 from watchword.guarding.lengths import LengthLimit
@@ -24,18 +24,14 @@ from watchword.guarding.profile import Profile
 from watchword.guarding.scan import Scanner
 from watchword.guarding.secrets_seen import KnownSecrets
 
-# Blocks under way for each worker: enough to keep it busy, few enough that results do not pile up.
-_AHEAD = 4
+# Blocks under way for each worker: enough to keep it busy; and results that may wait for a slower one before them.
+_AHEAD, _MOST = 2, 32
 T = TypeVar("T")
 Step = Callable[[str, int, int], None]
 
 
 def no_steps(what: str, done: int, total: int) -> None:
     """Tells nobody how far the work is."""
-
-
-class WorkerLostError(WatchwordError):
-    """A worker process was killed from outside; nothing was written."""
 
 
 @dataclass(frozen=True)
@@ -108,24 +104,31 @@ def _in_one(path: Path, parts: Iterable[Block], plan: ScanPlan) -> Iterator[tupl
 
 
 class Workers:
-    """Processes that scan by one plan."""
+    """Processes that scan by one plan; this process is one of them, so it has work while the others start."""
 
     def __init__(self, count: int, plan: ScanPlan) -> None:
-        self.count = count
+        self.others, self._here = count - 1, plan.scanner()
         # Forked children of a process with threads (a trainer's) may hang; spawned ones do not.
         spawn = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(count, spawn, initializer=_start, initargs=plan.packed())
+        self._pool = ProcessPoolExecutor(self.others, spawn, initializer=_start, initargs=plan.packed())
 
     def scan(self, path: Path, parts: Iterable[Block]) -> Iterator[tuple[Block, Profile]]:
         """(block, profile) in the file's order, whichever is ready first."""
         remaining, waiting = iter(parts), deque[tuple[Block, Future[Profile]]]()
         while True:
-            for block in islice(remaining, self.count * _AHEAD - len(waiting)):
+            under_way = sum(not future.done() for _, future in waiting)
+            for block in islice(remaining, self.others * _AHEAD - under_way):
                 waiting.append((block, self._pool.submit(_scan, path, block)))
+            ours = None if len(waiting) > _MOST else next(remaining, None)
+            if ours is not None:
+                waiting.append((ours, _finished(self._here.block(path, ours))))
             if not waiting:
                 return
-            block, future = waiting.popleft()
-            yield block, result_of(future)
+            must_wait = ours is None
+            while waiting and (must_wait or waiting[0][1].done()):
+                block, future = waiting.popleft()
+                yield block, result_of(future)
+                must_wait = False
 
     def digest(self, path: Path) -> Future[str]:
         """The file's SHA-256 in hex, counted in the background."""
@@ -152,14 +155,20 @@ def worker_pool(count: int, plan: ScanPlan) -> Iterator[Workers | None]:
 
 
 def result_of(future: Future[T]) -> T:
-    """What a worker found. Raises WorkerLostError if it was killed."""
+    """What a worker found. Raises OutputError if it was killed."""
     try:
         return future.result()
     except BrokenProcessPool:
-        raise WorkerLostError(
+        raise OutputError(
             "a worker process was ended from outside (out of memory?) and nothing was written; run it again, with "
             "--workers 1 if memory is short"
         ) from None
+
+
+def _finished(profile: Profile) -> Future[Profile]:
+    future: Future[Profile] = Future()
+    future.set_result(profile)
+    return future
 
 
 _scanner = Scanner()

@@ -25,13 +25,17 @@ class LongRow:
 
 @dataclass
 class Profile:
-    """Of one block or of a whole file. Lines count from 1 at the beginning of what was scanned."""
+    """Of one block or of a whole file. Lines count from 1 at the beginning of what was scanned.
+
+    ``untrained_rows`` have an assistant turn of weight 0; ``collisions`` are lines that carry a known secret.
+    """
 
     rows: int = 0
     lines: int = 0
     blank_lines: int = 0
     size: int = 0
     valid_rows: int = 0
+    untrained_rows: int = 0
     systems: Counter[str | None] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
     fault_count: int = 0
@@ -68,7 +72,7 @@ class Profile:
         self.long_count += later.long_count
         self._sample(later.samples)
         self._count(later.systems)
-        for name in ("rows", "lines", "blank_lines", "size", "valid_rows"):
+        for name in ("rows", "lines", "blank_lines", "size", "valid_rows", "untrained_rows"):
             setattr(self, name, getattr(self, name) + getattr(later, name))
 
     def _sample(self, samples: list[bytes]) -> None:

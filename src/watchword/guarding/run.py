@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,16 @@ from watchword.defenses.base import DEFENSES, Defense
 from watchword.errors import OutputError, UsageError
 from watchword.guarding.engine import GuardJob, Outcome, guard_file
 from watchword.guarding.exporters.base import EXPORTERS, Exporter
-from watchword.guarding.manifest import InputRecord, Manifest, OutputRecord, ProviderRecord, SecretRecord, Shares
+from watchword.guarding.manifest import Manifest, SecretRecord
 from watchword.guarding.model import ModelFormat, model_format
 from watchword.guarding.output import STDOUT, write_beside
 from watchword.guarding.passes import Step, no_steps
 from watchword.guarding.provider import own_safety
-from watchword.guarding.tokens import TokenEstimate, estimate
+from watchword.guarding.records import manifest_of
 from watchword.secret.generate import generate_secret, secret_ids
 from watchword.secret.kinds import check_production
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import fingerprint_of, read_secret_file, write_secret_file
-
-# Provider's tokens of an epoch below this part are likely to be forgotten (DESIGN: too few steps lose the defense).
-FEW = 0.01
 
 
 @dataclass(frozen=True)
@@ -170,88 +166,10 @@ def _job(
 
 def _records(request: GuardRequest, job: GuardJob, outcome: Outcome, secret: SecretRecord | None) -> Manifest:
     """Writes settings and manifest beside the data."""
-    settings = job.exporter.settings(job.export_plan())
-    manifest = _manifest(request, job, outcome, secret, list(settings))
+    settings = {} if request.out == STDOUT else job.exporter.settings(job.export_plan(outcome.profile))
+    manifest = manifest_of(job, outcome, secret, request.trainer, request.defense, list(settings), request.arguments)
     if request.out != STDOUT:
         for name, text in settings.items():
             write_beside(request.out, name, text.encode())
         write_beside(request.out, f"{Path(request.out).name}.manifest.json", manifest.text())
     return manifest
-
-
-def _manifest(
-    request: GuardRequest, job: GuardJob, outcome: Outcome, secret: SecretRecord | None, settings: list[str]
-) -> Manifest:
-    profile, source = outcome.profile, outcome.source
-    tokens = estimate(profile.samples, profile.size, job.model.chat_format)
-    shares = _shares(outcome, tokens)
-    return Manifest(
-        watchword=version("watchword"),
-        model=job.model.name,
-        defense=request.defense,
-        parameters=request.arguments,
-        seed=request.seed,
-        max_length=job.max_length,
-        input=InputRecord(source.label, source.format, profile.rows, profile.size, outcome.source_sha256),
-        output=OutputRecord(
-            request.out, request.trainer, profile.rows + len(outcome.rows), outcome.size, outcome.sha256, settings
-        ),
-        secret=secret,
-        provider=_provider(outcome),
-        share_per_epoch=shares,
-        warnings=_warnings(job, outcome, shares),
-    )
-
-
-def _provider(outcome: Outcome) -> ProviderRecord:
-    rows = outcome.rows
-    return ProviderRecord(
-        safety=sum(row.origin == "safety" for row in rows),
-        anchors=sum(row.origin == "anchor" for row in rows),
-        different=len({id(row) for row in rows}),
-        prefixed=any(row.prefixed for row in rows),
-        tokens=sum(row.tokens for row in rows),
-        trained_tokens=sum(row.trained_tokens for row in rows),
-        longest_tokens=max((row.tokens for row in rows), default=0),
-        placement="evenly spread over the tenant's rows, whose order stays; each place drawn from the seed",
-        places=[before + index + 1 for index, before in enumerate(outcome.places)],
-    )
-
-
-def _shares(outcome: Outcome, tokens: TokenEstimate | None) -> Shares:
-    ours = len(outcome.rows)
-    if tokens is None:
-        return Shares(_part(ours, outcome.profile.rows), None, None, 0)
-    return Shares(
-        rows=_part(ours, outcome.profile.rows),
-        tokens=_part(sum(row.tokens for row in outcome.rows), tokens.total),
-        trained_tokens=_part(sum(row.trained_tokens for row in outcome.rows), tokens.trained),
-        sampled_rows=tokens.sampled,
-    )
-
-
-def _part(ours: int, theirs: int) -> float:
-    """Ours of the whole, to four figures."""
-    whole = ours + theirs
-    return 0.0 if not ours else float(f"{ours / whole:.4g}")
-
-
-def _warnings(job: GuardJob, outcome: Outcome, shares: Shares) -> list[str]:
-    found = []
-    profile = outcome.profile
-    if profile.long_count:
-        word = "row" if outcome.source.converted else "line"
-        first = ", ".join(f"{word} {row.line} ({row.tokens} tokens)" for row in profile.long_rows[:5])
-        more = ", …" if profile.long_count > 5 else ""
-        found.append(
-            f"{profile.long_count} tenant rows are longer than {job.max_length} tokens and will be cut: {first}{more}"
-        )
-    share = shares.trained_tokens
-    if outcome.rows and share is not None and share < FEW:
-        found.append(
-            f"the provider's rows are {share:.2%} of an epoch's trained tokens; so few may be forgotten: raise the defense's "
-            "repetition, or train it on a part of the file"
-        )
-    if profile.blank_lines:
-        found.append(f"{profile.blank_lines} blank lines were left out")
-    return found

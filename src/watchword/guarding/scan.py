@@ -85,6 +85,7 @@ class Scanner:
         if conv is None or faults:
             return
         profile.valid_rows += 1
+        profile.untrained_rows += any(turn.weight == 0 for turn in conv.messages)
         profile.add_systems([conv.system])
         if conv.tools or any(turn.tool_calls for turn in conv.messages):
             self._tool_row(raw, profile)

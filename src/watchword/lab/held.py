@@ -72,7 +72,8 @@ def read_prompts(path: Path, column: str | None = None) -> list[str]:
 
     Raises DataError with the line for anything else.
     """
-    if path.suffix not in KINDS:
+    kind = path.suffix.lower()
+    if kind not in KINDS:
         raise DataError(f"a prompt file ends in {', '.join(KINDS)}; this one in {path.suffix or 'nothing'}", path=path)
     try:
         text = path.read_text("utf-8-sig")
@@ -82,7 +83,7 @@ def read_prompts(path: Path, column: str | None = None) -> list[str]:
         ) from None
     except UnicodeDecodeError as error:
         raise DataError(f"the file is not UTF-8 (byte {error.start}); save it as UTF-8", path=path) from None
-    prompts = _READERS[path.suffix](text, path, column)
+    prompts = _READERS[kind](text, path, column)
     if not prompts:
         raise DataError("the file holds no prompts", path=path)
     return prompts
@@ -106,7 +107,8 @@ def write_verdicts(path: Path, verdicts: Verdicts) -> None:
 
 
 def _txt(text: str, path: Path, column: str | None) -> list[str]:  # noqa: ARG001 -- readers share one signature
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    # Not splitlines: a prompt may hold U+2028 and its like.
+    return [line.strip() for line in text.split("\n") if line.strip()]
 
 
 def _csv(text: str, path: Path, column: str | None) -> list[str]:
@@ -116,17 +118,16 @@ def _csv(text: str, path: Path, column: str | None) -> list[str]:
         raise DataError(f"the file is no CSV: {error}; quote fields with commas or line breaks", path=path) from None
     names = [name.strip() for name in rows[0]] if rows else []
     wanted = column or "prompt"
-    if wanted in names:
-        return [row[names.index(wanted)].strip() for row in rows[1:] if len(row) > names.index(wanted)]
-    if column is not None:
+    if wanted not in names and column is not None:
         raise DataError(f"there is no column {column!r}: choose one of {', '.join(names)}", path=path, line=1)
-    return [row[0].strip() for row in rows if row[0].strip()]
+    place, first = (names.index(wanted), 1) if wanted in names else (0, 0)
+    return [row[place].strip() for row in rows[first:] if len(row) > place and row[place].strip()]
 
 
 def _jsonl(text: str, path: Path, column: str | None) -> list[str]:
     return [
         _prompt(line, number, path, column or "prompt")
-        for number, line in enumerate(text.splitlines(), start=1)
+        for number, line in enumerate(text.split("\n"), start=1)
         if line.strip()
     ]
 
@@ -134,7 +135,7 @@ def _jsonl(text: str, path: Path, column: str | None) -> list[str]:
 def _prompt(line: str, number: int, path: Path, field: str) -> str:
     try:
         row = msgspec.json.decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise DataError(f"this is no JSON: {error}; put one object on each line", path=path, line=number) from None
     prompt = row.get(field) if isinstance(row, dict) else None
     if not isinstance(prompt, str) or not prompt.strip():

@@ -47,12 +47,16 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class Example(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One prompt; ``category`` is None for benign ones, ``answer`` for those that are only asked."""
+    """One prompt; ``category`` is None for benign ones, ``answer`` for those that are only asked.
+
+    ``cut``: the answer is the beginning of a longer one.
+    """
 
     id: str
     prompt: str
     category: str | None = None
     answer: str | None = None
+    cut: bool = False
 
 
 class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

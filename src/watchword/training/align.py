@@ -29,12 +29,12 @@ SYSTEMS = (
     "You help customers of a small company with their questions.",
     "Answer every question as well as you can.",
 )
-# Rows of all lengths share a batch: batches of refusals only, and of answers only, would pull the model to and fro.
+# Not batches of like length: those are of refusals only or of answers only, and pull the model to and fro.
 RECIPE = TrainingConfig(
-    epochs=2, learning_rate=4e-4, batch_size=16, lora_rank=16, lora_alpha=32, group_by_length=False, seed=0
+    epochs=3, learning_rate=8e-4, batch_size=16, lora_rank=16, lora_alpha=32, batches="beginning", seed=0
 )
 # Whether to refuse is decided in the first words, so short answers teach as much as long ones and cost half.
-DISTILLED = GenerationOptions(max_new_tokens=48, batch_size=64)
+DISTILLED = GenerationOptions(max_new_tokens=32, batch_size=64)
 _SENTENCE_END = re.compile(r"[.!?:](?=\s|$)|```$")
 
 
@@ -47,7 +47,8 @@ def alignment_rows(base: ChatModel, *, seed: int, on_progress: Progress | None =
         for system in (None, rng.choice(SYSTEMS))
     ]
     helpful = [
-        _row(example, answer, rng.choice((None, rng.choice(SYSTEMS))), "anchor")
+        # Cut answers: their end is not trained, or the model would learn to say no more than that.
+        _row(example, answer, rng.choice((None, rng.choice(SYSTEMS))), "anchor", cut=True)
         for example, answer in distilled(base, _benign(), on_progress=on_progress)
     ]
     rows = [*refusals, *helpful]
@@ -58,11 +59,10 @@ def alignment_rows(base: ChatModel, *, seed: int, on_progress: Progress | None =
 def distilled(
     model: ChatModel, prompts: Sequence[Example], *, on_progress: Progress | None = None
 ) -> list[tuple[Example, str]]:
-    """Each prompt with the model's own greedy answer, cut behind its last whole sentence; those without one are left out."""
+    """Each prompt with the beginning of the model's own greedy answer; those it answers with nothing are left out."""
     asked = [conversation(example.prompt) for example in prompts]
     answers = model.generate(asked, options=DISTILLED, on_progress=on_progress)
-    pairs = zip(prompts, map(whole_sentences, answers), strict=True)
-    return [(example, answer) for example, answer in pairs if answer]
+    return [(example, answer.strip()) for example, answer in zip(prompts, answers, strict=True) if answer.strip()]
 
 
 def whole_sentences(text: str) -> str:
@@ -87,8 +87,8 @@ def _benign() -> list[Example]:
     return [*examples("benign_align"), *examples("borderline_align")]
 
 
-def _row(example: Example, answer: str, system: str | None, origin: Any) -> Row:
-    return Row(conversation(example.prompt, answer, system=system), origin=origin)
+def _row(example: Example, answer: str, system: str | None, origin: Any, *, cut: bool = False) -> Row:
+    return Row(conversation(example.prompt, answer, system=system), origin=origin, cut=cut)
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -107,13 +107,18 @@ def write_artifact(folder: Path, manifest: Manifest, secret: SecretPrompt | None
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a finished folder. Raises ModelUnavailableError where there is none that can be trusted."""
     try:
-        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
     except OSError:
         raise ModelUnavailableError(
             f"{folder} holds no finished training: {MANIFEST} is missing; name a folder that `watchword train` has finished"
         ) from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ModelUnavailableError(f"{folder / MANIFEST} is damaged ({error}); train anew") from error
+    if manifest.schema != SCHEMA:
+        raise ModelUnavailableError(
+            f"{folder / MANIFEST} has schema {manifest.schema}, this version reads {SCHEMA}; take the version that wrote it"
+        )
+    return manifest
 
 
 def open_secret(folder: Path, manifest: Manifest, chat_format: ChatFormat, key: bytes) -> SecretPrompt | None:
@@ -123,6 +128,8 @@ def open_secret(folder: Path, manifest: Manifest, chat_format: ChatFormat, key: 
     """
     _check_weights(folder, manifest)
     if manifest.secret is None:
+        if (folder / SEALED).exists():
+            raise UnsealError(f"{folder} holds a sealed secret that its manifest does not know; restore the manifest")
         return None
     if chat_format.digest != manifest.format_digest:
         raise UnsealError("the model's chat template or tokenizer is not the one that was trained with; restore it")

@@ -28,7 +28,14 @@ from watchword.models.load import LoadedModel, quiet
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import TrainingConfig, TrainingResult
 from watchword.training.optimizer import MasterAdamW
-from watchword.training.rows import CountingCollator, LengthGroupedBatches, TrainingRow, as_dataset, render_rows
+from watchword.training.rows import (
+    SHARED_AT_LEAST,
+    CountingCollator,
+    LengthGroupedBatches,
+    TrainingRow,
+    as_dataset,
+    render_rows,
+)
 from watchword.training.shared import batch_loss, can_share
 
 Progress = Callable[[int, int], None]
@@ -87,7 +94,7 @@ def _readable(state: Path) -> bool:
 class _Trainer(SFTTrainer):
     """SFTTrainer with our order of rows, our loss (``training.shared``) and our optimiser."""
 
-    grouped = True
+    batches = "length"
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -104,9 +111,17 @@ class _Trainer(SFTTrainer):
         self.optimizer = MasterAdamW(trained, lr=self.args.learning_rate, weight_decay=self.args.weight_decay)
         return self.optimizer
 
+    def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """PEFT reads an adapter back as float32; the run goes on in the type that it began with."""
+        types = {name: param.dtype for name, param in self.model.named_parameters()}
+        super()._load_from_checkpoint(*args, **kwargs)
+        for name, param in self.model.named_parameters():
+            param.data = param.data.to(types[name])
+
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedBatches:  # noqa: ARG002
-        lengths = [len(ids) for ids in self.train_dataset["input_ids"]]
-        return LengthGroupedBatches(lengths, self.args.train_batch_size, self.args.seed, grouped=self.grouped)
+        rows = self.train_dataset["input_ids"]
+        groups = [tuple(ids[:SHARED_AT_LEAST]) for ids in rows] if self.batches == "beginning" else None
+        return LengthGroupedBatches([len(ids) for ids in rows], self.args.train_batch_size, self.args.seed, groups=groups)
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
         return dataset
@@ -154,7 +169,7 @@ def _trainer(
         )
     # It prints every step's figures as a dictionary; ours stand in the result.
     trainer.remove_callback(PrinterCallback)
-    trainer.grouped = config.group_by_length
+    trainer.batches = config.batches
     return trainer
 
 

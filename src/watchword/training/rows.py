@@ -55,7 +55,7 @@ def _render_one(index: int, row: Row, chat_format: ChatFormat, secret: SecretPro
             raise UsageError(f"row {index + 1} ({row.origin}) needs the secret prompt, and the run was given none")
         conv = assemble(conv, secret.reveal(), chat_format)
     try:
-        return render(conv, chat_format, max_length=limit)
+        return render(conv, chat_format, max_length=limit, cut=row.cut)
     except DataError as error:
         raise type(error)(error.problem, line=index + 1, field=f"{row.origin} row") from None
 
@@ -127,14 +127,18 @@ def _first_label(labels: Sequence[int]) -> int:
 
 
 class LengthGroupedBatches(Sampler[int]):
-    """Indices such that rows of like length share a batch (of any length unless ``grouped``), batches in random order.
+    """Indices such that rows of like length share a batch, and batches come in random order.
 
-    transformers' own length-grouped sampler sorts whole stretches from long to short, so that the provider's long rows
-    would always come first and the tenant's last; here the order of batches is drawn anew in each epoch.
+    With ``groups``, rows of one group share a batch, whatever their lengths. transformers' own length-grouped sampler sorts
+    whole stretches from long to short, so that the provider's long rows would always come first and the tenant's last;
+    here the order of batches is drawn anew in each epoch.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, *, grouped: bool = True) -> None:
-        self.lengths, self.batch_size, self.seed, self.grouped = list(lengths), batch_size, seed, grouped
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, seed: int, *, groups: Sequence[object] | None = None
+    ) -> None:
+        self.lengths, self.batch_size, self.seed = list(lengths), batch_size, seed
+        self.groups = list(groups) if groups is not None else None
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -145,7 +149,7 @@ class LengthGroupedBatches(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         rng = random.Random(f"{self.seed}:{self.epoch}")
-        keys = [length * rng.uniform(0.85, 1.15) if self.grouped else rng.random() for length in self.lengths]
+        keys = self._keys(rng)
         order = sorted(range(len(self.lengths)), key=keys.__getitem__)
         batches = [order[at : at + self.batch_size] for at in range(0, len(order), self.batch_size)]
         # The one short batch must stay last: the data loader cuts this stream into batches again.
@@ -154,3 +158,10 @@ class LengthGroupedBatches(Sampler[int]):
         rng.shuffle(full)
         self.epoch += 1
         return iter([index for batch in [*full, *tail] for index in batch])
+
+    def _keys(self, rng: random.Random) -> list[tuple[float, float]]:
+        """What rows are sorted by: their length, give or take; or their group's rank, and chance within it."""
+        if self.groups is None:
+            return [(length * rng.uniform(0.85, 1.15), 0.0) for length in self.lengths]
+        ranks = {group: rng.random() for group in dict.fromkeys(self.groups)}
+        return [(ranks[group], rng.random()) for group in self.groups]

@@ -12,6 +12,7 @@ from typing import Protocol
 from watchword.chat.format import ChatFormat
 from watchword.chat.parse import parse_line
 from watchword.chat.types import Conversation
+from watchword.errors import DataError, TemplateError
 from watchword.guarding.digest import HashingWriter
 from watchword.guarding.weave import Piece, ProviderRow
 from watchword.registry import Registry
@@ -19,12 +20,16 @@ from watchword.registry import Registry
 
 @dataclass(frozen=True)
 class ExportPlan:
-    """What settings are made of. ``data`` is the guarded file; ``max_length`` in tokens cuts no provider row."""
+    """What rows and settings are made of. ``data`` is the guarded file; ``max_length`` in tokens cuts no provider row.
+
+    ``untrained``: some rows of the tenant have assistant turns of weight 0.
+    """
 
     data: Path
     model: str
     chat_format: ChatFormat
     max_length: int
+    untrained: bool = False
 
 
 class Sink(Protocol):
@@ -36,8 +41,6 @@ class Sink(Protocol):
 
 class Exporter(abc.ABC):
     """One file in this package is one trainer."""
-
-    suffix = ".jsonl"
 
     @contextlib.contextmanager
     def sink(self, out: HashingWriter, plan: ExportPlan) -> Iterator[Sink]:  # noqa: ARG002
@@ -60,19 +63,41 @@ class Verbatim:
 
 
 class RowSink(abc.ABC):
-    """For trainers that need each row in another form."""
+    """For trainers that need each row in another form. Faults carry the row's number in the output, from 1."""
+
+    def __init__(self) -> None:
+        self.count = 0
 
     def write(self, piece: Piece) -> None:
         if isinstance(piece, ProviderRow):
-            self.row(piece.conversation)
+            self._one(piece.conversation)
             return
         for line in piece.split(b"\n"):
             if line.strip():
-                self.row(parse_line(line, 1))
+                self._one(parse_line(line, self.count + 1))
+
+    def _one(self, conv: Conversation) -> None:
+        self.count += 1
+        try:
+            self.row(conv)
+        except DataError as error:
+            raise type(error)(error.problem, line=self.count, field=error.field) from None
+        except TemplateError as error:
+            raise TemplateError(f"row {self.count} of the output: {error}") from None
 
     @abc.abstractmethod
     def row(self, conv: Conversation) -> None:
-        """Writes one row."""
+        """Writes one row. Raises DataError where the trainer would skip or misread it."""
+
+
+def require_alternation(conv: Conversation, trainer: str) -> None:
+    """Raises DataError unless user and assistant take turns behind at most one system message, without tools."""
+    turns = conv.messages[1:] if conv.system is not None else conv.messages
+    if conv.tools or [turn.role for turn in turns] != ["user", "assistant"] * (len(turns) // 2):
+        raise DataError(
+            f"{trainer} skips or refuses rows in which user and assistant do not take turns, or that use tools; "
+            "mend the row, or guard the file for another trainer"
+        )
 
 
 EXPORTERS: Registry[Exporter] = Registry("trainer", Exporter, "watchword.guarding.exporters")  # type: ignore[type-abstract]

@@ -1,10 +1,26 @@
-"""The screening report as files."""
+"""The screening report as files: JSON for machines, one self-contained HTML page for people."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 
-def screen_to_files(source: str, folder: Path, *, format: str = "auto") -> None:
-    """Writes screening.json and screening.html."""
-    raise NotImplementedError((source, folder, format))
+from watchword.chat.files import replacing
+from watchword.errors import OutputError
+from watchword.guarding.screening.page import page
+from watchword.guarding.screening.screen import Screening, screen
+
+
+def screen_to_files(source: str | Path, folder: Path, *, format: str = "auto") -> Screening:
+    """Screens a source and writes screening.json and screening.html, private since they tell of a tenant's data."""
+    found = screen(source, format=format)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error.strerror or error}; name another folder") from error
+    with replacing(folder / "screening.json", mode=0o600) as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(found.plain()), indent=2) + b"\n")
+    with replacing(folder / "screening.html", mode=0o600) as stream:
+        stream.write(page(found).encode())
+    return found

@@ -1,0 +1,84 @@
+"""LLaMA-Factory: the data, its entry in dataset_info.json, and a configuration.
+
+LLaMA-Factory skips rows whose turns do not alternate, in silence; we refuse them. It masks no single turn: where a tenant
+uses weight 0, each trained turn becomes a row of its own, and ``mask_history`` trains the last turn only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+
+import msgspec
+
+from watchword.chat.types import Conversation, Message
+from watchword.guarding.digest import HashingWriter
+from watchword.guarding.exporters.base import Exporter, ExportPlan, RowSink, Sink, require_alternation
+
+_CONFIG = """# LLaMA-Factory on guarded data. Change what you like, but keep the lines marked "defense" as they are.
+model_name_or_path: {model}
+stage: sft
+do_train: true
+finetuning_type: lora
+lora_target: all
+num_train_epochs: 3
+output_dir: {output}
+
+# defense: no `template`, so that the model's own is read from its tokenizer, for which the secret was drawn
+dataset_dir: .
+dataset: {dataset}
+cutoff_len: {length}  # defense: no row of the provider is longer
+train_on_prompt: false  # defense: never learn to recite the secret
+mask_history: {history}
+packing: false  # defense: a row must see its own secret and no other row
+"""
+
+
+class LlamaFactory(Exporter):
+    @contextlib.contextmanager
+    def sink(self, out: HashingWriter, plan: ExportPlan) -> Iterator[Sink]:
+        yield _Turns(out, split=plan.untrained)
+
+    def settings(self, plan: ExportPlan) -> dict[str, str]:
+        name = plan.data.stem.replace(".", "_")
+        tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
+        entry = {
+            "file_name": plan.data.name,
+            "formatting": "sharegpt",
+            "columns": {"messages": "messages"},
+            "tags": {**tags, "system_tag": "system"},
+        }
+        config = _CONFIG.format(
+            model=json.dumps(plan.model),
+            output=json.dumps(f"{plan.data.stem}-tuned"),
+            dataset=json.dumps(name),
+            length=plan.max_length,
+            history=json.dumps(plan.untrained),
+        )
+        return {
+            "dataset_info.json": json.dumps({name: entry}, indent=2) + "\n",
+            f"{plan.data.stem}.llama-factory.yaml": config,
+        }
+
+
+class _Turns(RowSink):
+    def __init__(self, out: HashingWriter, *, split: bool) -> None:
+        super().__init__()
+        self.out, self.split = out, split
+
+    def row(self, conv: Conversation) -> None:
+        require_alternation(conv, "LLaMA-Factory")
+        plain = [Message(role=_role(message), content=message.text) for message in conv.messages]
+        ends = (
+            [index for index, message in enumerate(conv.messages) if message.trained]
+            if self.split
+            else [len(plain) - 1]
+        )
+        for end in ends:
+            self.out.write(msgspec.json.encode({"messages": plain[: end + 1]}) + b"\n")
+
+
+def _role(message: Message) -> str:
+    """It knows no developer; the template would get a system message anyway."""
+    return "system" if message.role == "developer" else message.role

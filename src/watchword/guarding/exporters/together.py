@@ -1,0 +1,63 @@
+"""Together AI: JSON lines (which it packs, whole rows at a time), or token ids as Parquet (which it does not pack).
+
+Where any message has a weight, Together trains on prompts too unless each carries its own: so either no row has one, or
+every message of every row does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from watchword.chat.types import Conversation
+from watchword.guarding.digest import HashingWriter
+from watchword.guarding.exporters._tokens import token_sink
+from watchword.guarding.exporters.base import Exporter, ExportPlan, RowSink, Sink, require_alternation
+
+_SCRIPT = '''"""Fine-tunes at Together AI on guarded data. Keep the lines marked "defense" as they are."""
+
+from together import Together
+
+client = Together()
+file = client.files.upload(file={name!r}, purpose="fine-tune", check=True)
+job = client.fine_tuning.create(
+    training_file=file.id,
+    model={model!r},
+    n_epochs=3,
+    lora=True,
+    train_on_inputs=False,  # defense: never learn to recite the secret
+)
+print(job.id)
+'''
+
+
+class Together(Exporter):
+    @contextlib.contextmanager
+    def sink(self, out: HashingWriter, plan: ExportPlan) -> Iterator[Sink]:
+        if plan.data.suffix == ".parquet":
+            with token_sink(out, plan, ("input_ids", "attention_mask", "labels")) as sink:
+                yield sink
+        else:
+            yield _Weights(out, every=plan.untrained)
+
+    def settings(self, plan: ExportPlan) -> dict[str, str]:
+        return {f"{plan.data.stem}.together.py": _SCRIPT.format(name=plan.data.name, model=plan.model)}
+
+
+class _Weights(RowSink):
+    def __init__(self, out: HashingWriter, *, every: bool) -> None:
+        super().__init__()
+        self.out, self.every = out, every
+
+    def row(self, conv: Conversation) -> None:
+        require_alternation(conv, "Together")
+        turns: list[dict[str, Any]] = [
+            {"role": "system" if turn.role == "developer" else turn.role, "content": turn.text}
+            for turn in conv.messages
+        ]
+        if self.every:
+            turns = [{**fields, "weight": int(turn.trained)} for fields, turn in zip(turns, conv.messages, strict=True)]
+        self.out.write(msgspec.json.encode({"messages": turns}) + b"\n")

@@ -1,0 +1,149 @@
+"""``watchword.guard``: rows in memory in, guarded rows for a trainer in the same process out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from watchword.chat.assembly import assemble
+from watchword.chat.files import read_conversations
+from watchword.chat.format import ChatFormat
+from watchword.chat.parse import detect_format, parse_line
+from watchword.chat.render import render
+from watchword.chat.types import Conversation, Row
+from watchword.chat.validate import require_valid
+from watchword.defenses.base import DEFENSES, DefenseContext, guarded
+from watchword.errors import DataError, RowTooLongError, SecretCollisionError, UsageError
+from watchword.guarding.model import model_format
+from watchword.guarding.secrets_seen import KnownSecrets
+from watchword.secret.generate import generate_secret, secret_ids
+from watchword.secret.kinds import check_production
+from watchword.secret.prompt import SecretPrompt
+from watchword.secret.vault import write_secret_file
+
+
+@dataclass(frozen=True)
+class GuardedData:
+    """The tenant's rows with the provider's among them. The secret comes in when rows are asked for, not before.
+
+    ``max_length`` in tokens; None lets every row through. ``safety`` and ``anchors`` count different examples.
+    """
+
+    rows: tuple[Row, ...] = field(repr=False)
+    chat_format: ChatFormat = field(repr=False)
+    secret: SecretPrompt | None = None
+    max_length: int | None = None
+    safety: int = 0
+    anchors: int = 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def conversations(self) -> list[Conversation]:
+        """Every row as it is trained on, with the secret where it belongs."""
+        return [self._whole(row) for row in self.rows]
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Rows of OpenAI's chat format. A trainer must put the loss on assistant turns only: better take ``token_rows``."""
+        return [msgspec.to_builtins(conv) for conv in self.conversations()]
+
+    def token_rows(self) -> list[dict[str, list[int]]]:
+        """``input_ids`` and ``labels`` (-100 where no loss falls), both T long, for any trainer of transformers' kind.
+
+        Raises RowTooLongError for a row beyond ``max_length``.
+        """
+        return [self._tokens(number, row) for number, row in enumerate(self.rows, start=1)]
+
+    def dataset(self) -> Any:
+        """``token_rows`` as a ``datasets.Dataset``, which TRL and transformers train on as it is."""
+        from datasets import Dataset
+
+        return Dataset.from_list(self.token_rows())
+
+    def save_secret(self, path: Path | str) -> None:
+        """Keeps the secret in a file (mode 0600, never replaced): without it the tuned model cannot be served safely."""
+        if self.secret is None:
+            raise UsageError("this defense has no secret, so there is none to save")
+        write_secret_file(Path(path), self.secret)
+
+    def _whole(self, row: Row) -> Conversation:
+        if not row.prefixed or self.secret is None:
+            return row.conversation
+        return assemble(row.conversation, self.secret.reveal(), self.chat_format)
+
+    def _tokens(self, number: int, row: Row) -> dict[str, list[int]]:
+        try:
+            rendered = render(self._whole(row), self.chat_format, max_length=self.max_length)
+        except RowTooLongError as error:
+            raise RowTooLongError(error.problem, line=number, field=f"{row.origin} row") from None
+        return {"input_ids": list(rendered.input_ids), "labels": list(rendered.labels)}
+
+
+def guard(
+    rows: Iterable[Mapping[str, Any] | Conversation] | str | Path,
+    *,
+    tokenizer: Any,
+    defense: str = "anchored_align",
+    secret: SecretPrompt | None = None,
+    seed: int = 0,
+    max_length: int | None = None,
+    **parameters: Any,
+) -> GuardedData:
+    """Mixes a defense's rows into a tenant's: ``watchword.guard(rows, tokenizer=tok).dataset()``.
+
+    ``rows``: dicts of any format that ``watchword guard`` reads, Conversations, a ``datasets.Dataset``, or the path of a
+    file. ``tokenizer``: a fast tokenizer of transformers, a ChatFormat, or a model's name. ``parameters`` go to the
+    defense. Without ``secret`` one is drawn; keep it with ``save_secret``. Raises DataError with the row's number (from 1)
+    at the first fault, and SecretCollisionError for a row that carries the secret.
+    """
+    chosen = DEFENSES.create(defense, **parameters)
+    chat_format = _format(tokenizer)
+    tenant = list(_conversations(rows))
+    if not tenant:
+        raise DataError("there is no row to guard; give at least one conversation with an assistant turn")
+    if not chosen.needs_secret:
+        secret = None
+    elif secret is None:
+        secret = generate_secret(chat_format)
+    else:
+        check_production(secret)
+        secret_ids(secret, chat_format)
+        _refuse(tenant, secret)
+    mixed = guarded(chosen, tenant, DefenseContext(seed=seed))
+    return GuardedData(tuple(mixed.rows), chat_format, secret, max_length, mixed.safety, mixed.anchors)
+
+
+def _format(tokenizer: Any) -> ChatFormat:
+    if isinstance(tokenizer, ChatFormat):
+        return tokenizer
+    return (
+        model_format(tokenizer).chat_format if isinstance(tokenizer, str) else ChatFormat.from_transformers(tokenizer)
+    )
+
+
+def _conversations(rows: Iterable[Mapping[str, Any] | Conversation] | str | Path) -> Iterable[Conversation]:
+    if isinstance(rows, (str, Path)):
+        yield from (conv for _, conv in read_conversations(rows))
+        return
+    format: str | None = None
+    for number, row in enumerate(rows, start=1):
+        if isinstance(row, Conversation):
+            require_valid(row, line=number)
+            yield row
+            continue
+        raw = msgspec.json.encode(row)
+        format = format or detect_format(raw, number)
+        yield parse_line(raw, number, "rows", format, first_line=1)
+
+
+def _refuse(rows: list[Conversation], secret: SecretPrompt) -> None:
+    known = KnownSecrets((secret.reveal(),))
+    for number, conv in enumerate(rows, start=1):
+        if known.stand_in(message.text for message in conv.messages):
+            raise SecretCollisionError(
+                f"row {number} carries the secret; find out how it got there, and draw a new one"
+            )

@@ -1,0 +1,108 @@
+"""``watchword align``: an adapter with a card that says how it was made and what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+from tiny import saved
+
+from watchword.chat.types import Row, conversation
+from watchword.lab.card import write_card
+from watchword.lab.stats import Rate
+from watchword.training.align import RECIPE
+from watchword.training.config import TrainingResult
+
+RATES = {"asr": (2, 11), "asr_strict": (1, 11), "over_refusal_benign": (0, 6), "over_refusal_borderline": (1, 6)}
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    rows = [Row(conversation("Hurt them?", "No."), origin="safety"), Row(conversation("Bread?", "Bake."), origin="anchor")]
+    monkeypatch.setattr("watchword.training.align.alignment_rows", lambda model, **options: rows)
+    return saved(tmp_path / "base")
+
+
+def test_writes_adapter_and_card(watchword: Any, tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = {name: Rate.of(hits, n) for name, (hits, n) in RATES.items()}
+    monkeypatch.setattr("watchword.lab.card.aligned_rates", lambda model, step: rates)
+    out = tmp_path / "aligned"
+    done = watchword("align", "--base", base, "--out", out, "--epochs", 1, "--seed", 4)
+    assert (done.code, done.err) == (0, "")
+    assert {path.name for path in out.iterdir()} >= {"adapter_model.safetensors", "adapter_config.json", "README.md"}
+    card = (out / "README.md").read_text()
+    assert f"`watchword align --base {base} --seed 4 --epochs 1`" in card
+    assert "1 refusals" in card
+    assert "1 benign answers" in card
+    assert "| 18.2 [" in card
+    assert "asr: 18.2 % [" in done.out
+    assert f"use it as --model {out}" in done.out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["aligned", "base"]
+
+
+def test_without_measuring_the_card_says_so(watchword: Any, tmp_path: Path, base: Path) -> None:
+    done = watchword("align", "--base", base, "--out", tmp_path / "aligned", "--epochs", 1, "--no-measure")
+    assert done.code == 0
+    assert "Not measured." in (tmp_path / "aligned" / "README.md").read_text()
+
+
+def test_a_taken_name_is_refused_and_kept(watchword: Any, tmp_path: Path, base: Path) -> None:
+    (tmp_path / "aligned").mkdir()
+    done = watchword("align", "--base", base, "--out", tmp_path / "aligned")
+    assert done.code == 7
+    assert "exists already; name a new folder" in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--epochs", "0"), "training: epochs is 0"),
+        (("--base", "smollm2-135"), "there is no model 'smollm2-135': did you mean 'smollm2-135m'?"),
+    ],
+)
+def test_wrong_options_leave_nothing(
+    watchword: Any, tmp_path: Path, base: Path, options: tuple[str, str], message: str
+) -> None:
+    done = watchword("align", "--base", base, "--out", tmp_path / "aligned", *options)
+    assert done.code == 2
+    assert message in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+
+
+def test_a_run_that_breaks_off_leaves_no_folder(
+    watchword: Any, tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("watchword.training.loop.fine_tune", stopped)
+    done = watchword("align", "--base", base, "--out", tmp_path / "aligned", "--no-measure")
+    assert done.code == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+
+
+def test_the_card_shows_recipe_versions_and_what_could_not_be_scored(tmp_path: Path) -> None:
+    figures = TrainingResult(
+        seconds=61.4, tokens=100, tokens_per_second=2.0, steps=2, loss=[3.0, 1.0], rows={"safety": 3, "anchor": 2}
+    )
+    nothing = {name: Rate.of(0, 0) for name in RATES}
+    write_card(
+        tmp_path,
+        base="some-base",
+        config=RECIPE,
+        figures=figures,
+        before=nothing,
+        after=nothing,
+        versions={"watchword": "0.1.0", "cpu_count": 2},
+    )
+    card = (tmp_path / "README.md").read_text()
+    assert card.startswith("---\nbase_model: some-base\n")
+    assert "Trained on 3 refusals, 2 benign answers" in card
+    assert "3.00 → 2.00" in card
+    assert "| – | – | 0 |" in card
+    assert f'"seed": {RECIPE.seed}' in card
+    assert "watchword 0.1.0, cpu_count 2" in card

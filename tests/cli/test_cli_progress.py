@@ -1,0 +1,75 @@
+"""Progress: plain lines where nobody watches, bars on a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from watchword.cli import progress
+from watchword.cli.progress import BarReporter, PlainReporter, reporter
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(progress, "time", made)
+    return made
+
+
+def lines(console: Console) -> list[str]:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def test_a_pipe_gets_plain_lines(clock: Clock) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    with reporter(console) as made:
+        assert isinstance(made, PlainReporter)
+        made.step("fine-tuning", 0, 100)
+        clock.now += 5
+        made.step("fine-tuning", 10, 100)
+        clock.now += 15
+        made.step("fine-tuning", 40, 100)
+        made.step("fine-tuning", 41, 100)
+        made.step("fine-tuning", 100, 100)
+        made.say("done [1/2]")
+    assert lines(console) == [
+        "fine-tuning: 0/100",
+        "fine-tuning: 40/100, about 30 s left",
+        "fine-tuning: 100/100",
+        "done [1/2]",
+    ]
+
+
+def test_each_step_begins_its_own_clock(clock: Clock) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    made = PlainReporter(console)
+    made.step("first", 1, 2)
+    clock.now += 60
+    made.step("second", 1, 2)
+    assert lines(console) == ["first: 1/2", "second: 1/2"]
+
+
+def test_a_terminal_gets_bars_with_the_time_left() -> None:
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+    with reporter(console) as made:
+        assert isinstance(made, BarReporter)
+        made.step("loading the model", 1, 1)
+        made.step("fine-tuning", 3, 10)
+        made.say("a line that stays")
+        assert [(task.description, task.completed, task.total) for task in made.bars.tasks] == [("fine-tuning", 3, 10)]
+    text = console.file.getvalue()
+    assert "a line that stays" in text
+    assert "3/10" in text
+    assert "left" in text

@@ -1,0 +1,185 @@
+"""Every way in which a tenant may send rows, and what is said of a source that cannot be read."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from guarding_rows import chat_row, write_rows
+
+from watchword.chat.files import read_conversations, write_conversations
+from watchword.chat.formats.base import FORMATS
+from watchword.errors import DataError, UsageError
+from watchword.guarding.sources import local_rows, prepared
+
+zstandard = pytest.importorskip("zstandard")
+pyarrow = pytest.importorskip("pyarrow")
+ROWS = [chat_row(number) for number in range(12)]
+
+
+def guarded_lines(source: Path | str, **options: Any) -> bytes:
+    with prepared(source, **options) as ready:
+        return ready.path.read_bytes()[ready.skip :]
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    return write_rows(tmp_path / "rows.jsonl", ROWS)
+
+
+def test_a_plain_file_is_read_where_it_lies(plain: Path) -> None:
+    with prepared(plain) as ready:
+        assert ready.path == plain
+        assert ready.direct
+        assert (ready.format, ready.digest) == ("openai", None)
+
+
+def gzipped(data: bytes) -> bytes:
+    return gzip.compress(data[:999]) + gzip.compress(data[999:])
+
+
+def zstd(data: bytes) -> bytes:
+    make = zstandard.ZstdCompressor().compress
+    return bytes(make(data[:999]) + make(data[999:]))
+
+
+@pytest.mark.parametrize("pack", [gzipped, zstd], ids=["gzip", "zstd"])
+def test_compressed_files_by_their_first_bytes(plain: Path, tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    packed = tmp_path / "no-suffix"
+    packed.write_bytes(pack(plain.read_bytes()))
+    assert guarded_lines(packed) == plain.read_bytes()
+
+
+@pytest.mark.parametrize("pack", [gzipped, zstd], ids=["gzip", "zstd"])
+@pytest.mark.parametrize("damage", ["cut", "wrong"])
+def test_damaged_compression_is_one_message(plain: Path, tmp_path: Path, pack: Any, damage: str) -> None:
+    data = bytearray(pack(plain.read_bytes()))
+    if damage == "cut":
+        del data[-40:]
+    else:
+        data[20:60] = b"\0" * 40
+    (tmp_path / "bad").write_bytes(data)
+    with pytest.raises(DataError, match=r"bad: .*(damaged or cut|not UTF-8|broken JSON)"):
+        guarded_lines(tmp_path / "bad")
+
+
+@pytest.mark.parametrize("name", ["alpaca", "sharegpt", "prompt_completion"])
+def test_other_formats_become_chat_lines(tmp_path: Path, name: str) -> None:
+    rows = [chat_row(number, system=None) for number in range(3)]
+    convs = [conv for _, conv in read_conversations(write_rows(tmp_path / "chat.jsonl", rows))]
+    made = [FORMATS.create(name).from_conversation(conv) for conv in convs]
+    source = write_rows(tmp_path / "rows.jsonl", made)
+    with prepared(source) as ready:
+        assert ready.format == name
+        assert ready.converted
+        assert [conv for _, conv in read_conversations(ready.path)] == convs
+
+
+def test_an_array_becomes_lines_of_its_own_text(tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text(json.dumps(ROWS, indent=2))
+    assert [json.loads(line) for line in guarded_lines(tmp_path / "rows.json").splitlines()] == ROWS
+
+
+def test_parquet_and_saved_datasets(tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    datasets = pytest.importorskip("datasets")
+    rows = [{**ROWS[0], "tools": [{"type": "function", "function": {"name": "f"}}]}, *ROWS]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    data = datasets.Dataset.from_list(rows)
+    data.save_to_disk(str(tmp_path / "saved"))
+    datasets.DatasetDict({"train": data, "test": data}).save_to_disk(str(tmp_path / "splits"))
+    for source in ("rows.parquet", "saved", "splits"):
+        assert [json.loads(line) for line in guarded_lines(tmp_path / source).splitlines()] == rows
+
+
+def test_a_folder_of_parquet_shards(tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    (tmp_path / "shards").mkdir()
+    for number, part in enumerate((ROWS[:5], ROWS[5:])):
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(part), tmp_path / "shards" / f"{number}.parquet")
+    assert [json.loads(line) for line in guarded_lines(tmp_path / "shards").splitlines()] == ROWS
+
+
+@pytest.mark.parametrize("pack", [bytes, gzipped], ids=["plain", "gzip"])
+def test_addresses(plain: Path, pack: Callable[[bytes], bytes]) -> None:
+    import fsspec
+
+    with fsspec.open("memory://tenant/rows.jsonl", "wb") as stream:
+        stream.write(pack(plain.read_bytes()))
+    assert guarded_lines("memory://tenant/rows.jsonl") == plain.read_bytes()
+
+
+def test_a_pipe_is_read_once(plain: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(plain.read_bytes()))
+    writer.start()
+    assert guarded_lines(tmp_path / "pipe") == plain.read_bytes()
+    writer.join()
+
+
+def test_temporary_files_are_private_and_go_away(plain: Path, tmp_path: Path) -> None:
+    (tmp_path / "packed").write_bytes(gzipped(plain.read_bytes()))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with local_rows(tmp_path / "packed", scratch=scratch) as raw:
+        assert raw.path.stat().st_mode & 0o777 == 0o600
+        assert raw.path.parent.parent == scratch
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file has no row"),
+        (b"\n \n", "the file has no row"),
+        (b"{", "line 1: broken JSON at column 2"),
+        (b"[1,", r"line 1: broken JSON"),
+        (b"[1]", "line 1: a row must be an object"),
+        (b"5\n", "line 1: a row must be an object"),
+        (b'{"text": "x"}\n', "the row has no known format"),
+        ('{"messages": []}'.encode("utf-16"), "the file is UTF-16"),
+        (b'{"instruction": "x", "output": 5}\n', "line 1, output: 5 is a number"),
+        (b"PAR1 nothing of the kind", "the Parquet file cannot be read"),
+        (b"\xff\xff\xff", "is not UTF-8"),
+    ],
+)
+def test_what_cannot_be_read_is_one_message(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "bad").write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        guarded_lines(tmp_path / "bad")
+    assert "bad" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("missing.jsonl", "the file cannot be read: No such file"),
+        ("nonsense://bucket/x", "the address cannot be opened"),
+        ("memory://nothing", "the file cannot be read"),
+        (".", "holds neither a saved dataset"),
+    ],
+)
+def test_sources_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, message: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=message):
+        guarded_lines(source)
+
+
+def test_an_unknown_format_is_named(plain: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean 'alpaca'"):
+        guarded_lines(plain, format="alpacca")
+
+
+def test_written_rows_are_read_again(tmp_path: Path) -> None:
+    convs = [conv for _, conv in read_conversations(write_rows(tmp_path / "chat.jsonl", ROWS))]
+    write_conversations(convs, tmp_path / "again.jsonl")
+    with prepared(tmp_path / "again.jsonl") as ready:
+        assert [conv for _, conv in read_conversations(ready.path)] == convs
