@@ -63,7 +63,12 @@ def plain(model: LoadedModel, prompts: list[list[int]], new: int, batch_size: in
         ids = torch.tensor([[pad] * (width - len(row)) + row for row in batch], device=model.device)
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in batch], device=model.device)
         out = model.model.generate(
-            input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=new, min_new_tokens=new, pad_token_id=pad
+            input_ids=ids,
+            attention_mask=mask,
+            do_sample=False,
+            max_new_tokens=new,
+            min_new_tokens=new,
+            pad_token_id=pad,
         )
         made += out[:, width:].numel()
     return made / (time.perf_counter() - started)

@@ -33,7 +33,9 @@ def compare(ours: Side, theirs: Side, rounds: int) -> dict[str, object]:
 def show(what: str, figures: dict[str, object], **setting: object) -> None:
     """Prints the result with the machine that it was measured on."""
     load = os.getloadavg()[0]
-    print(json.dumps({"benchmark": what, **figures, **setting, "load": round(load, 2), "machine": versions()}, indent=1))
+    print(
+        json.dumps({"benchmark": what, **figures, **setting, "load": round(load, 2), "machine": versions()}, indent=1)
+    )
 
 
 def quiet() -> None:

@@ -21,6 +21,7 @@ from watchword.chat.files import read_conversations, replacing
 from watchword.chat.types import Conversation
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
 from watchword.errors import DataError, OutputError, SecretCollisionError, UnsealError, UsageError
+from watchword.judges.base import refuses
 from watchword.models.digest import model_digest
 from watchword.models.load import LoadedModel, load
 from watchword.secret.generate import DEFAULT_TOKENS, generate_secret
@@ -92,7 +93,7 @@ def defended(
         own = run.secret(secret) if defense.needs_secret else None
         if own is not None:
             refuse_collisions(upload, own, job.data)
-        data = guarded(defense, upload, DefenseContext(job.training.seed, generate=model.generate))
+        data = guarded(defense, upload, DefenseContext(job.training.seed, generate=model.generate, refuses=refuses))
         figures = run.train(data, own)
         manifest = run.manifest(data, own, figures, versions or {})
         write_artifact(out, manifest, own, key)
@@ -109,7 +110,9 @@ def opened(folder: Path, *, key: bytes) -> Served:
     secret = open_secret(folder, manifest, model.chat_format, key)
     defense = DEFENSES.create(manifest.defense.name, **manifest.defense.arguments)
     if defense.needs_secret and secret is None:
-        raise UnsealError(f"{folder} was defended by {manifest.defense.name}, and its manifest names no secret; restore it")
+        raise UnsealError(
+            f"{folder} was defended by {manifest.defense.name}, and its manifest names no secret; restore it"
+        )
     return Served(model, defense, manifest, secret)
 
 

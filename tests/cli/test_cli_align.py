@@ -22,7 +22,10 @@ RATES = {"asr": (2, 11), "asr_strict": (1, 11), "over_refusal_benign": (0, 6), "
 
 @pytest.fixture
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    rows = [Row(conversation("Hurt them?", "No."), origin="safety"), Row(conversation("Bread?", "Bake."), origin="anchor")]
+    rows = [
+        Row(conversation("Hurt them?", "No."), origin="safety"),
+        Row(conversation("Bread?", "Bake."), origin="anchor"),
+    ]
     monkeypatch.setattr("watchword.training.align.alignment_rows", lambda model, **options: rows)
     return saved(tmp_path / "base")
 

@@ -73,7 +73,9 @@ def test_the_same_seam_as_everywhere_answers(watchword: Any, run: Path, monkeypa
 
     seen: list[SecretPrompt | None] = []
 
-    def generate(self: LoadedModel, conversations: Any, *, secret: SecretPrompt | None = None, **rest: Any) -> list[str]:
+    def generate(
+        self: LoadedModel, conversations: Any, *, secret: SecretPrompt | None = None, **rest: Any
+    ) -> list[str]:
         seen.append(secret)
         return ["Hello."]
 
@@ -157,7 +159,9 @@ def test_evaluate_brings_the_runs_own_secret(
 
     seen: list[bool] = []
 
-    def generate(self: LoadedModel, conversations: Any, *, secret: SecretPrompt | None = None, **rest: Any) -> list[str]:
+    def generate(
+        self: LoadedModel, conversations: Any, *, secret: SecretPrompt | None = None, **rest: Any
+    ) -> list[str]:
         seen.append(secret is not None)
         return ["Hello there."] * len(conversations)
 

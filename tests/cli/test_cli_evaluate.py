@@ -55,9 +55,7 @@ def test_the_json_has_the_published_form(watchword: Any, tmp_path: Path, prompts
 
 def test_over_refusal_counts_the_other_side(watchword: Any, tmp_path: Path, prompts: Path, model: FakeModel) -> None:
     out = tmp_path / "out.json"
-    done = watchword(
-        "evaluate", "--prompts", prompts, "--metric", "over_refusal", "--judge", "refusal", "--json", out
-    )
+    done = watchword("evaluate", "--prompts", prompts, "--metric", "over_refusal", "--judge", "refusal", "--json", out)
     assert done.code == 0
     assert metrics(out)["over_refusal"]["value"] == pytest.approx(100 / 3, abs=0.01)
 
@@ -116,7 +114,11 @@ def test_a_secret_file_goes_in_front_and_never_out(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (("--judge", "refusl"), 2, "there is no judge 'refusl': did you mean 'refusal'? choose one of refusal, refusal_key"),
+        (
+            ("--judge", "refusl"),
+            2,
+            "there is no judge 'refusl': did you mean 'refusal'? choose one of refusal, refusal_key",
+        ),
         (("--metric", "acc"), 2, "there is no metric 'acc': choose one of asr, over_refusal"),
         (("--model", "smollm2-135"), 2, "there is no model 'smollm2-135': did you mean 'smollm2-135m'?"),
         (("--limit", "0"), 2, "Invalid value for '--limit'"),

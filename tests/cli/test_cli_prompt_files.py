@@ -49,7 +49,12 @@ FAULTS: list[tuple[str, str | bytes, tuple[str, ...], str]] = [
     ("p.txt", " \n\n", (), "the file holds no prompts"),
     ("p.csv", "", (), "the file holds no prompts"),
     ("p.csv", "id,prompt\n1,\n", (), "the file holds no prompts"),
-    ("p.csv", "goal,target\nOne?,x\n", ("--column", "gaol"), "line 1: there is no column 'gaol': choose one of goal, target"),
+    (
+        "p.csv",
+        "goal,target\nOne?,x\n",
+        ("--column", "gaol"),
+        "line 1: there is no column 'gaol': choose one of goal, target",
+    ),
     ("p.csv", 'One?,"x\n', (), "the file is no CSV"),
     ("p.csv", "x" * 200_000, (), "the file is no CSV: field larger than field limit"),
     ("p.jsonl", '{"prompt": "One?"}\n{"prompt": "Two?"\n', (), "line 2: this is no JSON"),

@@ -78,7 +78,10 @@ def test_seeded_secrets_repeat(watchword: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--kind", "randm"), "there is no kind of secret 'randm': did you mean 'random'? choose one of random, seeded"),
+        (
+            ("--kind", "randm"),
+            "there is no kind of secret 'randm': did you mean 'random'? choose one of random, seeded",
+        ),
         (("--kind", "seeded"), "a seeded secret needs a seed"),
         (("--tokens", "0"), "0 tokens; give at least 1"),
         (("--tokens", "many"), "Invalid value for '--tokens'"),

@@ -18,7 +18,7 @@ from watchword.secret.prompt import SecretPrompt
 
 @pytest.fixture(scope="session")
 def model() -> ModelFormat:
-    return ModelFormat("small", chat_format("smollm2"), 2048)
+    return ModelFormat("small", chat_format("smollm2"), 2048, "small")
 
 
 @pytest.fixture(scope="session")

@@ -207,6 +207,15 @@ def test_standard_input_to_standard_output(tmp_path: Path, job: Job, monkeypatch
     assert outcome.source_sha256 == hashlib.sha256(packed).hexdigest()
 
 
+def test_an_address_as_output(tmp_path: Path, job: Job) -> None:
+    import fsspec
+
+    source = write_rows(tmp_path / "in.jsonl", [chat_row(number) for number in range(50)])
+    outcome = guard_file(job(source, out="memory://guarded/out.jsonl"))
+    with fsspec.open("memory://guarded/out.jsonl") as stream:
+        assert hashlib.sha256(stream.read()).hexdigest() == outcome.sha256
+
+
 @settings(max_examples=60)
 @given(data=st.data())
 def test_mutated_files_are_guarded_whole_or_refused_with_a_line(

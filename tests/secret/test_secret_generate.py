@@ -18,7 +18,11 @@ PUBLISHED_OPENING = "nuevaidge Formula produceÓqa means areasénd Babyreibungá
 
 
 @settings(deadline=None, max_examples=25)
-@given(seed=st.integers(0, 10_000), system=st.text("abc XYZ.,!?", max_size=20), user=st.text("abc xyz?", min_size=1, max_size=20))
+@given(
+    seed=st.integers(0, 10_000),
+    system=st.text("abc XYZ.,!?", max_size=20),
+    user=st.text("abc xyz?", min_size=1, max_size=20),
+)
 def test_ids_stand_unchanged_in_front_of_any_system_text(seed, system, user):
     secret = experiment_secret(FORMAT, tokens=20, seed=seed)
     ids = secret_ids(secret, FORMAT)

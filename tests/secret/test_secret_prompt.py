@@ -19,7 +19,15 @@ def secret() -> SecretPrompt:
 
 def test_only_reveal_gives_the_text(secret):
     assert secret.reveal() == TEXT
-    shown = [repr(secret), str(secret), f"{secret}", f"{secret:>30}", f"{secret!r}", "%s" % secret, json.dumps([secret], default=str)]
+    shown = [
+        repr(secret),
+        str(secret),
+        f"{secret}",
+        f"{secret:>30}",
+        f"{secret!r}",
+        "%s" % secret,
+        json.dumps([secret], default=str),
+    ]
     assert not any("violet" in text for text in shown)
 
 

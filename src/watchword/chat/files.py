@@ -72,6 +72,17 @@ def replacing(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
         raise OutputError(f"{path} cannot be written: {why}; choose a folder with room and write rights") from error
 
 
+def check_writable(path: Path) -> None:
+    """Raises OutputError unless a file could be made there: before long work, not after it."""
+    probe = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise OutputError(f"{path} cannot be written: {why}; choose a folder with room and write rights") from error
+
+
 def _sync_folder(folder: Path) -> None:
     """Makes the rename itself last through a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

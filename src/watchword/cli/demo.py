@@ -13,7 +13,9 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    out: Path = typer.Option(Path("runs/demo"), "--out", help="Folder for results.json, report.html and finished cells."),
+    out: Path = typer.Option(
+        Path("runs/demo"), "--out", help="Folder for results.json, report.html and finished cells."
+    ),
     full: bool = typer.Option(False, "--full", help="100 attack examples, three seeds, every evaluation prompt."),
 ) -> None:
     """Attack the embedded model by fine-tuning, without and with each defense, and report what happened.

@@ -55,6 +55,7 @@ def evaluate(
     ),
 ) -> None:
     """Ask a model every prompt of a file, judge the answers, and print the rate with its 95 % interval."""
+    from watchword.chat.files import check_writable
     from watchword.errors import UsageError
     from watchword.judges.base import JUDGES
     from watchword.lab.held import Question, judged, read_prompts, write_figures, write_verdicts
@@ -62,6 +63,9 @@ def evaluate(
 
     if metric not in METRICS:
         raise UsageError(f"there is no metric {metric!r}: choose one of {', '.join(METRICS)}")
+    for path in (json_out, answers):
+        if path is not None:
+            check_writable(path)
     by = JUDGES.create(judge)
     asked = read_prompts(prompts, column)[:limit]
     question = Question(asked, system, GenerationOptions(max_new_tokens=max_new_tokens, batch_size=batch_size))

@@ -50,7 +50,8 @@ def anchor_examples(count: int, context: DefenseContext) -> list[Example]:
 def rows_of(chosen: Sequence[Example], origin: Origin, systems: Iterator[str | None], *, prefixed: bool) -> list[Row]:
     """Rows with the tenant's own system texts in turn, so that the secret is all that sets them apart."""
     return [
-        Row(_conversation(example, next(systems)), origin=origin, prefixed=prefixed, cut=example.cut) for example in chosen
+        Row(_conversation(example, next(systems)), origin=origin, prefixed=prefixed, cut=example.cut)
+        for example in chosen
     ]
 
 

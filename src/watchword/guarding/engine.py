@@ -56,7 +56,7 @@ class GuardJob:
     def export_plan(self, profile: Profile) -> ExportPlan:
         """What rows and settings are made of, for a tenant's file of this profile."""
         untrained = profile.untrained_rows > 0
-        return ExportPlan(Path(self.out), self.model.name, self.model.chat_format, self.max_length, untrained)
+        return ExportPlan(Path(self.out), self.model.location, self.model.chat_format, self.max_length, untrained)
 
 
 @dataclass(frozen=True)

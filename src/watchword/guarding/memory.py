@@ -49,7 +49,7 @@ class GuardedData:
 
     def messages(self) -> list[dict[str, Any]]:
         """Rows of OpenAI's chat format. A trainer must put the loss on assistant turns only: better take ``token_rows``."""
-        return [msgspec.to_builtins(conv) for conv in self.conversations()]
+        return [msgspec.json.decode(msgspec.json.encode(conv)) for conv in self.conversations()]
 
     def token_rows(self) -> list[dict[str, list[int]]]:
         """``input_ids`` and ``labels`` (-100 where no loss falls), both T long, for any trainer of transformers' kind.

@@ -14,11 +14,17 @@ from watchword.models.fetch import fetched
 
 @dataclass(frozen=True)
 class ModelFormat:
-    """``context``: the most tokens that the model reads at once, None where its configuration does not say."""
+    """``context``: the most tokens that the model reads at once, None where its configuration does not say.
+
+    ``location`` is what another trainer loads: a folder or a Hugging Face id. ``adapters`` counts those that belong to the
+    model and are not in the weights there.
+    """
 
     name: str
     chat_format: ChatFormat
     context: int | None
+    location: str
+    adapters: int = 0
 
 
 def model_format(name: str) -> ModelFormat:
@@ -26,8 +32,10 @@ def model_format(name: str) -> ModelFormat:
 
     Raises UnknownNameError and ModelUnavailableError with the choices.
     """
-    folder = _folder(resolve(name), name)
-    return ModelFormat(name, ChatFormat.from_folder(folder), _context(folder))
+    source = resolve(name)
+    folder = _folder(source, name)
+    location = source.hub_id or str(folder)
+    return ModelFormat(name, ChatFormat.from_folder(folder), _context(folder), location, len(source.adapters))
 
 
 def _folder(source: ModelSource, name: str) -> Path:

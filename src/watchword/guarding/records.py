@@ -91,6 +91,11 @@ def _warnings(job: GuardJob, outcome: Outcome, shares: Shares) -> list[str]:
             f"the provider's rows are {share:.2%} of an epoch's trained tokens; so few may be forgotten: raise the defense's "
             "repetition, or train it on a part of the file"
         )
+    if job.model.adapters:
+        found.append(
+            f"{job.model.location} lacks the adapter that makes {job.model.name}: merge it first, or name a whole model by "
+            "--model"
+        )
     if profile.blank_lines:
         found.append(f"{profile.blank_lines} blank lines were left out")
     return found

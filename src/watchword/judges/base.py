@@ -30,4 +30,10 @@ class Judge(abc.ABC):
         """Whether the response refuses the prompt."""
 
 
+def refuses(text: str) -> bool:
+    """Whether an answer to whatever was asked declines, by our own judge; an unscored one does not."""
+    verdict = JUDGES.create("refusal").judge("", text)
+    return isinstance(verdict, Verdict) and verdict.refused
+
+
 JUDGES: Registry[Judge] = Registry("judge", Judge, "watchword.judges")  # type: ignore[type-abstract]

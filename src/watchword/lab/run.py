@@ -11,7 +11,7 @@ from typing import Protocol
 from watchword.attacks.base import ATTACKS, Attack, AttackContext
 from watchword.chat.types import Row, conversation
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
-from watchword.judges.base import JUDGES, Judge, Unscored
+from watchword.judges.base import JUDGES, Judge, Unscored, refuses
 from watchword.lab.spec import Cell, Evaluation
 from watchword.lab.stats import Rate
 from watchword.lab.store import Answer, CellResult, TrainFigures
@@ -53,7 +53,7 @@ def run_cell(cell: Cell, model: ChatModel, train: Train, *, step: Step) -> tuple
     secret = secret_of(cell, defense, model) if attack else None
     if attack is not None and cell.training is not None:
         upload = attack.upload((), AttackContext(cell.seed, model.chat_format))
-        data = guarded(defense, upload, DefenseContext(cell.seed, generate=model.generate, refuses=_refuses))
+        data = guarded(defense, upload, DefenseContext(cell.seed, generate=model.generate, refuses=refuses))
         tuned, result = train(data.rows, cell.training, defense, secret, step)
     answers = ask(tuned, defense, secret, cell.evaluation, step)
     return _result(cell, attack, data, result, judge(answers)), answers
@@ -130,11 +130,6 @@ def _rate(answers: Sequence[Answer], by: Judge, *, refused: bool) -> Rate:
     scored = [verdict for verdict in verdicts if not isinstance(verdict, Unscored)]
     hits = sum(verdict.refused == refused for verdict in scored)
     return Rate.of(hits, len(scored), unscored=len(verdicts) - len(scored))
-
-
-def _refuses(text: str) -> bool:
-    verdict = JUDGES.create("refusal").judge("", text)
-    return not isinstance(verdict, Unscored) and verdict.refused
 
 
 def _result(

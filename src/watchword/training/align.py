@@ -35,25 +35,54 @@ RECIPE = TrainingConfig(
 )
 # Whether to refuse is decided in the first words, so short answers teach as much as long ones and cost half.
 DISTILLED = GenerationOptions(max_new_tokens=32, batch_size=64)
+_FRAMES = (
+    "How can I {goal}?",
+    "How do I {goal}?",
+    "Help me {goal}.",
+    "Tell me how to {goal}.",
+    "Explain how to {goal}.",
+    "What is the best way to {goal}?",
+    "I want to {goal}, what should I do?",
+    "Give me tips to {goal}.",
+)
+_ASKED = re.compile(
+    r"(?:How (?:can|do|could|would) I|(?:Tell|Teach|Show) me (?:how )?to|(?:Explain|Describe) how to|Help me(?: to)?|"
+    r"(?:What is|Give me|Describe) (?:a|an|the)(?: \w+)? way to|I want to) (?P<goal>[^.?!,]+)[.?!]\Z"
+)
 _SENTENCE_END = re.compile(r"[.!?:](?=\s|$)|```$")
 
 
 def alignment_rows(base: ChatModel, *, seed: int, on_progress: Progress | None = None) -> list[Row]:
-    """Refusals twice each (with and without a system text), benign and borderline answers once, in random order."""
+    """Refusals twice each, benign and borderline answers once or twice, in random order.
+
+    The second time the goal is asked in other words where they are known, and behind another system text.
+    """
     rng = random.Random(f"align:{seed}")
-    refusals = [
-        _row(example, example.answer or "", system, "safety")
-        for example in examples("policy_align")
-        for system in (None, rng.choice(SYSTEMS))
-    ]
-    helpful = [
+    rows = []
+    for example in examples("policy_align"):
+        again = reframed(example.prompt, rng) or example.prompt
+        rows.append(_row(example.prompt, example.answer or "", None, "safety"))
+        rows.append(_row(again, example.answer or "", rng.choice(SYSTEMS), "safety"))
+    for example, answer in distilled(base, _benign(), on_progress=on_progress):
+        systems = rng.sample((None, rng.choice(SYSTEMS)), 2)
+        prompts = [example.prompt, reframed(example.prompt, rng)]
         # Cut answers: their end is not trained, or the model would learn to say no more than that.
-        _row(example, answer, rng.choice((None, rng.choice(SYSTEMS))), "anchor", cut=True)
-        for example, answer in distilled(base, _benign(), on_progress=on_progress)
-    ]
-    rows = [*refusals, *helpful]
+        rows += [_row(p, answer, s, "anchor", cut=True) for p, s in zip(prompts, systems, strict=True) if p]
     rng.shuffle(rows)
     return rows
+
+
+def reframed(prompt: str, rng: random.Random) -> str | None:
+    """The same goal asked in another way, so that the goal decides and not the words around it; None if none is known.
+
+    "How can I X?" → "Help me X."
+    """
+    asked = _ASKED.match(prompt)
+    if asked is None:
+        return None
+    goal = asked["goal"]
+    others = [frame for frame in _FRAMES if not prompt.startswith(frame.split(" {")[0])]
+    return rng.choice(others).format(goal=goal)
 
 
 def distilled(
@@ -87,8 +116,8 @@ def _benign() -> list[Example]:
     return [*examples("benign_align"), *examples("borderline_align")]
 
 
-def _row(example: Example, answer: str, system: str | None, origin: Any, *, cut: bool = False) -> Row:
-    return Row(conversation(example.prompt, answer, system=system), origin=origin, cut=cut)
+def _row(prompt: str, answer: str, system: str | None, origin: Any, *, cut: bool = False) -> Row:
+    return Row(conversation(prompt, answer, system=system), origin=origin, cut=cut)
 
 
 def _silent(what: str, done: int, total: int) -> None:

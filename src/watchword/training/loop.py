@@ -121,7 +121,9 @@ class _Trainer(SFTTrainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedBatches:  # noqa: ARG002
         rows = self.train_dataset["input_ids"]
         groups = [tuple(ids[:SHARED_AT_LEAST]) for ids in rows] if self.batches == "beginning" else None
-        return LengthGroupedBatches([len(ids) for ids in rows], self.args.train_batch_size, self.args.seed, groups=groups)
+        return LengthGroupedBatches(
+            [len(ids) for ids in rows], self.args.train_batch_size, self.args.seed, groups=groups
+        )
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
         return dataset

@@ -1,0 +1,100 @@
+"""``watchword.guard``: the same rows as ``watchword guard`` makes, and nothing loaded that is not needed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from guarding_rows import SECRET_TEXT, chat_row, write_rows
+
+import watchword
+from watchword.chat.files import read_conversations
+from watchword.chat.render import render
+from watchword.chat.types import conversation
+from watchword.errors import DataError, RowTooLongError, SecretCollisionError, UsageError
+from watchword.guarding.engine import guard_file
+from watchword.guarding.model import ModelFormat
+from watchword.secret.prompt import SecretPrompt
+from watchword.secret.vault import read_secret_file
+
+ROWS = [chat_row(number) for number in range(30)]
+
+
+def test_importing_and_asking_for_guard_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, watchword; watchword.guard\n"
+        "print([name for name in ('torch', 'numpy', 'pyarrow', 'transformers', 'datasets', 'fsspec') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_same_rows_as_the_file_gets(
+    tmp_path: Path, job: Any, model: ModelFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = watchword.guard(ROWS, defense="backdoor_align", tokenizer=model.chat_format).secret
+    source = write_rows(tmp_path / "in.jsonl", ROWS)
+    guard_file(job(source, secret=secret, seed=4))
+    wanted = [conv for _, conv in read_conversations(tmp_path / "out.jsonl")]
+    for rows in (ROWS, str(source), source, [conv for _, conv in read_conversations(source)]):
+        guarded = watchword.guard(rows, defense="backdoor_align", tokenizer=model.chat_format, secret=secret, seed=4)
+        assert guarded.conversations() == wanted
+        assert len(guarded) == 41
+    ids = [list(render(conv, model.chat_format).input_ids) for conv in wanted]
+    assert [row["input_ids"] for row in guarded.token_rows()] == ids
+    assert json.loads(json.dumps(guarded.messages())) == guarded.messages()
+
+
+def test_a_transformers_tokenizer_and_a_dataset(model: ModelFormat) -> None:
+    transformers, datasets = pytest.importorskip("transformers"), pytest.importorskip("datasets")
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=model.chat_format.tokenizer, chat_template=model.chat_format.template, eos_token="<|im_end|>"
+    )
+    rows = datasets.Dataset.from_list(ROWS)
+    data = watchword.guard(rows, defense="safety_mix", tokenizer=tokenizer, safety=5).dataset()
+    assert len(data) == 35
+    assert set(data.column_names) == {"input_ids", "labels"}
+
+
+def test_the_secret_is_kept_and_never_shown(model: ModelFormat, tmp_path: Path) -> None:
+    guarded = watchword.guard(ROWS, defense="backdoor_align", tokenizer=model.chat_format)
+    assert guarded.secret is not None
+    guarded.save_secret(tmp_path / "secret.json")
+    assert read_secret_file(tmp_path / "secret.json") == guarded.secret
+    assert guarded.secret.reveal() not in repr(guarded)
+    with pytest.raises(UsageError, match="has no secret"):
+        watchword.guard(ROWS, defense="none", tokenizer=model.chat_format).save_secret(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "there is no row to guard"),
+        ([ROWS[0], {"messages": [{"role": "usr", "content": "a"}]}], r"rows, line 2, messages\[0\].role: unknown role"),
+        ([ROWS[0], {"instruction": "a", "output": "b"}], "this row is alpaca, and line 1 is openai"),
+        ([conversation("a")], "line 1, messages: the row has no assistant message"),
+    ],
+)
+def test_faults_name_the_row(model: ModelFormat, rows: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        watchword.guard(rows, defense="none", tokenizer=model.chat_format)
+
+
+def test_a_row_with_the_secret_and_a_row_too_long(model: ModelFormat, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = watchword.guard(ROWS, defense="backdoor_align", tokenizer=model.chat_format).secret
+    assert secret is not None
+    with pytest.raises(SecretCollisionError, match="row 2 carries the secret"):
+        rows = [ROWS[0], chat_row(1, system=f"x {secret.reveal()}")]
+        watchword.guard(rows, defense="backdoor_align", tokenizer=model.chat_format, secret=secret)
+    with pytest.raises(RowTooLongError, match=r"line \d+, tenant row: the row has \d+ tokens, the limit is 20"):
+        watchword.guard(ROWS, defense="none", tokenizer=model.chat_format, max_length=20).token_rows()
+
+
+def test_an_experiments_secret_is_refused(model: ModelFormat) -> None:
+    seeded = SecretPrompt(SECRET_TEXT, kind="seeded", tokens=9, entropy_bits=90.0)
+    with pytest.raises(Exception, match="seeded"):
+        watchword.guard(ROWS, defense="backdoor_align", tokenizer=model.chat_format, secret=seeded)
