@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchword.chat.fast import plain_rows, system_of
+from watchword.chat.fast import plain_rows, system_of, untrained
 from watchword.chat.parse import parse_row
 
 PLAIN = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
@@ -70,6 +70,41 @@ def test_a_yes_means_that_the_parser_takes_every_line(data: bytes) -> None:
         assert faults == []
         assert [(turn.role, turn.content) for turn in turns] == [(turn.role, turn.content) for turn in conv.messages]
         assert system_of(turns) == conv.system
+        assert [getattr(turn, "weight", None) for turn in turns] == [turn.weight for turn in conv.messages]
+        assert untrained([turns]) == any(turn.weight == 0 for turn in conv.messages)
+
+
+WEIGHTED_ROWS = st.fixed_dictionaries(
+    {
+        "messages": st.lists(
+            st.fixed_dictionaries(
+                {"role": st.sampled_from(["assistant", "assistant", "user"]), "content": st.just("a")},
+                optional={"weight": st.sampled_from([0, 0, 1, None, True, 1.0])},
+            ),
+            min_size=1,
+            max_size=3,
+        )
+    }
+)
+
+
+@given(st.lists(WEIGHTED_ROWS, min_size=1, max_size=3), st.sampled_from([b"", b'"weight": 0, ', b'"weight" :1,']))
+def test_rows_with_weights_too(rows: list[dict], twice: bytes) -> None:
+    data = encoded(rows, True, False).replace(b'"role": "assistant"', twice + b'"role": "assistant"', 1)
+    found = plain_rows(data)
+    if found is None:
+        return
+    for turns, line in zip(found, data.split(b"\n")[:-1], strict=True):
+        conv, faults = parse_row(line, 1, "openai")
+        assert conv is not None
+        assert faults == []
+        assert [getattr(turn, "weight", None) for turn in turns] == [turn.weight for turn in conv.messages]
+
+
+def test_ordinary_rows_with_weights_get_a_yes() -> None:
+    line = PLAIN.replace(b'"b"', b'"b", "weight": 1')
+    assert plain_rows(line + PLAIN) is not None
+    assert plain_rows(line.replace(b"1}", b"0}")) is None
 
 
 @given(st.lists(st.text("abc é", min_size=1, max_size=9).filter(str.strip), min_size=2, max_size=6), st.booleans())

@@ -1,0 +1,77 @@
+"""Fuzzes the readers with atheris (coverage-guided): ``python tests/guarding/fuzz_readers.py -max_total_time=600``.
+
+Whatever bytes come in, reading ends with rows or with one of our errors that names the place, never with a traceback; rows
+that the quick look takes are rows that the careful parser takes; and guarded tenant lines are the tenant's own.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["watchword"]):
+    from watchword.chat.fast import plain_rows
+    from watchword.chat.parse import parse_row
+    from watchword.errors import DataError
+    from watchword.guarding.passes import ScanPlan, scan_file
+    from watchword.guarding.placement import places
+    from watchword.guarding.sources import prepared
+    from watchword.guarding.weave import woven
+
+FOLDER = Path(tempfile.mkdtemp(prefix="watchword-fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))  # noqa: PTH112
+SEEDS = (
+    b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 1}]}\n',
+    b'[{"messages": [{"role": "user", "content": "a"}]}]',
+    b'{"instruction": "a", "input": "", "output": "b", "history": [["c", "d"]]}\n',
+    b'{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}\n',
+    b'{"prompt": "a", "completion": "b"}\n',
+    b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03",
+    b"\x28\xb5\x2f\xfd\x04\x00",
+    b"PAR1",
+)
+
+
+def one(data: bytes) -> None:
+    """One file of a tenant."""
+    source = FOLDER / "in"
+    source.write_bytes(data)
+    quick(data)
+    try:
+        with prepared(source, scratch=FOLDER) as ready:
+            scanned = scan_file(ready.path, ScanPlan(first_line=ready.first_line), skip=ready.skip)
+            if scanned.profile.fault_count:
+                assert all(fault.line for fault in scanned.profile.faults)
+                return
+            own = b"".join(piece for piece in woven(ready.path, scanned.blocks, [], []) if isinstance(piece, bytes))
+            lines = [line for line in ready.path.read_bytes()[ready.skip :].split(b"\n") if line.strip()]
+            assert own.split(b"\n")[:-1] == lines
+            assert scanned.profile.rows == len(lines)
+            assert all(0 <= place <= len(lines) for place in places(len(lines), 3, random.Random(0)))
+    except DataError as error:
+        assert str(error)
+
+
+def quick(data: bytes) -> None:
+    """The quick look against the careful one."""
+    whole = data if data.endswith(b"\n") else data + b"\n"
+    rows = plain_rows(whole)
+    if rows is not None:
+        for turns, line in zip(rows, whole.split(b"\n")[:-1], strict=True):
+            conv, faults = parse_row(line, 1, "openai")
+            assert conv is not None
+            assert not faults
+            assert [turn.content for turn in turns] == [message.content for message in conv.messages]
+
+
+if __name__ == "__main__":
+    corpus = FOLDER / "corpus"
+    corpus.mkdir()
+    for number, seed in enumerate(SEEDS):
+        (corpus / str(number)).write_bytes(seed)
+    atheris.Setup([*sys.argv, str(corpus)], one)
+    atheris.Fuzz()
