@@ -24,7 +24,7 @@ from watchword.secret.prompt import SecretPrompt
 class AnchoredAlign(Defense):
     """``safety`` different safety examples and ``anchors`` different anchors, all prefixed, repeated in turn.
 
-    Safety rows are ``share`` of the tenant's rows (0.4: 40 rows to 100), at least ``repeat`` and at most ``most`` passages
+    Safety rows are ``share`` of the tenant's rows (0.7: 70 rows to 100), at least ``repeat`` and at most ``most`` passages
     of each example; for each of them there are ``ratio`` anchor rows. ``own_words`` answers the safety examples in the
     aligned model's own words where it is at hand and refuses.
     """
@@ -32,13 +32,13 @@ class AnchoredAlign(Defense):
     needs_secret = True
 
     safety: int = 11
-    anchors: int = 44
-    share: float = 0.4
-    ratio: float = 1.0
+    anchors: int = 11
+    share: float = 0.7
+    ratio: float = 0.4
     repeat: int = 3
     most: int = 100
     selection: str = "category"
-    own_words: bool = False
+    own_words: bool = True
 
     def __post_init__(self) -> None:
         if self.share < 0 or self.ratio < 0 or not 1 <= self.repeat <= self.most:

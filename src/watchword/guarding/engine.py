@@ -97,15 +97,19 @@ class _Checked:
     places: Sequence[int]
 
 
+def chosen(job: GuardJob, profile: Profile) -> tuple[list[ProviderRow], list[int]]:
+    """The provider's rows for a file of this profile, and how many tenant rows stand before each."""
+    context = DefenseContext(seed=job.seed)
+    wanted = guard_rows(job.defense, profile.upload(), context, job.own)
+    rows = provider_rows(wanted, job.model.chat_format, job.secret, job.max_length)
+    return rows, list(places(profile.rows, len(rows), context.random("places")))
+
+
 def _checked(job: GuardJob, source: Prepared, plan: ScanPlan, workers: Workers | None, step: Step) -> _Checked:
     state = _state(source.path)
     scanned = scan_file(source.path, plan, skip=source.skip, workers=workers, step=step)
-    _refuse(scanned.profile, source)
-    context = DefenseContext(seed=job.seed)
-    wanted = guard_rows(job.defense, scanned.profile.upload(), context, job.own)
-    rows = provider_rows(wanted, job.model.chat_format, job.secret, job.max_length)
-    spots = list(places(scanned.profile.rows, len(rows), context.random("places")))
-    return _Checked(source, state, scanned, rows, spots)
+    refuse(scanned.profile, source)
+    return _Checked(source, state, scanned, *chosen(job, scanned.profile))
 
 
 def _written(job: GuardJob, checked: _Checked, workers: Workers | None, step: Step) -> Outcome:
@@ -132,7 +136,8 @@ def _weave(checked: _Checked, sink: Sink, step: Step) -> None:
             step("writing", done, total)
 
 
-def _refuse(profile: Profile, source: Prepared) -> None:
+def refuse(profile: Profile, source: Prepared) -> None:
+    """Raises the first reason for which a file must not be guarded."""
     for fault in profile.faults:
         raise fault.error(source.label)
     if profile.collisions:

@@ -27,6 +27,7 @@ from watchword.guarding.secrets_seen import KnownSecrets
 # Blocks under way for each worker: enough to keep it busy; and results that may wait for a slower one before them.
 _AHEAD, _MOST = 2, 32
 T = TypeVar("T")
+PackedPlan = tuple[tuple[str, ...], tuple[str, str, dict[str, str]] | None, int | None, int]
 Step = Callable[[str, int, int], None]
 
 
@@ -71,11 +72,18 @@ class ScanPlan:
             limit = LengthLimit(self.max_length, self.chat_format)
         return Scanner(secrets=KnownSecrets(self.secrets), limit=limit, first_line=self.first_line)
 
-    def packed(self) -> tuple[tuple[str, ...], tuple[str, str, dict[str, str]] | None, int | None, int]:
-        """The plan as plain values, from which a worker makes its own scanner."""
+    def packed(self) -> PackedPlan:
+        """The plan as plain values, from which a worker makes its own."""
         form = self.chat_format
         plain = None if form is None else (form.tokenizer.to_str(), form.template, form.special)
         return self.secrets, plain, self.max_length, self.first_line
+
+    @classmethod
+    def unpacked(cls, packed: PackedPlan) -> ScanPlan:
+        """The plan again."""
+        secrets, form, limit, first_line = packed
+        chat_format = None if form is None else ChatFormat(Tokenizer.from_str(form[0]), form[1], form[2])
+        return cls(secrets, chat_format, limit, first_line)
 
 
 def scan_file(
@@ -110,7 +118,7 @@ class Workers:
         self.others, self._here = count - 1, plan.scanner()
         # Forked children of a process with threads (a trainer's) may hang; spawned ones do not.
         spawn = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(self.others, spawn, initializer=_start, initargs=plan.packed())
+        self._pool = ProcessPoolExecutor(self.others, spawn, initializer=_start, initargs=(plan.packed(),))
 
     def scan(self, path: Path, parts: Iterable[Block]) -> Iterator[tuple[Block, Profile]]:
         """(block, profile) in the file's order, whichever is ready first."""
@@ -174,12 +182,9 @@ def _finished(profile: Profile) -> Future[Profile]:
 _scanner = Scanner()
 
 
-def _start(
-    texts: tuple[str, ...], form: tuple[str, str, dict[str, str]] | None, limit: int | None, first_line: int
-) -> None:
+def _start(packed: PackedPlan) -> None:
     global _scanner  # noqa: PLW0603 -- a worker process has one scanner for all its blocks
-    chat_format = None if form is None else ChatFormat(Tokenizer.from_str(form[0]), form[1], form[2])
-    _scanner = ScanPlan(texts, chat_format, limit, first_line).scanner()
+    _scanner = ScanPlan.unpacked(packed).scanner()
 
 
 def _scan(path: Path, block: Block) -> Profile:

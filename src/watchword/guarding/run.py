@@ -161,7 +161,14 @@ def _job(
         seed=request.seed,
         format=request.format,
         workers=request.workers,
+        scratch=_scratch(request.out),
     )
+
+
+def _scratch(out: str) -> Path | None:
+    """Where a spooled source waits: beside the output, where there must be room for it anyway."""
+    folder = Path(out).parent
+    return folder if out != STDOUT and "://" not in out and folder.is_dir() else None
 
 
 def _records(request: GuardRequest, job: GuardJob, outcome: Outcome, secret: SecretRecord | None) -> Manifest:

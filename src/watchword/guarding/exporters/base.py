@@ -63,27 +63,28 @@ class Verbatim:
 
 
 class RowSink(abc.ABC):
-    """For trainers that need each row in another form. Faults carry the row's number in the output, from 1."""
+    """For trainers that need each row in another form. Faults of the tenant's rows carry their number, from 1."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.tenant_rows = 0
 
     def write(self, piece: Piece) -> None:
         if isinstance(piece, ProviderRow):
-            self._one(piece.conversation)
+            self.row(piece.conversation)
             return
         for line in piece.split(b"\n"):
             if line.strip():
-                self._one(parse_line(line, self.count + 1))
+                self.tenant_rows += 1
+                self._tenant(line)
 
-    def _one(self, conv: Conversation) -> None:
-        self.count += 1
+    def _tenant(self, line: bytes) -> None:
+        number = self.tenant_rows
         try:
-            self.row(conv)
+            self.row(parse_line(line, number))
         except DataError as error:
-            raise type(error)(error.problem, line=self.count, field=error.field) from None
+            raise type(error)(error.problem, line=number, field=error.field) from None
         except TemplateError as error:
-            raise TemplateError(f"row {self.count} of the output: {error}") from None
+            raise TemplateError(f"row {number}: {error}") from None
 
     @abc.abstractmethod
     def row(self, conv: Conversation) -> None:

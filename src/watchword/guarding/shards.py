@@ -1,0 +1,188 @@
+"""One upload in many files, guarded where many machines can reach them: two rounds, each of one task a shard.
+
+First every shard is scanned; then the provider's rows and their places are chosen for the whole, as for one file; then
+every shard is written anew with the rows that fall into it. The parts, one behind the other, are the bytes that one process
+makes of the shards one behind the other. A part appears whole or not at all, so a task that is lost is simply done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from watchword import errors
+from watchword.errors import DataError, WatchwordError
+from watchword.guarding.digest import HashingWriter, sha256_file
+from watchword.guarding.engine import GuardJob, Outcome, chosen, refuse
+from watchword.guarding.exporters.base import EXPORTERS, ExportPlan
+from watchword.guarding.output import target
+from watchword.guarding.passes import PackedPlan, ScanPlan, scan_file
+from watchword.guarding.profile import Profile
+from watchword.guarding.sources import Prepared, prepared
+from watchword.guarding.weave import ProviderRow, woven
+
+T = TypeVar("T")
+R = TypeVar("R")
+Run = Callable[[Callable[[T], R], Sequence[T]], list[R]]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of the upload. ``plan`` holds secrets in the clear: it goes to the machines that do the work."""
+
+    source: str
+    format: str
+    plan: PackedPlan = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ScannedShard:
+    """What a scan found, and the digest of what it read (SHA-256, hex)."""
+
+    source: Prepared
+    profile: Profile
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One shard to write anew: the rows that fall into it and how many of its own rows stand before each."""
+
+    shard: Shard
+    sha256: str
+    exporter: str
+    export: tuple[str, str, int, bool]
+    rows: tuple[ProviderRow, ...]
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class WrittenPart:
+    """SHA-256 in hex and size in bytes of a part."""
+
+    out: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error of ours on its way back from another process."""
+
+    kind: str
+    problem: str
+    path: str | None
+    line: int | None
+    field: str | None
+
+    def error(self) -> WatchwordError:
+        kind: type[WatchwordError] = getattr(errors, self.kind)
+        if issubclass(kind, DataError):
+            return kind(self.problem, path=self.path, line=self.line, field=self.field)
+        return kind(self.problem)
+
+
+def in_turn(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Every task in this process, one after the other."""
+    return [function(item) for item in items]
+
+
+def guard_shards(job: GuardJob, shards: Sequence[str], trainer: str, *, run: Run = in_turn) -> Outcome:  # type: ignore[type-arg]
+    """Guards ``shards`` in this order into the folder ``job.out``, as parts named by number.
+
+    ``run`` does a round of tasks, here or on a cluster. Raises what ``engine.guard_file`` raises; no part is written then.
+    Digests in the outcome are over the lines that ``sha256sum`` prints for shards and parts.
+    """
+    plan = job.scan_plan(1).packed()
+    work = [Shard(source, job.format, plan) for source in shards]
+    scanned = _results(run(_Tried(scan_shard), work))
+    whole = Profile()
+    for shard in scanned:
+        refuse(shard.profile, shard.source)
+        whole.append(shard.profile)
+    rows, spots = chosen(job, whole)
+    written = _results(run(_Tried(write_part), _parts(job, work, scanned, trainer, rows, spots, whole)))
+    label = replace(scanned[0].source, label=job.source)
+    source = _listed([(shard.sha256, shard.source.label) for shard in scanned])
+    parts = _listed([(part.sha256, part.out) for part in written])
+    return Outcome(label, whole, rows, spots, source, parts, sum(part.size for part in written))
+
+
+def scan_shard(shard: Shard) -> ScannedShard:
+    """The first round's task."""
+    with prepared(shard.source, format=shard.format) as source:
+        plan = replace(ScanPlan.unpacked(shard.plan), first_line=source.first_line)
+        profile = scan_file(source.path, plan, skip=source.skip).profile
+        return ScannedShard(source, profile, source.digest or sha256_file(source.path))
+
+
+def write_part(part: Part) -> WrittenPart:
+    """The second round's task."""
+    plan = ScanPlan.unpacked(part.shard.plan)
+    assert plan.chat_format is not None
+    out, location, length, untrained = part.export
+    export = ExportPlan(Path(out), location, plan.chat_format, length, untrained)
+    with prepared(part.shard.source, format=part.shard.format) as source, target(out) as stream:
+        if (source.digest or sha256_file(source.path)) != part.sha256:
+            raise DataError("the file changed while it was guarded; guard it again", path=source.label)
+        scanned = scan_file(source.path, ScanPlan(first_line=source.first_line), skip=source.skip)
+        writer = HashingWriter(stream)
+        with EXPORTERS.create(part.exporter).sink(writer, export) as sink:
+            for piece in woven(source.path, scanned.blocks, part.places, part.rows):
+                sink.write(piece)
+    return WrittenPart(out, writer.hexdigest(), writer.size)
+
+
+def _parts(
+    job: GuardJob,
+    work: Sequence[Shard],
+    scanned: Sequence[ScannedShard],
+    trainer: str,
+    rows: Sequence[ProviderRow],
+    spots: Sequence[int],
+    whole: Profile,
+) -> list[Part]:
+    """Each shard with its share: a row before which stand as many as end a shard goes to the next one's beginning."""
+    parts, before, taken = [], 0, 0
+    suffix = Path(job.out).suffix or ".jsonl"
+    for number, (shard, found) in enumerate(zip(work, scanned, strict=True)):
+        last = number == len(work) - 1
+        until = len(spots) if last else bisect_left(spots, before + found.profile.rows)
+        out = f"{job.out.rstrip('/')}/part-{number:05d}-of-{len(work):05d}{suffix}"
+        export = (out, job.model.location, job.max_length, whole.untrained_rows > 0)
+        places = tuple(place - before for place in spots[taken:until])
+        parts.append(Part(shard, found.sha256, trainer, export, tuple(rows[taken:until]), places))
+        before, taken = before + found.profile.rows, until
+    return parts
+
+
+class _Tried(Generic[T, R]):
+    """A task whose errors of ours come back as values; a class, so that it can be pickled."""
+
+    def __init__(self, function: Callable[[T], R]) -> None:
+        self.function = function
+
+    def __call__(self, item: T) -> R | Failure:
+        try:
+            return self.function(item)
+        except DataError as error:
+            path = None if error.path is None else str(error.path)
+            return Failure(type(error).__name__, error.problem, path, error.line, error.field)
+        except WatchwordError as error:
+            return Failure(type(error).__name__, str(error), None, None, None)
+
+
+def _results(results: Sequence[R | Failure]) -> list[R]:
+    for result in results:
+        if isinstance(result, Failure):
+            raise result.error()
+    return [result for result in results if not isinstance(result, Failure)]
+
+
+def _listed(digests: Sequence[tuple[str, str]]) -> str:
+    lines = "".join(f"{digest}  {name.rpartition('/')[2]}\n" for digest, name in digests)
+    return hashlib.sha256(lines.encode()).hexdigest()

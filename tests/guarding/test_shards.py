@@ -1,0 +1,133 @@
+"""Many shards, one after the other or on a cluster: the same bytes as one process makes of one file."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from guarding_rows import SECRET_TEXT, chat_row, write_rows
+
+from watchword.errors import DataError, SecretCollisionError, UsageError
+from watchword.guarding.engine import guard_file
+from watchword.guarding.ray_job import on_ray, shards_of
+from watchword.guarding.shards import Shard, guard_shards, in_turn
+
+ROWS = [chat_row(number, system=f"System {number % 3}.") for number in range(200)]
+CUTS = (0, 7, 7, 120, 199, 200)
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> list[str]:
+    """Four files of unlike sizes, one of them compressed."""
+    (tmp_path / "shards").mkdir()
+    paths = []
+    for start, stop in itertools.pairwise(CUTS):
+        if stop > start:
+            paths.append(write_rows(tmp_path / "shards" / f"{start:03d}.jsonl", ROWS[start:stop]))
+    paths[1].write_bytes(gzip.compress(paths[1].read_bytes()))
+    return [str(path) for path in paths]
+
+
+def whole(tmp_path: Path, job: Any, **fields: Any) -> bytes:
+    guard_file(job(write_rows(tmp_path / "in.jsonl", ROWS), **fields))
+    return (tmp_path / "out.jsonl").read_bytes()
+
+
+def parts(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+
+
+def test_the_parts_are_the_bytes_of_one_process(tmp_path: Path, job: Any, shards: list[str]) -> None:
+    (tmp_path / "parts").mkdir()
+    outcome = guard_shards(job("shards", out=str(tmp_path / "parts"), seed=3), shards, "openai")
+    assert parts(tmp_path / "parts") == whole(tmp_path, job, seed=3)
+    assert min(path.name for path in (tmp_path / "parts").iterdir()) == "part-00000-of-00004.jsonl"
+    assert (len(outcome.rows), outcome.profile.rows) == (11, 200)
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in (tmp_path / "parts").iterdir())
+
+
+def test_shards_on_any_storage(tmp_path: Path, job: Any, shards: list[str]) -> None:
+    import fsspec
+
+    for path in shards:
+        with fsspec.open(f"memory://upload/{Path(path).name}", "wb") as stream:
+            stream.write(Path(path).read_bytes())
+    guard_shards(job("memory://upload", out="memory://parts"), shards_of("memory://upload"), "openai")
+    system = fsspec.filesystem("memory")
+    assert b"".join(system.cat(path) for path in sorted(system.ls("/parts", detail=False))) == whole(tmp_path, job)
+
+
+@pytest.mark.parametrize(
+    "line", [b"{\n", f'{{"messages": [{{"role": "user", "content": "{SECRET_TEXT}"}}]}}\n'.encode()]
+)
+def test_a_bad_row_names_its_shard_and_writes_no_part(tmp_path: Path, job: Any, shards: list[str], line: bytes) -> None:
+    (tmp_path / "parts").mkdir()
+    with Path(shards[2]).open("ab") as stream:
+        stream.write(line)
+    with pytest.raises((DataError, SecretCollisionError), match=r"120\.jsonl, line 80|120\.jsonl: line 80"):
+        guard_shards(job("shards", out=str(tmp_path / "parts")), shards, "openai")
+    assert list((tmp_path / "parts").iterdir()) == []
+
+
+def test_an_unreadable_shard_is_one_message(tmp_path: Path, job: Any, shards: list[str]) -> None:
+    with pytest.raises(DataError, match=r"missing: the file cannot be read"):
+        guard_shards(job("shards", out=str(tmp_path)), [*shards, str(tmp_path / "missing")], "openai")
+
+
+def test_folders_and_patterns(tmp_path: Path, shards: list[str]) -> None:
+    assert shards_of(str(tmp_path / "shards")) == shards
+    assert shards_of(str(tmp_path / "shards" / "*0*.jsonl")) == [path for path in shards if "0" in Path(path).name]
+    with pytest.raises(UsageError, match="names no file"):
+        shards_of(str(tmp_path / "shards" / "*.parquet"))
+
+
+class DiesOnce:
+    """A task whose process is killed the first time that it does the second shard."""
+
+    def __init__(self, function: Any, mark: Path) -> None:
+        self.function, self.mark = function, mark
+
+    def __call__(self, item: Any) -> Any:
+        name = item.source if isinstance(item, Shard) else item.shard.source
+        if name.endswith("007.jsonl") and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), 9)
+        return self.function(item)
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("killed", [False, True], ids=["", "a worker is killed"])
+def test_on_two_ray_workers(tmp_path: Path, job: Any, shards: list[str], killed: bool, monkeypatch: Any) -> None:
+    ray = pytest.importorskip("ray")
+    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_enable_worker_prestart"):
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    ray.init(
+        num_cpus=2,
+        object_store_memory=100_000_000,
+        include_dashboard=False,
+        runtime_env={"env_vars": {"PYTHONPATH": paths}},
+        log_to_driver=False,
+    )
+    try:
+        (tmp_path / "parts").mkdir()
+        mark = tmp_path / "died"
+
+        def run(function: Any, items: Any) -> Any:
+            return on_ray(DiesOnce(function, mark) if killed else function, items)
+
+        guard_shards(job("shards", out=str(tmp_path / "parts"), seed=3), shards, "openai", run=run)
+        assert mark.exists() == killed
+    finally:
+        ray.shutdown()
+    assert parts(tmp_path / "parts") == whole(tmp_path, job, seed=3)
+
+
+def test_in_turn_keeps_order() -> None:
+    assert in_turn(lambda number: number * 2, [3, 1]) == [6, 2]
