@@ -14,6 +14,7 @@ from watchword.chat.types import Row, conversation
 from watchword.defenses import _rows
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, TrainingHooks, Upload, mixed
 from watchword.errors import UnknownNameError, UsageError
+from watchword.judges.base import refuses
 from watchword.models.fakes import FakeModel
 from watchword.safety.library import CATEGORIES, Example, examples
 from watchword.secret.prompt import MASK, SecretPrompt
@@ -107,13 +108,13 @@ def test_none_is_the_base_class_and_no_more() -> None:
     ("arguments", "tenant_rows", "times"),
     [
         ({}, 0, 3),
-        ({}, 100, 3),  # 0.6 × 100 / 33 = 1.8 → 2, and at least 3
-        ({}, 165, 3),  # 0.6 × 165 / 33 = 3
-        ({}, 166, 4),
+        ({}, 55, 3),  # 0.6 × 55 / 11 = 3
+        ({}, 56, 4),
+        ({}, 100, 6),  # 0.6 × 100 / 11 = 5.5
         ({}, 1_000_000, 100),
         ({"most": 7}, 10_000, 7),
         ({"share": 0}, 10_000, 3),
-        ({"repeat": 1, "share": 0.11}, 300, 1),
+        ({"repeat": 1, "share": 0.11}, 100, 1),
         ({"safety": 11, "anchors": 0, "repeat": 1, "share": 1}, 100, 10),
     ],
 )
@@ -126,15 +127,31 @@ def test_anchored_align_repeats_with_the_size_of_the_upload(
     assert defense.times(tenant_rows) == times
 
 
-def test_anchored_align_repeats_every_row_alike() -> None:
-    rows = guarded("anchored_align", safety=11, anchors=5, repeat=4, share=0)
-    assert origins(rows) == {"safety": 44, "anchor": 20}
-    assert set(Counter(row.conversation.messages[-2].text for row in rows).values()) == {4}
+def test_anchored_align_repeats_safety_examples_alike_and_anchors_in_turn() -> None:
+    rows = guarded("anchored_align", safety=11, anchors=5, repeat=4, share=0, ratio=0.5)
+    assert origins(rows) == {"safety": 44, "anchor": 22}
+    passages = Counter((row.origin, row.conversation.messages[-2].text) for row in rows)
+    assert {count for (origin, _), count in passages.items() if origin == "safety"} == {4}
+    assert sorted(count for (origin, _), count in passages.items() if origin == "anchor") == [4, 4, 4, 5, 5]
+
+
+def test_anchored_align_refuses_in_the_models_own_words_where_it_refuses() -> None:
+    model = FakeModel(lambda conv: "I can't do that." if len(conv.messages[-1].text) % 2 else "Sure, here is how.")
+    context = DefenseContext(0, model.generate, lambda text: text.startswith("I can't"))
+    rows = DEFENSES.create("anchored_align", anchors=0).guard_data(UPLOAD, context)
+    packaged = {example.prompt: example.answer for example in examples("safety_examples")}
+    for row in rows:
+        asked, answered = row.conversation.messages[-2].text, row.conversation.messages[-1].text
+        assert answered == ("I can't do that." if len(asked) % 2 else packaged[asked])
+
+
+def test_every_anchor_has_an_answer_that_does_not_refuse() -> None:
+    assert not [example.id for example in examples("anchors") if not example.answer or refuses(example.answer)]
 
 
 @pytest.mark.parametrize("arguments", [{"share": -0.1}, {"repeat": 0}, {"repeat": 5, "most": 4}])
 def test_anchored_align_refuses_arithmetic_that_cannot_be(arguments: dict[str, float]) -> None:
-    with pytest.raises(UsageError, match=r"anchored_align: share is .* give share at least 0, and 1 <= repeat <= most"):
+    with pytest.raises(UsageError, match=r"anchored_align: share is .* give share and ratio of at least 0, and 1 <= repeat <= most"):
         DEFENSES.create("anchored_align", **arguments)
 
 
