@@ -151,7 +151,8 @@ def test_every_anchor_has_an_answer_that_does_not_refuse() -> None:
 
 @pytest.mark.parametrize("arguments", [{"share": -0.1}, {"repeat": 0}, {"repeat": 5, "most": 4}])
 def test_anchored_align_refuses_arithmetic_that_cannot_be(arguments: dict[str, float]) -> None:
-    with pytest.raises(UsageError, match=r"anchored_align: share is .* give share and ratio of at least 0, and 1 <= repeat <= most"):
+    rule = "give share and ratio of at least 0, and 1 <= repeat <= most"
+    with pytest.raises(UsageError, match=f"anchored_align: share is .* {rule}"):
         DEFENSES.create("anchored_align", **arguments)
 
 
