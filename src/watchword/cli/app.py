@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.exceptions import TyperException
 
-from watchword.cli import align, chat, demo, evaluate, lab, models, secret, train
+from watchword.cli import align, chat, demo, evaluate, guard, lab, models, secret, train, validate
 from watchword.errors import OutputError, WatchwordError
 
 INTERRUPTED = 130
@@ -41,7 +41,7 @@ def _root(
     """Offer fine-tuning without losing your model's safety: attack, guard, train, measure, chat."""
 
 
-for group in (demo, align, train, chat, evaluate, lab, models):
+for group in (demo, align, train, chat, evaluate, guard, validate, lab, models):
     group.register(app)
 app.add_typer(secret.app, name="secret")
 
