@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from lab_samples import cell_result, demo_results, grid_results
+from lab_samples import cell_result, demo_results
 from rich.console import Console
 
 from watchword.errors import DataError
@@ -38,8 +38,11 @@ def test_every_arm_and_figure_of_the_demo_is_there() -> None:
     assert "66" in text
 
 
-def test_it_fits_a_terminal_of_a_hundred_columns() -> None:
-    assert max(map(len, printed(grid_results(), width=100).splitlines())) <= 100
+def test_it_fits_a_narrow_terminal_with_every_name_in_one_piece() -> None:
+    text = printed(demo_results(), width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "FJAttack" in text
+    assert "BackdoorAlign 11" in text
 
 
 def test_what_was_not_scored_is_a_dash() -> None:

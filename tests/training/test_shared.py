@@ -42,10 +42,10 @@ BATCH = rows_behind(list(range(5, 45)), [([50, 51], [60, 61, 62]), ([52], [63]),
 
 def loss_and_gradients(model, batch, share):
     model.zero_grad()
-    inputs = CountingCollator(0, share=share)(batch)
-    loss, _ = batch_loss(model, inputs)
+    groups = CountingCollator(0, share=share)(batch)["groups"]
+    loss, _ = batch_loss(model, groups)
     loss.backward()
-    return loss.item(), [param.grad.clone() for param in model.parameters()], inputs
+    return loss.item(), [param.grad.clone() for param in model.parameters()], groups[0]
 
 
 def test_shared_beginning_gives_the_plain_loss_and_gradient():
@@ -74,14 +74,14 @@ def test_loss_equals_that_of_transformers_row_by_row():
 def test_a_label_is_never_part_of_the_shared_beginning():
     same = list(range(5, 45))
     batch = [{"row": n, "input_ids": same, "labels": [*[IGNORED] * 30, *same[30:]]} for n in range(3)]
-    inputs = CountingCollator(0)(batch)
+    (inputs,) = CountingCollator(0)(batch)["groups"]
     assert len(inputs["prefix"]) == 29
     assert (inputs["labels"] != IGNORED).sum() == 30
 
 
 def test_short_beginnings_are_not_shared():
     batch = rows_behind([5, 6, 7], [([50], [60]), ([51], [61])])
-    assert CountingCollator(0)(batch)["prefix"].numel() == 0
+    assert CountingCollator(0)(batch)["groups"][0]["prefix"].numel() == 0
 
 
 def test_plain_attention_can_share_and_sliding_windows_cannot():
@@ -97,3 +97,18 @@ def test_plain_attention_can_share_and_sliding_windows_cannot():
         sliding_window=8,
     )
     assert not can_share(MistralForCausalLM(sliding))
+
+
+def test_a_batch_of_several_beginnings_and_single_rows_gives_the_plain_loss_and_gradient():
+    model = tiny_model()
+    other = rows_behind(list(range(20, 90)), [([50, 51], [60, 61]), ([52], [63, 64, 65])])
+    single = rows_behind([3] * 30, [([50], [60])]) + rows_behind([4] * 90, [([51, 52], [61])])
+    batch = [{**row, "row": index} for index, row in enumerate([*BATCH, *other, *single])]
+    groups = CountingCollator(0)(batch)["groups"]
+    assert sorted(len(group["input_ids"]) for group in groups) == [1, 1, 2, 3]
+    assert sorted(len(group["prefix"]) for group in groups) == [0, 0, 40, 70]
+    plain, plain_gradients, _ = loss_and_gradients(model, batch, share=False)
+    shared, shared_gradients, _ = loss_and_gradients(model, batch, share=True)
+    assert shared == pytest.approx(plain, rel=1e-5)
+    for ours, theirs in zip(shared_gradients, plain_gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)

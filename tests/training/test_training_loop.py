@@ -16,7 +16,7 @@ from training_samples import CONFIG, ROWS, learner, trained, weights  # noqa: E4
 from watchword.chat.types import Row, conversation  # noqa: E402
 from watchword.errors import DivergedError, LostRowError, OutputError  # noqa: E402
 from watchword.training import loop  # noqa: E402
-from watchword.training.rows import LengthGroupedBatches  # noqa: E402
+from watchword.training.rows import Batches  # noqa: E402
 
 STEPS = 2 * 2
 
@@ -85,7 +85,7 @@ def test_an_exploding_loss_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_a_row_that_the_trainer_drops_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LengthGroupedBatches, "__iter__", lambda self: iter([0, 1, 2, 3, 4, 5, 6, 6]))
+    monkeypatch.setattr(Batches, "__iter__", lambda self: iter([0, 1, 2, 3, 4, 5, 6, 6]))
     with pytest.raises(LostRowError, match=r"\{'anchor': 1\} rows did not reach the trainer in each of 2 epochs"):
         trained(tmp_path)
     assert not list(tmp_path.glob("*.safetensors"))

@@ -14,7 +14,7 @@ from training_samples import CONFIG, learner, trained, weights  # noqa: E402
 
 from watchword.errors import LostRowError  # noqa: E402
 from watchword.training.loop import newest_checkpoint  # noqa: E402
-from watchword.training.rows import LengthGroupedBatches  # noqa: E402
+from watchword.training.rows import Batches  # noqa: E402
 
 KEPT = msgspec.structs.replace(CONFIG, checkpoint_steps=1)
 
@@ -84,6 +84,6 @@ def test_resuming_without_a_checkpoint_starts_at_the_beginning(tmp_path: Path) -
 
 def test_rows_are_counted_after_a_resume_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken_off(tmp_path, 3)
-    monkeypatch.setattr(LengthGroupedBatches, "__iter__", lambda self: iter([0, 1, 2, 3, 4, 5, 6, 6]))
+    monkeypatch.setattr(Batches, "__iter__", lambda self: iter([0, 1, 2, 3, 4, 5, 6, 6]))
     with pytest.raises(LostRowError, match=r"\{'anchor': 1\} rows did not reach the trainer"):
         trained(tmp_path, KEPT, resume=True)

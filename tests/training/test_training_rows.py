@@ -19,7 +19,7 @@ from watchword.chat.types import Conversation, Message, Row, conversation  # noq
 from watchword.errors import DataError, LostRowError, RowTooLongError, UsageError  # noqa: E402
 from watchword.models.fakes import fake_chat_format  # noqa: E402
 from watchword.secret.generate import secret_ids  # noqa: E402
-from watchword.training.rows import CountingCollator, LengthGroupedBatches, as_dataset, render_rows  # noqa: E402
+from watchword.training.rows import Batches, CountingCollator, as_dataset, render_rows  # noqa: E402
 
 FORMAT = fake_chat_format()
 
@@ -105,11 +105,10 @@ def test_a_row_whose_labels_are_all_masked_does_not_count() -> None:
     lengths=st.lists(st.integers(1, 900), min_size=1, max_size=80),
     batch=st.integers(1, 12),
     seed=st.integers(0, 5),
-    grouped=st.booleans(),
+    kind=st.sampled_from(["mixed", "length", "beginning"]),
 )
-def test_every_epoch_is_a_permutation(lengths: list[int], batch: int, seed: int, grouped: bool) -> None:
-    groups = [length % 3 for length in lengths] if grouped else None
-    batches = LengthGroupedBatches(lengths, batch, seed, groups=groups)
+def test_every_epoch_is_a_permutation(lengths: list[int], batch: int, seed: int, kind: str) -> None:
+    batches = Batches(lengths, batch, seed, groups=[length % 3 for length in lengths], kind=kind)
     epochs = [list(batches) for _ in range(3)]
     assert all(sorted(epoch) == list(range(len(lengths))) for epoch in epochs)
     assert len(batches) == len(lengths)
@@ -117,7 +116,7 @@ def test_every_epoch_is_a_permutation(lengths: list[int], batch: int, seed: int,
 
 def test_like_lengths_share_a_batch_and_batches_come_in_random_order() -> None:
     lengths = [20, 300] * 20
-    order = list(LengthGroupedBatches(lengths, 5, 0))
+    order = list(Batches(lengths, 5, 0, kind="length"))
     kinds = [{lengths[index] for index in order[at : at + 5]} for at in range(0, 40, 5)]
     assert all(len(kind) == 1 for kind in kinds)
     assert kinds != sorted(kinds, key=min)
@@ -126,16 +125,23 @@ def test_like_lengths_share_a_batch_and_batches_come_in_random_order() -> None:
 
 def test_rows_of_a_group_share_a_batch_whatever_their_length() -> None:
     lengths, groups = [20, 300] * 20, ["a"] * 20 + ["b"] * 20
-    order = list(LengthGroupedBatches(lengths, 5, 0, groups=groups))
+    order = list(Batches(lengths, 5, 0, groups=groups, kind="beginning"))
     batches = [order[at : at + 5] for at in range(0, 40, 5)]
     assert all(len({groups[index] for index in batch}) == 1 for batch in batches)
     assert any(len({lengths[index] for index in batch}) == 2 for batch in batches)
 
 
+def test_mixed_batches_hold_rows_of_all_kinds() -> None:
+    lengths = [20] * 90 + [300] * 10
+    order = list(Batches(lengths, 10, 0, kind="mixed"))
+    kinds = [{lengths[index] for index in order[at : at + 10]} for at in range(0, 100, 10)]
+    assert sum(kind == {20, 300} for kind in kinds) >= 5
+
+
 def test_epochs_differ_and_can_be_gone_back_to() -> None:
-    batches = LengthGroupedBatches(range(1, 30), 4, 0)
+    batches = Batches(range(1, 30), 4, 0, kind="length")
     first, second = list(batches), list(batches)
     assert first != second
     batches.set_epoch(1)
     assert list(batches) == second
-    assert list(LengthGroupedBatches(range(1, 30), 4, 1)) != first
+    assert list(Batches(range(1, 30), 4, 1, kind="length")) != first

@@ -50,7 +50,7 @@ def render(
         )
     spans = list(_trained_spans(conv, text, chat_format))
     if cut and spans:
-        spans[-1] = _without_end(spans[-1], conv, text)
+        spans[-1] = _without_end(spans[-1], conv, text, chat_format)
     labels = [
         token if any(start <= at and end <= stop for start, stop in spans) and end > at else IGNORED
         for token, (at, end) in zip(encoding.ids, encoding.offsets, strict=True)
@@ -89,12 +89,14 @@ def _trained_spans(conv: Conversation, text: str, chat_format: ChatFormat) -> It
         yield len(head), len(head) + len(text[len(head) : stop].rstrip())
 
 
-def _without_end(span: tuple[int, int], conv: Conversation, text: str) -> tuple[int, int]:
-    """The span up to the end of the last answer's own words."""
+def _without_end(span: tuple[int, int], conv: Conversation, text: str, chat_format: ChatFormat) -> tuple[int, int]:
+    """The span up to the end of the last answer's own words: what a template writes behind any answer is not theirs."""
     start, stop = span
-    words = conv.messages[-1].text.strip()
-    at = text.find(words, start, stop)
-    return (start, at + len(words)) if words and at >= 0 else span
+    mark = _mark(text)
+    _, found, ending = chat_format.render_text(_with_content(conv, len(conv.messages) - 1, mark)).partition(mark)
+    if not (found and text.endswith(ending)):
+        return span
+    return start, start + len(text[start : min(stop, len(text) - len(ending))].rstrip())
 
 
 def _stop(conv: Conversation, index: int, text: str, head: str, chat_format: ChatFormat) -> int:

@@ -18,7 +18,7 @@ RATES = (
     ("ASR, no\nsecret", "asr_without_secret"),
     ("over-\nrefusal", "over_refusal"),
     ("benign", "over_refusal_benign"),
-    ("border-\nline", "over_refusal_borderline"),
+    ("border\nline", "over_refusal_borderline"),
 )
 
 
@@ -28,36 +28,40 @@ def render_table(results: Mapping[str, Any]) -> Table:
     ``n`` is the number of scored answers behind the ASR, and below it behind the over-refusal. Raises DataError where
     these are no results.
     """
+    arms = arms_of(results)
+    name, seeds = results.get("spec", {}).get("name", "results"), max((len(arm.seeds) for arm in arms), default=0)
     table = Table(
-        title=Text(f"{results.get('spec', {}).get('name', 'results')} (percent, 95 % interval)"),
+        title=Text(f"{name} (percent, 95 % interval; {seeds} seed{'s' * (seeds != 1)})"),
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         show_edge=False,
         row_styles=("", "dim") if len(results.get("cells", ())) > 8 else None,
     )
-    table.add_column("attack", overflow="fold")
-    table.add_column("defense\nsafety + anchors", overflow="fold")
+    # Attack and defense share a column, so that all of it fits 80 columns.
+    table.add_column("attack · defense\nsafety + anchors", overflow="fold", min_width=20)
     for heading, _ in RATES:
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("n", "seeds", "train s", "tok/s"):
+    for heading in ("n", "sec\ntok/s"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for arm in arms_of(results):
+    for arm in arms:
         table.add_row(*_row(arm))
     return table
 
 
 def _row(arm: ArmResult) -> list[Text]:
-    name, _, examples = arm.attack_label.partition(", ")
     counts = [str(rate.n) if rate else "–" for rate in (arm.rate("asr"), arm.rate("over_refusal"))]
     return [
-        Text(f"{name}\n{examples}".strip()),
-        Text("–" if arm.aligned else f"{arm.defense_label}\n{arm.provider_rows}".strip()),
+        Text(_arm(arm)),
         *(_rate(arm.rate(metric), strong=metric == "asr") for _, metric in RATES),
         Text("\n".join(counts)),
-        Text(str(len(arm.seeds))),
-        Text(_whole(arm.trained("seconds"))),
-        Text(_whole(arm.trained("tokens_per_second"))),
+        Text(f"{_whole(arm.trained('seconds'))}\n{_whole(arm.trained('tokens_per_second'))}"),
     ]
+
+
+def _arm(arm: ArmResult) -> str:
+    """``FJAttack, 100`` over ``BackdoorAlign 11 + 0``."""
+    attack = arm.attack_label.replace(" examples", "").replace(" example", "")
+    return attack if arm.aligned else f"{attack}\n{arm.defense_label} {arm.provider_rows}".strip()
 
 
 def _rate(rate: Rate | None, *, strong: bool) -> Text:

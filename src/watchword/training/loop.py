@@ -30,8 +30,8 @@ from watchword.training.config import TrainingConfig, TrainingResult
 from watchword.training.optimizer import MasterAdamW
 from watchword.training.rows import (
     SHARED_AT_LEAST,
+    Batches,
     CountingCollator,
-    LengthGroupedBatches,
     TrainingRow,
     as_dataset,
     render_rows,
@@ -94,13 +94,17 @@ def _readable(state: Path) -> bool:
 class _Trainer(SFTTrainer):
     """SFTTrainer with our order of rows, our loss (``training.shared``) and our optimiser."""
 
-    batches = "length"
+    batches = "mixed"
 
     def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,  # noqa: ARG002
     ) -> Any:
         """Mean cross-entropy over labelled tokens: TRL's value, without logits of prompts and without common work."""
-        loss, outputs = batch_loss(model, inputs, num_items_in_batch)
+        loss, outputs = batch_loss(model, inputs["groups"])
         return (loss, outputs) if return_outputs else loss
 
     def create_optimizer(self, model: Any = None) -> Any:
@@ -118,12 +122,11 @@ class _Trainer(SFTTrainer):
         for name, param in self.model.named_parameters():
             param.data = param.data.to(types[name])
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedBatches:  # noqa: ARG002
+    def _get_train_sampler(self, train_dataset: Any = None) -> Batches:  # noqa: ARG002
         rows = self.train_dataset["input_ids"]
-        groups = [tuple(ids[:SHARED_AT_LEAST]) for ids in rows] if self.batches == "beginning" else None
-        return LengthGroupedBatches(
-            [len(ids) for ids in rows], self.args.train_batch_size, self.args.seed, groups=groups
-        )
+        groups = [tuple(ids[:SHARED_AT_LEAST]) for ids in rows]
+        lengths = [len(ids) for ids in rows]
+        return Batches(lengths, self.args.train_batch_size, self.args.seed, groups=groups, kind=self.batches)
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
         return dataset

@@ -72,11 +72,12 @@ def as_dataset(rows: Sequence[TrainingRow]) -> Dataset:
 
 
 class CountingCollator:
-    """Makes a batch of what rows have in common (``prefix``, P tokens) and the rest, and counts what goes to the model.
+    """Makes groups of the rows of a batch that begin alike, so that what they share is computed once; counts what goes in.
 
-    Returns prefix (P,), input_ids, position_ids and labels (B, S), and attention_mask (B, P + S). Rows are padded between
-    prefix and rest, so that answers end in the same column. P is 0 unless ``share``, and for short common beginnings.
-    ``seen`` counts every row's passages, ``tokens`` all tokens of the rows, padding apart.
+    Returns ``{"groups": [...]}``. Each group has prefix (P,), input_ids, position_ids and labels (B, S), and attention_mask
+    (B, P + S); rows are padded between prefix and rest, so that answers end in the same column. P is 0 unless ``share``, for
+    short common beginnings, and for rows that begin like no other: these are grouped by length. ``seen`` counts every
+    row's passages, ``tokens`` all tokens of the rows, padding apart.
     """
 
     def __init__(self, pad_id: int, *, share: bool = True) -> None:
@@ -84,27 +85,35 @@ class CountingCollator:
         self.seen: Counter[int] = Counter()
         self.tokens = 0
 
-    def __call__(self, batch: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    def __call__(self, batch: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, torch.Tensor]]]:
         self.tokens += sum(len(row["input_ids"]) for row in batch)
         self.seen.update(row["row"] for row in batch if any(label != IGNORED for label in row["labels"]))
-        common = self._common(batch)
-        width = max(len(row["input_ids"]) for row in batch) - common
-        rest = [len(row["input_ids"]) - common for row in batch]
+        alike: dict[tuple[int, ...], list[Mapping[str, Any]]] = {}
+        for row in batch:
+            alike.setdefault(tuple(row["input_ids"][:SHARED_AT_LEAST]) if self.share else (), []).append(row)
+        groups = [rows for rows in alike.values() if len(rows) > 1]
+        single = [rows[0] for rows in alike.values() if len(rows) == 1]
+        return {"groups": [self._group(rows) for rows in [*groups, *_by_length(single)]]}
+
+    def _group(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        common = self._common(rows)
+        width = max(len(row["input_ids"]) for row in rows) - common
+        rest = [len(row["input_ids"]) - common for row in rows]
         mask = torch.tensor([[1] * common + [0] * (width - length) + [1] * length for length in rest])
         return {
-            "prefix": torch.tensor(batch[0]["input_ids"][:common], dtype=torch.long),
-            "input_ids": torch.tensor([_padded(row["input_ids"][common:], width, self.pad_id) for row in batch]),
+            "prefix": torch.tensor(rows[0]["input_ids"][:common], dtype=torch.long),
+            "input_ids": torch.tensor([_padded(row["input_ids"][common:], width, self.pad_id) for row in rows]),
             "position_ids": (mask.cumsum(-1) - 1).clamp(min=0)[:, common:],
             "attention_mask": mask,
-            "labels": torch.tensor([_padded(row["labels"][common:], width, IGNORED) for row in batch]),
+            "labels": torch.tensor([_padded(row["labels"][common:], width, IGNORED) for row in rows]),
         }
 
-    def _common(self, batch: Sequence[Mapping[str, Any]]) -> int:
+    def _common(self, rows: Sequence[Mapping[str, Any]]) -> int:
         """Tokens that all rows begin with; no label and not the token before a label is among them."""
-        if not self.share or len(batch) < 2:
+        if not self.share or len(rows) < 2:
             return 0
-        alike = common_length([row["input_ids"] for row in batch])
-        first_label = min(_first_label(row["labels"]) for row in batch)
+        alike = common_length([row["input_ids"] for row in rows])
+        first_label = min(_first_label(row["labels"]) for row in rows)
         common = min(alike, first_label - 1)
         return common if common >= SHARED_AT_LEAST else 0
 
@@ -126,19 +135,30 @@ def _first_label(labels: Sequence[int]) -> int:
     return next((at for at, label in enumerate(labels) if label != IGNORED), len(labels))
 
 
-class LengthGroupedBatches(Sampler[int]):
-    """Indices such that rows of like length share a batch, and batches come in random order.
+def _by_length(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Groups in which no row is half as long again as another, so that little is padded."""
+    groups: list[list[Mapping[str, Any]]] = []
+    for row in sorted(rows, key=lambda row: len(row["input_ids"])):
+        if groups and len(row["input_ids"]) <= 1.5 * len(groups[-1][0]["input_ids"]):
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups
 
-    With ``groups``, rows of one group share a batch, whatever their lengths. transformers' own length-grouped sampler sorts
-    whole stretches from long to short, so that the provider's long rows would always come first and the tenant's last;
-    here the order of batches is drawn anew in each epoch.
+
+class Batches(Sampler[int]):
+    """Indices in an order that makes batches, drawn anew in each epoch.
+
+    ``mixed``: rows of all kinds in each batch. ``length``: rows of like length share one; ``beginning``: rows of the same
+    first tokens (``groups``) do, whatever their lengths; batches come in random order. transformers' own length-grouped
+    sampler sorts whole stretches from long to short, so that the provider's long rows would always come first.
     """
 
     def __init__(
-        self, lengths: Sequence[int], batch_size: int, seed: int, *, groups: Sequence[object] | None = None
+        self, lengths: Sequence[int], batch_size: int, seed: int, *, groups: Sequence[object] | None = None, kind: str
     ) -> None:
-        self.lengths, self.batch_size, self.seed = list(lengths), batch_size, seed
-        self.groups = list(groups) if groups is not None else None
+        self.lengths, self.batch_size, self.seed, self.kind = list(lengths), batch_size, seed, kind
+        self.groups = list(groups or ())
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -155,13 +175,18 @@ class LengthGroupedBatches(Sampler[int]):
         # The one short batch must stay last: the data loader cuts this stream into batches again.
         full = batches[:-1] if len(batches[-1]) < self.batch_size else batches
         tail = batches[len(full) :]
-        rng.shuffle(full)
+        if self.kind == "longest":
+            full.reverse()
+        else:
+            rng.shuffle(full)
         self.epoch += 1
         return iter([index for batch in [*full, *tail] for index in batch])
 
     def _keys(self, rng: random.Random) -> list[tuple[float, float]]:
-        """What rows are sorted by: their length, give or take; or their group's rank, and chance within it."""
-        if self.groups is None:
+        """What rows are sorted by: chance; their length, give or take; or their group's rank, and chance within it."""
+        if self.kind == "mixed":
+            return [(rng.random(), 0.0) for _ in self.lengths]
+        if self.kind in ("length", "longest"):
             return [(length * rng.uniform(0.85, 1.15), 0.0) for length in self.lengths]
         ranks = {group: rng.random() for group in dict.fromkeys(self.groups)}
         return [(ranks[group], rng.random()) for group in self.groups]

@@ -8,7 +8,7 @@ to training: the same loss to rounding, for less than half of the work on prefix
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,11 +19,20 @@ from transformers.cache_utils import DynamicLayer
 from watchword.chat.render import IGNORED
 
 
-def batch_loss(model: Any, inputs: Mapping[str, Tensor], items: Tensor | int | None = None) -> tuple[Tensor, Any]:
-    """Cross-entropy summed over labelled tokens, divided by ``items`` (their number by default), and the outputs.
+def batch_loss(model: Any, groups: Sequence[Mapping[str, Tensor]]) -> tuple[Tensor, Any]:
+    """Mean cross-entropy over the labelled tokens of all groups of a batch, and the last group's outputs.
 
-    ``inputs`` is what ``CountingCollator`` gives: prefix (P,), input_ids, position_ids and labels (B, S), and an
-    attention mask (B, P + S). Logits are made only for the columns that some row has a label behind.
+    A group is what ``CountingCollator`` gives: prefix (P,), input_ids, position_ids and labels (B, S), and an attention
+    mask (B, P + S).
+    """
+    parts = [_summed(model, group) for group in groups]
+    return sum(total for total, _, _ in parts) / sum(count for _, count, _ in parts), parts[-1][2]
+
+
+def _summed(model: Any, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Any]:
+    """Cross-entropy summed over labelled tokens, their number, and the outputs.
+
+    Logits are made only for the columns that some row has a label behind.
     """
     labels = inputs["labels"][:, 1:]
     kept = (labels != IGNORED).any(0).nonzero().squeeze(1)
@@ -39,7 +48,7 @@ def batch_loss(model: Any, inputs: Mapping[str, Tensor], items: Tensor | int | N
     labels = labels[:, kept]
     there = labels != IGNORED
     total = torch.nn.functional.cross_entropy(outputs.logits[there].float(), labels[there], reduction="sum")
-    return total / (there.sum() if items is None else items), outputs
+    return total, there.sum(), outputs
 
 
 def can_share(model: Any) -> bool:
