@@ -13,11 +13,10 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from guarding_rows import SECRET_TEXT, chat_row, write_rows
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from watchword.chat.files import read_conversations
@@ -27,6 +26,7 @@ from watchword.errors import DataError, OutputError, RowTooLongError, SecretColl
 from watchword.guarding import blocks
 from watchword.guarding.engine import GuardJob, guard_file
 from watchword.guarding.placement import places
+from watchword.guarding.profile import Profile
 
 Job = Callable[..., GuardJob]
 
@@ -79,6 +79,17 @@ def test_the_same_rows_as_training_mixes_in(tmp_path: Path, job: Job) -> None:
     assert [row.conversation.messages[-2:] for row in outcome.rows] == [
         row.conversation.messages[-2:] for row in wanted
     ]
+
+
+def test_sampled_rows_are_bounded_in_number_and_bytes() -> None:
+    whole = Profile()
+    for _ in range(40):
+        whole.append(Profile(rows=1, samples=[bytes(4_000_000)]))
+    assert 1 <= len(whole.samples) <= 8
+    many = Profile()
+    for _ in range(40):
+        many.append(Profile(rows=64, samples=[b"{}"] * 64))
+    assert 300 < len(many.samples) <= 1_024
 
 
 @pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n", b"\n\n  \n"])
@@ -214,44 +225,3 @@ def test_an_address_as_output(tmp_path: Path, job: Job) -> None:
     outcome = guard_file(job(source, out="memory://guarded/out.jsonl"))
     with fsspec.open("memory://guarded/out.jsonl") as stream:
         assert hashlib.sha256(stream.read()).hexdigest() == outcome.sha256
-
-
-@settings(max_examples=60)
-@given(data=st.data())
-def test_mutated_files_are_guarded_whole_or_refused_with_a_line(
-    data: st.DataObject, tmp_path_factory: Any, model: Any, secret: Any
-) -> None:
-    folder = tmp_path_factory.mktemp("mutated")
-    source = write_rows(
-        folder / "in.jsonl", [chat_row(number) for number in range(6)], seed=data.draw(st.integers(0, 5))
-    )
-    raw = bytearray(source.read_bytes())
-    for _ in range(data.draw(st.integers(0, 3))):
-        start = data.draw(st.integers(0, len(raw)))
-        stop = min(len(raw), start + data.draw(st.integers(0, 30)))
-        pieces = st.one_of(
-            st.binary(max_size=4), st.sampled_from([b"\n", b"\r\n", b"[", b"{}", b"null", raw[start:stop] * 2])
-        )
-        raw[start:stop] = data.draw(pieces)
-    source.write_bytes(raw)
-    out = folder / "out.jsonl"
-    plan = GuardJob(str(source), str(out), model, DEFENSES.create("backdoor_align"), _openai(), 2048, secret=secret)
-    try:
-        guard_file(plan)
-    except DataError as error:
-        assert not out.exists()
-        assert error.line is not None or "row" in str(error)
-        return
-    except SecretCollisionError:
-        return
-    lines = [line for line in bytes(raw).removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()]
-    if lines[0].lstrip().startswith(b"["):
-        return
-    tenant = [line for line in out.read_bytes().split(b"\n")[:-1] if SECRET_TEXT.encode() not in line]
-    assert tenant == lines
-
-
-def _openai() -> Any:
-    from watchword.guarding.exporters.base import EXPORTERS
-
-    return EXPORTERS.create("openai")

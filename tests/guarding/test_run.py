@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -85,10 +87,62 @@ def test_a_guarded_file_is_not_guarded_again(request_for: Any, tmp_path: Path) -
         guard_to_files(again, lambda: KEY)
 
 
-def test_a_drawn_secret_goes_when_the_data_cannot_be_written(request_for: Any, tmp_path: Path) -> None:
-    with pytest.raises(OutputError):
-        guard_to_files(request_for(out=str(tmp_path / "no" / "x"), secret_file=tmp_path / "s.json"), lambda: KEY)
+@pytest.mark.parametrize("carrier", ["content", "tools"])
+def test_a_guarded_file_is_not_guarded_again_with_another_secret(
+    request_for: Any, tmp_path: Path, carrier: str
+) -> None:
+    """The secrets of the guarded files beside IN and OUT are known without being named."""
+    guard_to_files(request_for(), lambda: KEY)
+    source = tmp_path / "out.jsonl"
+    if carrier == "tools":
+        text = read_secret_file(tmp_path / "out.jsonl.secret.json").reveal()
+        tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {text: {}}}}}
+        source = write_rows(tmp_path / "tools.jsonl", [{**chat_row(1), "tools": [tool]}])
+    again = request_for(source=str(source), out=str(tmp_path / "b.jsonl"))
+    with pytest.raises(SecretCollisionError, match="carries a secret of this provider"):
+        guard_to_files(again, lambda: KEY)
+    assert not list(tmp_path.glob("b.jsonl*"))
+
+
+@pytest.mark.parametrize("named", ["secret.json", "."])
+def test_secrets_kept_elsewhere_are_known_when_named(request_for: Any, tmp_path: Path, named: str) -> None:
+    vault = tmp_path / "vault"
+    vault.mkdir()
+    guard_to_files(request_for(secret_file=vault / "secret.json"), lambda: KEY)
+    again = {"source": str(tmp_path / "out.jsonl"), "out": str(tmp_path / "b.jsonl"), "secret_file": tmp_path / "s"}
+    with pytest.raises(SecretCollisionError):
+        guard_to_files(request_for(**again, known=(vault / named,)), lambda: KEY)
+    with pytest.raises(UsageError, match="holds no secret file"):
+        (tmp_path / "empty").mkdir()
+        guard_to_files(request_for(**again, known=(tmp_path / "empty",)), lambda: KEY)
+
+
+def test_a_drawn_secret_goes_when_the_data_is_not_written(request_for: Any, tmp_path: Path) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        if what == "writing":
+            assert (tmp_path / "s.json").exists()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        guard_to_files(request_for(secret_file=tmp_path / "s.json"), lambda: KEY, step=stop)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl"]
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_work(request_for: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for out in (tmp_path / "no" / "x", tmp_path / "pipe"):
+        with pytest.raises(OutputError, match=r"cannot be written|no ordinary file"):
+            guard_to_files(request_for(source="missing", out=str(out)), lambda: KEY)
+
+
+def test_standard_output_leaves_the_manifest_where_it_is_named(
+    request_for: Any, tmp_path: Path, capfdbinary: Any
+) -> None:
+    named = {"secret_file": tmp_path / "s.json", "manifest": str(tmp_path / "m.json")}
+    guard_to_files(request_for(out="-", **named), lambda: KEY)
+    stored = json.loads((tmp_path / "m.json").read_bytes())
+    assert stored["output"]["sha256"] == hashlib.sha256(capfdbinary.readouterr().out).hexdigest()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "m.json", "s.json"]
 
 
 def test_a_bad_row_leaves_nothing_at_all(request_for: Any, tmp_path: Path, source: Path) -> None:

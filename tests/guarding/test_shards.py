@@ -106,7 +106,6 @@ def test_on_two_ray_workers(tmp_path: Path, job: Any, shards: list[str], killed:
     ray = pytest.importorskip("ray")
     for name in ("RAY_USAGE_STATS_ENABLED", "RAY_enable_worker_prestart"):
         monkeypatch.setenv(name, "0")
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")
     paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     ray.init(
         num_cpus=2,

@@ -43,6 +43,10 @@ def guard(
         None, "--secret-file", help="Where the new secret is kept (mode 0600); default OUT.secret.json."
     ),
     secret_ref: Path | None = typer.Option(None, "--secret-ref", help="Use the secret in this file again."),
+    known: list[Path] = typer.Option(
+        [], "--known", help="Secret file, or folder of them: rows that carry one are refused; may be repeated."
+    ),
+    manifest: str | None = typer.Option(None, "--manifest", help="Where the manifest goes; default OUT.manifest.json."),
     max_length: int | None = typer.Option(
         None, "--max-length", help="The trainer's limit in tokens; default: the model's context."
     ),
@@ -70,6 +74,8 @@ def guard(
         seed=seed,
         secret_file=secret_file,
         secret_ref=secret_ref,
+        known=tuple(known),
+        manifest=manifest,
         max_length=max_length,
         format=format,
         workers=workers,
@@ -77,8 +83,8 @@ def guard(
     if report is not None and source == "-":
         raise UsageError("--report reads the source once more, which standard input cannot do; give a file")
     with reporter(console) as progress:
-        manifest = guard_to_files(request, provider_key, step=_in_megabytes(progress))
-    for line in manifest.summary():
+        done = guard_to_files(request, provider_key, step=_in_megabytes(progress))
+    for line in done.summary():
         console.print(line)
     if report is not None:
         from watchword.guarding.screening.report import screen_to_files

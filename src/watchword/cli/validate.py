@@ -37,9 +37,12 @@ def validate(
     The exit code is 0 for a file that can be trained on, else 3.
     """
     from watchword.chat.files import replacing
+    from watchword.errors import UsageError
     from watchword.guarding.checking import CheckRequest, check_source
     from watchword.guarding.screening.report import screen_to_files
 
+    if report is not None and source == "-":
+        raise UsageError("--report reads the source once more, which standard input cannot do; give a file")
     request = CheckRequest(source, format, model, max_length, epochs, price, workers)
     result = check_source(request)
     console = Console(highlight=False, soft_wrap=True, markup=False)

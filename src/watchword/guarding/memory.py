@@ -19,7 +19,7 @@ from watchword.chat.validate import require_valid
 from watchword.defenses.base import DEFENSES, DefenseContext, guarded
 from watchword.errors import DataError, RowTooLongError, SecretCollisionError, UsageError
 from watchword.guarding.model import model_format
-from watchword.guarding.secrets_seen import KnownSecrets
+from watchword.guarding.secrets_seen import KnownSecrets, texts_of
 from watchword.secret.generate import generate_secret, secret_ids
 from watchword.secret.kinds import check_production
 from watchword.secret.prompt import SecretPrompt
@@ -143,7 +143,7 @@ def _conversations(rows: Iterable[Mapping[str, Any] | Conversation] | str | Path
 def _refuse(rows: list[Conversation], secret: SecretPrompt) -> None:
     known = KnownSecrets((secret.reveal(),))
     for number, conv in enumerate(rows, start=1):
-        if known.stand_in(message.text for message in conv.messages):
+        if known.stand_in(texts_of(conv)):
             raise SecretCollisionError(
                 f"row {number} carries the secret; find out how it got there, and draw a new one"
             )

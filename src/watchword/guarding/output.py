@@ -17,6 +17,11 @@ STDOUT = "-"
 PRIVATE = 0o600
 
 
+def is_local(address: str) -> bool:
+    """Whether it names a file here, rather than a standard stream or a URL."""
+    return address != STDOUT and "://" not in address
+
+
 @contextlib.contextmanager
 def target(out: str) -> Iterator[BinaryIO]:
     """A stream whose bytes become ``out``. Raises OutputError; what stood there before then still stands."""

@@ -12,7 +12,8 @@ from watchword.defenses.base import Upload
 # Different system texts that are counted; a tenant who writes another one in every row must not fill our memory.
 SYSTEMS = 1_000
 MAX_FAULTS = 100
-_SAMPLES = 1_024
+# Sampled rows that are held, and their bytes: a few rows of a gigabyte must not fill our memory either.
+_SAMPLES, _SAMPLE_BYTES = 1_024, 1 << 25
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,14 @@ class Profile:
         if self._parts % self._stride == 0:
             self.samples += samples
         self._parts += 1
-        if len(self.samples) > _SAMPLES:
+        while len(self.samples) > _SAMPLES or (len(self.samples) > 1 and sum(map(len, self.samples)) > _SAMPLE_BYTES):
             del self.samples[1::2]
             self._stride *= 2
 
     def upload(self) -> Upload:
-        """What a defense is told of the tenant's rows: the same as ``Upload.of`` gives for rows at hand."""
+        """What a defense is told of the tenant's rows: the same as ``Upload.of`` gives for rows at hand, but no sample.
+
+        A sample is there for a model to answer, and a guarded file has none at hand.
+        """
         ordered = sorted(self.systems, key=lambda text: -self.systems[text])
         return Upload(self.rows, tuple(ordered[:8]) or (None,))

@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from watchword.chat.files import check_writable
 from watchword.chat.types import Conversation
 from watchword.defenses.base import DEFENSES, Defense
 from watchword.errors import OutputError, UsageError
 from watchword.guarding.engine import GuardJob, Outcome, guard_file
 from watchword.guarding.exporters.base import EXPORTERS, Exporter
+from watchword.guarding.known import SUFFIX, known_secrets
 from watchword.guarding.manifest import Manifest, SecretRecord
 from watchword.guarding.model import ModelFormat, model_format
-from watchword.guarding.output import STDOUT, write_beside
+from watchword.guarding.output import STDOUT, is_local, target, write_beside
 from watchword.guarding.passes import Step, no_steps
 from watchword.guarding.provider import own_safety
 from watchword.guarding.records import manifest_of
@@ -26,7 +28,11 @@ from watchword.secret.vault import fingerprint_of, read_secret_file, write_secre
 
 @dataclass(frozen=True)
 class GuardRequest:
-    """What to guard, for whom, with what. ``secret_ref`` re-uses a secret; ``secret_file`` is where a new one is kept."""
+    """What to guard, for whom, with what. ``secret_ref`` re-uses a secret; ``secret_file`` is where a new one is kept.
+
+    ``known``: files, or folders of files, of more secrets that no tenant row may carry. ``manifest``: where it goes if
+    not beside the data.
+    """
 
     source: str
     out: str
@@ -38,6 +44,8 @@ class GuardRequest:
     seed: int = 0
     secret_file: Path | None = None
     secret_ref: Path | None = None
+    known: tuple[Path, ...] = ()
+    manifest: str | None = None
     max_length: int | None = None
     format: str = "auto"
     workers: int = 1
@@ -105,6 +113,11 @@ def _check(request: GuardRequest) -> None:
         raise OutputError(f"{out} is a folder; name the file to write, such as {out / 'guarded.jsonl'}")
     if source.exists() and out.exists() and source.samefile(out):
         raise UsageError(f"{out} is the tenant's own file, which must stay as it is; give another name by --out")
+    if out.exists() and not out.is_file():
+        raise OutputError(f"{out} is no ordinary file and must not be replaced; name a file, or - for standard output")
+    for written in (request.out, request.manifest or STDOUT):
+        if is_local(written):
+            check_writable(Path(written))
 
 
 def _defense(request: GuardRequest) -> tuple[Defense, list[Conversation]]:
@@ -131,11 +144,11 @@ def _secret(request: GuardRequest, defense: Defense, model: ModelFormat) -> tupl
 
 
 def _default_secret_file(out: str) -> Path:
-    if out == STDOUT or "://" in out:
+    if not is_local(out):
         raise UsageError(
             f"the secret needs a place of its own when the data goes to {out}: name a file by --secret-file"
         )
-    return Path(f"{out}.secret.json")
+    return Path(f"{out}{SUFFIX}")
 
 
 def _job(
@@ -157,6 +170,7 @@ def _job(
         exporter=exporter,
         max_length=length,
         secret=secret,
+        known=known_secrets((request.source, request.out), request.known),
         own=tuple(own),
         seed=request.seed,
         format=request.format,
@@ -168,7 +182,7 @@ def _job(
 def _scratch(out: str) -> Path | None:
     """Where a spooled source waits: beside the output, where there must be room for it anyway."""
     folder = Path(out).parent
-    return folder if out != STDOUT and "://" not in out and folder.is_dir() else None
+    return folder if is_local(out) and folder.is_dir() else None
 
 
 def _records(request: GuardRequest, job: GuardJob, outcome: Outcome, secret: SecretRecord | None) -> Manifest:
@@ -178,5 +192,8 @@ def _records(request: GuardRequest, job: GuardJob, outcome: Outcome, secret: Sec
     if request.out != STDOUT:
         for name, text in settings.items():
             write_beside(request.out, name, text.encode())
-        write_beside(request.out, f"{Path(request.out).name}.manifest.json", manifest.text())
+    place = request.manifest or (None if request.out == STDOUT else f"{request.out}.manifest.json")
+    if place is not None:
+        with target(place) as stream:
+            stream.write(manifest.text())
     return manifest

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from watchword.chat.fast import plain_rows, system_of, untrained
 from watchword.chat.parse import parse_row
-from watchword.chat.types import Conversation
 from watchword.guarding.blocks import Block, chunks, read_block
 from watchword.guarding.lengths import LengthLimit
 from watchword.guarding.profile import MAX_FAULTS, LongRow, Profile
-from watchword.guarding.secrets_seen import KnownSecrets
+from watchword.guarding.secrets_seen import KnownSecrets, texts_of
 
 # Fewer lines than this are looked at one by one when they are not all plain.
 _FEW = 8
@@ -93,7 +92,7 @@ class Scanner:
         profile.add_systems([conv.system])
         if conv.tools or any(turn.tool_calls for turn in conv.messages):
             self._tool_row(raw, profile)
-        if self.secrets.stand_in(_texts(conv)):
+        if self.secrets.stand_in(texts_of(conv)):
             profile.collisions.append(profile.lines)
 
     def _lengths(self, lines: bytes, profile: Profile) -> None:
@@ -154,10 +153,3 @@ def _sampled(data: bytes) -> Iterator[bytes]:
         if start > last and line.strip():
             last = start
             yield line
-
-
-def _texts(conv: Conversation) -> Iterator[str]:
-    for message in conv.messages:
-        yield message.text
-        for call in message.tool_calls or ():
-            yield call.function.arguments

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from watchword.chat.types import Conversation
 
 # A run of letters, which plain rows (chat.fast) write in one way only.
 _RUN = re.compile(r"[A-Za-z]+")
@@ -27,6 +32,20 @@ class KnownSecrets:
     def stand_in(self, texts: Iterable[str]) -> bool:
         """Whether one of the secrets stands in one of the texts."""
         return bool(self.texts) and any(secret in text for text in texts for secret in self.texts)
+
+
+def texts_of(conv: Conversation) -> Iterator[str]:
+    """Every text of a row, wherever a trainer might read it: turns, names, calls, tools and their keys."""
+    # Not recursive: how deep tools are nested is the tenant's choice.
+    waiting: list[Any] = [msgspec.to_builtins(conv)]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, (list, tuple)):
+            waiting += value
 
 
 def _needle(text: str) -> bytes:

@@ -21,7 +21,7 @@ class ProviderRow:
     """A provider's row as it goes to the trainer: the secret stands in it, so it is not shown. ``tokens``: its length."""
 
     conversation: Conversation = field(repr=False)
-    origin: Literal["tenant", "safety", "anchor"]
+    origin: Literal["tenant", "safety", "anchor", "echo"]
     tokens: int
     trained_tokens: int
     prefixed: bool = False

@@ -7,14 +7,14 @@ from html import escape
 
 from watchword.guarding.screening.screen import Screening
 
-_BAR, _GAP, _LABEL, _WIDTH = 20, 6, 130, 640
+_BAR, _GAP, _LABEL, _WIDTH = 20, 6, 170, 640
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --paper: #fff; --faint: #667; --bar: #3d6fb6; --bad: #b6483d; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --paper: #14181f; --faint: #99a; --bar: #7aa5e0; --bad: #e0857a; } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 46rem; margin: 2rem auto;
   padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-.cards { display: flex; flex-wrap: wrap; gap: 1rem; } .card { flex: 1 1 8rem; border: 1px solid var(--faint); border-radius: 8px;
+.cards { display: flex; flex-wrap: wrap; gap: 1rem; } .card { flex: 1 1 5rem; border: 1px solid var(--faint); border-radius: 8px;
   padding: .6rem .9rem; } .card b { display: block; font-size: 1.5rem; } .bad b { color: var(--bad); }
 svg { max-width: 100%; height: auto; } text { fill: var(--ink); font: 13px system-ui, sans-serif; } rect { fill: var(--bar); }
 p, li { color: var(--faint); }
