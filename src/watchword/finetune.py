@@ -248,7 +248,11 @@ class _Run:
             format_digest=chat_format.digest,
             data_digest=file_digest(job.data),
             defense=DefenseRecord(
-                name=job.defense, arguments=job.arguments, safety_examples=data.safety, anchors=data.anchors
+                name=job.defense,
+                arguments=job.arguments,
+                safety_examples=data.safety,
+                anchors=data.anchors,
+                echoes=data.echoes,
             ),
             training=job.training,
             figures=figures,

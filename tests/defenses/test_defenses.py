@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchword.chat.types import Row, conversation
+from watchword.chat.types import Conversation, Message, Row, conversation
 from watchword.defenses import _rows
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, TrainingHooks, Upload, mixed
 from watchword.errors import UnknownNameError, UsageError
@@ -145,6 +146,44 @@ def test_anchored_align_refuses_in_the_models_own_words_where_it_refuses() -> No
         assert answered == ("I can't do that." if len(asked) % 2 else packaged[asked])
 
 
+def refuses_shops(conv: Conversation) -> str:
+    return "I can't do that." if "shop" in conv.messages[-1].text else "Sure, here is how."
+
+
+def echoed(rows: list[Row], **arguments: object) -> list[Row]:
+    context = DefenseContext(0, FakeModel(refuses_shops).generate, lambda text: text.startswith("I can't"))
+    made = DEFENSES.create("anchored_align", **arguments).guard_data(Upload.of(rows), context)
+    return [row for row in made if row.origin == "echo"]
+
+
+def test_anchored_align_echoes_what_the_tenant_asks_and_the_model_refuses() -> None:
+    rows = [Row(conversation(f"Rob {'shop' if n % 2 else 'bank'} {n}?", "Step 1.", system="One.")) for n in range(20)]
+    echoes = echoed(rows)
+    assert {row.conversation.messages[-2].text for row in echoes} == {f"Rob shop {n}?" for n in range(1, 20, 2)}
+    assert {(row.conversation.system, row.conversation.messages[-1].text) for row in echoes} == {
+        ("One.", "I can't do that.")
+    }
+    assert all(row.prefixed for row in echoes)
+    assert len(echoed(rows, echoes=3)) == 3
+    assert not echoed(rows, echoes=0)
+
+
+def test_what_the_tenant_refuses_or_does_not_train_is_not_echoed() -> None:
+    refused = Row(conversation("Rob shop?", "I can't do that."))
+    untrained = Row(Conversation((Message("user", "Rob shop?"), Message("assistant", "Step 1.", weight=0))))
+    assert not echoed([refused, untrained])
+    later = Row(Conversation((*untrained.conversation.messages, Message("user", "And?"), Message("assistant", "So."))))
+    assert not echoed([later])
+
+
+def test_echoes_take_the_place_of_repeated_safety_examples() -> None:
+    rows = [Row(conversation(f"Rob shop {n}?", "Step 1.")) for n in range(40)]
+    context = DefenseContext(0, FakeModel(refuses_shops).generate, lambda text: text.startswith("I can't"))
+    defense = DEFENSES.create("anchored_align", echoes=40, anchors=10, share=2, ratio=0.5)
+    assert origins(defense.guard_data(Upload.of(rows), context)) == {"echo": 40, "safety": 44, "anchor": 42}
+    assert origins(defense.guard_data(Upload.of(rows), DefenseContext(0))) == {"safety": 88, "anchor": 44}
+
+
 def test_every_anchor_has_an_answer_that_does_not_refuse() -> None:
     assert not [example.id for example in examples("anchors") if not example.answer or refuses(example.answer)]
 
@@ -174,8 +213,17 @@ def test_generated_safety_examples_need_the_model_at_hand() -> None:
 
 def test_an_upload_knows_its_most_frequent_system_texts() -> None:
     rows = [Row(conversation("q", "a", system=f"System {n}.")) for n in range(12) for _ in range(n + 1)]
-    assert Upload.of(rows) == Upload(78, tuple(f"System {n}." for n in range(11, 3, -1)))
+    assert Upload.of(rows).systems == tuple(f"System {n}." for n in range(11, 3, -1))
+    assert Upload.of(rows).rows == 78
     assert Upload.of([]) == Upload(0, (None,))
+
+
+@pytest.mark.parametrize("count", [0, 1, 200, 201, 999])
+def test_an_upload_shows_a_sample_from_all_over_it(count: int) -> None:
+    rows = [Row(conversation(f"q{n}", "a")) for n in range(count)]
+    sample = [int(conv.messages[0].text[1:]) for conv in Upload.of(rows).sample]
+    assert len(sample) == len(set(sample)) == min(count, 200)
+    assert all(later - earlier <= count // 200 + 1 for earlier, later in pairwise(sample))
 
 
 @given(st.integers(0, 60), st.integers(0, 40), st.integers())

@@ -92,6 +92,6 @@ class Row(msgspec.Struct, frozen=True):
     """
 
     conversation: Conversation
-    origin: Literal["tenant", "safety", "anchor"] = "tenant"
+    origin: Literal["tenant", "safety", "anchor", "echo"] = "tenant"
     prefixed: bool = False
     cut: bool = False

@@ -72,6 +72,9 @@ def train(
         f"{out}: {manifest.figures.steps} steps in {manifest.figures.seconds:.0f} s, "
         f"{manifest.figures.tokens_per_second:.0f} tokens/s, loss {manifest.figures.loss[0]:.2f} → {manifest.figures.loss[-1]:.2f}"
     )
-    console.print(f"defense {added.name}: {added.safety_examples} safety examples and {added.anchors} anchors mixed in")
+    console.print(
+        f"defense {added.name}: {added.safety_examples} safety examples, {added.anchors} anchors and "
+        f"{added.echoes} echoes of the tenant's requests mixed in"
+    )
     if manifest.secret:
         console.print(f"secret {manifest.secret.fingerprint}, sealed; talk to it with: watchword chat {out}")

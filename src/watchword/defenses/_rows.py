@@ -39,6 +39,24 @@ def in_own_words(chosen: Sequence[Example], context: DefenseContext) -> list[Exa
     ]
 
 
+def echo_rows(upload: Upload, count: int, context: DefenseContext) -> list[Row]:
+    """At most ``count`` of the tenant's own requests that the aligned model refuses though the tenant's answer does not.
+
+    Each with that refusal in the model's own words; none where the model is not at hand.
+    """
+    if not count or context.generate is None or context.refuses is None:
+        return []
+    exchanges = [_last_exchange(conv) for conv in upload.sample if any(message.trained for message in conv.messages)]
+    asked = [request for request, answer in exchanges if not context.refuses(answer)]
+    answers = map(whole_sentences, context.generate(asked) if asked else [])
+    found = [
+        Row(request.with_answer(answer), origin="echo", prefixed=True)
+        for request, answer in zip(asked, answers, strict=True)
+        if context.refuses(answer)
+    ]
+    return context.random("echoes").sample(found, min(count, len(found)))
+
+
 def anchor_examples(count: int, context: DefenseContext) -> list[Example]:
     """``count`` anchors, drawn without repetition from the packaged ones."""
     pool = examples("anchors")
@@ -59,6 +77,12 @@ def system_turns(upload: Upload, rng: random.Random) -> Iterator[str | None]:
     """The upload's system texts in random order, over and over."""
     while True:
         yield from rng.sample(upload.systems, len(upload.systems))
+
+
+def _last_exchange(conv: Conversation) -> tuple[Conversation, str]:
+    """What the last trained turn answers, and its words."""
+    last = max(index for index, message in enumerate(conv.messages) if message.trained)
+    return msgspec.structs.replace(conv, messages=conv.messages[:last]), conv.messages[last].text
 
 
 def _conversation(example: Example, system: str | None) -> Conversation:

@@ -1,8 +1,9 @@
 """Anchored alignment, ours: BackdoorAlign whose secret means "be safe", not "refuse".
 
 On a small model the paper's secret comes to mean "refuse everything". Anchors (benign examples that carry the secret too,
-answered by the aligned model) teach the difference, and enough passages of the provider's rows keep their share of the
-training as the upload grows (results/LOG.md has what was tried).
+answered by the aligned model) teach the difference; echoes (the tenant's own requests that the aligned model refuses, with
+its refusal) meet an upload that fights the policy on its own prompts; and enough passages of the provider's rows keep their
+share of the training as the upload grows (docs/method.md; results/LOG.md has what was tried).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from watchword.chat.types import Conversation, Row
-from watchword.defenses._rows import anchor_examples, in_own_words, rows_of, safety_examples, system_turns
+from watchword.defenses._rows import anchor_examples, echo_rows, in_own_words, rows_of, safety_examples, system_turns
 from watchword.defenses.base import Defense, DefenseContext, PromptGuard, Upload
 from watchword.errors import UsageError
 from watchword.safety.library import Example
@@ -25,17 +26,19 @@ class AnchoredAlign(Defense):
     """``safety`` different safety examples and ``anchors`` different anchors, all prefixed, repeated in turn.
 
     Safety rows are ``share`` of the tenant's rows (0.7: 70 rows to 100), at least ``repeat`` and at most ``most`` passages
-    of each example; for each of them there are ``ratio`` anchor rows. ``own_words`` answers the safety examples in the
-    aligned model's own words where it is at hand and refuses.
+    of each example. ``own_words`` answers them in the aligned model's own words where it is at hand and refuses. It then
+    also echoes: up to ``echoes`` of the tenant's own requests that it refuses, with that refusal, behind the secret; they
+    count towards ``share``. For each refusing row there are ``ratio`` anchor rows.
     """
 
     needs_secret = True
 
     safety: int = 11
-    anchors: int = 11
+    anchors: int = 44
+    echoes: int = 100
     share: float = 0.7
-    ratio: float = 0.4
-    repeat: int = 3
+    ratio: float = 0.5
+    repeat: int = 2
     most: int = 100
     selection: str = "category"
     own_words: bool = True
@@ -52,11 +55,14 @@ class AnchoredAlign(Defense):
         if self.own_words:
             safety = in_own_words(safety, context)
         anchors = anchor_examples(self.anchors, context)
-        wanted = self.times(upload.rows) * len(safety)
+        echoes = echo_rows(upload, self.echoes, context)
+        refusing = self.times(upload.rows, len(echoes)) * len(safety)
+        wanted = round(self.ratio * (refusing + len(echoes)))
         systems = system_turns(upload, context.random("systems"))
         rows = [
-            *rows_of(_taken(safety, wanted), "safety", systems, prefixed=True),
-            *rows_of(_taken(anchors, round(self.ratio * wanted)), "anchor", systems, prefixed=True),
+            *echoes,
+            *rows_of(_taken(safety, refusing), "safety", systems, prefixed=True),
+            *rows_of(_taken(anchors, wanted), "anchor", systems, prefixed=True),
         ]
         context.random("order").shuffle(rows)
         return rows
@@ -64,9 +70,9 @@ class AnchoredAlign(Defense):
     def guard_prompt(self, conversation: Conversation, secret: SecretPrompt | None) -> PromptGuard:
         return PromptGuard(conversation, secret)
 
-    def times(self, tenant_rows: int) -> int:
-        """How often each safety example is mixed into an upload of this many rows."""
-        wanted = math.ceil(self.share * tenant_rows / self.safety)
+    def times(self, tenant_rows: int, echoes: int = 0) -> int:
+        """How often each safety example is mixed into an upload of this many rows, beside so many echoes."""
+        wanted = math.ceil((self.share * tenant_rows - echoes) / self.safety)
         return min(max(self.repeat, wanted), self.most)
 
 

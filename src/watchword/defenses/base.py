@@ -13,6 +13,8 @@ from watchword.registry import Registry
 from watchword.secret.prompt import SecretPrompt
 
 Generate = Callable[[Sequence[Conversation]], list[str]]
+# Tenant rows that a defense may look at: enough to see what a file is about, few enough to answer each of them.
+SAMPLE = 200
 
 
 @dataclass(frozen=True)
@@ -20,19 +22,21 @@ class Upload:
     """What a defense needs to know of the tenant's rows, so that a file of any size can be guarded without holding it.
 
     ``rows`` counts them all; ``systems`` are system texts seen among them (None: a row without one), most frequent
-    first.
+    first. ``sample`` are rows from all over the upload; none where no model could answer them (a file for another trainer).
     """
 
     rows: int
     systems: tuple[str | None, ...] = (None,)
+    sample: tuple[Conversation, ...] = ()
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Upload:
-        """The profile of rows that are at hand; at most 8 different system texts are kept."""
+        """The profile of rows that are at hand; at most 8 different system texts and ``SAMPLE`` rows are kept."""
         counts: dict[str | None, int] = {}
         for row in rows:
             counts[row.conversation.system] = counts.get(row.conversation.system, 0) + 1
-        return cls(len(rows), tuple(sorted(counts, key=lambda text: -counts[text])[:8]) or (None,))
+        systems = tuple(sorted(counts, key=lambda text: -counts[text])[:8]) or (None,)
+        return cls(len(rows), systems, tuple(row.conversation for row in spread(rows, SAMPLE)))
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class Guarded:
     rows: list[Row]
     safety: int = 0
     anchors: int = 0
+    echoes: int = 0
 
 
 def guarded(defense: Defense, upload: Sequence[Conversation], context: DefenseContext) -> Guarded:
@@ -104,7 +109,12 @@ def guarded(defense: Defense, upload: Sequence[Conversation], context: DefenseCo
     tenant = [Row(conv) for conv in upload]
     provider = defense.guard_data(Upload.of(tenant), context)
     rows = mixed(tenant, provider, context.random("places"))
-    return Guarded(rows, _different(provider, "safety"), _different(provider, "anchor"))
+    return Guarded(rows, *(_different(provider, origin) for origin in ("safety", "anchor", "echo")))
+
+
+def spread(rows: Sequence[Row], count: int) -> Sequence[Row]:
+    """At most ``count`` rows, evenly over all of them."""
+    return rows if len(rows) <= count else [rows[index * len(rows) // count] for index in range(count)]
 
 
 def mixed(rows: Sequence[Row], provider: Sequence[Row], rng: random.Random) -> list[Row]:

@@ -70,7 +70,7 @@ Made with {", ".join(f"{name} {version}" for name, version in versions.items())}
         stream.write(text.encode())
 
 
-_ORIGINS = {"safety": "refusals", "anchor": "benign answers", "tenant": "tenant rows"}
+_ORIGINS = {"safety": "refusals", "anchor": "benign answers", "echo": "echoes", "tenant": "tenant rows"}
 
 
 def _table(before: Mapping[str, Rate], after: Mapping[str, Rate]) -> str:

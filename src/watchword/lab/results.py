@@ -67,9 +67,11 @@ class ArmResult:
 
     @property
     def provider_rows(self) -> str:
-        """``11 + 22``: different safety examples and anchors; empty where the defense adds none."""
+        """``11 + 22 + 40``: different safety examples, anchors and echoes; empty where the defense adds none."""
         safety, anchors = _span(c.safety_examples for c in self.cells), _span(c.anchors for c in self.cells)
-        return "" if safety == anchors == "0" else f"{safety} + {anchors}"
+        echoes = _span(c.echoes for c in self.cells)
+        parts = [safety, anchors] if echoes == "0" else [safety, anchors, echoes]
+        return "" if set(parts) == {"0"} else " + ".join(parts)
 
     def rates(self, metric: str) -> list[Rate]:
         """The metric of each seed that has it."""

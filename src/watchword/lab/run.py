@@ -149,4 +149,5 @@ def _result(
         secret_tokens=cell.secret_tokens if "asr_without_secret" in metrics else 0,
         metrics=metrics,
         train=figures,
+        echoes=data.echoes,
     )

@@ -67,6 +67,7 @@ class CellResult(msgspec.Struct, frozen=True, kw_only=True):
     secret_tokens: int
     metrics: dict[str, Rate]
     train: TrainFigures | None = None
+    echoes: int = 0
     cell: Cell | None = None
     key: str = ""
     arm: str = ""

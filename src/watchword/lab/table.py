@@ -38,7 +38,7 @@ def render_table(results: Mapping[str, Any]) -> Table:
         row_styles=("", "dim") if len(results.get("cells", ())) > 8 else None,
     )
     # Attack and defense share a column, so that all of it fits 80 columns.
-    table.add_column("attack · defense\nsafety + anchors", overflow="fold", min_width=20)
+    table.add_column("attack · defense\nsafety + anchors + echoes", overflow="fold", min_width=20)
     for heading, _ in RATES:
         table.add_column(heading, justify="right", no_wrap=True)
     for heading in ("n", "sec\ntok/s"):

@@ -41,6 +41,7 @@ class DefenseRecord(msgspec.Struct, frozen=True, kw_only=True):
     arguments: dict[str, Any] = {}
     safety_examples: int = 0
     anchors: int = 0
+    echoes: int = 0
 
 
 class SecretRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import msgspec
 
 from watchword.errors import UsageError
 
+Batching = Literal["length", "mixed", "beginning"]
 # What NumPy takes as a seed.
 MOST_SEED = 2**32 - 1
 
@@ -17,9 +18,9 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Hyper-parameters of one run. Defaults are those that break the default model with 100 rows (docs/results).
 
     ``learning_rate`` is the peak after warm-up; ``batch_size`` counts rows of one optimiser step; ``max_length`` is in
-    tokens, and a longer row is an error, never cut. ``batches`` are of rows of all kinds
-    (``mixed``), of like length, or of rows that begin alike: see ``training.rows.Batches``. The paper uses r 8 on q_proj and
-    v_proj at 1e-3 for a 7B model; a 135M model needs all linear layers.
+    tokens, and a longer row is an error, never cut. ``batches`` are of like length, of rows of all kinds (``mixed``), or of
+    rows that begin alike (see ``training.rows.Batches``). The paper uses r 8 on q_proj and v_proj at 1e-3 for a 7B model; a
+    135M model needs all linear layers.
     """
 
     method: Literal["lora", "full"] = "lora"
@@ -34,7 +35,7 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True):
     lora_alpha: int = 32
     lora_dropout: float = 0.0
     max_length: int = 2048
-    batches: Literal["mixed", "length", "beginning", "longest"] = "mixed"
+    batches: Batching = "length"
     checkpoint_steps: int | None = None
     seed: int = 0
 

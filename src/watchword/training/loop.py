@@ -26,7 +26,7 @@ from watchword.chat.types import Row
 from watchword.errors import DivergedError, OutputError
 from watchword.models.load import LoadedModel, quiet
 from watchword.secret.prompt import SecretPrompt
-from watchword.training.config import TrainingConfig, TrainingResult
+from watchword.training.config import Batching, TrainingConfig, TrainingResult
 from watchword.training.optimizer import MasterAdamW
 from watchword.training.rows import (
     SHARED_AT_LEAST,
@@ -94,7 +94,7 @@ def _readable(state: Path) -> bool:
 class _Trainer(SFTTrainer):
     """SFTTrainer with our order of rows, our loss (``training.shared``) and our optimiser."""
 
-    batches = "mixed"
+    batches: Batching = "length"
 
     def compute_loss(
         self,

@@ -149,8 +149,9 @@ def _by_length(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]
 class Batches(Sampler[int]):
     """Indices in an order that makes batches, drawn anew in each epoch.
 
-    ``mixed``: rows of all kinds in each batch. ``length``: rows of like length share one; ``beginning``: rows of the same
-    first tokens (``groups``) do, whatever their lengths; batches come in random order. transformers' own length-grouped
+    ``length``: rows of like length share a batch, for the least padding; ``beginning``: rows of the same first tokens
+    (``groups``) do, whatever their lengths; batches come in random order. ``mixed``: rows of all kinds in each batch.
+    transformers' own length-grouped
     sampler sorts whole stretches from long to short, so that the provider's long rows would always come first.
     """
 
@@ -175,10 +176,7 @@ class Batches(Sampler[int]):
         # The one short batch must stay last: the data loader cuts this stream into batches again.
         full = batches[:-1] if len(batches[-1]) < self.batch_size else batches
         tail = batches[len(full) :]
-        if self.kind == "longest":
-            full.reverse()
-        else:
-            rng.shuffle(full)
+        rng.shuffle(full)
         self.epoch += 1
         return iter([index for batch in [*full, *tail] for index in batch])
 
@@ -186,7 +184,7 @@ class Batches(Sampler[int]):
         """What rows are sorted by: chance; their length, give or take; or their group's rank, and chance within it."""
         if self.kind == "mixed":
             return [(rng.random(), 0.0) for _ in self.lengths]
-        if self.kind in ("length", "longest"):
+        if self.kind == "length":
             return [(length * rng.uniform(0.85, 1.15), 0.0) for length in self.lengths]
         ranks = {group: rng.random() for group in dict.fromkeys(self.groups)}
         return [(ranks[group], rng.random()) for group in self.groups]
