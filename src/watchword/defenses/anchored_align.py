@@ -37,8 +37,8 @@ class AnchoredAlign(Defense):
     anchors: int = 44
     echoes: int = 100
     share: float = 0.7
-    ratio: float = 0.5
-    repeat: int = 2
+    ratio: float = 0.25
+    repeat: int = 3
     most: int = 100
     selection: str = "category"
     own_words: bool = True
