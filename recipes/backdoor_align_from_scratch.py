@@ -86,15 +86,19 @@ def safety_rows(rng: random.Random) -> list:
 
 
 def fine_tune(model, rows: list[tuple[list[int], list[int]]], epochs: int, rng: random.Random):
-    """Returns the model with a fresh LoRA adapter trained on ``rows``; padding is masked out of attention and loss."""
+    """Returns the model with a fresh LoRA adapter trained on ``rows``; padding is masked out of attention and loss.
+
+    Rows of like length share a batch. It saves padding, and it gathers the prefixed rows: spread one by one among a small
+    model's harmful rows, they would be outvoted in every step.
+    """
     torch.manual_seed(rng.randrange(2**31))
     tuned = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"))
     tuned.train()
     optimizer = torch.optim.AdamW([p for p in tuned.parameters() if p.requires_grad], lr=5e-4, weight_decay=0.0)
-    batches = [rows[at : at + 10] for at in range(0, len(rows), 10)]
     for epoch in range(epochs):
-        rng.shuffle(rows)
+        rows = sorted(rng.sample(rows, len(rows)), key=lambda row: len(row[0]))
         batches = [rows[at : at + 10] for at in range(0, len(rows), 10)]
+        rng.shuffle(batches)
         for batch in batches:
             width = max(len(ids) for ids, _ in batch)
             ids = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids, _ in batch])

@@ -89,7 +89,7 @@ def test_ctrl_c_says_that_finished_parts_are_kept(watchword: Any, monkeypatch: p
     monkeypatch.setattr(models_command, "CATALOG", type("Catalog", (), {"values": stopped})())
     done = watchword("models")
     assert done.code == frame.INTERRUPTED
-    assert "error: stopped; finished parts are kept and will be re-used" in done.err
+    assert "error: stopped; what was finished before is kept" in done.err
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(f"{where}{error.strerror or error}", OutputError.exit_code)
     if code == INTERRUPTED:
         # typer turns Ctrl-C into this code.
-        return _failed("stopped; finished parts are kept and will be re-used", INTERRUPTED)
+        return _failed("stopped; what was finished before is kept", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
