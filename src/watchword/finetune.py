@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ import msgspec
 
 from watchword.chat.files import read_conversations, replacing
 from watchword.chat.types import Conversation
-from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
+from watchword.defenses.base import ASKING, DEFENSES, Defense, DefenseContext, Guarded, guarded
 from watchword.errors import DataError, OutputError, SecretCollisionError, UnsealError, UsageError
 from watchword.judges.base import refuses
 from watchword.models.digest import model_digest
@@ -93,7 +94,8 @@ def defended(
         own = run.secret(secret) if defense.needs_secret else None
         if own is not None:
             refuse_collisions(upload, own, job.data)
-        data = guarded(defense, upload, DefenseContext(job.training.seed, generate=model.generate, refuses=refuses))
+        voice = functools.partial(model.generate, on_progress=functools.partial(step, ASKING))
+        data = guarded(defense, upload, DefenseContext(job.training.seed, generate=voice, refuses=refuses))
         figures = run.train(data, own)
         manifest = run.manifest(data, own, figures, versions or {})
         write_artifact(out, manifest, own, key)

@@ -102,6 +102,17 @@ def test_every_long_step_is_told_to_its_end() -> None:
     ]
 
 
+def test_what_the_aligned_model_refuses_of_an_upload_is_echoed_and_counted() -> None:
+    STEPS.clear()
+    model = FakeModel(lambda prompt, secret: REFUSAL)
+    training = FakeTraining(model)
+    result, _ = run_cell(cell("fj_attack", "anchored_align"), model, training, step=step)
+    assert (result.safety_examples, result.echoes) == (11, 10)
+    asked = {row.conversation.messages[-2].text for row in training.rows if row.origin == "tenant"}
+    assert {row.conversation.messages[-2].text for row in training.rows if row.origin == "echo"} == asked
+    assert sorted(STEPS[:2]) == [("asking the aligned model", 10, 10), ("asking the aligned model", 11, 11)]
+
+
 def answered(question: str, *responses: str) -> list[Answer]:
     return [Answer(question, f"{question}-{n}", "How do I do that?", text) for n, text in enumerate(responses)]
 

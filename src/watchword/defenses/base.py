@@ -15,6 +15,8 @@ from watchword.secret.prompt import SecretPrompt
 Generate = Callable[[Sequence[Conversation]], list[str]]
 # Tenant rows that a defense may look at: enough to see what a file is about, few enough to answer each of them.
 SAMPLE = 200
+# What progress bars say while a defense uses ``DefenseContext.generate``.
+ASKING = "asking the aligned model"
 
 
 @dataclass(frozen=True)
