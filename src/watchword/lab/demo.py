@@ -9,8 +9,10 @@ from watchword.training.config import TrainingConfig
 
 DEFENSES = ("none", "safety_mix", "backdoor_align", "anchored_align")
 # Attack examples of the short form: the arms are apart, and it ends in minutes on two cores.
-SHORT = 40
-PART = Evaluation(policy=66, benign=30, borderline=33, system=ATTACK_SYSTEM)
+SHORT = 25
+PART = Evaluation(policy=44, benign=22, borderline=22, max_new_tokens=32, system=ATTACK_SYSTEM)
+# So few rows make too few steps in batches of ten for any arm to learn much.
+SMALL = TrainingConfig(batch_size=5)
 
 
 def demo_spec(*, full: bool) -> Spec:
@@ -20,7 +22,7 @@ def demo_spec(*, full: bool) -> Spec:
         model=DEFAULT_MODEL,
         arms=[Arm(Choice(NO_ATTACK)), *(_arm(name, 100 if full else SHORT) for name in DEFENSES)],
         seeds=[0, 1, 2] if full else [0],
-        training=TrainingConfig(),
+        training=TrainingConfig() if full else SMALL,
         evaluation=Evaluation(system=ATTACK_SYSTEM) if full else PART,
     )
 
