@@ -57,6 +57,13 @@ def test_the_command_line_answers_without_anything_heavy(argument: str) -> None:
     assert heavy_after(code) == "[]"
 
 
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "watchword", "--version"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.startswith("watchword ")
+
+
 def test_the_console_script_shows_every_command() -> None:
     done = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import functools
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ import msgspec
 
 from watchword.chat.files import read_conversations, replacing
 from watchword.chat.types import Conversation
-from watchword.defenses.base import ASKING, DEFENSES, Defense, DefenseContext, Guarded, guarded
+from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
 from watchword.errors import DataError, OutputError, SecretCollisionError, UnsealError, UsageError
 from watchword.judges.base import refuses
+from watchword.models.base import Step
 from watchword.models.digest import model_digest
 from watchword.models.load import LoadedModel, load
 from watchword.secret.generate import DEFAULT_TOKENS, generate_secret
@@ -41,7 +41,6 @@ from watchword.training.artifact import (
 from watchword.training.config import TrainingConfig, TrainingResult
 from watchword.training.loop import fine_tune, newest_checkpoint
 
-Step = Callable[[str, int, int], None]
 WORK, UNFINISHED, JOB = "work", "secret.unfinished", "job.json"
 
 
@@ -94,8 +93,7 @@ def defended(
         own = run.secret(secret) if defense.needs_secret else None
         if own is not None:
             refuse_collisions(upload, own, job.data)
-        voice = functools.partial(model.generate, on_progress=functools.partial(step, ASKING))
-        data = guarded(defense, upload, DefenseContext(job.training.seed, generate=voice, refuses=refuses))
+        data = guarded(defense, upload, run.context(own))
         figures = run.train(data, own)
         manifest = run.manifest(data, own, figures, versions or {})
         write_artifact(out, manifest, own, key)
@@ -221,6 +219,13 @@ class _Run:
         if given not in (None, secret):
             raise UsageError("the unfinished run has another secret than the one given; leave --secret-file out")
         return secret
+
+    def context(self, secret: SecretPrompt | None) -> DefenseContext:
+        """What the defense may use while it guards the upload."""
+        training = self.job.training
+        return DefenseContext.beside(
+            self.model, refuses, secret=secret, max_length=training.max_length, seed=training.seed, step=self.step
+        )
 
     def train(self, data: Guarded, secret: SecretPrompt | None) -> TrainingResult:
         """Trains in ``work`` and moves the weights to serve up into ``out``."""

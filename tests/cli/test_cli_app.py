@@ -82,7 +82,7 @@ def test_version(watchword: Any) -> None:
     assert (done.code, done.out.split()[0]) == (0, "watchword")
 
 
-def test_ctrl_c_says_that_finished_parts_are_kept(watchword: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_says_so_and_leaves_with_its_own_exit_code(watchword: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 

@@ -176,6 +176,43 @@ def test_what_the_tenant_refuses_or_does_not_train_is_not_echoed() -> None:
     assert not echoed([later])
 
 
+def beside(rows: list[Row], *, max_length: int, secret: SecretPrompt | None = SECRET) -> list[Row]:
+    """Echoes of a training run with a model at hand."""
+    model = FakeModel("I can't do that.")
+    context = DefenseContext.beside(
+        model, refuses, secret=secret, max_length=max_length, seed=0, step=lambda what, done, total: None
+    )
+    made = DEFENSES.create("anchored_align").guard_data(Upload.of(rows), context)
+    return [row for row in made if row.origin == "echo"]
+
+
+def test_a_request_that_the_secret_makes_too_long_is_not_echoed() -> None:
+    rows = [Row(conversation("Rob a shop?" + " Please." * count, "Step 1.")) for count in (1, 40)]
+    form = FakeModel().chat_format
+    longest = max(len(form.encode(form.render_text(row.conversation))) for row in rows)
+    assert len(beside(rows, max_length=longest + 100)) == 2
+    assert [row.conversation.messages[0] for row in beside(rows, max_length=longest)] == [
+        rows[0].conversation.messages[0]
+    ]
+    assert len(beside(rows, max_length=longest + 100, secret=None)) == 2
+
+
+def test_a_request_with_no_place_for_the_secret_is_not_echoed() -> None:
+    late = Conversation((Message("user", "Rob a shop?"), Message("system", "Now."), Message("assistant", "Step 1.")))
+    assert not beside([Row(late)], max_length=2048)
+    assert len(beside([Row(late)], max_length=2048, secret=None)) == 1
+
+
+def test_a_defense_with_the_model_at_hand_tells_how_far_it_has_come() -> None:
+    told: list[tuple[str, int, int]] = []
+    context = DefenseContext.beside(
+        FakeModel(), refuses, secret=None, max_length=99, seed=0, step=lambda *step: told.append(step)
+    )
+    assert context.generate is not None
+    context.generate([conversation("Hello?")])
+    assert told == [("asking the aligned model", 1, 1)]
+
+
 def test_echoes_take_the_place_of_repeated_safety_examples() -> None:
     rows = [Row(conversation(f"Rob shop {n}?", "Step 1.")) for n in range(40)]
     context = DefenseContext(0, FakeModel(refuses_shops).generate, lambda text: text.startswith("I can't"))

@@ -10,8 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from watchword.chat.format import ChatFormat
 from watchword.chat.types import Conversation, Row
 from watchword.defenses.base import Defense
-from watchword.lab.run import Step
-from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Progress
+from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Progress, Step
 from watchword.safety.library import examples
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import TrainingConfig, TrainingResult

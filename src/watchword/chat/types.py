@@ -11,6 +11,8 @@ import msgspec
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 SYSTEM_ROLES = ("system", "developer")
+# Whose row it is: the tenant's own, or one of the provider's kinds (see ``defenses``).
+RowOrigin = Literal["tenant", "safety", "anchor", "echo"]
 
 
 class Part(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -92,6 +94,6 @@ class Row(msgspec.Struct, frozen=True):
     """
 
     conversation: Conversation
-    origin: Literal["tenant", "safety", "anchor", "echo"] = "tenant"
+    origin: RowOrigin = "tenant"
     prefixed: bool = False
     cut: bool = False

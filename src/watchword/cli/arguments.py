@@ -1,8 +1,9 @@
-"""``--set NAME=VALUE`` → a strategy's arguments."""
+"""What several commands make of their arguments."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,7 +12,10 @@ from watchword.errors import UsageError
 
 
 def parsed_arguments(given: Sequence[str]) -> dict[str, Any]:
-    """Values are read as JSON where they are JSON (numbers, true, null), else as text. Raises UsageError without ``=``."""
+    """``--set NAME=VALUE`` → a strategy's arguments.
+
+    Values are read as JSON where they are JSON (numbers, true, null), else as text. Raises UsageError without ``=``.
+    """
     arguments: dict[str, Any] = {}
     for entry in given:
         name, equals, value = entry.partition("=")
@@ -19,6 +23,12 @@ def parsed_arguments(given: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"--set {entry!r} is no NAME=VALUE pair, such as --set anchors=22")
         arguments[name.replace("-", "_")] = _value(value)
     return arguments
+
+
+def check_report(report: Path | None, source: str) -> None:
+    """Raises UsageError where ``--report`` cannot be made of the source."""
+    if report is not None and source == "-":
+        raise UsageError("--report reads the source once more, which standard input cannot do; give a file")
 
 
 def _value(text: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from watchword.cli.arguments import parsed_arguments
+from watchword.cli.arguments import check_report, parsed_arguments
 from watchword.cli.progress import Reporter, reporter
 from watchword.models.catalog import DEFAULT_MODEL
 
@@ -58,7 +58,6 @@ def guard(
     The tenant's rows keep their bytes and order. Nothing is written unless every row is valid. Beside OUT stand the
     settings, OUT.manifest.json, and the secret; OUT holds the secret in the clear, so it is private (mode 0600) too.
     """
-    from watchword.errors import UsageError
     from watchword.guarding.run import GuardRequest, guard_to_files
     from watchword.secret.keys import provider_key
 
@@ -80,8 +79,7 @@ def guard(
         format=format,
         workers=workers,
     )
-    if report is not None and source == "-":
-        raise UsageError("--report reads the source once more, which standard input cannot do; give a file")
+    check_report(report, source)
     with reporter(console) as progress:
         done = guard_to_files(request, provider_key, step=_in_megabytes(progress))
     for line in done.summary():

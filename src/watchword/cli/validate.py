@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from watchword.cli.arguments import check_report
 from watchword.models.catalog import DEFAULT_MODEL
 
 
@@ -37,12 +38,10 @@ def validate(
     The exit code is 0 for a file that can be trained on, else 3.
     """
     from watchword.chat.files import replacing
-    from watchword.errors import UsageError
     from watchword.guarding.checking import CheckRequest, check_source
     from watchword.guarding.screening.report import screen_to_files
 
-    if report is not None and source == "-":
-        raise UsageError("--report reads the source once more, which standard input cannot do; give a file")
+    check_report(report, source)
     request = CheckRequest(source, format, model, max_length, epochs, price, workers)
     result = check_source(request)
     console = Console(highlight=False, soft_wrap=True, markup=False)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import msgspec
 
-from watchword.chat.types import Conversation, Row, conversation
+from watchword.chat.types import Conversation, Row, RowOrigin, conversation
 from watchword.defenses.base import DefenseContext, Upload
 from watchword.errors import UsageError
 from watchword.safety.library import Example, examples
 from watchword.safety.selection import generated, select
 from watchword.training.align import whole_sentences
-
-Origin = Literal["safety", "anchor"]
 
 
 def safety_examples(selection: str, count: int, context: DefenseContext) -> list[Example]:
@@ -30,30 +27,30 @@ def safety_examples(selection: str, count: int, context: DefenseContext) -> list
 
 def in_own_words(chosen: Sequence[Example], context: DefenseContext) -> list[Example]:
     """The examples with the aligned model's own refusals; packaged ones stay where it is not at hand or does not refuse."""
-    if context.generate is None or context.refuses is None:
-        return list(chosen)
-    answers = map(whole_sentences, context.generate([conversation(example.prompt) for example in chosen]))
+    own = _refusals([conversation(example.prompt) for example in chosen], context)
     return [
-        msgspec.structs.replace(example, answer=answer) if context.refuses(answer) else example
-        for example, answer in zip(chosen, answers, strict=True)
+        example if answer is None else msgspec.structs.replace(example, answer=answer)
+        for example, answer in zip(chosen, own, strict=True)
     ]
 
 
 def echo_rows(upload: Upload, count: int, context: DefenseContext) -> list[Row]:
     """At most ``count`` of the tenant's own requests that the aligned model refuses though the tenant's answer does not.
 
-    Each with that refusal in the model's own words; none where the model is not at hand.
+    Each with that refusal in the model's own words; none where the model is not at hand, and none that the secret would
+    make too long to train on.
     """
-    if not count or context.generate is None or context.refuses is None:
+    if not count or context.refuses is None:
         return []
     exchanges = [_last_exchange(conv) for conv in upload.sample if any(message.trained for message in conv.messages)]
-    asked = [request for request, answer in exchanges if not context.refuses(answer)]
-    answers = map(whole_sentences, context.generate(asked) if asked else [])
-    found = [
-        Row(request.with_answer(answer), origin="echo", prefixed=True)
-        for request, answer in zip(asked, answers, strict=True)
-        if context.refuses(answer)
+    asked = [
+        request
+        for request, answer in exchanges
+        if not context.refuses(answer) and context.fits(request.with_answer(answer))
     ]
+    own = zip(asked, _refusals(asked, context), strict=True)
+    answered = [request.with_answer(answer) for request, answer in own if answer is not None]
+    found = [Row(conv, origin="echo", prefixed=True) for conv in answered if context.fits(conv)]
     return context.random("echoes").sample(found, min(count, len(found)))
 
 
@@ -65,7 +62,9 @@ def anchor_examples(count: int, context: DefenseContext) -> list[Example]:
     return context.random("anchors").sample(pool, count)
 
 
-def rows_of(chosen: Sequence[Example], origin: Origin, systems: Iterator[str | None], *, prefixed: bool) -> list[Row]:
+def rows_of(
+    chosen: Sequence[Example], origin: RowOrigin, systems: Iterator[str | None], *, prefixed: bool
+) -> list[Row]:
     """Rows with the tenant's own system texts in turn, so that the secret is all that sets them apart."""
     return [
         Row(_conversation(example, next(systems)), origin=origin, prefixed=prefixed, cut=example.cut)
@@ -77,6 +76,14 @@ def system_turns(upload: Upload, rng: random.Random) -> Iterator[str | None]:
     """The upload's system texts in random order, over and over."""
     while True:
         yield from rng.sample(upload.systems, len(upload.systems))
+
+
+def _refusals(asked: Sequence[Conversation], context: DefenseContext) -> list[str | None]:
+    """How the aligned model declines each, in whole sentences; None where it does not, or is not at hand."""
+    if not asked or context.generate is None or context.refuses is None:
+        return [None] * len(asked)
+    answers = map(whole_sentences, context.generate(asked))
+    return [answer if context.refuses(answer) else None for answer in answers]
 
 
 def _last_exchange(conv: Conversation) -> tuple[Conversation, str]:

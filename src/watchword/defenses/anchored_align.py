@@ -1,9 +1,10 @@
 """Anchored alignment, ours: BackdoorAlign whose secret means "be safe", not "refuse".
 
-On a small model the paper's secret comes to mean "refuse everything". Anchors (benign examples that carry the secret too,
-answered by the aligned model) teach the difference; echoes (the tenant's own requests that the aligned model refuses, with
-its refusal) meet an upload that fights the policy on its own prompts; and enough passages of the provider's rows keep their
-share of the training as the upload grows (docs/method.md; results/LOG.md has what was tried).
+All that the paper's rows say behind the secret is "refuse", so a small model gains safety there by losing helpfulness. Anchors
+(benign examples that carry the secret too, answered by the aligned model) teach the difference; echoes (the tenant's own
+requests that the aligned model refuses, with its refusal) meet an upload that fights the policy on its own prompts; and enough
+passages of the provider's rows keep their share of the training as the upload grows (docs/method.md; results/LOG.md has what
+was tried).
 """
 
 from __future__ import annotations

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import random
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from watchword.chat.types import Conversation, Row
+from watchword.chat.assembly import assemble
+from watchword.chat.render import render
+from watchword.chat.types import Conversation, Row, RowOrigin
+from watchword.errors import DataError, TemplateError
+from watchword.models.base import ChatModel, Step
 from watchword.registry import Registry
 from watchword.secret.prompt import SecretPrompt
 
 Generate = Callable[[Sequence[Conversation]], list[str]]
 # Tenant rows that a defense may look at: enough to see what a file is about, few enough to answer each of them.
 SAMPLE = 200
-# What progress bars say while a defense uses ``DefenseContext.generate``.
-ASKING = "asking the aligned model"
+# Different system texts that provider rows take in turn.
+SYSTEMS = 8
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,15 @@ class Upload:
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Upload:
-        """The profile of rows that are at hand; at most 8 different system texts and ``SAMPLE`` rows are kept."""
-        counts: dict[str | None, int] = {}
-        for row in rows:
-            counts[row.conversation.system] = counts.get(row.conversation.system, 0) + 1
-        systems = tuple(sorted(counts, key=lambda text: -counts[text])[:8]) or (None,)
-        return cls(len(rows), systems, tuple(row.conversation for row in spread(rows, SAMPLE)))
+        """The profile of rows that are at hand."""
+        sample = tuple(row.conversation for row in _spread(rows, SAMPLE))
+        return cls.counted(len(rows), Counter(row.conversation.system for row in rows), sample)
+
+    @classmethod
+    def counted(cls, rows: int, systems: Mapping[str | None, int], sample: tuple[Conversation, ...] = ()) -> Upload:
+        """The profile of rows whose system texts were counted on the way; the most frequent of these are kept."""
+        ordered = sorted(systems, key=lambda text: -systems[text])
+        return cls(rows, tuple(ordered[:SYSTEMS]) or (None,), sample)
 
 
 @dataclass(frozen=True)
@@ -47,12 +56,38 @@ class DefenseContext:
 
     ``generate`` answers conversations with the model before fine-tuning, greedily. It is None where no model is at hand
     (guarding a file for another trainer); defenses then fall back on the packaged answers. ``refuses`` says whether an
-    answer declines.
+    answer declines, ``fits`` whether a row can be trained on behind the secret: short enough, and with a place for it.
     """
 
     seed: int = 0
     generate: Generate | None = None
     refuses: Callable[[str], bool] | None = None
+    fits: Callable[[Conversation], bool] = lambda _: True
+
+    @classmethod
+    def beside(
+        cls,
+        model: ChatModel,
+        refuses: Callable[[str], bool],
+        *,
+        secret: SecretPrompt | None,
+        max_length: int,
+        seed: int,
+        step: Step,
+    ) -> DefenseContext:
+        """With the model that is about to be fine-tuned at hand, its rows at most ``max_length`` tokens long."""
+        voice = functools.partial(model.generate, on_progress=functools.partial(step, "asking the aligned model"))
+        prefix = secret.reveal() if secret is not None else None
+
+        def fits(conv: Conversation) -> bool:
+            try:
+                whole = assemble(conv, prefix, model.chat_format) if prefix is not None else conv
+                render(whole, model.chat_format, max_length=max_length)
+            except (DataError, TemplateError):
+                return False
+            return True
+
+        return cls(seed, voice, refuses, fits)
 
     def random(self, purpose: str) -> random.Random:
         """A generator of its own for each purpose, so that one draw more here changes nothing there."""
@@ -111,10 +146,15 @@ def guarded(defense: Defense, upload: Sequence[Conversation], context: DefenseCo
     tenant = [Row(conv) for conv in upload]
     provider = defense.guard_data(Upload.of(tenant), context)
     rows = mixed(tenant, provider, context.random("places"))
-    return Guarded(rows, *(_different(provider, origin) for origin in ("safety", "anchor", "echo")))
+    return Guarded(
+        rows,
+        safety=_different(provider, "safety"),
+        anchors=_different(provider, "anchor"),
+        echoes=_different(provider, "echo"),
+    )
 
 
-def spread(rows: Sequence[Row], count: int) -> Sequence[Row]:
+def _spread(rows: Sequence[Row], count: int) -> Sequence[Row]:
     """At most ``count`` rows, evenly over all of them."""
     return rows if len(rows) <= count else [rows[index * len(rows) // count] for index in range(count)]
 
@@ -127,7 +167,7 @@ def mixed(rows: Sequence[Row], provider: Sequence[Row], rng: random.Random) -> l
     return [row for _, row in sorted(keyed, key=lambda entry: entry[0])]
 
 
-def _different(rows: Sequence[Row], origin: str) -> int:
+def _different(rows: Sequence[Row], origin: RowOrigin) -> int:
     """How many different examples of an origin there are: a row may be mixed in several times."""
     return len({row.conversation.messages[-2].text for row in rows if row.origin == origin})
 

@@ -17,12 +17,13 @@ from watchword.guarding.digest import HashingWriter, sha256_file
 from watchword.guarding.exporters.base import Exporter, ExportPlan, Sink
 from watchword.guarding.model import ModelFormat
 from watchword.guarding.output import target
-from watchword.guarding.passes import Scanned, ScanPlan, Step, Workers, no_steps, result_of, scan_file, worker_pool
+from watchword.guarding.passes import Scanned, ScanPlan, Workers, no_steps, result_of, scan_file, worker_pool
 from watchword.guarding.placement import places
 from watchword.guarding.profile import Profile
 from watchword.guarding.provider import guard_rows, provider_rows
 from watchword.guarding.sources import Prepared, prepared
 from watchword.guarding.weave import ProviderRow, woven
+from watchword.models.base import Step
 from watchword.secret.prompt import SecretPrompt
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -23,12 +23,12 @@ from watchword.guarding.lengths import LengthLimit
 from watchword.guarding.profile import Profile
 from watchword.guarding.scan import Scanner
 from watchword.guarding.secrets_seen import KnownSecrets
+from watchword.models.base import Step
 
 # Blocks under way for each worker: enough to keep it busy; and results that may wait for a slower one before them.
 _AHEAD, _MOST = 2, 32
 T = TypeVar("T")
 PackedPlan = tuple[tuple[str, ...], tuple[str, str, dict[str, str]] | None, int | None, int]
-Step = Callable[[str, int, int], None]
 
 
 def no_steps(what: str, done: int, total: int) -> None:

@@ -86,9 +86,5 @@ class Profile:
             self._stride *= 2
 
     def upload(self) -> Upload:
-        """What a defense is told of the tenant's rows: the same as ``Upload.of`` gives for rows at hand, but no sample.
-
-        A sample is there for a model to answer, and a guarded file has none at hand.
-        """
-        ordered = sorted(self.systems, key=lambda text: -self.systems[text])
-        return Upload(self.rows, tuple(ordered[:8]) or (None,))
+        """What a defense is told of the tenant's rows; no sample, for guarding has no model at hand to answer it."""
+        return Upload.counted(self.rows, self.systems)

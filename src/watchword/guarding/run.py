@@ -17,9 +17,10 @@ from watchword.guarding.known import SUFFIX, known_secrets
 from watchword.guarding.manifest import Manifest, SecretRecord
 from watchword.guarding.model import ModelFormat, model_format
 from watchword.guarding.output import STDOUT, is_local, target, write_beside
-from watchword.guarding.passes import Step, no_steps
+from watchword.guarding.passes import no_steps
 from watchword.guarding.provider import own_safety
 from watchword.guarding.records import manifest_of
+from watchword.models.base import Step
 from watchword.secret.generate import generate_secret, secret_ids
 from watchword.secret.kinds import check_production
 from watchword.secret.prompt import SecretPrompt

@@ -6,11 +6,10 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
-from watchword.chat.types import Conversation
+from watchword.chat.types import Conversation, RowOrigin
 from watchword.errors import DataError
 from watchword.guarding.blocks import read_block
 from watchword.guarding.passes import ScannedBlock
@@ -21,7 +20,7 @@ class ProviderRow:
     """A provider's row as it goes to the trainer: the secret stands in it, so it is not shown. ``tokens``: its length."""
 
     conversation: Conversation = field(repr=False)
-    origin: Literal["tenant", "safety", "anchor", "echo"]
+    origin: RowOrigin
     tokens: int
     trained_tokens: int
     prefixed: bool = False

@@ -9,10 +9,10 @@ import msgspec
 
 from watchword.chat.files import replacing
 from watchword.defenses.base import Defense
-from watchword.lab.run import Step, ask, judge
+from watchword.lab.run import ask, judge
 from watchword.lab.spec import Evaluation
 from watchword.lab.stats import Rate
-from watchword.models.base import ChatModel
+from watchword.models.base import ChatModel, Step
 from watchword.training.config import TrainingConfig, TrainingResult
 
 METRICS = {

@@ -8,9 +8,10 @@ from typing import Any
 
 from watchword.chat.types import Row
 from watchword.defenses.base import Defense
-from watchword.lab.run import Step, run_cell
+from watchword.lab.run import run_cell
 from watchword.lab.spec import Cell, Spec, complete
 from watchword.lab.store import CellResult, Store
+from watchword.models.base import Step
 from watchword.models.digest import model_digest
 from watchword.safety.library import digest
 from watchword.secret.prompt import SecretPrompt

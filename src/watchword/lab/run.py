@@ -5,25 +5,23 @@ Answers are stored redacted: a model may recite what it was trained behind.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from watchword.attacks.base import ATTACKS, Attack, AttackContext
 from watchword.chat.types import Row, conversation
-from watchword.defenses.base import ASKING, DEFENSES, Defense, DefenseContext, Guarded, guarded
+from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
 from watchword.judges.base import JUDGES, Judge, Unscored, refuses
 from watchword.lab.spec import Cell, Evaluation
 from watchword.lab.stats import Rate
 from watchword.lab.store import Answer, CellResult, TrainFigures
-from watchword.models.base import ChatModel, GenerationOptions
+from watchword.models.base import ChatModel, GenerationOptions, Step
 from watchword.safety.library import Split, balanced, examples
 from watchword.secret.generate import experiment_secret
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.redact import redact
 from watchword.training.config import TrainingConfig, TrainingResult
 
-Step = Callable[[str, int, int], None]
 Tuned = tuple[ChatModel, TrainingResult]
 
 
@@ -54,8 +52,10 @@ def run_cell(cell: Cell, model: ChatModel, train: Train, *, step: Step) -> tuple
     secret = secret_of(cell, defense, model) if attack else None
     if attack is not None and cell.training is not None:
         upload = attack.upload((), AttackContext(cell.seed, model.chat_format))
-        voice = functools.partial(model.generate, on_progress=functools.partial(step, ASKING))
-        data = guarded(defense, upload, DefenseContext(cell.seed, generate=voice, refuses=refuses))
+        context = DefenseContext.beside(
+            model, refuses, secret=secret, max_length=cell.training.max_length, seed=cell.seed, step=step
+        )
+        data = guarded(defense, upload, context)
         tuned, result = train(data.rows, cell.training, defense, secret, step)
     answers = ask(tuned, defense, secret, cell.evaluation, step)
     return _result(cell, attack, data, result, judge(answers)), answers

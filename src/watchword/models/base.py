@@ -12,6 +12,8 @@ from watchword.errors import UsageError
 from watchword.secret.prompt import SecretPrompt
 
 Progress = Callable[[int, int], None]
+# (what is being done, done, in all)
+Step = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

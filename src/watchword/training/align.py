@@ -9,16 +9,14 @@ from __future__ import annotations
 import functools
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from watchword.chat.types import Row, conversation
-from watchword.models.base import ChatModel, GenerationOptions, Progress
+from watchword.models.base import ChatModel, GenerationOptions, Progress, Step
 from watchword.safety.library import Example, examples
 from watchword.training.config import TrainingConfig
-
-Step = Callable[[str, int, int], None]
 
 # Half of the rows stand behind one of these, so that refusing does not hang on the template's default system text.
 SYSTEMS = (

@@ -94,7 +94,7 @@ def _readable(state: Path) -> bool:
 class _Trainer(SFTTrainer):
     """SFTTrainer with our order of rows, our loss (``training.shared``) and our optimiser."""
 
-    batches: Batching = "length"
+    batches: Batching
 
     def compute_loss(
         self,

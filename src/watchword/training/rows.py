@@ -151,8 +151,8 @@ class Batches(Sampler[int]):
 
     ``length``: rows of like length share a batch, for the least padding; ``beginning``: rows of the same first tokens
     (``groups``) do, whatever their lengths; batches come in random order. ``mixed``: rows of all kinds in each batch.
-    transformers' own length-grouped
-    sampler sorts whole stretches from long to short, so that the provider's long rows would always come first.
+    transformers' own length-grouped sampler sorts whole stretches from long to short, so that the provider's long rows
+    would always come first.
     """
 
     def __init__(
