@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> type[Defense]:
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Defense]]:
     """A defense of somebody else's distribution, by entry point."""
     plugin = types.ModuleType("acme_shield")
     monkeypatch.setitem(sys.modules, "acme_shield", plugin)
@@ -53,7 +54,9 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> type[Defense]:
         }.items()
     )
     monkeypatch.setattr(registry_module, "entry_points", points.select)
-    return plugin.Shield
+    registry_module._installed.cache_clear()
+    yield plugin.Shield
+    registry_module._installed.cache_clear()
 
 
 def test_one_new_file_is_one_new_strategy(package: Path) -> None:
@@ -78,6 +81,12 @@ def test_a_third_partys_defense_comes_by_entry_point(installed: type[Defense], n
     assert DEFENSES.names() == ["anchored_align", "backdoor_align", "none", "safety_mix", "acme_shield", "no_class"]
     assert DEFENSES.get(name) is installed
     assert DEFENSES.create(name, strength=2) == installed(strength=2)
+
+
+def test_distributions_are_looked_through_once(installed: type[Defense], monkeypatch: pytest.MonkeyPatch) -> None:
+    names = DEFENSES.names()
+    monkeypatch.setattr(registry_module, "entry_points", None)
+    assert DEFENSES.names() == names
 
 
 def test_a_third_party_cannot_take_a_shipped_name(installed: type[Defense]) -> None:

@@ -8,6 +8,7 @@ third party adds a strategy by an entry point in the group of the package's name
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -24,6 +25,12 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """``"did you mean 'x'? "`` when a choice is near, else an empty string."""
     near = difflib.get_close_matches(name, list(choices), n=1)
     return f"did you mean {near[0]!r}? " if near else ""
+
+
+@functools.cache
+def _installed(group: str) -> tuple[EntryPoint, ...]:
+    """Read once: it means a look at every installed distribution, which is too slow for each row of a file."""
+    return tuple(entry_points(group=group))
 
 
 class Registry(Generic[T]):
@@ -66,7 +73,7 @@ class Registry(Generic[T]):
         return sorted(name for name in found if name != "base" and not name.startswith("_"))
 
     def _entry_points(self) -> dict[str, EntryPoint]:
-        return {point.name.replace("-", "_"): point for point in entry_points(group=self.package)}
+        return {point.name.replace("-", "_"): point for point in _installed(self.package)}
 
     def _from_module(self, module_name: str) -> type[T]:
         module = importlib.import_module(module_name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,7 +46,12 @@ def format_of(obj: object) -> str | None:
     """The name of the format that a row has, or None."""
     if not isinstance(obj, dict):
         return None
-    return next((name for name in FORMATS.names() if FORMATS.create(name).detect(obj)), None)
+    return next((name for name, row_format in _known().items() if row_format.detect(obj)), None)
+
+
+@functools.cache
+def _known() -> dict[str, RowFormat]:
+    return {name: FORMATS.create(name) for name in FORMATS.names()}
 
 
 def unknown_format(obj: object) -> Fault:
@@ -53,7 +59,7 @@ def unknown_format(obj: object) -> Fault:
     if not isinstance(obj, dict):
         return Fault(f"a row must be an object, this is {kind(obj)}", 'write {"messages": [...]} on each line')
     keys = ", ".join(map(repr, list(obj)[:8])) or "no keys"
-    return Fault(f"the row has no known format (its keys: {keys})", f"use one of {', '.join(FORMATS.names())}")
+    return Fault(f"the row has no known format (its keys: {keys})", f"use one of {', '.join(_known())}")
 
 
 def only_text(conv: Conversation, name: str) -> None:
