@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -114,6 +115,26 @@ def test_a_wrong_argument_gets_the_right_ones() -> None:
         DEFENSES.create("safety_mix", safty=3)
     with pytest.raises(UsageError, match="'none' has no argument 'safety': it takes none"):
         DEFENSES.create("none", safety=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("safety_mix", {"safety": "abc"}, "defense 'safety_mix': safety is 'abc'; expected `int`, got `str`"),
+        ("backdoor_align", {"safety": 11.5}, "safety is 11.5; expected `int`, got `float`"),
+        ("anchored_align", {"share": "nan"}, "share is 'nan'; expected `float`, got `str`"),
+        ("anchored_align", {"own_words": 5}, "own_words is 5; expected `bool`, got `int`"),
+        ("anchored_align", {"repeat": None}, "repeat is None; expected `int`, got `null`"),
+    ],
+)
+def test_a_value_of_another_type_is_named(name: str, arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        DEFENSES.create(name, **arguments)
+
+
+def test_a_whole_number_does_for_a_fraction(installed: type[Defense]) -> None:
+    assert DEFENSES.create("anchored_align", share=1).share == 1.0
+    assert DEFENSES.create("acme-shield", strength=3).strength == 3
 
 
 def test_helpers_and_the_base_are_no_strategies() -> None:

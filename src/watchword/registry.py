@@ -14,7 +14,9 @@ import inspect
 import pkgutil
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_type_hints
+
+import msgspec
 
 from watchword.errors import UnknownNameError, UsageError
 
@@ -58,14 +60,24 @@ class Registry(Generic[T]):
         )
 
     def create(self, name: str, **arguments: Any) -> T:
-        """An instance with these arguments; a wrong argument is a UsageError that lists the right ones."""
+        """An instance with these arguments; a wrong one is a UsageError that lists the right ones, or names the type."""
         strategy = self.get(name)
         known = list(inspect.signature(strategy).parameters)
         for argument in arguments:
             if argument not in known:
                 hint = did_you_mean(argument, known)
                 raise UsageError(f"{self.kind} {name!r} has no argument {argument!r}: {hint}it takes {known or 'none'}")
-        return strategy(**arguments)
+        types = get_type_hints(strategy.__init__) if arguments else {}
+        typed = {key: self._typed(name, key, value, types.get(key, Any)) for key, value in arguments.items()}
+        return strategy(**typed)
+
+    def _typed(self, name: str, argument: str, value: Any, wanted: Any) -> Any:
+        """Arguments come from command lines and specs: what is no such value must not fail somewhere inside."""
+        try:
+            return msgspec.convert(value, wanted)
+        except msgspec.ValidationError as error:
+            reason = str(error).replace("Expected", "expected", 1)
+            raise UsageError(f"{self.kind} {name!r}: {argument} is {value!r}; {reason}") from None
 
     def _modules(self) -> list[str]:
         package = importlib.import_module(self.package)
