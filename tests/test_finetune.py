@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -23,7 +24,7 @@ sys.path[:0] = [str(Path(__file__).parent / name) for name in ("models", "cli")]
 from cli_samples import ROWS, leaks, row, tenant_file  # noqa: E402
 from tiny import saved  # noqa: E402
 
-from watchword.errors import OutputError, UnsealError, UsageError  # noqa: E402
+from watchword.errors import DataError, OutputError, UnsealError, UsageError  # noqa: E402
 from watchword.finetune import UNFINISHED, WORK, Job, defended, opened  # noqa: E402
 from watchword.models.fakes import fake_chat_format  # noqa: E402
 from watchword.secret.generate import generate_secret  # noqa: E402
@@ -252,3 +253,30 @@ def test_the_wrong_key_gives_no_answer(real: Real) -> None:
     done = real.shell.run("chat", real.out, "-m", "Hi", WATCHWORD_KEY="00" * 32)
     assert (done.returncode, done.stdout) == (4, "")
     assert "does not open with this provider's key" in done.stderr
+
+
+def test_a_file_that_can_be_read_only_once_is_refused(job: Job, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    piped = msgspec.structs.replace(job, data=tmp_path / "pipe")
+    with pytest.raises(DataError, match="this is no ordinary file; save the rows in one first"):
+        defended(piped, tmp_path / "out", key=KEY, step=nothing)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_manifest_names_the_bytes_that_were_trained_on(job: Job, tmp_path: Path) -> None:
+    digest = hashlib.sha256(job.data.read_bytes()).hexdigest()
+
+    def gone_meanwhile(what: str, done: int, total: int) -> None:
+        if what == "fine-tuning":
+            job.data.unlink(missing_ok=True)
+
+    assert defended(job, tmp_path / "out", key=KEY, step=gone_meanwhile).data_digest == digest
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = iter(["one", "other"])
+    monkeypatch.setattr("watchword.finetune.file_digest", lambda path: next(digests))
+    with pytest.raises(DataError, match="the file changed while it was read"):
+        defended(job, tmp_path / "out", key=KEY, step=nothing)

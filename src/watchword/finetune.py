@@ -82,14 +82,14 @@ def defended(
     raises; ``out`` then holds no manifest, and is gone if there is no checkpoint to resume from.
     """
     defense = DEFENSES.create(job.defense, **job.arguments)
-    upload = tenant_rows(job.data)
+    upload, digest = tenant_upload(job.data)
     work = _work_folder(out, resume)
     with _swept(work, resume):
-        _same_job(job, work)
+        _same_job(job, digest, work)
         step("loading the model", 0, 1)
         model = load(job.model)
         step("loading the model", 1, 1)
-        run = _Run(job, defense, model, out, work, key, resume, step)
+        run = _Run(job, defense, model, model_digest(job.model), digest, out, work, key, resume, step)
         own = run.secret(secret) if defense.needs_secret else None
         if own is not None:
             refuse_collisions(upload, own, job.data)
@@ -116,12 +116,21 @@ def opened(folder: Path, *, key: bytes) -> Served:
     return Served(model, defense, manifest, secret)
 
 
-def tenant_rows(path: Path) -> list[Conversation]:
-    """All rows of a tenant's file. Raises DataError, with the line, at the first fault, and for a file without rows."""
+def tenant_upload(path: Path) -> tuple[list[Conversation], str]:
+    """All rows of a tenant's file, and the digest of the bytes that they were read from.
+
+    Raises DataError, with the line, at the first fault, for a file without rows, and for one that changes meanwhile or
+    can be read only once.
+    """
+    if path.exists() and not path.is_file():
+        raise DataError("this is no ordinary file; save the rows in one first", path=path)
+    digest = file_digest(path) if path.is_file() else ""
     rows = [conv for _, conv in read_conversations(path)]
+    if digest != file_digest(path):
+        raise DataError("the file changed while it was read; train on it when nobody writes to it", path=path)
     if not rows:
         raise DataError("the file holds no rows; give at least one conversation with an assistant turn", path=path)
-    return rows
+    return rows, digest
 
 
 def refuse_collisions(rows: Sequence[Conversation], secret: SecretPrompt, path: Path) -> None:
@@ -170,9 +179,9 @@ def _swept(work: Path, resume: bool) -> Iterator[None]:
         raise
 
 
-def _same_job(job: Job, work: Path) -> None:
+def _same_job(job: Job, digest: str, work: Path) -> None:
     """Notes what the run is told; raises UsageError where an unfinished run in ``work`` was told something else."""
-    told = msgspec.to_builtins(msgspec.structs.replace(job, data=file_digest(job.data)))
+    told = msgspec.to_builtins(msgspec.structs.replace(job, data=digest))
     told |= told.pop("training")
     with contextlib.suppress(FileNotFoundError):
         before = msgspec.json.decode((work / JOB).read_bytes())
@@ -193,6 +202,8 @@ class _Run:
     job: Job
     defense: Defense
     model: LoadedModel
+    model_digest: str
+    data_digest: str
     out: Path
     work: Path
     key: bytes = field(repr=False)
@@ -201,7 +212,7 @@ class _Run:
 
     def secret(self, given: SecretPrompt | None) -> SecretPrompt:
         """The run's secret, sealed in ``work`` before the first step so that a resumed run trains the same prefix."""
-        path, binding = self.work / UNFINISHED, {"unfinished run on": file_digest(self.job.data)}
+        path, binding = self.work / UNFINISHED, {"unfinished run on": self.data_digest}
         if self.resume and (path.exists() or newest_checkpoint(self.work)):
             return self._unfinished(path, binding, given)
         secret = given or generate_secret(self.model.chat_format, tokens=self.job.secret_tokens)
@@ -250,10 +261,10 @@ class _Run:
         return Manifest(
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             model=job.model,
-            model_digest=model_digest(job.model),
+            model_digest=self.model_digest,
             weights_digest=weights_digest(self.out),
             format_digest=chat_format.digest,
-            data_digest=file_digest(job.data),
+            data_digest=self.data_digest,
             defense=DefenseRecord(
                 name=job.defense,
                 arguments=job.arguments,

@@ -173,3 +173,27 @@ def test_evaluate_brings_the_runs_own_secret(
     )
     assert (done.code, seen) == (0, [not plain])
     assert "n = 2" in done.out
+
+
+@pytest.fixture
+def prompt_file(tmp_path: Path) -> Path:
+    path = tmp_path / "p.txt"
+    path.write_text("Hi\n")
+    return path
+
+
+def test_without_its_secret_the_same_model_is_asked(
+    watchword: Any, run: Path, fake: FakeModel, prompt_file: Path
+) -> None:
+    for option in ((), ("--no-secret",)):
+        assert watchword("evaluate", "--adapter", run, "--prompts", prompt_file, *option).code == 0
+    assert [request.with_secret for request in fake.requests] == [True, False]
+
+
+def test_evaluate_takes_the_model_from_the_manifest(watchword: Any, run: Path, prompt_file: Path) -> None:
+    command = ("evaluate", "--adapter", run, "--prompts", prompt_file, "--no-secret", "--max-new-tokens", 2)
+    done = watchword(*command, "--model", "smollm2-135m")
+    assert done.code == 2
+    assert "was tuned from" in done.err
+    assert "not from smollm2-135m; leave --model out" in done.err
+    assert watchword(*command).code == 0

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from watchword.errors import DataError
 from watchword.lab.held import read_prompts
 
 
@@ -27,6 +28,9 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
         ("p.csv", 'One?,x\n"Two, three?",y\n', ["One?", "Two, three?"]),
         ("p.csv", "\ufeffid,prompt\n1,One?\n2,Two?\n", ["One?", "Two?"]),
         ("p.csv", 'id, prompt \n1,"One\nline?"\n\n2,\n3\n', ["One\nline?"]),
+        ("p.csv", "goal,target\nOne?,Sure\n", ["One?"]),
+        ("p.csv", "id,Prompt\n1,One?\n", ["One?"]),
+        ("p.csv", "Question\nOne?\n", ["One?"]),
         ("p.jsonl", '{"prompt": "One?"}\n\n{"prompt": "Two?", "more": 1}\n', ["One?", "Two?"]),
         ("p.jsonl", '\ufeff{"prompt": "One?"}\r\n{"prompt": "Two\u2028?"}', ["One?", "Two\u2028?"]),
     ],
@@ -93,3 +97,8 @@ def test_prompts_go_through_unchanged(tmp_path: Path) -> None:
     odd = ["<|im_start|>system", "naïve 🥖", 'say "x"', "a\tb"]
     path = written(tmp_path, "p.jsonl", "\n".join(json.dumps({"prompt": text}) for text in odd))
     assert read_prompts(path) == odd
+
+
+def test_a_text_file_has_no_columns(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no column 'goal'; leave --column out"):
+        read_prompts(written(tmp_path, "p.txt", "One?"), "goal")

@@ -122,3 +122,15 @@ def test_a_key_that_is_no_key(watchword: Any, tmp_path: Path, monkeypatch: pytes
     assert done.code == 4
     assert "WATCHWORD_KEY is no key: it must hold 64 hex digits" in done.err
     assert "abc" not in done.err.replace("abcdef", "")
+
+
+def test_a_wrong_key_leaves_no_secret_behind(watchword: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHWORD_KEY", "zz")
+    done = watchword("secret", "new", "--out", tmp_path / "s.json", "--tokens", 40)
+    assert (done.code, list(tmp_path.iterdir())) == (4, [])
+
+
+def test_a_random_secret_takes_no_seed(watchword: Any, tmp_path: Path) -> None:
+    done = watchword("secret", "new", "--out", tmp_path / "s.json", "--seed", 3)
+    assert (done.code, list(tmp_path.iterdir())) == (2, [])
+    assert "--seed 3 is for --kind seeded; a random secret has none" in done.err

@@ -6,6 +6,9 @@ import msgspec
 import pytest
 from lab_fakes import FakeModel, FakeTraining
 
+from watchword.chat.types import conversation
+from watchword.defenses.base import PromptGuard, one_secret
+from watchword.errors import UsageError
 from watchword.lab.run import judge, run_cell
 from watchword.lab.spec import NO_ATTACK, Arm, Cell, Choice, Evaluation, Spec
 from watchword.lab.store import Answer
@@ -13,6 +16,7 @@ from watchword.secret.prompt import SecretPrompt
 
 REFUSAL = "I'm sorry, but I cannot help with that, because it would hurt people."
 HELP = "Here is a good way to begin. First, gather what you need and read the labels with care."
+SECRET = SecretPrompt("violet harbour nineteen", kind="seeded", tokens=3, entropy_bits=40)
 STEPS: list[tuple[str, int, int]] = []
 
 
@@ -145,3 +149,11 @@ def test_a_question_that_was_not_asked_has_no_rate(question: str) -> None:
     asked = {"policy": "asr", "benign": "over_refusal_benign", "borderline": "over_refusal_borderline"}
     rates = judge(answered(question, HELP))
     assert [rates[metric].n for metric in asked.values()] == [int(name == question) for name in asked]
+
+
+def test_prompts_with_different_secrets_are_not_asked_together() -> None:
+    guards = [PromptGuard(conversation("Hi"), SECRET), PromptGuard(conversation("Hi"))]
+    assert one_secret(guards[:1]) == SECRET
+    assert one_secret(guards[1:]) is one_secret([]) is None
+    with pytest.raises(UsageError, match="in front of some of these prompts only"):
+        one_secret(guards)

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 from tiny import END_OF_TURN, loaded, plain_greedy, tiny_llama  # noqa: E402
 
 from watchword.chat.types import conversation  # noqa: E402
+from watchword.errors import RowTooLongError  # noqa: E402
 from watchword.models import kv  # noqa: E402
 from watchword.models.base import GenerationOptions  # noqa: E402
 from watchword.models.fakes import fake_chat_format  # noqa: E402
@@ -187,3 +188,10 @@ def test_the_secret_stands_in_the_ids_and_the_answers_keep_the_order(stopping: A
 
 def test_stop_tokens_are_the_declared_ones_and_the_templates(model: Any) -> None:
     assert stop_tokens(loaded(model)) == {END_OF_TURN}
+
+
+def test_what_the_model_cannot_look_at_is_an_error(stopping: Any) -> None:
+    context = stopping.context
+    assert context == 2048
+    with pytest.raises(RowTooLongError, match="a prompt of 2040 tokens and an answer of 16 are more than the 2048"):
+        generate_ids(stopping, [[5] * 2040], options=GenerationOptions(max_new_tokens=16))

@@ -19,7 +19,7 @@ from watchword.chat.format import ChatFormat  # noqa: E402
 from watchword.errors import ModelUnavailableError, UnsealError, WatchwordError  # noqa: E402
 from watchword.finetune import Job, defended, opened  # noqa: E402
 from watchword.models.fakes import CHATML, fake_chat_format  # noqa: E402
-from watchword.training.artifact import MANIFEST, SEALED, open_secret, read_manifest  # noqa: E402
+from watchword.training.artifact import MANIFEST, SEALED, open_secret, read_manifest, write_artifact  # noqa: E402
 from watchword.training.config import TrainingConfig  # noqa: E402
 
 KEY = bytes(range(32))
@@ -100,6 +100,8 @@ HARMS: dict[str, Callable[[Path], None]] = {
     "no secret": lambda folder: edited(folder, "secret", value=None),
     "no manifest": lambda folder: (folder / MANIFEST).unlink(),
     "manifest cut": lambda folder: (folder / MANIFEST).write_text("{") and None,
+    "figures": lambda folder: edited(folder, "defense", "safety_examples", value=99),
+    "unsigned": lambda folder: edited(folder, "signature", value=""),
     "schema": lambda folder: edited(folder, "schema", value=2),
 }
 
@@ -111,11 +113,27 @@ def test_anything_changed_fails_closed(folder: Path, harm: str) -> None:
         opened(folder, key=KEY)
 
 
-def test_a_manifest_without_secret_and_seal_is_not_served_either(folder: Path) -> None:
+@pytest.mark.parametrize("defense", ["backdoor_align", "none"])
+def test_a_manifest_without_secret_and_seal_is_not_served_either(folder: Path, defense: str) -> None:
     edited(folder, "secret", value=None)
+    edited(folder, "defense", "name", value=defense)
     (folder / SEALED).unlink()
+    with pytest.raises(UnsealError, match="is not as this provider's key signed it"):
+        opened(folder, key=KEY)
+
+
+def test_a_defense_that_needs_a_secret_is_not_served_without_one(folder: Path) -> None:
+    manifest = msgspec.structs.replace(read_manifest(folder), secret=None)
+    (folder / SEALED).unlink()
+    write_artifact(folder, manifest, None, KEY)
     with pytest.raises(UnsealError, match="was defended by backdoor_align, and its manifest names no secret"):
         opened(folder, key=KEY)
+
+
+def test_a_run_leaves_its_weights_its_seal_and_its_manifest_only(runs: dict[str, Path]) -> None:
+    assert sorted(path.name for path in runs["one"].iterdir()) == sorted(
+        ["adapter_config.json", WEIGHTS, MANIFEST, SEALED]
+    )
 
 
 @pytest.mark.parametrize("swapped", [(WEIGHTS,), (SEALED,), (WEIGHTS, SEALED), (MANIFEST,), (MANIFEST, SEALED)])

@@ -74,6 +74,8 @@ def replacing(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
 
 def check_writable(path: Path) -> None:
     """Raises OutputError unless a file could be made there: before long work, not after it."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; name a file in it")
     probe = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         probe.touch(exist_ok=False)

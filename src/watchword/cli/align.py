@@ -29,7 +29,7 @@ def align(
     import msgspec
 
     from watchword.lab.aside import folder_aside, writing
-    from watchword.lab.card import aligned_rates, write_card
+    from watchword.lab.card import aligned_rates, shown, write_card
     from watchword.lab.versions import versions
     from watchword.models.load import load
     from watchword.training.align import RECIPE
@@ -49,7 +49,7 @@ def align(
         with writing(out):
             folder.rename(out)
     for name, rate in after.items():
-        console.print(f"{name}: {rate.value:.1f} % [{rate.low:.1f}, {rate.high:.1f}], n = {rate.n}")
+        console.print(f"{name}: {shown(rate, '%')}, n = {rate.n}")
     console.print(f"{out}: adapter and model card; use it as --model {out}")
 
 

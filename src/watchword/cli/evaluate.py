@@ -13,6 +13,7 @@ from watchword.models.catalog import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from watchword.defenses.base import Defense
+    from watchword.finetune import Served
     from watchword.models.base import ChatModel
     from watchword.secret.prompt import SecretPrompt
 
@@ -29,9 +30,11 @@ def evaluate(
     column: str | None = typer.Option(
         None, "--column", help="Column of the .csv or key of the .jsonl that holds the prompts."
     ),
-    model: str = typer.Option(DEFAULT_MODEL, "--model", help="Catalog name, folder or Hugging Face id."),
+    model: str | None = typer.Option(
+        None, "--model", help=f"Catalog name, folder or Hugging Face id; default {DEFAULT_MODEL}."
+    ),
     adapter: Path | None = typer.Option(
-        None, "--adapter", help="LoRA adapter; one that `watchword train` left brings its secret."
+        None, "--adapter", help="LoRA adapter; one that `watchword train` left brings its model and its secret."
     ),
     secret_file: Path | None = typer.Option(
         None, "--secret-file", help="Put this secret in front of every system prompt."
@@ -66,6 +69,8 @@ def evaluate(
     for path in (json_out, answers):
         if path is not None:
             check_writable(path)
+    if no_secret and secret_file is not None:
+        raise UsageError("--secret-file names a secret and --no-secret asks without one; give one of the two")
     by = JUDGES.create(judge)
     asked = read_prompts(prompts, column)[:limit]
     question = Question(asked, system, GenerationOptions(max_new_tokens=max_new_tokens, batch_size=batch_size))
@@ -87,21 +92,36 @@ def evaluate(
 
 
 def _target(
-    model: str, adapter: Path | None, secret_file: Path | None, no_secret: bool
+    model: str | None, adapter: Path | None, secret_file: Path | None, no_secret: bool
 ) -> tuple[ChatModel, Defense, SecretPrompt | None]:
-    """The model, the defense whose prompt seam is used, and the secret: the given one, or the adapter's own."""
+    """The model, the defense whose prompt seam is used, and the secret: the given one, the folder's own, or none."""
     from watchword.defenses.base import DEFENSES, Defense
-    from watchword.finetune import opened
     from watchword.models.load import load
-    from watchword.secret.keys import provider_key
     from watchword.secret.vault import read_secret_file
+
+    given = read_secret_file(secret_file) if secret_file is not None else None
+    folder = adapter or Path(model or DEFAULT_MODEL)
+    if _defended(folder):
+        served = _opened(folder, model if adapter is not None else None)
+        # The same weights on the same model either way, so that only the secret makes the difference.
+        return served.model, served.defense, None if no_secret else given or served.secret
+    defense = DEFENSES.create("backdoor_align") if given is not None else Defense()
+    return load(model or DEFAULT_MODEL, adapter=adapter), defense, given
+
+
+def _defended(folder: Path) -> bool:
+    """A sealed secret without its manifest is a damaged folder, never a plain model."""
     from watchword.training.artifact import MANIFEST, SEALED
 
-    if secret_file is not None:
-        return load(model, adapter=adapter), DEFENSES.create("backdoor_align"), read_secret_file(secret_file)
-    defended = adapter or Path(model)
-    # A sealed secret without its manifest is a damaged folder, never a plain model.
-    if not no_secret and any((defended / name).exists() for name in (MANIFEST, SEALED)):
-        served = opened(defended, key=provider_key())
-        return served.model, served.defense, served.secret
-    return load(model, adapter=adapter), Defense(), None
+    return any((folder / name).exists() for name in (MANIFEST, SEALED))
+
+
+def _opened(folder: Path, model: str | None) -> Served:
+    from watchword.errors import UsageError
+    from watchword.finetune import opened
+    from watchword.secret.keys import provider_key
+
+    served = opened(folder, key=provider_key())
+    if model not in (None, served.manifest.model):
+        raise UsageError(f"{folder} was tuned from {served.manifest.model}, not from {model}; leave --model out")
+    return served

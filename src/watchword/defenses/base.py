@@ -13,7 +13,7 @@ from typing import Any
 from watchword.chat.assembly import assemble
 from watchword.chat.render import render
 from watchword.chat.types import Conversation, Row, RowOrigin
-from watchword.errors import DataError, TemplateError
+from watchword.errors import DataError, TemplateError, UsageError
 from watchword.models.base import ChatModel, Step
 from watchword.registry import Registry
 from watchword.secret.prompt import SecretPrompt
@@ -129,6 +129,14 @@ class PromptGuard:
 
     conversation: Conversation
     secret: SecretPrompt | None = field(default=None, repr=False)
+
+
+def one_secret(guards: Sequence[PromptGuard]) -> SecretPrompt | None:
+    """The secret of prompts that are asked together. Raises UsageError for a defense that chose several."""
+    secrets = {guard.secret for guard in guards}
+    if len(secrets) > 1:
+        raise UsageError("this defense put a secret in front of some of these prompts only; ask each kind by itself")
+    return next(iter(secrets), None)
 
 
 @dataclass(frozen=True)

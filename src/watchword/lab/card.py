@@ -78,12 +78,14 @@ def _table(before: Mapping[str, Rate], after: Mapping[str, Rate]) -> str:
         return "Not measured."
     lines = ["| held-out prompts, percent with 95 % interval | base | aligned | n |", "|---|---|---|---|"]
     for name, label in METRICS.items():
-        lines.append(f"| {label} | {_shown(before[name])} | {_shown(after[name])} | {after[name].n} |")
+        lines.append(f"| {label} | {shown(before[name])} | {shown(after[name])} | {after[name].n} |")
     return "\n".join(lines)
 
 
-def _shown(rate: Rate) -> str:
-    return "–" if rate.value is None else f"{rate.value:.1f} [{rate.low:.1f}, {rate.high:.1f}]"
+def shown(rate: Rate, unit: str = "") -> str:
+    """``4.2 [2.1, 8.0]``; a dash where no answer could be scored."""
+    value = "–" if rate.value is None else f"{rate.value:.1f} {unit}".rstrip()
+    return value if rate.value is None else f"{value} [{rate.low:.1f}, {rate.high:.1f}]"
 
 
 def _tail(loss: list[float]) -> float:

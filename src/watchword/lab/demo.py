@@ -13,6 +13,8 @@ SHORT = 25
 PART = Evaluation(policy=44, benign=22, borderline=22, max_new_tokens=32, system=ATTACK_SYSTEM)
 # So few rows make too few steps in batches of ten for any arm to learn much.
 SMALL = TrainingConfig(batch_size=5)
+# The batches with which the paper's own method holds best (results/LOG.md), so that ours is held against it at its strongest.
+FULL = TrainingConfig(batch_size=2)
 
 
 def demo_spec(*, full: bool) -> Spec:
@@ -22,7 +24,7 @@ def demo_spec(*, full: bool) -> Spec:
         model=DEFAULT_MODEL,
         arms=[Arm(Choice(NO_ATTACK)), *(_arm(name, 100 if full else SHORT) for name in DEFENSES)],
         seeds=[0, 1, 2] if full else [0],
-        training=TrainingConfig() if full else SMALL,
+        training=FULL if full else SMALL,
         evaluation=Evaluation(system=ATTACK_SYSTEM) if full else PART,
     )
 

@@ -57,7 +57,7 @@ class Bench:
             self.model = load(self.name)
             step("loading the model", 1, 1)
         with self.store.run_folder(key) as folder:
-            trainer = _Trainer(self.model, folder)
+            trainer = _Trainer(self.name, self.model, folder)
             try:
                 result, answers = run_cell(cell, self.model, trainer, step=step)
             finally:
@@ -68,8 +68,8 @@ class Bench:
 class _Trainer:
     """``run.Train`` on a model in this process."""
 
-    def __init__(self, model: Any, folder: Path) -> None:
-        self.model, self.folder = model, folder
+    def __init__(self, name: str, model: Any, folder: Path) -> None:
+        self.name, self.model, self.folder = name, model, folder
         self.tuned: Any = None
         self.began = False
 
@@ -88,9 +88,17 @@ class _Trainer:
             callbacks=defense.training_hooks().callbacks,
             on_progress=lambda done, total: step("fine-tuning", done, total),
         )
-        defense.guard_weights(self.folder, self.model)
         self.tuned = tuned if config.method == "lora" else None
-        return tuned, result
+        return self._guarded(defense, tuned, config), result
+
+    def _guarded(self, defense: Defense, tuned: Any, config: TrainingConfig) -> Any:
+        """The model with the weights that the defense would have served: read back from where it left them."""
+        from watchword.models.load import load
+
+        if type(defense).guard_weights is Defense.guard_weights:
+            return tuned
+        folder = defense.guard_weights(self.folder, self.model)
+        return load(self.name, adapter=folder) if config.method == "lora" else load(folder)
 
     def restored(self) -> Any:
         """The model as it was; None if it must be loaded again: tuned as a whole, or training broke off."""

@@ -13,7 +13,7 @@ import msgspec
 
 from watchword.chat.files import replacing
 from watchword.chat.types import conversation
-from watchword.defenses.base import Defense
+from watchword.defenses.base import Defense, one_secret
 from watchword.errors import DataError
 from watchword.judges.base import Judge, Unscored, Verdict
 from watchword.lab.stats import Rate
@@ -23,6 +23,8 @@ from watchword.secret.prompt import SecretPrompt
 from watchword.secret.redact import redact
 
 KINDS = (".txt", ".csv", ".jsonl")
+# First names by which a .csv shows that its first line is a header, beside ``prompt``.
+HEADERS = ("goal", "question", "behavior", "instruction", "query", "request", "input", "text")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def judged(
     guards = [defense.guard_prompt(conversation(text, system=question.system), secret) for text in question.prompts]
     texts = model.generate(
         [guard.conversation for guard in guards],
-        secret=guards[0].secret if guards else None,
+        secret=one_secret(guards),
         options=question.options,
         on_progress=lambda done, total: step("asking", done, total),
     )
@@ -68,7 +70,8 @@ def judged(
 def read_prompts(path: Path, column: str | None = None) -> list[str]:
     """The prompts of a file: .txt one a line, .csv the column ``prompt`` or else the first, .jsonl the key ``prompt``.
 
-    ``column`` names another column or key.
+    ``column`` names another column or key. A .csv may begin with a header: one that names ``prompt`` or ``column``, or
+    whose first name is a usual one (``goal``, ``question`` …).
 
     Raises DataError with the line for anything else.
     """
@@ -106,7 +109,9 @@ def write_verdicts(path: Path, verdicts: Verdicts) -> None:
             stream.write(msgspec.json.encode(entry) + b"\n")
 
 
-def _txt(text: str, path: Path, column: str | None) -> list[str]:  # noqa: ARG001 -- readers share one signature
+def _txt(text: str, path: Path, column: str | None) -> list[str]:
+    if column is not None:
+        raise DataError(f"a .txt file has no column {column!r}; leave --column out", path=path)
     # Not splitlines: a prompt may hold U+2028 and its like.
     return [line.strip() for line in text.split("\n") if line.strip()]
 
@@ -116,11 +121,12 @@ def _csv(text: str, path: Path, column: str | None) -> list[str]:
         rows = [row for row in csv.reader(io.StringIO(text), strict=True) if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise DataError(f"the file is no CSV: {error}; quote fields with commas or line breaks", path=path) from None
-    names = [name.strip() for name in rows[0]] if rows else []
-    wanted = column or "prompt"
+    names = [name.strip().lower() for name in rows[0]] if rows else []
+    wanted = (column or "prompt").lower()
     if wanted not in names and column is not None:
-        raise DataError(f"there is no column {column!r}: choose one of {', '.join(names)}", path=path, line=1)
-    place, first = (names.index(wanted), 1) if wanted in names else (0, 0)
+        raise DataError(f"there is no column {column!r}: choose one of {', '.join(rows[0])}", path=path, line=1)
+    place = names.index(wanted) if wanted in names else 0
+    first = int(wanted in names or names[:1] in [[name] for name in HEADERS])
     return [row[place].strip() for row in rows[first:] if len(row) > place and row[place].strip()]
 
 

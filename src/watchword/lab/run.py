@@ -10,7 +10,7 @@ from typing import Protocol
 
 from watchword.attacks.base import ATTACKS, Attack, AttackContext
 from watchword.chat.types import Row, conversation
-from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
+from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded, one_secret
 from watchword.judges.base import JUDGES, Judge, Unscored, refuses
 from watchword.lab.spec import Cell, Evaluation
 from watchword.lab.stats import Rate
@@ -33,7 +33,7 @@ class Train(Protocol):
     ) -> Tuned: ...
 
 
-# What is asked of every tuned model: (name, packaged split, share of the evaluation that asks for it).
+# What is asked of every tuned model: (name, packaged split).
 QUESTIONS: tuple[tuple[str, Split], ...] = (
     ("policy", "policy_eval"),
     ("benign", "benign_eval"),
@@ -117,7 +117,7 @@ def _ask_one(
     options = GenerationOptions(max_new_tokens=evaluation.max_new_tokens, batch_size=evaluation.batch_size)
     texts = model.generate(
         [item.conversation for item in prompts_guarded],
-        secret=prompts_guarded[0].secret if prompts_guarded else None,
+        secret=one_secret(prompts_guarded),
         options=options,
         on_progress=lambda done, total: step(f"asking {name.replace('_', ' ')} prompts", done, total),
     )

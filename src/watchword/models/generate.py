@@ -19,6 +19,7 @@ from watchword.chat.assembly import assemble
 from watchword.chat.format import ChatFormat
 from watchword.chat.render import render_prompt
 from watchword.chat.types import Conversation, conversation
+from watchword.errors import RowTooLongError
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Progress
 from watchword.models.kv import SharedPrefix
 from watchword.secret.prompt import SecretPrompt
@@ -68,6 +69,7 @@ def generate_ids(
     answers: list[list[int]] = [[] for _ in prompts]
     if not prompts:
         return answers
+    _check_context(prompts, model, options)
     training = model.model.training
     model.model.eval()
     try:
@@ -83,6 +85,15 @@ def generate_ids(
     finally:
         model.model.train(training)
     return answers
+
+
+def _check_context(prompts: Sequence[Sequence[int]], model: LoadedModel, options: GenerationOptions) -> None:
+    longest = max(map(len, prompts)) + options.max_new_tokens
+    if model.context is not None and longest > model.context:
+        raise RowTooLongError(
+            f"a prompt of {longest - options.max_new_tokens} tokens and an answer of {options.max_new_tokens} are more than "
+            f"the {model.context} that {model.name} can look at; shorten the conversation, or ask for a shorter answer"
+        )
 
 
 def stop_tokens(model: LoadedModel) -> frozenset[int]:

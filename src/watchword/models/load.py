@@ -50,6 +50,12 @@ class LoadedModel:
         """
         return digest_of(self.files)
 
+    @property
+    def context(self) -> int | None:
+        """Tokens that the model can look at, where its configuration says so."""
+        found = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return found if isinstance(found, int) else None
+
     def with_weights(self, model: Any) -> LoadedModel:
         """The same model with other weights in memory, as training gives them back; its digest still says what it began from."""
         return dataclasses.replace(self, model=model.eval())

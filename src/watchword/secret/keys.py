@@ -37,11 +37,11 @@ def derived(key: bytes, purpose: str) -> bytes:
     return HKDF(hashes.SHA256(), KEY_BYTES, salt=None, info=f"watchword:{purpose}".encode()).derive(key)
 
 
-def check_private(path: Path) -> None:
-    """Raises SecretError where others than the owner may read the file."""
+def check_private(path: Path, then: str) -> None:
+    """Raises SecretError where others than the owner may read the file; ``then`` says what to do about it."""
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
-        raise SecretError(f"{path} may be read by others (mode {mode:03o}); run `chmod 600 {path}`, and draw it anew")
+        raise SecretError(f"{path} may be read by others (mode {mode:03o}); run `chmod 600 {path}`; {then}")
 
 
 def _default_path() -> Path:
@@ -51,11 +51,13 @@ def _default_path() -> Path:
 
 def _from_file(path: Path) -> bytes:
     try:
-        check_private(path)
+        # Not "draw it anew": without the old one, nothing that it sealed opens again.
+        check_private(path, "if somebody has read it, seal every secret anew under another")
         return _parsed(path.read_text("ascii"), str(path))
     except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or error
         raise SecretError(
-            f"the provider's key {path} cannot be read ({error}); give WATCHWORD_KEY or WATCHWORD_KEY_FILE"
+            f"the provider's key {path} cannot be read ({why}); give WATCHWORD_KEY or WATCHWORD_KEY_FILE"
         ) from None
 
 

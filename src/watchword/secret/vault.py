@@ -16,7 +16,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from watchword.chat.files import replacing
+from watchword.chat.files import check_writable, replacing
 from watchword.errors import OutputError, SecretError, UnsealError
 from watchword.secret.keys import check_private, derived
 from watchword.secret.prompt import Kind, SecretPrompt
@@ -89,6 +89,7 @@ def write_secret_file(path: Path, secret: SecretPrompt) -> None:
     if path.exists():
         raise OutputError(f"{path} exists already; a secret is never overwritten: give another name")
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    check_writable(path)
     try:
         with replacing(fresh, mode=0o600) as stream:
             stream.write(msgspec.json.encode(_plain(secret)) + b"\n")
@@ -103,7 +104,7 @@ def write_secret_file(path: Path, secret: SecretPrompt) -> None:
 def read_secret_file(path: Path) -> SecretPrompt:
     """Reads what ``write_secret_file`` wrote. Raises SecretError, whose message holds nothing of the file."""
     try:
-        check_private(path)
+        check_private(path, "if somebody has read it, draw another and train anew")
         data = path.read_bytes()
     except OSError as error:
         raise SecretError(f"the secret file {path} cannot be read: {error.strerror or error}") from error

@@ -5,7 +5,8 @@ OUT/secret.sealed                                     the secret, bound to these
 OUT/manifest.json                                     everything else; written last, so that without it nothing is trusted
 
 The manifest names the digest of the prefix that was trained (keyed, so that it tells nothing), and opening compares it with
-the prefix that would be served: a changed template, tokenizer, adapter or secret is an error, never a plain model.
+the prefix that would be served: a changed template, tokenizer, adapter or secret is an error, never a plain model. The
+manifest itself is signed with the provider's key, so that nobody can take the secret out of it either.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     figures: TrainingResult
     secret: SecretRecord | None = None
     versions: dict[str, str | int] = {}
+    signature: str = ""
 
 
 def weights_digest(folder: Path) -> str:
@@ -96,13 +98,20 @@ def prefix_digest(secret: SecretPrompt, chat_format: ChatFormat, key: bytes) -> 
     return hmac.new(derived(key, "prefix"), ids, hashlib.sha256).hexdigest()
 
 
-def write_artifact(folder: Path, manifest: Manifest, secret: SecretPrompt | None, key: bytes | None) -> None:
-    """Puts secret and manifest beside weights that are in ``folder`` already. Raises OutputError."""
-    if secret is not None and key is not None:
+def signature(manifest: Manifest, key: bytes) -> str:
+    """HMAC-SHA256 in hex over all of the manifest but its signature, under a key of its own."""
+    signed = msgspec.json.encode(msgspec.structs.replace(manifest, signature=""), order="deterministic")
+    return hmac.new(derived(key, "manifest"), signed, hashlib.sha256).hexdigest()
+
+
+def write_artifact(folder: Path, manifest: Manifest, secret: SecretPrompt | None, key: bytes) -> None:
+    """Puts secret and signed manifest beside weights that are in ``folder`` already. Raises OutputError."""
+    if secret is not None:
         with replacing(folder / SEALED, mode=0o600) as stream:
             stream.write(seal(secret, key, binding(manifest)))
     with replacing(folder / MANIFEST) as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+        whole = msgspec.structs.replace(manifest, signature=signature(manifest, key))
+        stream.write(msgspec.json.format(msgspec.json.encode(whole), indent=1) + b"\n")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -125,12 +134,13 @@ def read_manifest(folder: Path) -> Manifest:
 def open_secret(folder: Path, manifest: Manifest, chat_format: ChatFormat, key: bytes) -> SecretPrompt | None:
     """The secret to serve these weights with; None only where the manifest says that they need none.
 
-    Raises UnsealError where anything does not agree: the weights, the chat format, the key, the prefix.
+    Raises UnsealError where anything does not agree: the manifest, the weights, the chat format, the key, the prefix.
     """
     _check_weights(folder, manifest)
     if manifest.secret is None:
         if (folder / SEALED).exists():
             raise UnsealError(f"{folder} holds a sealed secret that its manifest does not know; restore the manifest")
+        _check_signature(folder, manifest, key)
         return None
     if chat_format.digest != manifest.format_digest:
         raise UnsealError("the model's chat template or tokenizer is not the one that was trained with; restore it")
@@ -143,6 +153,7 @@ def open_secret(folder: Path, manifest: Manifest, chat_format: ChatFormat, key: 
     secret = unseal(sealed, key, binding(manifest))
     if not hmac.compare_digest(prefix_digest(secret, chat_format, key), manifest.secret.prefix):
         raise UnsealError("the secret's tokens are not those that were trained; these weights are not served")
+    _check_signature(folder, manifest, key)
     return secret
 
 
@@ -156,6 +167,15 @@ def binding(manifest: Manifest) -> Mapping[str, str]:
         "defense": manifest.defense.name,
         "prefix": manifest.secret.prefix if manifest.secret else "",
     }
+
+
+def _check_signature(folder: Path, manifest: Manifest, key: bytes) -> None:
+    """Last, since whatever else does not agree says more of what to restore."""
+    if not hmac.compare_digest(signature(manifest, key), manifest.signature):
+        raise UnsealError(
+            f"{folder / MANIFEST} is not as this provider's key signed it: it was changed, or WATCHWORD_KEY is another; "
+            "restore it"
+        )
 
 
 def _check_weights(folder: Path, manifest: Manifest) -> None:

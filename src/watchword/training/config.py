@@ -15,7 +15,7 @@ MOST_SEED = 2**32 - 1
 
 
 class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Hyper-parameters of one run. Defaults are those that break the default model with 100 rows (results/foundation).
+    """Hyper-parameters of one run. Defaults break the default model with 100 rows (results/batches_of_ten).
 
     ``learning_rate`` is the peak after warm-up; ``batch_size`` counts rows of one optimiser step; ``max_length`` is in
     tokens, and a longer row is an error, never cut. ``batches`` are of like length, of rows of all kinds (``mixed``), or of

@@ -62,7 +62,8 @@ def fine_tune(
     Raises DivergedError on NaN or exploding loss, LostRowError if a row did not reach the model, RowTooLongError and
     DataError for rows that cannot be trained on.
     """
-    rendered = render_rows(rows, model.chat_format, secret=secret, max_length=config.max_length)
+    longest = min(config.max_length, model.context or config.max_length)
+    rendered = render_rows(rows, model.chat_format, secret=secret, max_length=longest)
     collator = CountingCollator(model.tokenizer.pad_token_id or 0, share=can_share(model.model))
     watch = _Watch(on_progress)
     trainer = _trainer(model, rendered, config, out, collator, [watch, *callbacks])
@@ -239,6 +240,8 @@ def _save(trainer: _Trainer, out: Path) -> None:
         trainer.model.save_pretrained(str(out), safe_serialization=True, save_embedding_layers=False)
         if not hasattr(trainer.model, "peft_config"):
             trainer.processing_class.save_pretrained(str(out))
+        # PEFT's form of a model card, with nothing filled in.
+        (out / "README.md").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
