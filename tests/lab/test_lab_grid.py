@@ -18,12 +18,40 @@ from tiny import saved  # noqa: E402
 
 from watchword.chat.types import Row, conversation  # noqa: E402
 from watchword.defenses.base import Defense  # noqa: E402
-from watchword.lab.grid import _Trainer  # noqa: E402
+from watchword.errors import WatchwordError  # noqa: E402
+from watchword.lab.grid import _Trainer, rehearse  # noqa: E402
+from watchword.lab.spec import Arm, Cell, Choice, Spec  # noqa: E402
+from watchword.models.fakes import fake_chat_format  # noqa: E402
 from watchword.models.load import load  # noqa: E402
 from watchword.training.config import TrainingConfig  # noqa: E402
 
 ROWS = [Row(conversation("Hi?", "Hello."))] * 4
 CONFIG = TrainingConfig(epochs=2, learning_rate=0.1, lora_rank=2, warmup_steps=0)
+
+
+@pytest.mark.parametrize(
+    ("attack", "defense", "message"),
+    [
+        ({"n": 1000}, {}, "1000"),
+        ({"n": 10}, {"safety": 500}, "500 were asked for"),
+        ({"n": 10}, {"anchors": 61}, "61 anchors were asked for"),
+        ({"n": 10}, {"selection": "zzz"}, "there is no selection 'zzz'"),
+    ],
+)
+def test_numbers_that_there_are_not_are_found_before_the_first_cell(
+    attack: dict[str, Any], defense: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(WatchwordError, match=message):
+        rehearse(cell(attack, defense), fake_chat_format())
+
+
+def test_examples_that_the_model_is_to_write_are_no_error() -> None:
+    rehearse(cell({"n": 10}, {"selection": "generated"}), fake_chat_format())
+
+
+def cell(attack: dict[str, Any], defense: dict[str, Any]) -> Cell:
+    arm = Arm(Choice("fj_attack", attack), Choice("anchored_align", defense))
+    return Spec(name="t", model="m", arms=[arm], seeds=[0]).cells()[0]
 
 
 class Undoing(Defense):

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from watchword.attacks.base import AttackContext
+from watchword.chat.format import ChatFormat
 from watchword.chat.types import Row
-from watchword.defenses.base import Defense
-from watchword.lab.run import run_cell
+from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Upload
+from watchword.lab.run import attack_of, run_cell
 from watchword.lab.spec import Cell, Spec, complete
 from watchword.lab.store import CellResult, Store
 from watchword.models.base import Step
@@ -34,6 +36,7 @@ def run_spec(spec: Spec, store: Store, *, step: Step, say: Callable[[str], None]
         found = store.get(key)
         if found is None:
             say(label)
+            bench.prepare(cells, step)
             found = bench.run(cell, key, step)
         else:
             say(f"{label}: re-used")
@@ -48,14 +51,23 @@ class Bench:
         self.name, self.store, self.fingerprint = name, store, fingerprint
         self.model: Any = None
 
-    def run(self, cell: Cell, key: str, step: Step) -> CellResult:
-        """Runs one cell and stores it."""
+        self.rehearsed = False
+
+    def prepare(self, cells: Sequence[Cell], step: Step) -> None:
+        """Loads the model if need be; before the first cell, draws every cell's rows once to find a wrong argument."""
         from watchword.models.load import load
 
         if self.model is None:
             step("loading the model", 0, 1)
             self.model = load(self.name)
             step("loading the model", 1, 1)
+        if not self.rehearsed:
+            for cell in cells:
+                rehearse(cell, self.model.chat_format)
+            self.rehearsed = True
+
+    def run(self, cell: Cell, key: str, step: Step) -> CellResult:
+        """Runs one cell and stores it."""
         with self.store.run_folder(key) as folder:
             trainer = _Trainer(self.name, self.model, folder)
             try:
@@ -63,6 +75,17 @@ class Bench:
             finally:
                 self.model = trainer.restored()
         return self.store.put(key, cell, result, answers, fingerprint=self.fingerprint)
+
+
+def rehearse(cell: Cell, chat_format: ChatFormat) -> None:
+    """Draws a cell's upload and provider rows without a model. Raises UsageError for numbers that there are not."""
+    attack = attack_of(cell)
+    if attack is None:
+        return
+    rows = [Row(conv) for conv in attack.upload((), AttackContext(cell.seed, chat_format))]
+    # Examples that the model is to write itself are drawn from the packaged ones here.
+    told = {name: "category" if value == "generated" else value for name, value in cell.defense.arguments.items()}
+    DEFENSES.create(cell.defense.name, **told).guard_data(Upload.of(rows), DefenseContext(cell.seed))
 
 
 class _Trainer:
