@@ -76,6 +76,8 @@ def trl_defaults(name: str, rows: list[Row], config: TrainingConfig, secret: Sec
                 per_device_train_batch_size=config.batch_size,
                 save_strategy="no",
                 report_to="none",
+                # TRL's default is bfloat16, which transformers takes on a processor only where it is told to stay there.
+                use_cpu=model.device.type == "cpu",
                 disable_tqdm=True,
             ),
             train_dataset=Dataset.from_list([_messages(row, secret, model) for row in rows]),

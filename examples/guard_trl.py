@@ -2,7 +2,8 @@
 
     python examples/guard_trl.py --steps 3
 
-TRL leaves a data set with ``labels`` as it is, so the loss falls where Watchword put it, and no row is cut or dropped.
+Of a data set with ``labels`` TRL keeps the loss where Watchword put it. It cuts rows at its ``max_length`` and drops those whose
+answers are gone, so both sides are given the same limit.
 """
 
 from __future__ import annotations

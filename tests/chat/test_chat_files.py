@@ -130,6 +130,21 @@ def test_mixed_formats_are_refused_with_both_lines(tmp_path: Path) -> None:
         (b'{"messages": NaN}', "line 1: broken JSON: NaN is no JSON value"),
         (b'{"prompt": "\\ud83e", "completion": "a"}', "half of a surrogate pair"),
         (b'{"prompt": "a", "completion": ' + b"[" * 100_000, "nested too deeply"),
+        (
+            b'{"prompt": "a", "weight": ' + b"9" * 5000 + b"}",
+            "line 1: broken JSON: integer value out of range; write a",
+        ),
+        (b'{"prompt": "a", "weight": 1e99999}', "line 1: broken JSON: number out of range; write a value"),
+        (b'{"prompt": 1e99999, "completion": "\\ud83e"}', "half of a surrogate pair"),
+        (
+            b'{\n  "prompt": "a",\n  "completion": "b"\n}',
+            "line 1: one row is spread over several lines; write each row",
+        ),
+        (b'{"messages": [\n  {"role": "user"}]}', "line 1: one row is spread over several lines"),
+        (b'{"prompt": "a"}\r{"prompt": "b"}', "line 1: carriage returns alone stand between the rows"),
+        (b"\0\0\0\0", "line 1: the file holds NUL bytes"),
+        (b'{"prompt": "a\0"}', "line 1: broken JSON at column 14: invalid control character"),
+        (b'{"messages": [\n{"prompt": "a", "completion": "b"}', "line 1: broken JSON at column 15"),
         (b'{"prompt": "a", "completion": "b", "prompt": "c"}', "prompt: the key 'prompt' stands twice"),
         (
             b'{"messages":[{"role":"user","content":"a","content":"b"},{"role":"assistant","content":"c"}]}',

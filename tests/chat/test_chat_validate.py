@@ -129,9 +129,25 @@ def test_notes_on_the_file_as_a_whole(tmp_path: Path) -> None:
     report = validate_file(path)
     assert report.ok
     assert "byte order mark" in report.warnings[0]
-    path.write_bytes(b"")
-    assert not validate_file(path).ok
     path.write_bytes(b"[{]")
     assert validate_file(path).faults[0].line == 1
     with pytest.raises(DataError, match="cannot be read"):
         validate_file(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("data", [b"", b"\n \n", b"[]"])
+def test_a_file_without_rows_is_an_error(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "up.jsonl"
+    path.write_bytes(data)
+    report = validate_file(path)
+    assert not report.ok
+    assert [str(fault) for fault in report.faults] == ["the file has no row; give one JSON object a line"]
+    assert report.warnings == ()
+
+
+def test_a_layout_that_no_row_has_is_one_fault(tmp_path: Path) -> None:
+    path = tmp_path / "up.jsonl"
+    path.write_text(json.dumps({"messages": [USER, ANSWER] * 500}, indent=2))
+    report = validate_file(path)
+    assert report.fault_count == 1
+    assert "one row is spread over several lines" in str(report.faults[0])

@@ -6,6 +6,7 @@ that the quick look takes are rows that the careful parser takes; and guarded te
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import sys
@@ -13,6 +14,8 @@ import tempfile
 from pathlib import Path
 
 import atheris
+import pyarrow
+import pyarrow.parquet
 
 with atheris.instrument_imports(include=["watchword"]):
     from watchword.chat.fast import plain_rows
@@ -24,6 +27,16 @@ with atheris.instrument_imports(include=["watchword"]):
     from watchword.guarding.weave import woven
 
 FOLDER = Path(tempfile.mkdtemp(prefix="watchword-fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))  # noqa: PTH112
+
+
+def table() -> bytes:
+    """A small Parquet file, uncompressed so that mutations reach its texts."""
+    out = io.BytesIO()
+    rows = [{"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": "d"}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), out, compression="none")
+    return out.getvalue()
+
+
 SEEDS = (
     b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 1}]}\n',
     b'[{"messages": [{"role": "user", "content": "a"}]}]',
@@ -32,7 +45,7 @@ SEEDS = (
     b'{"prompt": "a", "completion": "b"}\n',
     b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03",
     b"\x28\xb5\x2f\xfd\x04\x00",
-    b"PAR1",
+    table(),
 )
 
 

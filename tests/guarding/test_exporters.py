@@ -246,3 +246,26 @@ def test_verbatim_exports_keep_the_tenants_bytes(exported: Any, trainer: str) ->
     source = (path.parent / "in.jsonl").read_bytes()
     kept = [line for line in path.read_bytes().splitlines(keepends=True) if SECRET_TEXT.encode() not in line]
     assert b"".join(kept) == source
+
+
+@pytest.mark.parametrize("trainer", ["axolotl", "ms-swift"])
+@pytest.mark.parametrize("rows", [PLAIN_ROWS, [*PLAIN_ROWS, MASKED]], ids=["plain", "weights"])
+def test_developer_is_the_system_role_where_templates_know_no_other(exported: Any, trainer: str, rows: Any) -> None:
+    developer = chat_row(7)
+    developer["messages"][0]["role"] = "developer"
+    told = {"messages": [{"role": "user", "content": "Who is the developer\u00e9?"}, *chat_row(8)["messages"][2:]]}
+    path, _, _ = exported(trainer, [*rows, developer, told])
+    roles = [turn["role"] for row in lines(path) for turn in row["messages"]]
+    assert "developer" not in roles
+    assert chat_row(7)["messages"] in [row["messages"] for row in lines(path)]
+    assert told in lines(path)
+    source = (path.parent / "in.jsonl").read_bytes().splitlines()
+    if len(rows) == len(PLAIN_ROWS):
+        assert source[-1] in path.read_bytes().splitlines()
+
+
+def test_together_cuts_and_packs_nothing(exported: Any) -> None:
+    _, settings, _ = exported("together", PLAIN_ROWS)
+    compile(settings["out.together.py"], "out.together.py", "exec")
+    assert "packing=False" in settings["out.together.py"]
+    assert "max_seq_length=2048" in settings["out.together.py"]

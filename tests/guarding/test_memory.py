@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -18,9 +19,14 @@ from watchword.chat.types import conversation
 from watchword.errors import DataError, RowTooLongError, SecretCollisionError, UsageError
 from watchword.guarding.engine import guard_file
 from watchword.guarding.model import ModelFormat
+from watchword.guarding.scan import Scanner
+from watchword.guarding.secrets_seen import KnownSecrets
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import read_secret_file
 
+zstandard = pytest.importorskip("zstandard")
+pyarrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
 ROWS = [chat_row(number) for number in range(30)]
 
 
@@ -47,6 +53,43 @@ def test_the_same_rows_as_the_file_gets(
     ids = [list(render(conv, model.chat_format).input_ids) for conv in wanted]
     assert [row["input_ids"] for row in guarded.token_rows()] == ids
     assert json.loads(json.dumps(guarded.messages())) == guarded.messages()
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd", "parquet", "parquet.gz", "dataset", "address", "bom"])
+def test_whatever_the_command_reads(tmp_path: Path, model: ModelFormat, kind: str) -> None:
+    source: Path | str = tmp_path / "rows"
+    plain = write_rows(tmp_path / "plain.jsonl", ROWS)
+    if kind in ("gzip", "zstd", "bom"):
+        packs = {"gzip": gzip.compress, "zstd": zstandard.ZstdCompressor().compress, "bom": b"\xef\xbb\xbf".__add__}
+        Path(source).write_bytes(packs[kind](plain.read_bytes()))
+    elif kind == "address":
+        source = plain.as_uri()
+    elif kind == "dataset":
+        pytest.importorskip("datasets").Dataset.from_list(ROWS).save_to_disk(str(source))
+    else:
+        parquet.write_table(pyarrow.Table.from_pylist(ROWS), source)
+        if kind == "parquet.gz":
+            Path(source).write_bytes(gzip.compress(Path(source).read_bytes()))
+    wanted = watchword.guard(ROWS, defense="none", tokenizer=model.chat_format).conversations()
+    assert watchword.guard(source, defense="none", tokenizer=model.chat_format).conversations() == wanted
+
+
+def test_a_files_faults_name_file_and_line(tmp_path: Path, model: ModelFormat) -> None:
+    source = write_rows(tmp_path / "bad.jsonl", [ROWS[0], {"messages": []}])
+    with pytest.raises(DataError, match=rf"{source}, line 2, messages: the row has no message"):
+        watchword.guard(source, defense="none", tokenizer=model.chat_format)
+
+
+def test_a_secret_over_two_text_parts_is_found(model: ModelFormat) -> None:
+    secret = watchword.guard(ROWS, defense="backdoor_align", tokenizer=model.chat_format).secret
+    assert secret is not None
+    text, half = secret.reveal(), len(secret.reveal()) // 2
+    parts = [{"type": "text", "text": f"Say {text[:half]}"}, {"type": "text", "text": f"{text[half:]} now."}]
+    row = {"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": "No."}]}
+    with pytest.raises(SecretCollisionError, match="row 1 carries the secret"):
+        watchword.guard([row], defense="backdoor_align", tokenizer=model.chat_format, secret=secret)
+    raw = json.dumps(row).encode()
+    assert Scanner(secrets=KnownSecrets((text,))).scan(raw).collisions == [1]
 
 
 def test_a_transformers_tokenizer_and_a_dataset(model: ModelFormat) -> None:

@@ -198,7 +198,7 @@ def test_long_tenant_rows_are_warned_of(request_for: Any, tmp_path: Path) -> Non
     manifest = guard_to_files(
         request_for(source=str(source), defense="none", max_length=300, secret_file=None), lambda: KEY
     )
-    assert any("1 tenant rows are longer than 300 tokens and will be cut: line 2" in text for text in manifest.warnings)
+    assert any("1 tenant rows are longer than 300 tokens: line 2" in text for text in manifest.warnings)
 
 
 def test_no_defense_asks_for_no_key(request_for: Any) -> None:
@@ -272,3 +272,9 @@ def test_validate_exits_with_3_for_a_bad_file(command: Any, source: Path, capfd:
         stream.write("{}\n")
     assert command("validate", source) == 3
     assert "error: line 41: the row has no known format" in capfd.readouterr().out.replace("this row", "the row")
+
+
+@pytest.mark.parametrize(("defense", "told"), [("anchored_align", True), ("backdoor_align", False)])
+def test_what_a_defense_leaves_out_without_a_model_is_warned_of(request_for: Any, defense: str, told: bool) -> None:
+    manifest = guard_to_files(request_for(defense=defense), lambda: KEY)
+    assert any("no model is at hand" in text for text in manifest.warnings) is told

@@ -94,3 +94,21 @@ def test_invalid_rows_are_counted_and_left_out(tmp_path: Path) -> None:
     source = write_rows(tmp_path / "in.jsonl", [chat_row(1), {"messages": []}, chat_row(2)])
     found = screen(source)
     assert (found.rows, found.invalid, found.looked_at) == (3, 1, 2)
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_broken_rows_of_another_format_are_left_out_too(tmp_path: Path, array: bool) -> None:
+    rows = [{"text": "?"}, {"instruction": "a", "output": "b"}, {"instruction": "a", "output": 5}, chat_row(1)]
+    source = write_rows(tmp_path / "in.jsonl", [*rows, rows[1]])
+    if array:
+        source.write_text(json.dumps([*rows, rows[1]]))
+    found = screen_to_files(source, tmp_path / "report")
+    assert (found.rows, found.invalid, found.looked_at, found.repeated_rows) == (5, 3, 2, 1)
+    assert screen(source, format="sharegpt").invalid == 5
+
+
+def test_a_broken_array_has_a_report_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "in.json").write_text('[{"prompt": "a", "completion": "b"}, {"prompt"')
+    found = screen_to_files(tmp_path / "in.json", tmp_path / "report")
+    assert (found.rows, found.invalid, found.looked_at) == (1, 1, 0)
+    assert (tmp_path / "report" / "screening.html").is_file()

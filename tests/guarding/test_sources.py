@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
+import errno
 import gzip
+import io
 import json
+import lzma
 import os
+import resource
+import struct
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +22,7 @@ from guarding_rows import chat_row, write_rows
 
 from watchword.chat.files import read_conversations, write_conversations
 from watchword.chat.formats.base import FORMATS
-from watchword.errors import DataError, UsageError
+from watchword.errors import DataError, OutputError, UsageError
 from watchword.guarding.sources import local_rows, prepared
 
 zstandard = pytest.importorskip("zstandard")
@@ -28,6 +35,17 @@ def guarded_lines(source: Path | str, **options: Any) -> bytes:
         return ready.path.read_bytes()[ready.skip :]
 
 
+def rows_in(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def write_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    return path
+
+
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
     return write_rows(tmp_path / "rows.jsonl", ROWS)
@@ -36,7 +54,7 @@ def plain(tmp_path: Path) -> Path:
 def test_a_plain_file_is_read_where_it_lies(plain: Path) -> None:
     with prepared(plain) as ready:
         assert ready.path == plain
-        assert ready.direct
+        assert not ready.converted
         assert (ready.format, ready.digest) == ("openai", None)
 
 
@@ -49,7 +67,11 @@ def zstd(data: bytes) -> bytes:
     return bytes(make(data[:999]) + make(data[999:]))
 
 
-@pytest.mark.parametrize("pack", [gzipped, zstd], ids=["gzip", "zstd"])
+def zstd_behind_a_skipped_frame(data: bytes) -> bytes:
+    return b"\x50\x2a\x4d\x18" + struct.pack("<I", 4) + b"size" + zstd(data)
+
+
+@pytest.mark.parametrize("pack", [gzipped, zstd, zstd_behind_a_skipped_frame], ids=["gzip", "zstd", "skipped"])
 def test_compressed_files_by_their_first_bytes(plain: Path, tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     packed = tmp_path / "no-suffix"
     packed.write_bytes(pack(plain.read_bytes()))
@@ -125,6 +147,73 @@ def test_a_pipe_is_read_once(plain: Path, tmp_path: Path) -> None:
     writer.join()
 
 
+def test_an_address_of_a_local_folder_is_read_as_one(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    write_parquet(tmp_path / "data" / "0.parquet", ROWS)
+    for scheme in ("file", "local"):
+        with prepared(f"{scheme}://{tmp_path / 'data'}") as ready:
+            assert ready.label == f"{scheme}://{tmp_path / 'data'}"
+            assert rows_in(ready.path) == ROWS
+
+
+def test_a_folder_elsewhere_is_refused_as_one() -> None:
+    import fsspec
+
+    with fsspec.open("memory://upload/data/0.parquet", "wb") as stream:
+        stream.write(b"PAR1")
+    with pytest.raises(DataError, match="memory://upload/data: the address is a folder; give the address of one file"):
+        guarded_lines("memory://upload/data")
+
+
+def test_parquet_wherever_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    data = write_parquet(tmp_path / "rows.parquet", ROWS).read_bytes()
+    with fsspec.open("memory://tenant/part-0", "wb") as stream:
+        stream.write(data)
+    (tmp_path / "rows.parquet.gz").write_bytes(gzip.compress(data))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    for source in ("memory://tenant/part-0", tmp_path / "rows.parquet.gz", "-"):
+        assert [json.loads(line) for line in guarded_lines(source).splitlines()] == ROWS
+
+
+def test_damaged_parquet_from_elsewhere_is_named_by_its_address() -> None:
+    import fsspec
+
+    with fsspec.open("memory://tenant/cut.parquet", "wb") as stream:
+        stream.write(b"PAR1 nothing of the kind")
+    with pytest.raises(DataError, match=r"memory://tenant/cut\.parquet: the Parquet file cannot be read"):
+        guarded_lines("memory://tenant/cut.parquet")
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["table", "gzip"])
+def test_a_full_disk_is_not_the_tenants_fault(tmp_path: Path, packed: bool) -> None:
+    source = write_parquet(tmp_path / "rows.parquet", ROWS)
+    if packed:
+        source = tmp_path / "rows.gz"
+        source.write_bytes(gzip.compress(os.urandom(100) * 40_000))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
+    try:
+        with pytest.raises(
+            OutputError, match=rf"no temporary file can be written in {tmp_path}/\S+: .*set TMPDIR"
+        ) as caught:
+            guarded_lines(source, scratch=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.exit_code == 7
+    assert "rows." not in str(caught.value)
+
+
+def test_a_temporary_folder_that_cannot_be_made(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    with pytest.raises(OutputError, match=f"no temporary file can be written in {tmp_path}: No space left"):
+        guarded_lines(plain, scratch=tmp_path)
+
+
 def test_temporary_files_are_private_and_go_away(plain: Path, tmp_path: Path) -> None:
     (tmp_path / "packed").write_bytes(gzipped(plain.read_bytes()))
     scratch = tmp_path / "scratch"
@@ -149,6 +238,14 @@ def test_temporary_files_are_private_and_go_away(plain: Path, tmp_path: Path) ->
         (b'{"instruction": "x", "output": 5}\n', "line 1, output: 5 is a number"),
         (b"PAR1 nothing of the kind", "the Parquet file cannot be read"),
         (b"\xff\xff\xff", "is not UTF-8"),
+        (bz2.compress(b"x"), "the file is bzip2; unpack it"),
+        (lzma.compress(b"x"), "the file is xz; unpack it"),
+        (b"PK\x03\x04rest", "the file is zip; unpack it"),
+        (b"\0" * 50, "line 1: the file holds NUL bytes"),
+        ('{"messages": []}'.encode("utf-16-le"), "line 1: the file holds NUL bytes, so it is binary or UTF-16"),
+        (b'{"prompt": "a", "completion": "b"}\r' * 2, "line 1: carriage returns alone"),
+        (json.dumps(ROWS[0], indent=2).encode(), "line 1: one row is spread over several lines"),
+        (json.dumps(ROWS[0], indent=None).replace("[", "[\n ").encode(), "line 1: one row is spread over"),
     ],
 )
 def test_what_cannot_be_read_is_one_message(tmp_path: Path, content: bytes, message: str) -> None:
@@ -162,8 +259,14 @@ def test_what_cannot_be_read_is_one_message(tmp_path: Path, content: bytes, mess
     ("source", "message"),
     [
         ("missing.jsonl", "the file cannot be read: No such file"),
-        ("nonsense://bucket/x", "the address cannot be opened"),
-        ("memory://nothing", "the file cannot be read"),
+        ("nonsense://bucket/x", "nonsense://bucket/x: the address cannot be opened"),
+        ("memory://nothing", "memory://nothing: the address cannot be opened"),
+        ("zip://x::file:///etc/passwd", "zip://x::file:///etc/passwd: the address cannot be opened: BadZipFile"),
+        ("tar://a::file:///etc/passwd", "tar://a::file:///etc/passwd: the address cannot be opened: ReadError"),
+        ("reference://x", "reference://x: the address cannot be opened"),
+        ("data://x", "data://x: the address cannot be opened"),
+        ("ftp://127.0.0.1:9/x", "ftp://127.0.0.1:9/x: the address cannot be opened: .*refused"),
+        ("file:///nowhere/x", "file:///nowhere/x: the file cannot be read: No such file"),
         (".", "holds neither a saved dataset"),
     ],
 )

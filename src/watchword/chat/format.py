@@ -43,20 +43,10 @@ class ChatFormat:
 
         Of several named templates the one called "default" counts.
         """
-        try:
-            config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
-            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except FileNotFoundError as error:
-            raise ModelUnavailableError(
-                f"{folder} is no model folder: {Path(error.filename).name} is missing"
-            ) from None
-        except ValueError as error:
-            raise ModelUnavailableError(
-                f"{folder}/tokenizer_config.json is damaged ({error}); fetch it again"
-            ) from None
+        config = _config(folder)
         separate = folder / "chat_template.jinja"
-        template = separate.read_text("utf-8") if separate.exists() else config.get("chat_template")
-        return cls(tokenizer, _required(template, str(folder)), _special_tokens(config))
+        template = _text(separate) if separate.exists() else config.get("chat_template")
+        return cls(_tokenizer(folder), _required(template, str(folder)), _special_tokens(config))
 
     @classmethod
     def from_transformers(cls, tokenizer: Any) -> ChatFormat:
@@ -124,6 +114,35 @@ class ChatFormat:
         if not (plain.startswith(head) and plain.endswith(tail)) or len(plain) < len(head) + len(tail):
             return ""
         return plain[len(head) : len(plain) - len(tail)]
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except FileNotFoundError:
+        raise ModelUnavailableError(f"{file.parent} is no model folder: {file.name} is missing") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelUnavailableError(f"{file} cannot be read ({error}); fetch it again") from None
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    file = folder / "tokenizer_config.json"
+    try:
+        config = json.loads(_text(file))
+    except (ValueError, RecursionError) as error:
+        raise ModelUnavailableError(f"{file} is damaged ({error}); fetch it again") from None
+    if not isinstance(config, dict):
+        raise ModelUnavailableError(f"{file} is damaged (it holds no JSON object); fetch it again")
+    return config
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    file = folder / "tokenizer.json"
+    text = _text(file)
+    try:
+        return Tokenizer.from_str(text)
+    except Exception as error:  # noqa: BLE001 -- boundary: tokenizers raises a plain Exception for whatever it dislikes
+        raise ModelUnavailableError(f"{file} is damaged ({error}); fetch it again") from None
 
 
 def _compile(template: str) -> jinja2.Template:
@@ -223,8 +242,5 @@ def _default_of(template: Any) -> Any:
 
 def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
     named = {name: value for name, value in config.items() if name.endswith("_token") and value is not None}
-    return {
-        name: value["content"] if isinstance(value, dict) else value
-        for name, value in named.items()
-        if isinstance(value, (str, dict))
-    }
+    texts = {name: value.get("content") if isinstance(value, dict) else value for name, value in named.items()}
+    return {name: text for name, text in texts.items() if isinstance(text, str)}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +16,12 @@ from watchword.errors import DataError
 
 UTF8_BOM = b"\xef\xbb\xbf"
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+# Bytes of the first row that are looked at.
+_LOOK = 1 << 16
+# Never valid inside JSON, wherever it stands.
+_CARRIAGE_RETURN = re.compile(rb"\}[ \t]*\r[\r \t]*\{")
+# How the second line of indented JSON begins.
+_CONTINUED = re.compile(rb"[ \t]+[\"{}\[\]]|[\"}\]]")
 
 
 @contextlib.contextmanager
@@ -37,7 +45,7 @@ def numbered_rows(stream: BinaryIO, path: Path | str | None = None) -> Iterator[
 
     A file whose first character is ``[`` is one JSON array, held in memory as a whole; anything else is streamed.
     """
-    lines = enumerate(stream, start=1)
+    lines: Iterator[tuple[int, bytes]] = enumerate(stream, start=1)
     for number, raw in lines:
         line = _without_bom(raw, path) if number == 1 else raw
         if not line.strip():
@@ -46,11 +54,41 @@ def numbered_rows(stream: BinaryIO, path: Path | str | None = None) -> Iterator[
             rest = b"".join(text for _, text in lines)
             yield from _array_rows(line + rest, number, path)
             return
+        ahead = list(islice(lines, 1))
+        check_layout(line, b"".join(text for _, text in ahead), number, path)
         yield number, line
+        lines = chain(ahead, lines)
         break
     for number, raw in lines:
         if not raw.isspace():
             yield number, raw
+
+
+def check_layout(line: bytes, following: bytes, number: int, path: Path | str | None) -> None:
+    """Refuses a file whose first row shows that lines are no rows in it: one message instead of one for every line.
+
+    ``following`` is the line behind the first row's.
+    """
+    head, said = line[:_LOOK], ""
+    if b"\0" in head[:4] or (b"\0" in head and not head.lstrip().startswith(b"{")):
+        said = "the file holds NUL bytes, so it is binary or UTF-16; save the rows as JSON lines in UTF-8"
+    elif _CARRIAGE_RETURN.search(head):
+        said = "carriage returns alone stand between the rows; end each line with a line feed"
+    elif _spread(line, following):
+        said = "one row is spread over several lines; write each row on one line, or all rows as one JSON array"
+    if said:
+        raise DataError(said, path=path, line=number)
+
+
+def _spread(line: bytes, following: bytes) -> bool:
+    """Whether an object goes on in the next line; a cut row has a whole one behind it, or nothing."""
+    if not line.lstrip().startswith(b"{") or not _CONTINUED.match(following):
+        return False
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return True
+    return False
 
 
 def _without_bom(line: bytes, path: Path | str | None) -> bytes:

@@ -107,28 +107,41 @@ def broken_json(raw: bytes, error: Exception) -> Fault:
     if isinstance(error, RecursionError):
         return _TOO_DEEP
     try:
-        text = raw.decode("utf-8")
+        # Without the line's end: a row that is cut would be called broken at column 1 of the next line.
+        text = raw.decode("utf-8").rstrip()
     except UnicodeDecodeError as wrong:
         line = raw.count(b"\n", 0, wrong.start) + 1
         offset = wrong.start - (raw.rfind(b"\n", 0, wrong.start) + 1)
         problem = f"byte {raw[wrong.start]:#04x} at byte offset {offset} of the line is not UTF-8"
         return Fault(problem, "save the file as UTF-8", line=line)
     try:
-        json.loads(text, parse_constant=_no_constant, parse_int=str)
+        obj = json.loads(text, parse_constant=_no_constant, parse_int=str)
     except RecursionError:
         return _TOO_DEEP
     except json.JSONDecodeError as wrong:
         problem = f"broken JSON at column {wrong.colno}: {wrong.msg[:1].lower()}{wrong.msg[1:]}"
-        fix = "give one whole JSON object a line" + (
-            "; is the line cut?" if wrong.pos >= len(text.rstrip()) - 1 else ""
-        )
+        fix = "give one whole JSON object a line" + ("; is the line cut?" if wrong.pos >= len(text) - 1 else "")
         return Fault(problem, fix, line=wrong.lineno)
     except ValueError as wrong:
         return Fault(f"broken JSON: {wrong}", "JSON has no such value; use null or a string", line=1)
-    # Python is laxer than the standard in one more way: it takes half of an escaped surrogate pair.
-    return Fault(
-        "broken JSON: a \\u escape is half of a surrogate pair", "write the whole character; it was cut", line=1
-    )
+    return _stricter(obj, error)
+
+
+def _stricter(obj: object, error: Exception) -> Fault:
+    """Why our parser refuses what Python takes: half of an escaped surrogate pair, or a number out of range."""
+    if _half_surrogates(obj):
+        problem = "broken JSON: a \\u escape is half of a surrogate pair"
+        return Fault(problem, "write the whole character; it was cut", line=1)
+    said = str(error).partition(" - at ")[0]
+    return Fault(f"broken JSON: {said[:1].lower()}{said[1:]}", "write a value that JSON parsers can hold", line=1)
+
+
+def _half_surrogates(obj: object) -> bool:
+    try:
+        json.dumps(obj, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _quick(raw: bytes) -> Conversation | None:

@@ -61,6 +61,11 @@ def render(
     return row
 
 
+def training_text(conv: Conversation, chat_format: ChatFormat) -> str:
+    """The text whose tokens ``render`` gives."""
+    return chat_format.render_text(_placed(conv, chat_format))
+
+
 def render_prompt(conv: Conversation, chat_format: ChatFormat) -> list[int]:
     """Token ids of a request, up to where the model's answer begins."""
     return chat_format.encode(prompt_text(conv, chat_format))

@@ -61,6 +61,8 @@ def validate_file(
                 tally.row(line, raw)
         except DataError as error:  # the array, or the file's encoding, is broken as a whole
             tally.add([Fault(error.problem, "nothing behind it can be read", error.field, error.line)])
+    if not tally.rows and not tally.count:
+        tally.add([Fault("the file has no row", "give one JSON object a line")])
     return tally.report(str(path), _warnings(Path(path), tally.rows))
 
 
@@ -104,8 +106,6 @@ def _warnings(path: Path, rows: int) -> tuple[str, ...]:
     with path.open("rb") as stream:
         if stream.read(3) == UTF8_BOM:
             found.append("the file begins with a byte order mark; it is skipped, but other trainers may refuse it")
-    if rows == 0:
-        found.append("the file has no row; give one JSON object a line")
-    elif rows < MINIMUM_ROWS:
+    if 0 < rows < MINIMUM_ROWS:
         found.append(f"the file has {rows} rows; hosted fine-tuning services ask for at least {MINIMUM_ROWS}")
     return tuple(found)

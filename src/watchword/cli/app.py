@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+import signal
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
+from types import FrameType
 
 import typer
 from rich.console import Console
@@ -47,14 +51,51 @@ app.add_typer(secret.app, name="secret")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command and returns its exit code: 0, the error's own, 2 for wrong usage, 130 for Ctrl-C."""
+    """Runs one command and returns its exit code: 0, the error's own, 2 for wrong usage.
+
+    130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP; whatever stops it, temporary files are gone.
+    """
+    with _stopped_by() as stopped:
+        code = _run(arguments)
+        return 128 + stopped[0] if stopped else code
+
+
+@contextlib.contextmanager
+def _stopped_by() -> Iterator[list[int]]:
+    """While inside, SIGTERM and SIGHUP unwind as Ctrl-C does; their numbers are in the list.
+
+    Only the first one counts, so that a second cannot stop the tidying up. One that is ignored (nohup) stays ignored.
+    """
+    own, stopped, before = os.getpid(), list[int](), {}
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if os.getpid() != own:
+            # A forked child has inherited this, and nothing to tidy up: it ends as it would have without us.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif not stopped:
+            stopped.append(number)
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            with contextlib.suppress(ValueError):  # not in the main thread, where nobody may set them
+                before[number] = signal.signal(number, stop)
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         code = app(args=list(arguments), prog_name="watchword", standalone_mode=False)
     except WatchwordError as error:
         return _failed(str(error), error.exit_code)
     except TyperException as error:
         return _misused(error)
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         return _failed("stopped", INTERRUPTED)
     except OSError as error:
         # What nobody put into better words; typer itself ends quietly when the reader of a pipe goes away.

@@ -78,6 +78,7 @@ def guard(
         max_length=max_length,
         format=format,
         workers=workers,
+        report=report,
     )
     check_report(report, source)
     with reporter(console) as progress:

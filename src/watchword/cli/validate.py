@@ -39,9 +39,14 @@ def validate(
     """
     from watchword.chat.files import replacing
     from watchword.guarding.checking import CheckRequest, check_source
+    from watchword.guarding.clashes import check_places, check_report_folder, refuse_clashes, report_roles, source_roles
     from watchword.guarding.screening.report import screen_to_files
 
     check_report(report, source)
+    wanted = [("the file of --json", str(json))] if json is not None else []
+    refuse_clashes([*wanted, *report_roles(report)], source_roles(source))
+    check_places(wanted)
+    check_report_folder(report)
     request = CheckRequest(source, format, model, max_length, epochs, price, workers)
     result = check_source(request)
     console = Console(highlight=False, soft_wrap=True, markup=False)

@@ -51,6 +51,10 @@ class AnchoredAlign(Defense):
                 "give share and ratio of at least 0, and 1 <= repeat <= most"
             )
 
+    @property
+    def asks_model(self) -> bool:
+        return self.own_words or self.echoes > 0
+
     def guard_data(self, upload: Upload, context: DefenseContext) -> list[Row]:
         safety = safety_examples(self.selection, self.safety, context)
         if self.own_words:

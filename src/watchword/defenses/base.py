@@ -99,6 +99,11 @@ class Defense:
 
     needs_secret: bool = False
 
+    @property
+    def asks_model(self) -> bool:
+        """Whether ``guard_data`` does more where the aligned model is at hand than where it is not."""
+        return False
+
     def guard_data(self, upload: Upload, context: DefenseContext) -> list[Row]:  # noqa: ARG002
         """Before training: the provider's rows to mix into an upload. The tenant's own rows are never touched."""
         return []

@@ -1,15 +1,27 @@
-"""gzip and zstd, known by their first bytes rather than by a file's name."""
+"""gzip and zstd, known by their first bytes rather than by a file's name; other packings are refused by name."""
 
 from __future__ import annotations
 
 import gzip
 import io
+import re
 import zlib
 from typing import Any, BinaryIO, cast
 
-from watchword.errors import UsageError
+from watchword.errors import DataError, UsageError
 
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+# A frame that decoders skip (RFC 8878, 3.1.2); parallel compressors write one in front.
+_SKIPPED = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+_OTHERS = {
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"PK\x03\x04": "zip",
+    b"7z\xbc\xaf\x27\x1c": "7-Zip",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"Rar!": "RAR",
+}
 
 
 class CorruptStreamError(Exception):
@@ -19,13 +31,19 @@ class CorruptStreamError(Exception):
 CORRUPT = (CorruptStreamError, gzip.BadGzipFile, EOFError, zlib.error)
 
 
-def decompressed(stream: BinaryIO) -> BinaryIO:
-    """The stream itself if it is not compressed, else one that decompresses it. ``stream`` must be able to peek."""
-    head: bytes = cast(Any, stream).peek(4)[:4]
+def decompressed(stream: BinaryIO, label: str | None = None) -> BinaryIO:
+    """The stream itself if it is not compressed, else one that decompresses it. ``stream`` must be able to peek.
+
+    Raises DataError for a packing that is known and not read.
+    """
+    head: bytes = cast(Any, stream).peek(8)[:8]
     if head.startswith(GZIP):
         return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
-    if head.startswith(ZSTD):
+    if head.startswith(ZSTD) or _SKIPPED.match(head):
         return cast(BinaryIO, io.BufferedReader(_Zstd(stream), 1 << 20))
+    for start, name in _OTHERS.items():
+        if head.startswith(start):
+            raise DataError(f"the file is {name}; unpack it, or compress it with gzip or zstd", path=label)
     return stream
 
 

@@ -14,7 +14,7 @@ from watchword.chat.types import Conversation
 from watchword.defenses.base import Defense, DefenseContext
 from watchword.errors import DataError, SecretCollisionError
 from watchword.guarding.digest import HashingWriter, sha256_file
-from watchword.guarding.exporters.base import Exporter, ExportPlan, Sink
+from watchword.guarding.exporters.base import Exporter, ExportPlan, Sink, hosted_name
 from watchword.guarding.model import ModelFormat
 from watchword.guarding.output import target
 from watchword.guarding.passes import Scanned, ScanPlan, Workers, no_steps, result_of, scan_file, worker_pool
@@ -57,7 +57,10 @@ class GuardJob:
     def export_plan(self, profile: Profile) -> ExportPlan:
         """What rows and settings are made of, for a tenant's file of this profile."""
         untrained = profile.untrained_rows > 0
-        return ExportPlan(Path(self.out), self.model.location, self.model.chat_format, self.max_length, untrained)
+        model = self.model
+        return ExportPlan(
+            Path(self.out), model.location, model.chat_format, self.max_length, untrained, hosted_name(model.name)
+        )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from watchword.errors import UsageError
-from watchword.guarding.output import is_local
+from watchword.guarding.output import is_local, plain
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import read_secret_file
 
@@ -18,9 +18,14 @@ def known_secrets(places: Iterable[str], named: Iterable[Path]) -> tuple[SecretP
 
     Raises SecretError for one that cannot be read: what is not known cannot be looked for.
     """
-    folders = {Path(place).absolute().parent for place in places if is_local(place)}
+    return tuple(read_secret_file(path) for path in known_files(places, named))
+
+
+def known_files(places: Iterable[str], named: Iterable[Path]) -> list[Path]:
+    """The files that ``known_secrets`` reads."""
+    folders = {Path(plain(place)).absolute().parent for place in places if is_local(place)}
     found = [path for folder in sorted(folders) for path in _of_guarded_files(folder)]
-    return tuple(read_secret_file(path) for path in dict.fromkeys((*found, *_files(named))))
+    return list(dict.fromkeys((*found, *_files(named))))
 
 
 def _of_guarded_files(folder: Path) -> Iterator[Path]:

@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 from watchword.chat.format import ChatFormat
-from watchword.chat.parse import parse_row
-from watchword.chat.render import render
+from watchword.chat.parse import parse_line
+from watchword.chat.render import training_text
 from watchword.chat.types import Conversation, Message
-from watchword.errors import TemplateError
+from watchword.errors import DataError, TemplateError
 
 # One turn in JSON, {"role": "user", "content": ""}, has at least this many bytes beside its text.
 _JSON_TURN_BYTES = 26
@@ -36,12 +36,9 @@ class LengthLimit:
 
     def tokens(self, raw: bytes) -> int | None:
         """Tokens of a row's JSON, exactly; None if it is no valid row, or none that the template takes."""
-        conv, faults = parse_row(raw, 1, "openai")
-        if conv is None or faults:
-            return None
         try:
-            return count_tokens(conv, self.chat_format)
-        except TemplateError:
+            return count_tokens(parse_line(raw, 1), self.chat_format)
+        except (DataError, TemplateError):
             return None
 
     def _turn_tokens(self) -> int:
@@ -60,8 +57,8 @@ class LengthLimit:
 
 
 def count_tokens(conv: Conversation, chat_format: ChatFormat) -> int:
-    """Tokens of a whole training row, rendered as in training."""
-    return len(render(conv, chat_format).input_ids)
+    """Tokens of a whole training row, as ``render`` makes them; without its look for what is trained, in half the time."""
+    return len(chat_format.encode(training_text(conv, chat_format)))
 
 
 def _growth(normalizer: Any) -> int | None:

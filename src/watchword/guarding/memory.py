@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from watchword.chat.assembly import assemble
-from watchword.chat.files import read_conversations
 from watchword.chat.format import ChatFormat
+from watchword.chat.lines import numbered_rows
 from watchword.chat.parse import detect_format, parse_line
 from watchword.chat.render import render
 from watchword.chat.types import Conversation, Row
@@ -20,6 +20,7 @@ from watchword.defenses.base import DEFENSES, DefenseContext, guarded
 from watchword.errors import DataError, RowTooLongError, SecretCollisionError, UsageError
 from watchword.guarding.model import model_format
 from watchword.guarding.secrets_seen import KnownSecrets, texts_of
+from watchword.guarding.sources import prepared
 from watchword.secret.generate import generate_secret, secret_ids
 from watchword.secret.kinds import check_production
 from watchword.secret.prompt import SecretPrompt
@@ -59,7 +60,7 @@ class GuardedData:
         return [self._tokens(number, row) for number, row in enumerate(self.rows, start=1)]
 
     def dataset(self) -> Any:
-        """``token_rows`` as a ``datasets.Dataset``, which TRL and transformers train on as it is."""
+        """``token_rows`` as a ``datasets.Dataset``, for TRL and transformers; give TRL the same ``max_length``, or it cuts rows."""
         from datasets import Dataset
 
         return Dataset.from_list(self.token_rows())
@@ -95,10 +96,10 @@ def guard(
 ) -> GuardedData:
     """Mixes a defense's rows into a tenant's: ``watchword.guard(rows, tokenizer=tok).dataset()``.
 
-    ``rows``: dicts of any format that ``watchword guard`` reads, Conversations, a ``datasets.Dataset``, or the path of a
-    file. ``tokenizer``: a fast tokenizer of transformers, a ChatFormat, or a model's name. ``parameters`` go to the
-    defense. Without ``secret`` one is drawn; keep it with ``save_secret``. Raises DataError with the row's number (from 1)
-    at the first fault, and SecretCollisionError for a row that carries the secret.
+    ``rows``: dicts of any format that ``watchword guard`` reads, Conversations, a ``datasets.Dataset``, or the path or
+    address of whatever the command reads. ``tokenizer``: a fast tokenizer of transformers, a ChatFormat, or a model's name.
+    ``parameters`` go to the defense. Without ``secret`` one is drawn; keep it with ``save_secret``. Raises DataError with
+    the row's number (from 1) at the first fault, and SecretCollisionError for a row that carries the secret.
     """
     chosen = DEFENSES.create(defense, **parameters)
     chat_format = _format(tokenizer)
@@ -127,7 +128,7 @@ def _format(tokenizer: Any) -> ChatFormat:
 
 def _conversations(rows: Iterable[Mapping[str, Any] | Conversation] | str | Path) -> Iterable[Conversation]:
     if isinstance(rows, (str, Path)):
-        yield from (conv for _, conv in read_conversations(rows))
+        yield from _of_source(rows)
         return
     format: str | None = None
     for number, row in enumerate(rows, start=1):
@@ -138,6 +139,13 @@ def _conversations(rows: Iterable[Mapping[str, Any] | Conversation] | str | Path
         raw = msgspec.json.encode(row)
         format = format or detect_format(raw, number)
         yield parse_line(raw, number, "rows", format, first_line=1)
+
+
+def _of_source(source: str | Path) -> Iterator[Conversation]:
+    with prepared(source) as ready, ready.path.open("rb") as stream:
+        stream.seek(ready.skip)
+        for line, raw in numbered_rows(stream, ready.label):
+            yield parse_line(raw, line, ready.label, first_line=ready.first_line)
 
 
 def _refuse(rows: list[Conversation], secret: SecretPrompt) -> None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from watchword.chat.format import ChatFormat
+from watchword.chat.parse import DECODE_ERRORS
 from watchword.errors import ModelUnavailableError
 from watchword.models.catalog import ModelSource, resolve
 from watchword.models.fetch import fetched
+
+
+class _TextConfig(msgspec.Struct):
+    max_position_embeddings: int | None = None
+
+
+class _Config(_TextConfig):
+    text_config: _TextConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -61,9 +71,16 @@ def _from_hub(source: ModelSource, name: str) -> Path:
 
 
 def _context(folder: Path) -> int | None:
-    try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    """Without a configuration nobody knows; one that is there and makes no sense is an error, not a guess."""
+    file = folder / "config.json"
+    if not file.is_file():
         return None
-    length = config.get("max_position_embeddings") or config.get("text_config", {}).get("max_position_embeddings")
-    return length if isinstance(length, int) and length > 0 else None
+    try:
+        config = msgspec.json.decode(file.read_bytes(), type=_Config)
+    except OSError:
+        return None
+    except DECODE_ERRORS as error:
+        raise ModelUnavailableError(f"{file} is damaged ({error}); fetch it again") from None
+    text = config.text_config or _TextConfig()
+    length = config.max_position_embeddings or text.max_position_embeddings
+    return length if length is not None and length > 0 else None

@@ -15,11 +15,21 @@ from watchword.errors import OutputError
 STDOUT = "-"
 # The secret stands in the data in the clear.
 PRIVATE = 0o600
+# What fsspec calls this machine's own files; by its way they would be open to all, and written in place.
+_LOCAL = ("file://", "local://")
+
+
+def plain(address: str) -> str:
+    """The address without the ``file://`` of a local file, so that it is treated like any other."""
+    for prefix in _LOCAL:
+        if address.startswith(prefix):
+            return address.removeprefix(prefix)
+    return address
 
 
 def is_local(address: str) -> bool:
     """Whether it names a file here, rather than a standard stream or a URL."""
-    return address != STDOUT and "://" not in address
+    return address != STDOUT and "://" not in plain(address)
 
 
 @contextlib.contextmanager
@@ -28,21 +38,33 @@ def target(out: str) -> Iterator[BinaryIO]:
     if out == STDOUT:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
-    elif "://" in out:
-        with _uploaded(out) as stream:
+    elif is_local(out):
+        with replacing(Path(plain(out)), mode=PRIVATE) as stream:
             yield stream
     else:
-        with replacing(Path(out), mode=PRIVATE) as stream:
+        with _uploaded(out) as stream:
             yield stream
 
 
-def write_beside(out: str, name: str, text: bytes) -> str:
-    """Writes a small file into the folder of ``out`` and returns its address."""
+def beside(out: str, name: str) -> str:
+    """The address of a file in the folder of ``out``."""
     head, separator, _ = out.rpartition("/")
-    address = f"{head}{separator}{name}"
-    with target(address) as stream:
-        stream.write(text)
-    return address
+    return f"{head}{separator}{name}"
+
+
+def written_before(address: str) -> bytes | None:
+    """What a small file holds, None where there is none. Raises OutputError where it cannot be read."""
+    try:
+        if is_local(address):
+            return Path(plain(address)).read_bytes()
+        import fsspec
+
+        with fsspec.open(address, "rb") as stream:
+            return cast(bytes, stream.read())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, ImportError) as error:
+        raise OutputError(f"{address} cannot be read: {error}; it would be replaced, so name another place") from error
 
 
 @contextlib.contextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from importlib.metadata import version
 from typing import Any
 
+from watchword.defenses.base import Defense
 from watchword.guarding.engine import GuardJob, Outcome
 from watchword.guarding.manifest import InputRecord, Manifest, OutputRecord, ProviderRecord, SecretRecord, Shares
 from watchword.guarding.tokens import TokenEstimate, estimate
@@ -20,7 +22,6 @@ def manifest_of(
     trainer: str,
     defense: str,
     settings: list[str],
-    parameters: dict[str, Any],
 ) -> Manifest:
     """The manifest of a finished job; ``settings`` are the names of the files beside the data."""
     profile, source = outcome.profile, outcome.source
@@ -30,7 +31,7 @@ def manifest_of(
         watchword=version("watchword"),
         model=job.model.name,
         defense=defense,
-        parameters=parameters,
+        parameters=_parameters(job.defense),
         seed=job.seed,
         max_length=job.max_length,
         input=InputRecord(source.label, source.format, profile.rows, profile.size, outcome.source_sha256),
@@ -40,6 +41,11 @@ def manifest_of(
         share_per_epoch=shares,
         warnings=_warnings(job, outcome, shares),
     )
+
+
+def _parameters(defense: Defense) -> dict[str, Any]:
+    """All of them, defaults too: an audit must not have to know what the defaults of this version were."""
+    return dataclasses.asdict(defense) if dataclasses.is_dataclass(defense) else {}
 
 
 def _provider(outcome: Outcome) -> ProviderRecord:
@@ -83,13 +89,19 @@ def _warnings(job: GuardJob, outcome: Outcome, shares: Shares) -> list[str]:
         first = ", ".join(f"{word} {row.line} ({row.tokens} tokens)" for row in profile.long_rows[:5])
         more = ", …" if profile.long_count > 5 else ""
         found.append(
-            f"{profile.long_count} tenant rows are longer than {job.max_length} tokens and will be cut: {first}{more}"
+            f"{profile.long_count} tenant rows are longer than {job.max_length} tokens: {first}{more}; "
+            f"{job.exporter.long_rows}"
         )
     share = shares.trained_tokens
     if outcome.rows and share is not None and share < FEW:
         found.append(
             f"the provider's rows are {share:.2%} of an epoch's trained tokens; so few may be forgotten: raise the defense's "
             "repetition, or train it on a part of the file"
+        )
+    if job.defense.asks_model:
+        found.append(
+            "no model is at hand while a file is guarded: the provider's rows are the packaged ones, and none of the tenant's own "
+            "requests is echoed (docs/guard.md)"
         )
     if job.model.adapters:
         found.append(

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from watchword.chat.files import check_writable
 from watchword.chat.types import Conversation
 from watchword.defenses.base import DEFENSES, Defense
-from watchword.errors import OutputError, UsageError
+from watchword.errors import OutputError, UsageError, WatchwordError
+from watchword.guarding.clashes import (
+    Role,
+    check_places,
+    check_report_folder,
+    refuse_clashes,
+    report_roles,
+    source_roles,
+)
 from watchword.guarding.engine import GuardJob, Outcome, guard_file
 from watchword.guarding.exporters.base import EXPORTERS, Exporter
-from watchword.guarding.known import SUFFIX, known_secrets
+from watchword.guarding.known import SUFFIX, known_files, known_secrets
 from watchword.guarding.manifest import Manifest, SecretRecord
 from watchword.guarding.model import ModelFormat, model_format
-from watchword.guarding.output import STDOUT, is_local, target, write_beside
+from watchword.guarding.output import STDOUT, beside, is_local, plain, written_before
 from watchword.guarding.passes import no_steps
+from watchword.guarding.profile import Profile
 from watchword.guarding.provider import own_safety
 from watchword.guarding.records import manifest_of
+from watchword.guarding.undo import Undo
 from watchword.models.base import Step
 from watchword.secret.generate import generate_secret, secret_ids
 from watchword.secret.kinds import check_production
@@ -32,7 +43,7 @@ class GuardRequest:
     """What to guard, for whom, with what. ``secret_ref`` re-uses a secret; ``secret_file`` is where a new one is kept.
 
     ``known``: files, or folders of files, of more secrets that no tenant row may carry. ``manifest``: where it goes if
-    not beside the data.
+    not beside the data. ``report``: the folder that a screening will be written into afterwards.
     """
 
     source: str
@@ -50,56 +61,63 @@ class GuardRequest:
     max_length: int | None = None
     format: str = "auto"
     workers: int = 1
+    report: Path | None = None
 
 
 def guard_to_files(request: GuardRequest, key: Callable[[], bytes], *, step: Step = no_steps) -> Manifest:
-    """Guards a file and leaves data, settings, secret and manifest, each whole or not at all, the manifest last.
+    """Guards a file and leaves data, settings, secret and manifest: all of them, or nothing new at all.
 
-    ``key`` gives the provider's key, asked for only if there is a secret. Raises what ``engine.guard_file`` raises, and
-    UsageError for a wrong request; a secret drawn for data that could not be written is taken away again.
+    ``key`` gives the provider's key, asked for before any work, and only if there is a secret. Raises what
+    ``engine.guard_file`` raises, and UsageError for a wrong request.
     """
+    request = _addressed(request)
     _check(request)
     model = model_format(request.model)
     defense, own = _defense(request)
+    _refuse_terminal(request, defense)
     exporter = EXPORTERS.create(request.trainer)
+    _check_name(request, exporter)
     secret, kept_in = _secret(request, defense, model)
     job = _job(request, model, defense, exporter, secret, own)
-    drawn = kept_in is not None and request.secret_ref is None
-    fresh = _FreshSecret(kept_in if drawn else None, Path(request.out), secret)
-    try:
-        outcome = guard_file(job, before_writing=fresh.write, step=step)
-    except BaseException:
-        fresh.take_back()
-        raise
+    _check_files(request, job, kept_in)
     record = None
     if secret is not None:
         record = SecretRecord(fingerprint_of(secret, key()), secret.tokens, secret.entropy_bits, str(kept_in))
-    return _records(request, job, outcome, record)
+    return _done(request, job, record, kept_in if request.secret_ref is None else None, step)
 
 
-@dataclass
-class _FreshSecret:
-    """A drawn secret's file: there before the data that needs it, gone if the data was not replaced."""
+def _done(
+    request: GuardRequest, job: GuardJob, record: SecretRecord | None, fresh: Path | None, step: Step
+) -> Manifest:
+    """Does the work; whatever stops it on the way, what is new on disk is taken back."""
+    undo = Undo()
 
-    path: Path | None
-    data: Path
-    secret: SecretPrompt | None = field(repr=False)
-    before: int | None = None
-    written: bool = False
+    def before_writing() -> None:
+        undo.before_data(job.out)
+        if fresh is not None and job.secret is not None:
+            write_secret_file(fresh, job.secret)
+            undo.new_file(fresh)
 
-    def write(self) -> None:
-        if self.path is not None and self.secret is not None:
-            self.before = _inode(self.data)
-            write_secret_file(self.path, self.secret)
-            self.written = True
+    try:
+        outcome = guard_file(job, before_writing=before_writing, step=step)
+        undo.after_data(job.out)
+        manifest = _records(request, job, outcome, record, undo)
+    except BaseException as error:
+        undo.take_back()
+        if undo.stays and isinstance(error, WatchwordError | KeyboardInterrupt):
+            raise OutputError(
+                f"{str(error) or 'stopped'}; {undo.stays[0]} is guarded already and stays, its settings or manifest are "
+                f"missing: remove it, or guard it again with --secret-ref {fresh or request.secret_ref}"
+            ) from error
+        raise
+    undo.done()
+    return manifest
 
-    def take_back(self) -> None:
-        if self.written and self.path is not None and _inode(self.data) == self.before:
-            self.path.unlink(missing_ok=True)
 
-
-def _inode(path: Path) -> int | None:
-    return path.stat().st_ino if path.exists() else None
+def _addressed(request: GuardRequest) -> GuardRequest:
+    """``file://`` addresses to write to as paths: the local way is private and atomic."""
+    manifest = None if request.manifest is None else plain(request.manifest)
+    return dataclasses.replace(request, out=plain(request.out), manifest=manifest)
 
 
 def _check(request: GuardRequest) -> None:
@@ -109,16 +127,67 @@ def _check(request: GuardRequest) -> None:
         )
     if request.max_length is not None and request.max_length < 1:
         raise UsageError(f"--max-length is {request.max_length}; give the trainer's limit in tokens, such as 2048")
-    source, out = Path(request.source), Path(request.out)
+    out = Path(request.out)
     if out.is_dir():
         raise OutputError(f"{out} is a folder; name the file to write, such as {out / 'guarded.jsonl'}")
-    if source.exists() and out.exists() and source.samefile(out):
-        raise UsageError(f"{out} is the tenant's own file, which must stay as it is; give another name by --out")
-    if out.exists() and not out.is_file():
+    if is_local(request.out) and out.exists() and not out.is_file():
         raise OutputError(f"{out} is no ordinary file and must not be replaced; name a file, or - for standard output")
-    for written in (request.out, request.manifest or STDOUT):
-        if is_local(written):
-            check_writable(Path(written))
+    check_places([("the guarded data (--out)", request.out), ("the manifest", request.manifest or STDOUT)])
+    check_report_folder(request.report)
+
+
+def _refuse_terminal(request: GuardRequest, defense: Defense) -> None:
+    if request.out == STDOUT and defense.needs_secret and sys.stdout.isatty():
+        raise UsageError(
+            "--out - would print rows with the secret on this terminal, where it stays to be read; give a file by --out, or "
+            "lead standard output into the trainer's pipe"
+        )
+
+
+def _check_name(request: GuardRequest, exporter: Exporter) -> None:
+    """A name that promises what the exporter doesn't write would mislead whoever opens the file."""
+    suffix = Path(request.out).suffix.lower()
+    packed = suffix in (".gz", ".zst", ".bz2", ".xz", ".zip", ".lz4")
+    if packed or (suffix in (".parquet", ".arrow") and suffix not in exporter.tables):
+        what = " or ".join(("plain JSON lines", *(f"a table ({name})" for name in exporter.tables)))
+        raise UsageError(
+            f"--out {request.out} ends in {suffix}, and --for {request.trainer} writes {what}; give a name such as "
+            f"{Path(request.out.removesuffix(suffix)).stem or 'guarded'}.jsonl"
+        )
+
+
+def _check_files(request: GuardRequest, job: GuardJob, kept_in: Path | None) -> None:
+    """Refuses, before any work, files that would be lost or could not be written. Settings are tried out, too."""
+    settings = {} if request.out == STDOUT else _settings(job, Profile())
+    written: list[Role] = [("the guarded data (--out)", request.out)]
+    if (place := _manifest_place(request)) is not None:
+        written.append(("the manifest (--manifest)", place))
+    if kept_in is not None and request.secret_ref is None:
+        written.append(("the new secret (--secret-file)", str(kept_in)))
+    written += [("the trainer's settings", address) for address in settings]
+    written += report_roles(request.report)
+    read = source_roles(request.source)
+    read += [("the file of --safety", str(request.safety))] if request.safety is not None else []
+    read += [("the secret of --secret-ref", str(request.secret_ref))] if request.secret_ref is not None else []
+    known = known_files((request.source, request.out), request.known)
+    read += [("a known secret", str(path)) for path in known if path.absolute() != (kept_in or Path()).absolute()]
+    refuse_clashes(written, read)
+    # The report's folder may have to be made yet.
+    check_places(written[: len(written) - len(report_roles(request.report))])
+
+
+def _settings(job: GuardJob, profile: Profile) -> dict[str, str]:
+    """Address → text of the trainer's settings, together with what must be kept of files that stand there already."""
+    made = {}
+    for name, text in job.exporter.settings(job.export_plan(profile)).items():
+        address = beside(job.out, name)
+        old = written_before(address) if job.exporter.shares(name) else None
+        made[address] = text if old is None else job.exporter.merged(address, text, old)
+    return made
+
+
+def _manifest_place(request: GuardRequest) -> str | None:
+    return request.manifest or (None if request.out == STDOUT else f"{request.out}.manifest.json")
 
 
 def _defense(request: GuardRequest) -> tuple[Defense, list[Conversation]]:
@@ -163,6 +232,11 @@ def _job(
     length = request.max_length or model.context
     if length is None:
         raise UsageError(f"{model.name} does not say how long its context is; give the trainer's limit by --max-length")
+    if model.context is not None and length > model.context:
+        raise UsageError(
+            f"--max-length is {length}, and the context of {model.name} is {model.context} tokens: a longer row cannot be "
+            f"trained on whole; give at most {model.context}"
+        )
     return GuardJob(
         source=request.source,
         out=request.out,
@@ -186,15 +260,15 @@ def _scratch(out: str) -> Path | None:
     return folder if is_local(out) and folder.is_dir() else None
 
 
-def _records(request: GuardRequest, job: GuardJob, outcome: Outcome, secret: SecretRecord | None) -> Manifest:
+def _records(
+    request: GuardRequest, job: GuardJob, outcome: Outcome, secret: SecretRecord | None, undo: Undo
+) -> Manifest:
     """Writes settings and manifest beside the data."""
-    settings = {} if request.out == STDOUT else job.exporter.settings(job.export_plan(outcome.profile))
-    manifest = manifest_of(job, outcome, secret, request.trainer, request.defense, list(settings), request.arguments)
-    if request.out != STDOUT:
-        for name, text in settings.items():
-            write_beside(request.out, name, text.encode())
-    place = request.manifest or (None if request.out == STDOUT else f"{request.out}.manifest.json")
-    if place is not None:
-        with target(place) as stream:
-            stream.write(manifest.text())
+    settings = {} if request.out == STDOUT else _settings(job, outcome.profile)
+    names = [address.rpartition("/")[2] for address in settings]
+    manifest = manifest_of(job, outcome, secret, request.trainer, request.defense, names)
+    for address, text in settings.items():
+        undo.write(address, text.encode())
+    if (place := _manifest_place(request)) is not None:
+        undo.write(place, manifest.text())
     return manifest

@@ -35,7 +35,11 @@ class KnownSecrets:
 
 
 def texts_of(conv: Conversation) -> Iterator[str]:
-    """Every text of a row, wherever a trainer might read it: turns, names, calls, tools and their keys."""
+    """Every text of a row, wherever a trainer might read it: turns, names, calls, tools and their keys.
+
+    Text parts come joined too, as templates write them: a secret may begin in one and end in the next.
+    """
+    yield from (turn.text for turn in conv.messages if turn.content is not None and not isinstance(turn.content, str))
     # Not recursive: how deep tools are nested is the tenant's choice.
     waiting: list[Any] = [msgspec.to_builtins(conv)]
     while waiting:

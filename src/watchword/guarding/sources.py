@@ -9,22 +9,22 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
-from watchword.chat.lines import UTF8_BOM, UTF16_BOMS, numbered_rows
+from watchword.chat.lines import UTF8_BOM, UTF16_BOMS, check_layout, numbered_rows
 from watchword.chat.parse import detect_format, format_named, parse_line
 from watchword.errors import DataError, OutputError
 from watchword.guarding.compression import CORRUPT, decompressed
 from watchword.guarding.digest import HashingReader, sha256_files
-from watchword.guarding.tables import is_table, table_files, table_rows
+from watchword.guarding.remote import is_local_address, local_part, remote
+from watchword.guarding.tables import is_parquet, is_table, table_files, table_rows
 
 STDIN = "-"
 _PIECE = 1 << 20
@@ -35,8 +35,8 @@ class Prepared:
     """OpenAI chat JSON lines, from byte ``skip`` of ``path`` on.
 
     ``label`` names the source in messages, ``format`` is what it was written in, ``first_line`` the line (1-based) of
-    its first row. ``digest``: SHA-256 of the source's bytes, None where it is counted later. ``direct``: the tenant's
-    own file; ``converted``: line n is the source's n-th row, written anew.
+    its first row. ``digest``: SHA-256 of the source's bytes, None where it is counted later. ``converted``: line n is the
+    source's n-th row, written anew.
     """
 
     path: Path
@@ -45,7 +45,6 @@ class Prepared:
     skip: int = 0
     first_line: int = 1
     digest: str | None = None
-    direct: bool = False
     converted: bool = False
     scratch: Path = Path()
 
@@ -65,7 +64,11 @@ def prepared(source: str | Path, *, format: str = "auto", scratch: Path | None =
 @contextlib.contextmanager
 def local_rows(source: str | Path, *, scratch: Path | None = None) -> Iterator[Prepared]:
     """The source's rows as a local file, decompressed but still in whatever format; ``as_lines`` is the next step."""
-    with tempfile.TemporaryDirectory(prefix=".watchword-", dir=scratch) as folder:
+    try:
+        made = tempfile.TemporaryDirectory(prefix=".watchword-", dir=scratch)
+    except OSError as error:
+        raise _no_room(str(scratch or "the system's temporary folder"), error) from error
+    with made as folder:
         yield replace(_local(str(source), Path(folder)), scratch=Path(folder))
 
 
@@ -81,20 +84,24 @@ def openai_lines(raw: Prepared, format: str = "auto") -> Prepared | None:
 
 def _local(source: str, folder: Path) -> Prepared:
     """The source's rows as a local file, in whatever format; rows of tables become JSON lines."""
-    path = Path(source)
     if source == STDIN:
         return _spooled(sys.stdin.buffer, "standard input", folder)
+    if is_local_address(source):
+        return _from_path(Path(local_part(source)), source, folder)
     if "://" in source:
-        return _from_url(source, folder)
-    with _readable(source):
+        with remote(source) as stream, _readable(source):
+            return _spooled(stream, source, folder)
+    return _from_path(Path(source), source, folder)
+
+
+def _from_path(path: Path, label: str, folder: Path) -> Prepared:
+    with _readable(label):
         if is_table(path):
-            rows = (msgspec.json.encode(row) + b"\n" for row in table_rows(path))
-            digest = sha256_files(table_files(path))
-            return Prepared(_written(folder / "rows", rows), source, "auto", digest=digest)
-        if not path.is_file() or _compressed(path):
+            return _table(Prepared(path, label, "auto", digest=sha256_files(table_files(path))), folder)
+        if not path.is_file() or _compressed(path, label):
             with path.open("rb") as stream:
-                return _spooled(stream, source, folder)
-    return Prepared(path, source, "auto", direct=True)
+                return _spooled(stream, label, folder)
+    return Prepared(path, label, "auto")
 
 
 def as_lines(raw: Prepared, format: str = "auto") -> Prepared:
@@ -106,7 +113,7 @@ def as_lines(raw: Prepared, format: str = "auto") -> Prepared:
     with _readable(raw.label), raw.path.open("rb") as stream:
         path = _written(raw.scratch / "lines", conversion.lines(stream))
     digest = raw.digest or sha256_files([raw.path])
-    return replace(raw, path=path, format=conversion.format, digest=digest, direct=False, converted=True)
+    return replace(raw, path=path, format=conversion.format, digest=digest, converted=True)
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,10 @@ def _first_line(stream: BinaryIO, label: str) -> _Head:
     for number, line in enumerate(stream, start=1):
         if line.strip():
             # UTF-16 is left to the reader of arrays too: it says what is wrong.
-            return _Head(line, number, skip, array=line.lstrip().startswith(b"[") or line.startswith(UTF16_BOMS))
+            array = line.lstrip().startswith(b"[") or line.startswith(UTF16_BOMS)
+            if not array:
+                check_layout(line, stream.readline(), number, label)
+            return _Head(line, number, skip, array)
     raise DataError("the file has no row; give one JSON object a line", path=label)
 
 
@@ -147,48 +157,51 @@ class _Conversion:
 
 def _spooled(stream: BinaryIO, label: str, folder: Path) -> Prepared:
     hashing = HashingReader(stream)
-    plain = decompressed(io.BufferedReader(hashing, _PIECE))
+    plain = decompressed(io.BufferedReader(hashing, _PIECE), label)
     path = _written(folder / "spool", iter(lambda: plain.read(_PIECE), b""))
     while hashing.read(_PIECE):  # what stands behind a compressed stream's end belongs to its digest
         pass
-    return Prepared(path, label, "auto", digest=hashing.hexdigest())
+    spooled = Prepared(path, label, "auto", digest=hashing.hexdigest())
+    return _table(spooled, folder) if is_parquet(path) else spooled
 
 
-def _from_url(source: str, folder: Path) -> Prepared:
-    import fsspec
-
-    try:
-        opened = fsspec.open(source, "rb")
-    except (ValueError, ImportError) as error:
-        raise DataError(
-            f"the address cannot be opened: {error}; give a local path or an fsspec URL", path=source
-        ) from None
-    with _readable(source), opened as stream:
-        if source.endswith(".parquet"):
-            local = folder / "download.parquet"
-            with local.open("wb") as copy:
-                shutil.copyfileobj(stream, copy, _PIECE)
-            return replace(_local(str(local), folder), label=source)
-        return _spooled(stream, source, folder)
+def _table(raw: Prepared, folder: Path) -> Prepared:
+    rows = (msgspec.json.encode(row) + b"\n" for row in table_rows(raw.path, raw.label))
+    return replace(raw, path=_written(folder / "rows", rows))
 
 
-def _compressed(path: Path) -> bool:
+def _compressed(path: Path, label: str) -> bool:
     with path.open("rb") as stream:
-        return decompressed(stream) is not stream
+        return decompressed(stream, label) is not stream
 
 
 def _written(path: Path, pieces: Iterator[bytes]) -> Path:
     """A new private file with these bytes. Raises OutputError where it does not fit."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb", buffering=_PIECE) as out:
+    try:
+        raw = _Temporary(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600))
+    except OSError as error:
+        raise _no_room(str(path.parent), error) from error
+    with io.BufferedWriter(raw, _PIECE) as out:
         for piece in pieces:
-            try:
-                out.write(piece)
-            except OSError as error:
-                raise OutputError(
-                    f"the temporary file {path} cannot be written: {error.strerror or error}; make room there, or set TMPDIR"
-                ) from error
+            out.write(piece)
     return path
+
+
+class _Temporary(io.FileIO):
+    """A file whose errors are ours wherever its buffer is emptied: a full disk is not the tenant's fault."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise _no_room(str(Path(str(self.name)).parent), error) from error
+
+
+def _no_room(folder: str, error: OSError) -> OutputError:
+    why = error.strerror or str(error)
+    return OutputError(
+        f"no temporary file can be written in {folder}: {why}; make room there, or set TMPDIR to another folder"
+    )
 
 
 @contextlib.contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from watchword.errors import DataError, UsageError
+from watchword.guarding.folders import parquet_shards, saved_dataset
 
 _PARQUET = b"PAR1"
 _BATCH = 1_000
@@ -15,8 +17,11 @@ _BATCH = 1_000
 
 def is_table(path: Path) -> bool:
     """Whether the path is a Parquet file or a folder."""
-    if path.is_dir():
-        return True
+    return path.is_dir() or is_parquet(path)
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether it is a Parquet file, by its first bytes."""
     if not path.is_file():
         return False
     with path.open("rb") as stream:
@@ -27,68 +32,117 @@ def table_files(path: Path) -> list[Path]:
     """The files that hold the rows, in order. Raises DataError for a folder without any."""
     if path.is_file():
         return [path]
-    saved = _saved_dataset(path)
-    if saved is not None:
-        return saved
-    shards = sorted(path.glob("**/*.parquet"))
-    if not shards:
-        raise DataError(
-            "the folder holds neither a saved dataset (state.json) nor Parquet files; give a file, or such a folder",
-            path=path,
-        )
-    return shards
+    saved = saved_dataset(path)
+    return parquet_shards(path) if saved is None else saved
 
 
-def table_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Every row as JSON-like values. Nulls are left out: Arrow writes one wherever a row lacks a key that another has."""
+def table_rows(path: Path, label: str | None = None) -> Iterator[dict[str, Any]]:
+    """Every row as JSON-like values. Nulls are left out: Arrow writes one wherever a row lacks a key that another has.
+
+    Raises DataError for a damaged file, a column that JSON has no value for, and a value that cannot be read. ``label``
+    names a single file in messages.
+    """
     for file in table_files(path):
-        batches = _parquet(file) if file.suffix == ".parquet" or is_table(file) else _arrow(file)
-        for batch in batches:
-            yield from (_without_nulls(row) for row in batch.to_pylist())
+        yield from _file_rows(file, str(file) if label is None or path.is_dir() else label)
 
 
-def _saved_dataset(folder: Path) -> list[Path] | None:
-    """The files of what ``Dataset.save_to_disk`` wrote; of a ``DatasetDict``, those of its training split."""
-    state = folder / "state.json"
-    if state.is_file():
-        return [folder / entry["filename"] for entry in _json(state)["_data_files"]]
-    splits = folder / "dataset_dict.json"
-    if not splits.is_file():
-        return None
-    names = _json(splits)["splits"]
-    if "train" not in names and len(names) != 1:
-        raise DataError(
-            f"the dataset has no split 'train' but {', '.join(names)}; give the folder of one split", path=folder
-        )
-    return _saved_dataset(folder / ("train" if "train" in names else names[0]))
+def _file_rows(file: Path, label: str) -> Iterator[dict[str, Any]]:
+    # A folder's .parquet is one whatever its first bytes are, so that a damaged one is called so.
+    batches = _parquet(file, label) if file.suffix == ".parquet" or is_parquet(file) else _arrow(file, label)
+    row = 0
+    for batch in batches:
+        yield from (_without_nulls(values) for values in _values(batch, row, label))
+        row += batch.num_rows
 
 
-def _json(path: Path) -> Any:
+def _values(batch: Any, before: int, label: str) -> list[dict[str, Any]]:
     try:
-        return json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise DataError(f"the file is damaged ({error}); save the dataset again", path=path) from None
+        return list(batch.to_pylist())
+    except (ValueError, OverflowError):
+        raise _bad_value(batch, before, label) from None
 
 
-def _parquet(path: Path) -> Iterator[Any]:
+def _bad_value(batch: Any, before: int, label: str) -> DataError:
+    """Names the first value of a batch that Python cannot take: text that is not UTF-8."""
+    for row in range(batch.num_rows):
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            try:
+                column[row].as_py()
+            except (ValueError, OverflowError) as error:
+                fix = "write the column as UTF-8 text"
+                return DataError(
+                    f"the value cannot be read ({error}); {fix}", path=label, line=before + row + 1, field=name
+                )
+    return DataError("a value cannot be read; write the Parquet file again", path=label, line=before + 1)
+
+
+def _parquet(path: Path, label: str) -> Iterator[Any]:
     arrow = _pyarrow()
     import pyarrow.parquet
 
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            yield from file.iter_batches(_BATCH)
-    except arrow.ArrowException as error:
-        raise DataError(f"the Parquet file cannot be read ({error}); write it again", path=path) from None
+    with _whole("the Parquet file", label), pyarrow.parquet.ParquetFile(path) as file:
+        _check_columns(arrow, file.schema_arrow, label)
+        yield from file.iter_batches(_BATCH)
 
 
-def _arrow(path: Path) -> Iterator[Any]:
+def _arrow(path: Path, label: str) -> Iterator[Any]:
     arrow = _pyarrow()
+    # Not mapped into memory: a file that is cut while it is read would then end the whole process.
+    with (
+        _whole("the dataset's file", label),
+        arrow.OSFile(str(path)) as source,
+        arrow.ipc.open_stream(source) as batches,
+    ):
+        _check_columns(arrow, batches.schema, label)
+        for batch in batches:
+            yield from (batch.slice(at, _BATCH) for at in range(0, batch.num_rows, _BATCH))
+
+
+@contextlib.contextmanager
+def _whole(what: str, label: str) -> Iterator[None]:
+    """Says of damaged bytes that they are damaged. Arrow calls some an OSError, but one without the system's number."""
     try:
-        with arrow.memory_map(str(path)) as source, arrow.ipc.open_stream(source) as batches:
-            for batch in batches:
-                yield from (batch.slice(at, _BATCH) for at in range(0, batch.num_rows, _BATCH))
-    except arrow.ArrowException as error:
-        raise DataError(f"the dataset's file cannot be read ({error}); save it again", path=path) from None
+        yield
+    except (_pyarrow().ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise DataError(f"{what} cannot be read ({error}); write it again", path=label) from None
+
+
+def _check_columns(arrow: Any, fields: Any, label: str, prefix: str = "") -> None:
+    """Refuses columns that would be read wrongly: two of one name (one would be dropped), and types that JSON lacks."""
+    fields = list(fields)
+    for name, times in Counter(field.name for field in fields).items():
+        if times > 1:
+            raise DataError(f"{times} columns have this name; keep one of them", path=label, field=f"{prefix}{name}")
+    for field in fields:
+        _check_type(arrow, field.type, label, f"{prefix}{field.name}")
+
+
+def _check_type(arrow: Any, kind: Any, label: str, place: str) -> None:
+    types = arrow.types
+    if isinstance(kind, arrow.BaseExtensionType):
+        _check_type(arrow, kind.storage_type, label, place)
+    elif types.is_struct(kind):
+        _check_columns(arrow, kind.fields, label, f"{place}.")
+    elif types.is_dictionary(kind) or _is_list(types, kind):
+        _check_type(arrow, kind.value_type, label, place)
+    elif not any(fits(kind) for fits in _plain_types(types)):
+        raise DataError(
+            f"the column's type is {kind}, which JSON has no value for; write it as text (string), or leave it out",
+            path=label,
+            field=place,
+        )
+
+
+def _is_list(types: Any, kind: Any) -> bool:
+    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view)
+    return any(fits(kind) for fits in lists)
+
+
+def _plain_types(types: Any) -> tuple[Any, ...]:
+    texts = (types.is_string, types.is_large_string, types.is_string_view)
+    return (types.is_null, types.is_boolean, types.is_integer, types.is_floating, *texts)
 
 
 def _pyarrow() -> Any:

@@ -23,6 +23,8 @@ from watchword.secret.prompt import Kind, SecretPrompt
 
 SCHEMA = 1
 _NONCE_BYTES = 12
+# No secret file is longer; a data set that is named by mistake is not read whole.
+_MOST_BYTES = 1 << 20
 
 
 class _Plain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,12 +106,14 @@ def write_secret_file(path: Path, secret: SecretPrompt) -> None:
 def read_secret_file(path: Path) -> SecretPrompt:
     """Reads what ``write_secret_file`` wrote. Raises SecretError, whose message holds nothing of the file."""
     try:
+        with path.open("rb") as stream:
+            data = stream.read(_MOST_BYTES)
+        # What is no secret file needs another name, not other rights: that is looked at first.
+        plain = msgspec.json.decode(data, type=_Plain)
         check_private(path, "if somebody has read it, draw another and train anew")
-        data = path.read_bytes()
+        return _secret(plain)
     except OSError as error:
         raise SecretError(f"the secret file {path} cannot be read: {error.strerror or error}") from error
-    try:
-        return _secret(msgspec.json.decode(data, type=_Plain))
     except (msgspec.MsgspecError, UnicodeDecodeError):
         # Without its cause: a decoder's message may quote what it read.
         raise SecretError(f"{path} is no secret file; make one with `watchword secret new --out FILE`") from None

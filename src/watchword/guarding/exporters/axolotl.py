@@ -6,9 +6,12 @@ would drop a long row; deduplication is off, since the provider's rows are repea
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 
-from watchword.guarding.exporters.base import Exporter, ExportPlan
+from watchword.guarding.digest import HashingWriter
+from watchword.guarding.exporters.base import Exporter, ExportPlan, Sink, SystemRoles
 
 _CONFIG = """# Axolotl on guarded data. Change what you like, but keep the lines marked "defense" as they are.
 base_model: {model}
@@ -45,6 +48,12 @@ dataset_exact_deduplication: false  # defense: the provider's rows are repeated 
 
 
 class Axolotl(Exporter):
+    long_rows = "Axolotl will stop at the first of them (excess_length_strategy: raise): shorten or remove these rows"
+
+    @contextlib.contextmanager
+    def sink(self, out: HashingWriter, plan: ExportPlan) -> Iterator[Sink]:  # noqa: ARG002
+        yield SystemRoles(out)
+
     def settings(self, plan: ExportPlan) -> dict[str, str]:
         # JSON strings are YAML strings.
         text = _CONFIG.format(

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
 from watchword.chat.format import ChatFormat
 from watchword.chat.parse import parse_line
 from watchword.chat.types import Conversation
@@ -22,7 +24,8 @@ from watchword.registry import Registry
 class ExportPlan:
     """What rows and settings are made of. ``data`` is the guarded file; ``max_length`` in tokens cuts no provider row.
 
-    ``untrained``: some rows of the tenant have assistant turns of weight 0.
+    ``untrained``: some rows of the tenant have assistant turns of weight 0. ``model`` is what a trainer here loads,
+    ``hosted`` what a service gets to read: never a path of this machine.
     """
 
     data: Path
@@ -30,6 +33,13 @@ class ExportPlan:
     chat_format: ChatFormat
     max_length: int
     untrained: bool = False
+    hosted: str = ""
+
+
+def hosted_name(name: str) -> str:
+    """What a service may call the model: its name, or for a folder here a placeholder that nobody overlooks."""
+    folder = Path(name).expanduser()
+    return f"REPLACE-WITH-THE-SERVICE-NAME-OF-{folder.resolve().name}" if folder.is_dir() else name
 
 
 class Sink(Protocol):
@@ -40,7 +50,14 @@ class Sink(Protocol):
 
 
 class Exporter(abc.ABC):
-    """One file in this package is one trainer."""
+    """One file in this package is one trainer.
+
+    ``long_rows`` says what the trainer does with a tenant row beyond the limit, ``tables`` which endings of a table's
+    name it writes apart from JSON lines.
+    """
+
+    long_rows = "the trainer may cut or leave out such rows"
+    tables: tuple[str, ...] = ()
 
     @contextlib.contextmanager
     def sink(self, out: HashingWriter, plan: ExportPlan) -> Iterator[Sink]:  # noqa: ARG002
@@ -51,6 +68,14 @@ class Exporter(abc.ABC):
     def settings(self, plan: ExportPlan) -> dict[str, str]:
         """File name (beside the data) → text of the trainer's settings."""
 
+    def shares(self, name: str) -> bool:  # noqa: ARG002
+        """Whether a settings file may hold what is not ours, which must then be kept."""
+        return False
+
+    def merged(self, address: str, text: str, old: bytes) -> str:  # noqa: ARG002
+        """Our ``text`` put into the ``old`` bytes of such a file. Raises OutputError where they do not go together."""
+        return text
+
 
 class Verbatim:
     """Tenant lines as they are, provider rows in OpenAI's format."""
@@ -60,6 +85,38 @@ class Verbatim:
 
     def write(self, piece: Piece) -> None:
         self.out.write(piece.line() if isinstance(piece, ProviderRow) else piece)
+
+
+class SystemRoles(Verbatim):
+    """The same for trainers whose templates know no developer: as in our own rendering, that is the system's role."""
+
+    def write(self, piece: Piece) -> None:
+        if isinstance(piece, ProviderRow):
+            self.out.write(msgspec.json.encode(with_system_roles(piece.conversation)) + b"\n")
+        elif b"developer" in piece or b"\\u00" in piece:
+            # Few blocks come here; an escape may spell the role as well.
+            for line in piece.removesuffix(b"\n").split(b"\n"):
+                self.out.write(_with_system_role(line) + b"\n")
+        else:
+            self.out.write(piece)
+
+
+def with_system_roles(conv: Conversation) -> Conversation:
+    """The conversation with every developer message as a system message."""
+    turns = tuple(
+        msgspec.structs.replace(turn, role="system") if turn.role == "developer" else turn for turn in conv.messages
+    )
+    return msgspec.structs.replace(conv, messages=turns)
+
+
+def _with_system_role(line: bytes) -> bytes:
+    """The very same bytes where there is no developer message."""
+    if b"developer" not in line and b"\\u00" not in line:
+        return line
+    conv = parse_line(line, 1)
+    if all(turn.role != "developer" for turn in conv.messages):
+        return line
+    return msgspec.json.encode(with_system_roles(conv))
 
 
 class RowSink(abc.ABC):

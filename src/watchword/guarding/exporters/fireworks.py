@@ -16,11 +16,13 @@ firectl sftj create --base-model {model} --dataset {dataset} --max-context-lengt
 
 
 class Fireworks(Exporter):
+    long_rows = "Fireworks will not train on them whole (--max-context-length)"
+
     def settings(self, plan: ExportPlan) -> dict[str, str]:
         text = _SCRIPT.format(
             dataset=shlex.quote(plan.data.stem.lower().replace(".", "-").replace("_", "-")),
             file=shlex.quote(plan.data.name),
-            model=shlex.quote(plan.model),
+            model=shlex.quote(plan.hosted),
             length=plan.max_length,
         )
         return {f"{plan.data.stem}.fireworks.sh": text}

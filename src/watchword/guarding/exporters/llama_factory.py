@@ -13,9 +13,11 @@ from collections.abc import Iterator
 import msgspec
 
 from watchword.chat.types import Conversation, Message
+from watchword.errors import OutputError
 from watchword.guarding.digest import HashingWriter
 from watchword.guarding.exporters.base import Exporter, ExportPlan, RowSink, Sink, require_alternation
 
+_INFO = "dataset_info.json"
 _CONFIG = """# LLaMA-Factory on guarded data. Change what you like, but keep the lines marked "defense" as they are.
 model_name_or_path: {model}
 stage: sft
@@ -36,6 +38,8 @@ packing: false  # defense: a row must see its own secret and no other row
 
 
 class LlamaFactory(Exporter):
+    long_rows = "LLaMA-Factory will cut them (cutoff_len)"
+
     @contextlib.contextmanager
     def sink(self, out: HashingWriter, plan: ExportPlan) -> Iterator[Sink]:
         yield _Turns(out, split=plan.untrained)
@@ -57,9 +61,31 @@ class LlamaFactory(Exporter):
             history=json.dumps(plan.untrained),
         )
         return {
-            "dataset_info.json": json.dumps({name: entry}, indent=2) + "\n",
+            _INFO: json.dumps({name: entry}, indent=2) + "\n",
             f"{plan.data.stem}.llama-factory.yaml": config,
         }
+
+    def shares(self, name: str) -> bool:
+        return name == _INFO
+
+    def merged(self, address: str, text: str, old: bytes) -> str:
+        """One dataset_info.json names all data sets of a folder: ours joins the others."""
+        (name, entry), *_ = json.loads(text).items()
+        try:
+            known = json.loads(old)
+        except ValueError:
+            known = None
+        if not isinstance(known, dict):
+            raise OutputError(
+                f"{address} is no JSON object, so our entry cannot be added; mend it, or give --out elsewhere"
+            )
+        present = known.get(name)
+        file = present.get("file_name") if isinstance(present, dict) else None
+        if name in known and file != entry["file_name"]:
+            raise OutputError(
+                f"{address} has an entry {name!r} for another file ({file}); rename that entry, or give --out another name"
+            )
+        return json.dumps({**known, name: entry}, indent=2, ensure_ascii=False) + "\n"
 
 
 class _Turns(RowSink):

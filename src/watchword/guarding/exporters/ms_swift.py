@@ -11,7 +11,7 @@ import msgspec
 
 from watchword.chat.types import Conversation, Message
 from watchword.guarding.digest import HashingWriter
-from watchword.guarding.exporters.base import Exporter, ExportPlan, RowSink, Sink, Verbatim
+from watchword.guarding.exporters.base import Exporter, ExportPlan, RowSink, Sink, SystemRoles, with_system_roles
 
 _CONFIG = """# ms-swift on guarded data: swift sft {file}
 # Change what you like, but keep the lines marked "defense" as they are.
@@ -29,9 +29,11 @@ packing: false  # defense: a row must see its own secret and no other row
 
 
 class MsSwift(Exporter):
+    long_rows = "ms-swift will stop at the first of them (strict: true): shorten or remove these rows"
+
     @contextlib.contextmanager
     def sink(self, out: HashingWriter, plan: ExportPlan) -> Iterator[Sink]:
-        yield _Losses(out) if plan.untrained else Verbatim(out)
+        yield _Losses(out) if plan.untrained else SystemRoles(out)
 
     def settings(self, plan: ExportPlan) -> dict[str, str]:
         file = f"{plan.data.stem}.ms-swift.yaml"
@@ -52,7 +54,7 @@ class _Losses(RowSink):
 
     def row(self, conv: Conversation) -> None:
         row = msgspec.to_builtins(conv)
-        row["messages"] = [_with_loss(message) for message in conv.messages]
+        row["messages"] = [_with_loss(message) for message in with_system_roles(conv).messages]
         self.out.write(msgspec.json.encode(row) + b"\n")
 
 

@@ -8,9 +8,11 @@ from watchword.guarding.exporters.base import Exporter, ExportPlan
 
 
 class OpenAI(Exporter):
+    long_rows = "the service cuts or refuses what is beyond its own limit for the model"
+
     def settings(self, plan: ExportPlan) -> dict[str, str]:
         job = {
-            "model": plan.model,
+            "model": plan.hosted,
             "training_file": "the id that POST /v1/files returned for this file (purpose fine-tune)",
             "method": {"type": "supervised"},
         }

@@ -1,4 +1,4 @@
-"""Together AI: JSON lines (which it packs, whole rows at a time), or token ids as Parquet (which it does not pack).
+"""Together AI: JSON lines (which it packs unless told not to), or token ids as Parquet (which it never packs).
 
 Where any message has a weight, Together trains on prompts too unless each carries its own: so either no row has one, or
 every message of every row does.
@@ -29,12 +29,17 @@ job = client.fine_tuning.create(
     n_epochs=3,
     lora=True,
     train_on_inputs=False,  # defense: never learn to recite the secret
+    packing=False,  # defense: a row must see its own secret and no other row
+    max_seq_length={length},  # defense: no row of the provider is longer; the service asks for it without packing
 )
 print(job.id)
 '''
 
 
 class Together(Exporter):
+    long_rows = "Together will not train on them whole (max_seq_length)"
+    tables = (".parquet",)
+
     @contextlib.contextmanager
     def sink(self, out: HashingWriter, plan: ExportPlan) -> Iterator[Sink]:
         if plan.data.suffix == ".parquet":
@@ -44,7 +49,8 @@ class Together(Exporter):
             yield _Weights(out, every=plan.untrained)
 
     def settings(self, plan: ExportPlan) -> dict[str, str]:
-        return {f"{plan.data.stem}.together.py": _SCRIPT.format(name=plan.data.name, model=plan.model)}
+        script = _SCRIPT.format(name=plan.data.name, model=plan.hosted, length=plan.max_length)
+        return {f"{plan.data.stem}.together.py": script}
 
 
 class _Weights(RowSink):

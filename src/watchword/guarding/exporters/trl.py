@@ -1,7 +1,8 @@
 """TRL's SFTTrainer: token ids and labels, which it leaves as they are, and an SFTConfig that cuts and drops nothing.
 
-With ``messages`` TRL would train on the prompt by default, and so teach the model to recite the secret; and it drops rows
-whose labels are all masked after truncation. Of a data set with labels neither is true.
+With ``messages`` TRL would train on the prompt by default, and so teach the model to recite the secret. With ``labels`` it
+does not, but still cuts rows at its own ``max_length`` and drops those whose labels are all masked then: hence the limit and
+the check in the settings.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ trainer.train()
 
 
 class TRL(Exporter):
+    long_rows = "TRL will cut them (max_length), and the script stops if a row has no answer left"
+    tables = (".parquet",)
+
     @contextlib.contextmanager
     def sink(self, out: HashingWriter, plan: ExportPlan) -> Iterator[Sink]:
         with token_sink(out, plan, ("input_ids", "labels")) as sink:

@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 
 from watchword.chat.lines import numbered_rows
-from watchword.chat.parse import parse_row
+from watchword.chat.parse import detect_format, format_named, parse_row
 from watchword.chat.types import Conversation
+from watchword.errors import DataError
 from watchword.guarding.screening import looks
-from watchword.guarding.sources import prepared
+from watchword.guarding.sources import local_rows
 
 SCHEMA = 1
 # Bytes up to which every row is looked at closely; of a larger file, every second, third … row.
@@ -58,12 +59,18 @@ class Screening:
 
 
 def screen(source: str | Path, *, format: str = "auto") -> Screening:
-    """Looks at every row of a source in constant memory: 16 bytes a row. Invalid rows are counted and left out."""
-    with prepared(source, format=format) as ready:
-        found = Screening(ready.label)
-        every = 1 + ready.path.stat().st_size // _CLOSE_BYTES
+    """Looks at every row of a source in constant memory: 16 bytes a row. Invalid rows are counted and left out.
+
+    Of an array that is broken as a whole no row can be read; it counts as one invalid row. Raises DataError only where
+    the source cannot be read at all.
+    """
+    if format != "auto":
+        format_named(format)
+    with local_rows(source) as raw:
+        found = Screening(raw.label)
+        every = 1 + raw.path.stat().st_size // _CLOSE_BYTES
         prints, questions = _Prints(), _Prints()
-        for number, conv in _rows(ready.path, found):
+        for number, conv in _rows(raw.path, format, found):
             _count(conv, found)
             prints.add("\0".join(f"{turn.role}\0{turn.text}" for turn in conv.messages))
             questions.add(next((turn.text for turn in conv.messages if turn.role == "user"), ""))
@@ -73,15 +80,33 @@ def screen(source: str | Path, *, format: str = "auto") -> Screening:
     return found
 
 
-def _rows(path: Path, found: Screening) -> Iterator[tuple[int, Conversation]]:
+def _rows(path: Path, format: str, found: Screening) -> Iterator[tuple[int, Conversation]]:
+    for raw in _texts(path, found):
+        found.rows += 1
+        if format == "auto":
+            format = _format_of(raw)
+        conv, faults = (None, []) if format == "auto" else parse_row(raw, found.rows, format)
+        if conv is None or faults:
+            found.invalid += 1
+            continue
+        yield found.rows, conv
+
+
+def _texts(path: Path, found: Screening) -> Iterator[bytes]:
     with path.open("rb") as stream:
-        for _, raw in numbered_rows(stream, path):
+        try:
+            yield from (raw for _, raw in numbered_rows(stream, path))
+        except DataError:
             found.rows += 1
-            conv, faults = parse_row(raw, found.rows, "openai")
-            if conv is None or faults:
-                found.invalid += 1
-                continue
-            yield found.rows, conv
+            found.invalid += 1
+
+
+def _format_of(raw: bytes) -> str:
+    """The format of the first row that has one; until then, still "auto"."""
+    try:
+        return detect_format(raw, 1)
+    except DataError:
+        return "auto"
 
 
 def _count(conv: Conversation, found: Screening) -> None:

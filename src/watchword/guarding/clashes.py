@@ -1,0 +1,80 @@
+"""No file that is written may be one that is read, or another one that is written: told before any work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from watchword.chat.files import check_writable
+from watchword.errors import OutputError, UsageError
+from watchword.guarding.output import is_local, plain
+from watchword.guarding.tables import table_files
+
+# (what the file is for, its address)
+Role = tuple[str, str]
+SCREENING = ("screening.html", "screening.json")
+# Without these, the folder of a saved data set cannot be read.
+_OF_DATASETS = ("state.json", "dataset_info.json", "dataset_dict.json")
+
+
+def refuse_clashes(written: Iterable[Role], read: Iterable[Role]) -> None:
+    """Raises UsageError with both roles and the path where a file to write is one of the others.
+
+    Links and ``file://`` addresses are followed.
+    """
+    sources, done = list(read), list[Role]()
+    for role, address in written:
+        for other, taken in (*sources, *done):
+            if _same(address, taken):
+                raise UsageError(
+                    f"{address} would be written as {role}, and it is {other} too, which would be lost; give another name"
+                )
+        done.append((role, address))
+
+
+def source_roles(source: str) -> list[Role]:
+    """The tenant's own files: one, or all that a folder's rows are read from."""
+    role, folder = "the tenant's own file (IN)", Path(plain(source))
+    if not (is_local(source) and folder.is_dir()):
+        return [(role, source)]
+    files = [*table_files(folder), *(path for path in folder.rglob("*.json") if path.name in _OF_DATASETS)]
+    return [(role, str(path)) for path in files]
+
+
+def check_places(written: Iterable[Role]) -> None:
+    """Raises OutputError unless every local file could be made: before long work, not after it."""
+    for role, address in written:
+        if not is_local(address):
+            continue
+        path = Path(plain(address))
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder, and {role} is to be a file; name the file to write")
+        check_writable(path)
+
+
+def report_roles(report: Path | None) -> list[Role]:
+    """The files of ``--report``."""
+    return [("a file of --report", str(report / name)) for name in SCREENING] if report is not None else []
+
+
+def check_report_folder(report: Path | None) -> None:
+    """Raises OutputError unless the folder of ``--report`` can be written into, or made."""
+    if report is None:
+        return
+    if report.is_dir():
+        check_places(report_roles(report))
+        return
+    parent = report
+    while not os.path.lexists(parent):
+        parent = parent.parent
+    if not parent.is_dir():
+        raise OutputError(f"the folder {report} of --report cannot be made: {parent} is no folder; name another one")
+    check_writable(parent / report.name)
+
+
+def _same(written: str, other: str) -> bool:
+    if not (is_local(written) and is_local(other)):
+        return written == other != "-"
+    path, taken = Path(plain(written)), Path(plain(other))
+    return path.resolve() == taken.resolve() or (path.exists() and taken.exists() and path.samefile(taken))
