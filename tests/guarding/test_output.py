@@ -318,10 +318,12 @@ def test_validate_never_writes_over_its_file(make: Any, tmp_path: Path, capsys: 
 
 
 _PROCESS = """
-import sys
+import signal, sys
 sys.path[:0] = {paths!r}
 from guarding_rows import chat_format
 from watchword.guarding import run, undo
+# Whoever runs the tests under nohup has it ignored, and that is inherited.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from watchword.guarding.model import ModelFormat
 run.model_format = lambda name: ModelFormat("small", chat_format("smollm2"), 2048, "small")
 from watchword.cli import app
