@@ -86,10 +86,11 @@ def guard(
     for line in done.summary():
         console.print(line)
     if report is not None:
+        from watchword.guarding.screening import report_files
         from watchword.guarding.screening.report import screen_to_files
 
         screen_to_files(source, report, format=format)
-        console.print(f"screening: {report / 'screening.html'}, {report / 'screening.json'}")
+        console.print(f"screening: {', '.join(map(str, report_files(report)))}")
 
 
 def _in_megabytes(progress: Reporter) -> Callable[[str, int, int], None]:

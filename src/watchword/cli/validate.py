@@ -40,6 +40,7 @@ def validate(
     from watchword.chat.files import replacing
     from watchword.guarding.checking import CheckRequest, check_source
     from watchword.guarding.clashes import check_places, check_report_folder, refuse_clashes, report_roles, source_roles
+    from watchword.guarding.screening import report_files
     from watchword.guarding.screening.report import screen_to_files
 
     check_report(report, source)
@@ -57,6 +58,6 @@ def validate(
             stream.write(result.json())
     if report is not None:
         screen_to_files(source, report, format=format)
-        console.print(f"screening: {report / 'screening.html'}, {report / 'screening.json'}")
+        console.print(f"screening: {', '.join(map(str, report_files(report)))}")
     if not result.ok:
         raise typer.Exit(3)

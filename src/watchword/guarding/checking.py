@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from watchword.chat.validate import ValidationReport, _warnings, validate_file
-from watchword.errors import DataError, UsageError
-from watchword.guarding.model import ModelFormat, model_format
+from watchword.errors import DataError
+from watchword.guarding.model import ModelFormat, check_length, model_format
 from watchword.guarding.passes import ScanPlan, scan_file, worker_pool
 from watchword.guarding.profile import MAX_FAULTS, Profile
 from watchword.guarding.sources import Prepared, as_lines, local_rows, openai_lines
@@ -96,8 +96,7 @@ class CheckResult:
 
 def check_source(request: CheckRequest) -> CheckResult:
     """Reads everything, faults or not. Raises DataError only for what cannot be read at all, and UsageError."""
-    if request.max_length is not None and request.max_length < 1:
-        raise UsageError(f"--max-length is {request.max_length}; give the trainer's limit in tokens, such as 2048")
+    check_length(request.max_length)
     model = model_format(request.model)
     with local_rows(request.source) as raw:
         lines = _openai_lines(raw, request.format)

@@ -9,11 +9,11 @@ from pathlib import Path
 from watchword.chat.files import check_writable
 from watchword.errors import OutputError, UsageError
 from watchword.guarding.output import is_local, plain
+from watchword.guarding.screening import report_files
 from watchword.guarding.tables import table_files
 
 # (what the file is for, its address)
 Role = tuple[str, str]
-SCREENING = ("screening.html", "screening.json")
 # Without these, the folder of a saved data set cannot be read.
 _OF_DATASETS = ("state.json", "dataset_info.json", "dataset_dict.json")
 
@@ -55,7 +55,7 @@ def check_places(written: Iterable[Role]) -> None:
 
 def report_roles(report: Path | None) -> list[Role]:
     """The files of ``--report``."""
-    return [("a file of --report", str(report / name)) for name in SCREENING] if report is not None else []
+    return [("a file of --report", str(path)) for path in report_files(report)] if report is not None else []
 
 
 def check_report_folder(report: Path | None) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from watchword.chat.format import ChatFormat
 from watchword.chat.parse import DECODE_ERRORS
-from watchword.errors import ModelUnavailableError
+from watchword.errors import ModelUnavailableError, UsageError
 from watchword.models.catalog import ModelSource, resolve
 from watchword.models.fetch import fetched
 
@@ -68,6 +68,12 @@ def _from_hub(source: ModelSource, name: str) -> Path:
         return Path(snapshot_download(str(source.hub_id), allow_patterns=["*.json", "*.jinja"]))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ModelUnavailableError(f"{name} cannot be fetched ({type(error).__name__}); {way_out}") from None
+
+
+def check_length(max_length: int | None) -> None:
+    """Raises UsageError for a limit that no row could keep; None is the model's own."""
+    if max_length is not None and max_length < 1:
+        raise UsageError(f"--max-length is {max_length}; give the trainer's limit in tokens, such as 2048")
 
 
 def _context(folder: Path) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,10 +21,11 @@ _LOCAL = ("file://", "local://")
 
 
 def plain(address: str) -> str:
-    """The address without the ``file://`` of a local file, so that it is treated like any other."""
+    """The address without the ``file://`` of a local file, so that it is treated like any other; ``~`` as fsspec reads it."""
     for prefix in _LOCAL:
         if address.startswith(prefix):
-            return address.removeprefix(prefix)
+            path = address.removeprefix(prefix)
+            return os.path.expanduser(path) if path.startswith("~") else path  # noqa: PTH111 -- of text, not of a path
     return address
 
 

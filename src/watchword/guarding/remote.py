@@ -8,21 +8,6 @@ from typing import Any, BinaryIO, NoReturn, cast
 
 from watchword.errors import DataError
 
-_LOCAL = ("file", "local")
-
-
-def is_local_address(source: str) -> bool:
-    """Whether it is a plain ``file://`` address: a local path, so that folders of datasets work too."""
-    scheme, mark, _ = source.partition("://")
-    return bool(mark) and scheme in _LOCAL and "::" not in source
-
-
-def local_part(source: str) -> str:
-    """The path of a ``file://`` address."""
-    import fsspec.core
-
-    return str(fsspec.core.strip_protocol(source))
-
 
 @contextlib.contextmanager
 def remote(source: str) -> Iterator[BinaryIO]:

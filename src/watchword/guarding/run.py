@@ -24,7 +24,7 @@ from watchword.guarding.engine import GuardJob, Outcome, guard_file
 from watchword.guarding.exporters.base import EXPORTERS, Exporter
 from watchword.guarding.known import SUFFIX, known_files, known_secrets
 from watchword.guarding.manifest import Manifest, SecretRecord
-from watchword.guarding.model import ModelFormat, model_format
+from watchword.guarding.model import ModelFormat, check_length, model_format
 from watchword.guarding.output import STDOUT, beside, is_local, plain, written_before
 from watchword.guarding.passes import no_steps
 from watchword.guarding.profile import Profile
@@ -125,15 +125,21 @@ def _check(request: GuardRequest) -> None:
         raise UsageError(
             "--secret-ref re-uses a secret and --secret-file names a place for a new one; give one of the two"
         )
-    if request.max_length is not None and request.max_length < 1:
-        raise UsageError(f"--max-length is {request.max_length}; give the trainer's limit in tokens, such as 2048")
+    check_length(request.max_length)
     out = Path(request.out)
     if out.is_dir():
         raise OutputError(f"{out} is a folder; name the file to write, such as {out / 'guarded.jsonl'}")
     if is_local(request.out) and out.exists() and not out.is_file():
         raise OutputError(f"{out} is no ordinary file and must not be replaced; name a file, or - for standard output")
-    check_places([("the guarded data (--out)", request.out), ("the manifest", request.manifest or STDOUT)])
+    check_places(_named_places(request))
     check_report_folder(request.report)
+
+
+def _named_places(request: GuardRequest) -> list[Role]:
+    """What is written wherever the request says, whatever the model and the defense turn out to be."""
+    place = _manifest_place(request)
+    manifest: list[Role] = [("the manifest (--manifest)", place)] if place is not None else []
+    return [("the guarded data (--out)", request.out), *manifest]
 
 
 def _refuse_terminal(request: GuardRequest, defense: Defense) -> None:
@@ -159,21 +165,17 @@ def _check_name(request: GuardRequest, exporter: Exporter) -> None:
 def _check_files(request: GuardRequest, job: GuardJob, kept_in: Path | None) -> None:
     """Refuses, before any work, files that would be lost or could not be written. Settings are tried out, too."""
     settings = {} if request.out == STDOUT else _settings(job, Profile())
-    written: list[Role] = [("the guarded data (--out)", request.out)]
-    if (place := _manifest_place(request)) is not None:
-        written.append(("the manifest (--manifest)", place))
+    more: list[Role] = []
     if kept_in is not None and request.secret_ref is None:
-        written.append(("the new secret (--secret-file)", str(kept_in)))
-    written += [("the trainer's settings", address) for address in settings]
-    written += report_roles(request.report)
+        more.append(("the new secret (--secret-file)", str(kept_in)))
+    more += [("the trainer's settings", address) for address in settings]
     read = source_roles(request.source)
     read += [("the file of --safety", str(request.safety))] if request.safety is not None else []
     read += [("the secret of --secret-ref", str(request.secret_ref))] if request.secret_ref is not None else []
     known = known_files((request.source, request.out), request.known)
     read += [("a known secret", str(path)) for path in known if path.absolute() != (kept_in or Path()).absolute()]
-    refuse_clashes(written, read)
-    # The report's folder may have to be made yet.
-    check_places(written[: len(written) - len(report_roles(request.report))])
+    refuse_clashes([*_named_places(request), *more, *report_roles(request.report)], read)
+    check_places(more)
 
 
 def _settings(job: GuardJob, profile: Profile) -> dict[str, str]:

@@ -23,7 +23,8 @@ from watchword.chat.parse import detect_format, format_named, parse_line
 from watchword.errors import DataError, OutputError
 from watchword.guarding.compression import CORRUPT, decompressed
 from watchword.guarding.digest import HashingReader, sha256_files
-from watchword.guarding.remote import is_local_address, local_part, remote
+from watchword.guarding.output import is_local, plain
+from watchword.guarding.remote import remote
 from watchword.guarding.tables import is_parquet, is_table, table_files, table_rows
 
 STDIN = "-"
@@ -86,12 +87,10 @@ def _local(source: str, folder: Path) -> Prepared:
     """The source's rows as a local file, in whatever format; rows of tables become JSON lines."""
     if source == STDIN:
         return _spooled(sys.stdin.buffer, "standard input", folder)
-    if is_local_address(source):
-        return _from_path(Path(local_part(source)), source, folder)
-    if "://" in source:
-        with remote(source) as stream, _readable(source):
-            return _spooled(stream, source, folder)
-    return _from_path(Path(source), source, folder)
+    if is_local(source):
+        return _from_path(Path(plain(source)), source, folder)
+    with remote(source) as stream, _readable(source):
+        return _spooled(stream, source, folder)
 
 
 def _from_path(path: Path, label: str, folder: Path) -> Prepared:

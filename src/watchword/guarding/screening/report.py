@@ -8,6 +8,7 @@ import msgspec
 
 from watchword.chat.files import replacing
 from watchword.errors import OutputError
+from watchword.guarding.screening import report_files
 from watchword.guarding.screening.page import page
 from watchword.guarding.screening.screen import Screening, screen
 
@@ -19,8 +20,9 @@ def screen_to_files(source: str | Path, folder: Path, *, format: str = "auto") -
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {error.strerror or error}; name another folder") from error
-    with replacing(folder / "screening.json", mode=0o600) as stream:
+    html, plain = report_files(folder)
+    with replacing(plain, mode=0o600) as stream:
         stream.write(msgspec.json.format(msgspec.json.encode(found.plain()), indent=2) + b"\n")
-    with replacing(folder / "screening.html", mode=0o600) as stream:
+    with replacing(html, mode=0o600) as stream:
         stream.write(page(found).encode())
     return found
