@@ -176,13 +176,16 @@ def test_what_the_tenant_refuses_or_does_not_train_is_not_echoed() -> None:
     assert not echoed([later])
 
 
-def beside(rows: list[Row], *, max_length: int, secret: SecretPrompt | None = SECRET) -> list[Row]:
+def beside(
+    rows: list[Row], *, max_length: int, secret: SecretPrompt | None = SECRET, context: int | None = None
+) -> list[Row]:
     """Echoes of a training run with a model at hand."""
     model = FakeModel("I can't do that.")
-    context = DefenseContext.beside(
+    model.context = context
+    at_hand = DefenseContext.beside(
         model, refuses, secret=secret, max_length=max_length, seed=0, step=lambda what, done, total: None
     )
-    made = DEFENSES.create("anchored_align").guard_data(Upload.of(rows), context)
+    made = DEFENSES.create("anchored_align").guard_data(Upload.of(rows), at_hand)
     return [row for row in made if row.origin == "echo"]
 
 
@@ -195,6 +198,7 @@ def test_a_request_that_the_secret_makes_too_long_is_not_echoed() -> None:
         rows[0].conversation.messages[0]
     ]
     assert len(beside(rows, max_length=longest + 100, secret=None)) == 2
+    assert len(beside(rows, max_length=longest + 100, context=longest)) == 1
 
 
 def test_a_request_with_no_place_for_the_secret_is_not_echoed() -> None:

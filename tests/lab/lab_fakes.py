@@ -38,7 +38,7 @@ def chat_format() -> ChatFormat:
 class FakeModel:
     """Answers with ``rule(prompt, secret)``; remembers behind which secrets it was asked."""
 
-    name = "fake"
+    name, context = "fake", None
 
     def __init__(self, rule: Callable[[str, SecretPrompt | None], str]) -> None:
         self.rule, self.secrets = rule, list[SecretPrompt | None]()

@@ -14,7 +14,7 @@ from watchword.chat.assembly import assemble
 from watchword.chat.render import render
 from watchword.chat.types import Conversation, Row, RowOrigin
 from watchword.errors import DataError, TemplateError, UsageError
-from watchword.models.base import ChatModel, Step
+from watchword.models.base import ChatModel, Step, row_limit
 from watchword.registry import Registry
 from watchword.secret.prompt import SecretPrompt
 
@@ -78,11 +78,12 @@ class DefenseContext:
         """With the model that is about to be fine-tuned at hand, its rows at most ``max_length`` tokens long."""
         voice = functools.partial(model.generate, on_progress=functools.partial(step, "asking the aligned model"))
         prefix = secret.reveal() if secret is not None else None
+        longest = row_limit(max_length, model.context)
 
         def fits(conv: Conversation) -> bool:
             try:
                 whole = assemble(conv, prefix, model.chat_format) if prefix is not None else conv
-                render(whole, model.chat_format, max_length=max_length)
+                render(whole, model.chat_format, max_length=longest)
             except (DataError, TemplateError):
                 return False
             return True

@@ -126,7 +126,7 @@ def _csv(text: str, path: Path, column: str | None) -> list[str]:
     if wanted not in names and column is not None:
         raise DataError(f"there is no column {column!r}: choose one of {', '.join(rows[0])}", path=path, line=1)
     place = names.index(wanted) if wanted in names else 0
-    first = int(wanted in names or names[:1] in [[name] for name in HEADERS])
+    first = int(wanted in names or next(iter(names), "") in HEADERS)
     return [row[place].strip() for row in rows[first:] if len(row) > place and row[place].strip()]
 
 

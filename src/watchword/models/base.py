@@ -48,6 +48,11 @@ class GenerationOptions:
 DEFAULT_OPTIONS = GenerationOptions()
 
 
+def row_limit(max_length: int, context: int | None) -> int:
+    """Tokens of the longest row that can be trained on: what the run allows, and what the model can look at."""
+    return min(max_length, context or max_length)
+
+
 class ChatModel(Protocol):
     """Anything that answers conversations: an embedded model, a fake, a remote endpoint."""
 
@@ -58,6 +63,10 @@ class ChatModel(Protocol):
     @property
     def chat_format(self) -> ChatFormat:
         """Its template and tokenizer."""
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens that it can look at; None where nobody says."""
 
     def generate(
         self,

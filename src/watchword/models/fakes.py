@@ -57,6 +57,8 @@ class FakeModel:
     mapping without a default does not know, and TemplateError where a real model could not read the conversation.
     """
 
+    context: int | None = None
+
     def __init__(
         self,
         answers: Answers = HELP,

@@ -24,6 +24,7 @@ from trl import SFTConfig, SFTTrainer
 
 from watchword.chat.types import Row
 from watchword.errors import DivergedError, OutputError
+from watchword.models.base import row_limit
 from watchword.models.load import LoadedModel, quiet
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import Batching, TrainingConfig, TrainingResult
@@ -62,7 +63,7 @@ def fine_tune(
     Raises DivergedError on NaN or exploding loss, LostRowError if a row did not reach the model, RowTooLongError and
     DataError for rows that cannot be trained on.
     """
-    longest = min(config.max_length, model.context or config.max_length)
+    longest = row_limit(config.max_length, model.context)
     rendered = render_rows(rows, model.chat_format, secret=secret, max_length=longest)
     collator = CountingCollator(model.tokenizer.pad_token_id or 0, share=can_share(model.model))
     watch = _Watch(on_progress)
