@@ -29,11 +29,24 @@ with atheris.instrument_imports(include=["watchword"]):
 FOLDER = Path(tempfile.mkdtemp(prefix="watchword-fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))  # noqa: PTH112
 
 
-def table() -> bytes:
+# How an Arrow stream begins, which is what a dataset's folder holds.
+ARROW = b"\xff\xff\xff\xff"
+TABLE = pyarrow.Table.from_pylist([{"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": "d"}])
+TURNS = pyarrow.Table.from_pylist([{"messages": [{"role": role, "content": "a"} for role in ("user", "assistant")]}])
+
+
+def parquet_of(table: pyarrow.Table) -> bytes:
     """A small Parquet file, uncompressed so that mutations reach its texts."""
     out = io.BytesIO()
-    rows = [{"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": "d"}]
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), out, compression="none")
+    pyarrow.parquet.write_table(table, out, compression="none")
+    return out.getvalue()
+
+
+def stream_of(table: pyarrow.Table) -> bytes:
+    """The file of a saved dataset."""
+    out = io.BytesIO()
+    with pyarrow.ipc.new_stream(out, table.schema) as writer:
+        writer.write_table(table)
     return out.getvalue()
 
 
@@ -45,14 +58,25 @@ SEEDS = (
     b'{"prompt": "a", "completion": "b"}\n',
     b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03",
     b"\x28\xb5\x2f\xfd\x04\x00",
-    table(),
+    *(write(table) for write in (parquet_of, stream_of) for table in (TABLE, TURNS)),
 )
+
+
+def put(data: bytes) -> Path:
+    """The tenant's file, or a dataset's folder where the bytes are an Arrow stream."""
+    if not data.startswith(ARROW):
+        (FOLDER / "in").write_bytes(data)
+        return FOLDER / "in"
+    folder = FOLDER / "dataset"
+    folder.mkdir(exist_ok=True)
+    (folder / "state.json").write_text('{"_data_files": [{"filename": "data.arrow"}]}')
+    (folder / "data.arrow").write_bytes(data)
+    return folder
 
 
 def one(data: bytes) -> None:
     """One file of a tenant."""
-    source = FOLDER / "in"
-    source.write_bytes(data)
+    source = put(data)
     quick(data)
     try:
         with prepared(source, scratch=FOLDER) as ready:

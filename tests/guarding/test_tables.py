@@ -38,6 +38,66 @@ def test_text_that_is_not_utf8_names_row_and_column(tmp_path: Path) -> None:
         list(table_rows(parquet(tmp_path / "x.parquet", table)))
 
 
+def wild_column(*values: bytes) -> Any:
+    """A column of strings whose second one starts far behind their bytes."""
+    sound = pyarrow.array(list(values), pyarrow.binary())
+    offsets = bytearray(sound.buffers()[1].to_pybytes())
+    offsets[4:8] = (1 << 30).to_bytes(4, "little")
+    buffers = [None, pyarrow.py_buffer(bytes(offsets)), sound.buffers()[2]]
+    return pyarrow.Array.from_buffers(pyarrow.string(), len(values), buffers)
+
+
+def listed(kind: Any) -> Callable[[Any], Any]:
+    """The column's values as the elements of lists of this type."""
+
+    def make(column: Any) -> Any:
+        starts = range(len(column) + 1)
+        if kind in (pyarrow.ListArray, pyarrow.LargeListArray):
+            return kind.from_arrays(list(starts), column)
+        return kind.from_arrays(list(starts)[:-1], [1] * len(column), column)
+
+    return make
+
+
+NESTINGS: dict[str, Callable[[Any], Any]] = {
+    "plain": lambda column: column,
+    "struct": lambda column: pyarrow.StructArray.from_arrays([column], ["content"]),
+    "dictionary": lambda column: pyarrow.DictionaryArray.from_arrays(pyarrow.array([0, 1]), column, safe=False),
+    "fixed": lambda column: pyarrow.FixedSizeListArray.from_arrays(column, 1),
+    "list": listed(pyarrow.ListArray),
+    "large_list": listed(pyarrow.LargeListArray),
+    "list_view": listed(pyarrow.ListViewArray),
+    "large_list_view": listed(pyarrow.LargeListViewArray),
+}
+
+
+def saved(folder: Path, **columns: Any) -> Path:
+    """A dataset's folder with these columns, which nobody has checked."""
+    batch = pyarrow.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+    with pyarrow.OSFile(str(folder / "data.arrow"), "wb") as sink, pyarrow.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
+    return folder
+
+
+@pytest.mark.parametrize("text", [b"fine", b"\xff"], ids=["utf8", "not_utf8"])
+@pytest.mark.parametrize("nesting", sorted(NESTINGS))
+def test_offsets_that_point_elsewhere_are_damage_also_behind_text_that_is_not_utf8(
+    tmp_path: Path, nesting: str, text: bytes
+) -> None:
+    nest = NESTINGS[nesting]
+    folder = saved(tmp_path, prompt=nest(text_column(b"a", text)), completion=nest(wild_column(b"a", b"b")))
+    with pytest.raises(DataError, match=r"dataset's file cannot be read \(.*[Oo]ffset.*\); write it again"):
+        list(table_rows(folder))
+
+
+@pytest.mark.parametrize("nesting", sorted(NESTINGS))
+def test_text_that_is_not_utf8_is_named_however_it_is_nested(tmp_path: Path, nesting: str) -> None:
+    folder = saved(tmp_path, prompt=NESTINGS[nesting](text_column(b"a", b"\xff")))
+    with pytest.raises(DataError, match=r"line 2, prompt: the value cannot be read .*; write the column as UTF-8"):
+        list(table_rows(folder))
+
+
 @pytest.mark.parametrize(
     "kind",
     [

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from watchword.errors import DataError, UsageError
+from watchword.guarding.columns import check_columns, check_values
 from watchword.guarding.folders import parquet_shards, saved_dataset
 
 _PARQUET = b"PAR1"
@@ -81,8 +81,10 @@ def _parquet(path: Path, label: str) -> Iterator[Any]:
     import pyarrow.parquet
 
     with _whole("the Parquet file", label), pyarrow.parquet.ParquetFile(path) as file:
-        _check_columns(arrow, file.schema_arrow, label)
-        yield from file.iter_batches(_BATCH)
+        check_columns(arrow, file.schema_arrow, label)
+        for batch in file.iter_batches(_BATCH):
+            check_values(arrow, batch)
+            yield batch
 
 
 def _arrow(path: Path, label: str) -> Iterator[Any]:
@@ -93,8 +95,9 @@ def _arrow(path: Path, label: str) -> Iterator[Any]:
         arrow.OSFile(str(path)) as source,
         arrow.ipc.open_stream(source) as batches,
     ):
-        _check_columns(arrow, batches.schema, label)
+        check_columns(arrow, batches.schema, label)
         for batch in batches:
+            check_values(arrow, batch)
             yield from (batch.slice(at, _BATCH) for at in range(0, batch.num_rows, _BATCH))
 
 
@@ -107,42 +110,6 @@ def _whole(what: str, label: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise DataError(f"{what} cannot be read ({error}); write it again", path=label) from None
-
-
-def _check_columns(arrow: Any, fields: Any, label: str, prefix: str = "") -> None:
-    """Refuses columns that would be read wrongly: two of one name (one would be dropped), and types that JSON lacks."""
-    fields = list(fields)
-    for name, times in Counter(field.name for field in fields).items():
-        if times > 1:
-            raise DataError(f"{times} columns have this name; keep one of them", path=label, field=f"{prefix}{name}")
-    for field in fields:
-        _check_type(arrow, field.type, label, f"{prefix}{field.name}")
-
-
-def _check_type(arrow: Any, kind: Any, label: str, place: str) -> None:
-    types = arrow.types
-    if isinstance(kind, arrow.BaseExtensionType):
-        _check_type(arrow, kind.storage_type, label, place)
-    elif types.is_struct(kind):
-        _check_columns(arrow, kind.fields, label, f"{place}.")
-    elif types.is_dictionary(kind) or _is_list(types, kind):
-        _check_type(arrow, kind.value_type, label, place)
-    elif not any(fits(kind) for fits in _plain_types(types)):
-        raise DataError(
-            f"the column's type is {kind}, which JSON has no value for; write it as text (string), or leave it out",
-            path=label,
-            field=place,
-        )
-
-
-def _is_list(types: Any, kind: Any) -> bool:
-    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view)
-    return any(fits(kind) for fits in lists)
-
-
-def _plain_types(types: Any) -> tuple[Any, ...]:
-    texts = (types.is_string, types.is_large_string, types.is_string_view)
-    return (types.is_null, types.is_boolean, types.is_integer, types.is_floating, *texts)
 
 
 def _pyarrow() -> Any:
