@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -19,7 +20,9 @@ from guarding_rows import chat_row, write_rows
 from watchword.cli.app import run as command
 from watchword.errors import OutputError, SecretError, UsageError
 from watchword.guarding import run, undo
+from watchword.guarding.digest import sha256_file
 from watchword.guarding.model import ModelFormat
+from watchword.guarding.output import target
 from watchword.guarding.run import GuardRequest, guard_to_files
 from watchword.secret.vault import read_secret_file
 
@@ -352,3 +355,12 @@ def test_a_stopped_process_leaves_nothing(tmp_path: Path, number: int, code: int
     assert process.returncode == code, shown
     assert b"stopped" in shown
     assert not list(tmp_path.iterdir())
+
+
+def test_a_large_file_that_leaves_the_page_cache_on_the_way_is_whole(tmp_path: Path) -> None:
+    pieces = [bytes([number]) * (1 << 25) for number in range(7)]
+    with target(str(tmp_path / "out")) as stream:
+        for piece in pieces:
+            stream.write(piece[:100])
+            stream.write(piece[100:])
+    assert sha256_file(tmp_path / "out") == hashlib.sha256(b"".join(pieces)).hexdigest()

@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Sequence
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import BinaryIO
+
+# Bytes from which handing a piece to a thread costs less than hashing it.
+_LONG = 1 << 16
 
 
 def sha256_file(path: Path) -> str:
@@ -45,17 +49,33 @@ class HashingReader(io.RawIOBase):
 
 
 class HashingWriter:
-    """Writes to a stream and knows the digest and size of what it wrote."""
+    """Writes to a stream and knows the digest and size of what it wrote.
 
-    def __init__(self, inner: BinaryIO) -> None:
+    With ``beside``, long pieces are hashed there while the next one is made; at most one of them waits.
+    """
+
+    def __init__(self, inner: BinaryIO, beside: Executor | None = None) -> None:
         self._inner, self._hash, self.size = inner, hashlib.sha256(), 0
+        self._beside = beside
+        self._pending: Future[None] | None = None
 
     def write(self, data: bytes | memoryview) -> int:
+        self._settle()
+        # A view's bytes may be others by then.
+        if self._beside is not None and isinstance(data, bytes) and len(data) >= _LONG:
+            self._pending = self._beside.submit(self._hash.update, data)
+        else:
+            self._hash.update(data)
         self._inner.write(data)
-        self._hash.update(data)
         self.size += len(data)
         return len(data)
 
     def hexdigest(self) -> str:
         """Of what has been written so far."""
+        self._settle()
         return self._hash.hexdigest()
+
+    def _settle(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None

@@ -6,7 +6,9 @@ rows can be spread evenly. Nothing is written before every row has been found va
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -119,8 +121,8 @@ def _checked(job: GuardJob, source: Prepared, plan: ScanPlan, workers: Workers |
 def _written(job: GuardJob, checked: _Checked, workers: Workers | None, step: Step) -> Outcome:
     source, profile = checked.source, checked.scanned.profile
     later = workers.digest(source.path) if workers is not None and source.digest is None else None
-    with target(job.out) as stream:
-        out = HashingWriter(stream)
+    with target(job.out) as stream, _thread(workers is not None) as beside:
+        out = HashingWriter(stream, beside)
         with job.exporter.sink(out, job.export_plan(profile)) as sink:
             _weave(checked, sink, step)
         digest = source.digest or (sha256_file(source.path) if later is None else result_of(later))
@@ -129,6 +131,11 @@ def _written(job: GuardJob, checked: _Checked, workers: Workers | None, step: St
                 "the file changed while it was guarded; guard it again when nobody writes to it", path=source.label
             )
     return Outcome(source, profile, checked.rows, checked.places, digest, out.hexdigest(), out.size)
+
+
+def _thread(wanted: bool) -> contextlib.AbstractContextManager[Executor | None]:
+    """Where several cores may be used, this process has a thread to hash with while it writes."""
+    return ThreadPoolExecutor(1, "hashing") if wanted else contextlib.nullcontext()
 
 
 def _weave(checked: _Checked, sink: Sink, step: Step) -> None:

@@ -18,6 +18,8 @@ STDOUT = "-"
 PRIVATE = 0o600
 # What fsspec calls this machine's own files; by its way they would be open to all, and written in place.
 _LOCAL = ("file://", "local://")
+# Bytes that may wait before they are sent to the disk.
+_FLOW = 1 << 26
 
 
 def plain(address: str) -> str:
@@ -42,10 +44,30 @@ def target(out: str) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
     elif is_local(out):
         with replacing(Path(plain(out)), mode=PRIVATE) as stream:
-            yield stream
+            yield cast(BinaryIO, _Flowing(stream))
     else:
         with _uploaded(out) as stream:
             yield stream
+
+
+class _Flowing:
+    """Sends bytes to the disk on the way, and out of the page cache, which a large file would push everything out of.
+
+    It must be on the disk before it is renamed in any case; and new pages for gigabytes cost more than writing does.
+    """
+
+    def __init__(self, inner: BinaryIO) -> None:
+        self._inner, self._size, self._sent = inner, 0, 0
+
+    def write(self, data: bytes | memoryview) -> int:
+        self._inner.write(data)
+        self._size += len(data)
+        if self._size - self._sent >= _FLOW and hasattr(os, "posix_fadvise"):
+            self._inner.flush()
+            # Pages on their way are dropped by a later call, so it starts somewhat further back.
+            os.posix_fadvise(self._inner.fileno(), max(0, self._sent - 4 * _FLOW), 0, os.POSIX_FADV_DONTNEED)
+            self._sent = self._size
+        return len(data)
 
 
 def beside(out: str, name: str) -> str:
