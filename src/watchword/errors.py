@@ -5,6 +5,7 @@
     │   ├── UnknownNameError      no such strategy, model, format … (says what there is)
     │   └── SpecError             an experiment's spec that cannot be run
     ├── DataError                 a tenant's or provider's file; carries path, line and field
+    │   ├── EmptyFileError        a file without rows
     │   └── RowTooLongError       a row that the trainer would cut
     ├── SecretError               anything about a secret prompt
     │   ├── PublishedSecretError  a secret that the world knows
@@ -68,6 +69,10 @@ class DataError(WatchwordError):
         if self.field:
             parts.append(self.field)
         return f"{', '.join(parts)}: " if parts else ""
+
+
+class EmptyFileError(DataError):
+    """A file without a single row."""
 
 
 class RowTooLongError(DataError):

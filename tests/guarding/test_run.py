@@ -277,4 +277,4 @@ def test_validate_exits_with_3_for_a_bad_file(command: Any, source: Path, capfd:
 @pytest.mark.parametrize(("defense", "told"), [("anchored_align", True), ("backdoor_align", False)])
 def test_what_a_defense_leaves_out_without_a_model_is_warned_of(request_for: Any, defense: str, told: bool) -> None:
     manifest = guard_to_files(request_for(defense=defense), lambda: KEY)
-    assert any("no model is at hand" in text for text in manifest.warnings) is told
+    assert any("no model was asked" in text for text in manifest.warnings) is told

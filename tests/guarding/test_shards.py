@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import itertools
+import json
 import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from guarding_rows import SECRET_TEXT, chat_row, write_rows
 
-from watchword.errors import DataError, SecretCollisionError, UsageError
+from watchword.errors import DataError, EmptyFileError, SecretCollisionError, UsageError
+from watchword.guarding.digest import sha256_file
 from watchword.guarding.engine import guard_file
 from watchword.guarding.ray_job import on_ray, shards_of
+from watchword.guarding.records import manifest_of
 from watchword.guarding.shards import Shard, guard_shards, in_turn
 
+pyarrow = pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow.parquet")
 ROWS = [chat_row(number, system=f"System {number % 3}.") for number in range(200)]
 CUTS = (0, 7, 7, 120, 199, 200)
 
@@ -48,6 +55,58 @@ def test_the_parts_are_the_bytes_of_one_process(tmp_path: Path, job: Any, shards
     assert min(path.name for path in (tmp_path / "parts").iterdir()) == "part-00000-of-00004.jsonl"
     assert (len(outcome.rows), outcome.profile.rows) == (11, 200)
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in (tmp_path / "parts").iterdir())
+
+
+def test_empty_shards_are_rows_of_none(tmp_path: Path, job: Any, shards: list[str]) -> None:
+    for name, data in (("003.jsonl", b""), ("130.jsonl", gzip.compress(b"\n")), ("999.jsonl", b"\n\n")):
+        (tmp_path / "shards" / name).write_bytes(data)
+    (tmp_path / "parts").mkdir()
+    outcome = guard_shards(job("shards", out=str(tmp_path / "parts")), shards_of(str(tmp_path / "shards")), "openai")
+    assert parts(tmp_path / "parts") == whole(tmp_path, job)
+    assert len(list((tmp_path / "parts").iterdir())) == 7
+    assert outcome.profile.rows == 200
+
+
+def test_an_upload_of_empty_shards_is_refused(tmp_path: Path, job: Any) -> None:
+    for name in "ab":
+        (tmp_path / name).touch()
+    with pytest.raises(EmptyFileError, match="upload: the file has no row"):
+        guard_shards(job("upload", out=str(tmp_path / "parts")), [str(tmp_path / name) for name in "ab"], "openai")
+
+
+def test_parquet_shards_give_the_bytes_of_their_rows(tmp_path: Path, job: Any, shards: list[str]) -> None:
+    tables = as_parquet(shards)
+    (tmp_path / "parts").mkdir()
+    guard_shards(job("shards", out=str(tmp_path / "parts")), tables, "openai")
+    rows = [msgspec.json.encode(row) + b"\n" for row in ROWS]
+    (tmp_path / "in.jsonl").write_bytes(b"".join(rows))
+    guard_file(job(tmp_path / "in.jsonl"))
+    assert parts(tmp_path / "parts") == (tmp_path / "out.jsonl").read_bytes()
+
+
+def test_the_manifest_of_shards_is_that_of_a_file(tmp_path: Path, job: Any, shards: list[str]) -> None:
+    (tmp_path / "parts").mkdir()
+    sharded = job("shards", out=str(tmp_path / "parts"))
+    manifest = manifest_of(sharded, guard_shards(sharded, shards, "openai"), None, "openai", "backdoor_align", [])
+    one = job(write_rows(tmp_path / "in.jsonl", ROWS))
+    wanted = manifest_of(one, guard_file(one), None, "openai", "backdoor_align", [])
+    assert manifest.provider == wanted.provider
+    assert (manifest.output.rows, manifest.output.size) == (211, wanted.output.size)
+    listed = "".join(f"{sha256_file(path)}  {path.name}\n" for path in sorted((tmp_path / "parts").iterdir()))
+    assert manifest.output.sha256 == hashlib.sha256(listed.encode()).hexdigest()
+
+
+def as_parquet(shards: list[str]) -> list[str]:
+    """The same shards as tables."""
+    made = []
+    for path in shards:
+        data = Path(path).read_bytes()
+        lines = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).splitlines()
+        table = pyarrow.Table.from_pylist([json.loads(line) for line in lines])
+        made.append(str(Path(path).with_suffix(".parquet")))
+        pyarrow.parquet.write_table(table, made[-1])
+        Path(path).unlink()
+    return made
 
 
 def test_shards_on_any_storage(tmp_path: Path, job: Any, shards: list[str]) -> None:
@@ -93,7 +152,7 @@ class DiesOnce:
 
     def __call__(self, item: Any) -> Any:
         name = item.source if isinstance(item, Shard) else item.shard.source
-        if name.endswith("007.jsonl") and not self.mark.exists():
+        if "007." in name and not self.mark.exists():
             self.mark.touch()
             os.kill(os.getpid(), 9)
         return self.function(item)
@@ -101,8 +160,12 @@ class DiesOnce:
 
 @pytest.mark.integration
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tables", [False, True], ids=["lines", "tables"])
 @pytest.mark.parametrize("killed", [False, True], ids=["", "a worker is killed"])
-def test_on_two_ray_workers(tmp_path: Path, job: Any, shards: list[str], killed: bool, monkeypatch: Any) -> None:
+def test_on_two_ray_workers(
+    tmp_path: Path, job: Any, shards: list[str], killed: bool, tables: bool, monkeypatch: Any
+) -> None:
+    shards = as_parquet(shards) if tables else shards
     ray = pytest.importorskip("ray")
     for name in ("RAY_USAGE_STATS_ENABLED", "RAY_enable_worker_prestart"):
         monkeypatch.setenv(name, "0")
@@ -115,7 +178,8 @@ def test_on_two_ray_workers(tmp_path: Path, job: Any, shards: list[str], killed:
         log_to_driver=False,
     )
     try:
-        (tmp_path / "parts").mkdir()
+        for name in ("parts", "here"):
+            (tmp_path / name).mkdir()
         mark = tmp_path / "died"
 
         def run(function: Any, items: Any) -> Any:
@@ -125,7 +189,9 @@ def test_on_two_ray_workers(tmp_path: Path, job: Any, shards: list[str], killed:
         assert mark.exists() == killed
     finally:
         ray.shutdown()
-    assert parts(tmp_path / "parts") == whole(tmp_path, job, seed=3)
+    # Which are the bytes of one process over one file (above).
+    guard_shards(job("shards", out=str(tmp_path / "here"), seed=3), shards, "openai")
+    assert parts(tmp_path / "parts") == parts(tmp_path / "here")
 
 
 def test_in_turn_keeps_order() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchword.errors import UsageError
-from watchword.lab.stats import Rate, over_seeds, pooled, wilson, z_of
+from watchword.lab.stats import Rate, pooled, wilson, z_of
 
 counts = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -66,21 +66,13 @@ def test_pooling_adds_up_the_answers(seeds: list[tuple[int, int]]) -> None:
 
 def test_no_scored_answer_is_no_rate() -> None:
     rate = Rate.of(0, 0, unscored=7)
-    assert (rate.value, rate.low, rate.high, rate.coverage, rate.worst) == (None, None, None, 0.0, 100.0)
+    assert (rate.value, rate.low, rate.high, rate.coverage) == (None, None, None, 0.0)
     assert Rate.of(0, 0).coverage is None
     assert pooled([]).value is None
 
 
-def test_coverage_and_the_worst_case_count_unscored_answers() -> None:
-    rate = Rate.of(1, 8, unscored=2)
-    assert (rate.coverage, rate.worst) == (80.0, 30.0)
-
-
-def test_every_seed_weighs_the_same_in_the_mean() -> None:
-    found = over_seeds([Rate.of(0, 10), Rate.of(50, 100), Rate.of(0, 0)])
-    assert (found.mean, found.per_seed) == (25.0, (0.0, 50.0, None))
-    assert found.deviation == pytest.approx(35.3553, abs=1e-4)
-    assert over_seeds([Rate.of(1, 2)]).deviation is None
+def test_coverage_counts_unscored_answers() -> None:
+    assert Rate.of(1, 8, unscored=2).coverage == 80.0
 
 
 @pytest.mark.parametrize(("hits", "n"), [(-1, 10), (11, 10), (0, 0)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import typer
@@ -10,6 +9,7 @@ from rich.console import Console
 
 from watchword.cli.arguments import check_report, parsed_arguments
 from watchword.cli.progress import Reporter, reporter
+from watchword.models.base import Step
 from watchword.models.catalog import DEFAULT_MODEL
 
 # Smaller files are done before anybody would look (bytes).
@@ -52,6 +52,11 @@ def guard(
     ),
     workers: int = typer.Option(1, "--workers", help="Processes; the result is the same for any number."),
     report: Path | None = typer.Option(None, "--report", help="Folder for screening.html and screening.json."),
+    aligned: str | None = typer.Option(
+        None,
+        "--aligned",
+        help="The model before fine-tuning, to be asked: its own refusals, and echoes; needs its memory.",
+    ),
 ) -> None:
     """Guard a tenant's file: mix the defense's rows in, and write the trainer's settings that keep them in force.
 
@@ -79,6 +84,7 @@ def guard(
         format=format,
         workers=workers,
         report=report,
+        aligned=aligned,
     )
     check_report(report, source)
     with reporter(console) as progress:
@@ -93,11 +99,14 @@ def guard(
         console.print(f"screening: {', '.join(map(str, report_files(report)))}")
 
 
-def _in_megabytes(progress: Reporter) -> Callable[[str, int, int], None]:
-    """Progress of large files only, in megabytes."""
+def _in_megabytes(progress: Reporter) -> Step:
+    """Progress of large files only, in megabytes; and of a model, which is slow with any file."""
+    from watchword.guarding.passes import CHECKING, WRITING
 
     def step(what: str, done: int, total: int) -> None:
-        if total >= _SHOWN_FROM:
+        if what not in (CHECKING, WRITING):
+            progress.step(what, done, total)
+        elif total >= _SHOWN_FROM:
             progress.step(f"{what} (MB)", done // 1_000_000, total // 1_000_000)
 
     return step

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from watchword.chat.assembly import assemble
+from watchword.chat.format import ChatFormat
 from watchword.chat.render import render
 from watchword.chat.types import Conversation, Row, RowOrigin
 from watchword.errors import DataError, TemplateError, UsageError
@@ -30,7 +31,7 @@ class Upload:
     """What a defense needs to know of the tenant's rows, so that a file of any size can be guarded without holding it.
 
     ``rows`` counts them all; ``systems`` are system texts seen among them (None: a row without one), most frequent
-    first. ``sample`` are rows from all over the upload; none where no model could answer them (a file for another trainer).
+    first. ``sample`` are rows from all over the upload; none where no model is at hand to answer them.
     """
 
     rows: int
@@ -40,7 +41,7 @@ class Upload:
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Upload:
         """The profile of rows that are at hand."""
-        sample = tuple(row.conversation for row in _spread(rows, SAMPLE))
+        sample = tuple(rows[place].conversation for place in sample_places(len(rows)))
         return cls.counted(len(rows), Counter(row.conversation.system for row in rows), sample)
 
     @classmethod
@@ -74,16 +75,22 @@ class DefenseContext:
         max_length: int,
         seed: int,
         step: Step,
+        chat_format: ChatFormat | None = None,
     ) -> DefenseContext:
-        """With the model that is about to be fine-tuned at hand, its rows at most ``max_length`` tokens long."""
+        """With the aligned model at hand, rows at most ``max_length`` tokens long.
+
+        ``chat_format`` is that of the model to fine-tune where this is another one; rows must then fit both.
+        """
         voice = functools.partial(model.generate, on_progress=functools.partial(step, "asking the aligned model"))
         prefix = secret.reveal() if secret is not None else None
         longest = row_limit(max_length, model.context)
+        formats = [model.chat_format, *([chat_format] if chat_format is not None else [])]
 
         def fits(conv: Conversation) -> bool:
             try:
-                whole = assemble(conv, prefix, model.chat_format) if prefix is not None else conv
-                render(whole, model.chat_format, max_length=longest)
+                for form in formats:
+                    whole = assemble(conv, prefix, form) if prefix is not None else conv
+                    render(whole, form, max_length=longest)
             except (DataError, TemplateError):
                 return False
             return True
@@ -168,9 +175,9 @@ def guarded(defense: Defense, upload: Sequence[Conversation], context: DefenseCo
     )
 
 
-def _spread(rows: Sequence[Row], count: int) -> Sequence[Row]:
-    """At most ``count`` rows, evenly over all of them."""
-    return rows if len(rows) <= count else [rows[index * len(rows) // count] for index in range(count)]
+def sample_places(rows: int) -> list[int]:
+    """Which of so many rows are the upload's sample (from 0): all of them, or ``SAMPLE`` evenly over all."""
+    return list(range(rows)) if rows <= SAMPLE else [index * rows // SAMPLE for index in range(SAMPLE)]
 
 
 def mixed(rows: Sequence[Row], provider: Sequence[Row], rng: random.Random) -> list[Row]:

@@ -16,6 +16,10 @@ class SafetyMix(Defense):
     safety: int = 11
     selection: str = "category"
 
+    @property
+    def asks_model(self) -> bool:
+        return self.selection == "generated"
+
     def guard_data(self, upload: Upload, context: DefenseContext) -> list[Row]:
         chosen = safety_examples(self.selection, self.safety, context)
         return rows_of(chosen, "safety", system_turns(upload, context.random("systems")), prefixed=False)

@@ -13,19 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from watchword.chat.types import Conversation
-from watchword.defenses.base import Defense, DefenseContext
-from watchword.errors import DataError, SecretCollisionError
+from watchword.defenses.base import Defense, sample_places
+from watchword.errors import DataError, EmptyFileError, SecretCollisionError
 from watchword.guarding.digest import HashingWriter, sha256_file
 from watchword.guarding.exporters.base import Exporter, ExportPlan, Sink, hosted_name
 from watchword.guarding.model import ModelFormat
 from watchword.guarding.output import target
-from watchword.guarding.passes import Scanned, ScanPlan, Workers, no_steps, result_of, scan_file, worker_pool
+from watchword.guarding.passes import WRITING, Scanned, ScanPlan, Workers, no_steps, result_of, scan_file, worker_pool
 from watchword.guarding.placement import places
 from watchword.guarding.profile import Profile
 from watchword.guarding.provider import guard_rows, provider_rows
 from watchword.guarding.sources import Prepared, prepared
+from watchword.guarding.voice import context_of, rows_at
 from watchword.guarding.weave import ProviderRow, woven
-from watchword.models.base import Step
+from watchword.models.base import ChatModel, Step
 from watchword.secret.prompt import SecretPrompt
 
 
@@ -34,6 +35,7 @@ class GuardJob:
     """One file to guard. ``max_length`` in tokens; ``own`` are the provider's own safety examples.
 
     ``known`` are secrets that must not stand in the tenant's rows already; ``secret`` is one of them without saying so.
+    ``aligned`` is the model before fine-tuning, for defenses that ask it.
     """
 
     source: str
@@ -45,6 +47,7 @@ class GuardJob:
     secret: SecretPrompt | None = field(default=None, repr=False)
     known: tuple[SecretPrompt, ...] = field(default=(), repr=False)
     own: tuple[Conversation, ...] = ()
+    aligned: ChatModel | None = field(default=None, repr=False)
     seed: int = 0
     format: str = "auto"
     workers: int = 1
@@ -55,6 +58,10 @@ class GuardJob:
         secrets = (*self.known, *([self.secret] if self.secret else []))
         texts = tuple(secret.reveal() for secret in secrets)
         return ScanPlan(texts, self.model.chat_format, self.max_length, first_line)
+
+    def sample_places(self, rows: int) -> list[int]:
+        """Which of so many rows (from 0) the aligned model will be asked about; none where it is not."""
+        return sample_places(rows) if self.aligned is not None and self.defense.asks_model else []
 
     def export_plan(self, profile: Profile) -> ExportPlan:
         """What rows and settings are made of, for a tenant's file of this profile."""
@@ -103,10 +110,12 @@ class _Checked:
     places: Sequence[int]
 
 
-def chosen(job: GuardJob, profile: Profile) -> tuple[list[ProviderRow], list[int]]:
-    """The provider's rows for a file of this profile, and how many tenant rows stand before each."""
-    context = DefenseContext(seed=job.seed)
-    wanted = guard_rows(job.defense, profile.upload(), context, job.own)
+def chosen(
+    job: GuardJob, profile: Profile, sample: Sequence[Conversation], step: Step = no_steps
+) -> tuple[list[ProviderRow], list[int]]:
+    """The provider's rows for a file of this profile and ``sample``, and how many tenant rows stand before each."""
+    context = context_of(job.aligned, job.model.chat_format, job.secret, job.max_length, job.seed, step)
+    wanted = guard_rows(job.defense, profile.upload(sample), context, job.own)
     rows = provider_rows(wanted, job.model.chat_format, job.secret, job.max_length)
     return rows, list(places(profile.rows, len(rows), context.random("places")))
 
@@ -115,7 +124,10 @@ def _checked(job: GuardJob, source: Prepared, plan: ScanPlan, workers: Workers |
     state = _state(source.path)
     scanned = scan_file(source.path, plan, skip=source.skip, workers=workers, step=step)
     refuse(scanned.profile, source)
-    return _Checked(source, state, scanned, *chosen(job, scanned.profile))
+    refuse_empty(scanned.profile, source.label)
+    asked = job.sample_places(scanned.profile.rows)
+    sample = [row for _, row in rows_at(source.path, scanned.blocks, asked, source.label)]
+    return _Checked(source, state, scanned, *chosen(job, scanned.profile, sample, step))
 
 
 def _written(job: GuardJob, checked: _Checked, workers: Workers | None, step: Step) -> Outcome:
@@ -144,11 +156,11 @@ def _weave(checked: _Checked, sink: Sink, step: Step) -> None:
         sink.write(piece)
         if isinstance(piece, bytes):
             done += len(piece)
-            step("writing", done, total)
+            step(WRITING, done, total)
 
 
 def refuse(profile: Profile, source: Prepared) -> None:
-    """Raises the first reason for which a file must not be guarded."""
+    """Raises the first reason for which these rows must not be guarded."""
     for fault in profile.faults:
         raise fault.error(source.label)
     if profile.collisions:
@@ -158,8 +170,12 @@ def refuse(profile: Profile, source: Prepared) -> None:
             f"{source.label}: {place} {shown} carries a secret of this provider; a guarded file must not be guarded again, and "
             "a tenant must never see a secret: find out how it got there, and draw a new one"
         )
+
+
+def refuse_empty(profile: Profile, label: str) -> None:
+    """Raises EmptyFileError for an upload without rows."""
     if not profile.rows:
-        raise DataError("the file has no row; give one JSON object a line", path=source.label)
+        raise EmptyFileError("the file has no row; give one JSON object a line", path=label)
 
 
 def _state(path: Path) -> tuple[int, int, int]:

@@ -44,6 +44,7 @@ class ProviderRecord(msgspec.Struct, frozen=True):
 
     safety: int
     anchors: int
+    echoes: int
     different: int
     prefixed: bool
     tokens: int
@@ -51,6 +52,13 @@ class ProviderRecord(msgspec.Struct, frozen=True):
     longest_tokens: int
     placement: str
     places: list[int]
+
+
+class AlignedRecord(msgspec.Struct, frozen=True):
+    """The model that the defense asked: its name, and SHA-256 over its files (as in the manifest of ``watchword train``)."""
+
+    model: str
+    digest: str
 
 
 class Shares(msgspec.Struct, frozen=True):
@@ -77,6 +85,7 @@ class Manifest(msgspec.Struct, frozen=True):
     provider: ProviderRecord
     share_per_epoch: Shares
     warnings: list[str]
+    aligned: AlignedRecord | None = None
     schema: int = SCHEMA
 
     def text(self) -> bytes:
@@ -88,7 +97,7 @@ class Manifest(msgspec.Struct, frozen=True):
         added, share = self.provider, self.share_per_epoch
         lines = [
             f"{self.output.file}: {self.input.rows} rows of the tenant ({self.input.format}), "
-            f"{added.safety} safety rows and {added.anchors} anchors of {self.defense}"
+            f"{added.safety} safety rows and {added.anchors} anchors of {self.defense}{self._echoes()}"
         ]
         if share.trained_tokens is not None and added.tokens:
             lines.append(f"the provider's rows are about {share.trained_tokens:.2%} of each epoch's trained tokens")
@@ -97,3 +106,6 @@ class Manifest(msgspec.Struct, frozen=True):
         if self.output.settings:
             lines.append(f"settings for {self.output.trainer}: {', '.join(self.output.settings)}")
         return [*lines, *(f"warning: {text}" for text in self.warnings)]
+
+    def _echoes(self) -> str:
+        return f", {self.provider.echoes} echoes of the tenant's requests" if self.aligned is not None else ""

@@ -16,11 +16,13 @@ from watchword.chat.parse import detect_format, parse_line
 from watchword.chat.render import render
 from watchword.chat.types import Conversation, Row
 from watchword.chat.validate import require_valid
-from watchword.defenses.base import DEFENSES, DefenseContext, guarded
+from watchword.defenses.base import DEFENSES, guarded
 from watchword.errors import DataError, RowTooLongError, SecretCollisionError, UsageError
 from watchword.guarding.model import model_format
 from watchword.guarding.secrets_seen import KnownSecrets, texts_of
 from watchword.guarding.sources import prepared
+from watchword.guarding.voice import aligned_model, context_of
+from watchword.models.base import ChatModel
 from watchword.secret.generate import generate_secret, secret_ids
 from watchword.secret.kinds import check_production
 from watchword.secret.prompt import SecretPrompt
@@ -31,7 +33,7 @@ from watchword.secret.vault import write_secret_file
 class GuardedData:
     """The tenant's rows with the provider's among them. The secret comes in when rows are asked for, not before.
 
-    ``max_length`` in tokens; None lets every row through. ``safety`` and ``anchors`` count different examples.
+    ``max_length`` in tokens; None lets every row through. ``safety``, ``anchors`` and ``echoes`` count different examples.
     """
 
     rows: tuple[Row, ...] = field(repr=False)
@@ -40,6 +42,7 @@ class GuardedData:
     max_length: int | None = None
     safety: int = 0
     anchors: int = 0
+    echoes: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -92,14 +95,17 @@ def guard(
     secret: SecretPrompt | None = None,
     seed: int = 0,
     max_length: int | None = None,
+    aligned: str | ChatModel | None = None,
     **parameters: Any,
 ) -> GuardedData:
     """Mixes a defense's rows into a tenant's: ``watchword.guard(rows, tokenizer=tok).dataset()``.
 
     ``rows``: dicts of any format that ``watchword guard`` reads, Conversations, a ``datasets.Dataset``, or the path or
     address of whatever the command reads. ``tokenizer``: a fast tokenizer of transformers, a ChatFormat, or a model's name.
-    ``parameters`` go to the defense. Without ``secret`` one is drawn; keep it with ``save_secret``. Raises DataError with
-    the row's number (from 1) at the first fault, and SecretCollisionError for a row that carries the secret.
+    ``aligned``: the model before fine-tuning, by name or as ``models.load`` gives it, for defenses that ask it; without it
+    they use the packaged answers. ``parameters`` go to the defense. Without ``secret`` one is drawn; keep it with
+    ``save_secret``. Raises DataError with the row's number (from 1) at the first fault, and SecretCollisionError for a row
+    that carries the secret.
     """
     chosen = DEFENSES.create(defense, **parameters)
     chat_format = _format(tokenizer)
@@ -114,8 +120,9 @@ def guard(
         check_production(secret)
         secret_ids(secret, chat_format)
         _refuse(tenant, secret)
-    mixed = guarded(chosen, tenant, DefenseContext(seed=seed))
-    return GuardedData(tuple(mixed.rows), chat_format, secret, max_length, mixed.safety, mixed.anchors)
+    voice = aligned_model(aligned, chosen) if isinstance(aligned, str) else aligned
+    mixed = guarded(chosen, tenant, context_of(voice, chat_format, secret, max_length, seed))
+    return GuardedData(tuple(mixed.rows), chat_format, secret, max_length, mixed.safety, mixed.anchors, mixed.echoes)
 
 
 def _format(tokenizer: Any) -> ChatFormat:

@@ -27,6 +27,8 @@ from watchword.models.base import Step
 
 # Blocks under way for each worker: enough to keep it busy; and results that may wait for a slower one before them.
 _AHEAD, _MOST = 2, 32
+# What steps in bytes are called.
+CHECKING, WRITING = "checking", "writing"
 T = TypeVar("T")
 PackedPlan = tuple[tuple[str, ...], tuple[str, str, dict[str, str]] | None, int | None, int]
 
@@ -99,7 +101,7 @@ def scan_file(
     scanned, parts, total = Scanned(), blocks(path, skip=skip), path.stat().st_size - skip
     for block, profile in _in_one(path, parts, plan) if workers is None else workers.scan(path, parts):
         scanned.append(block, profile)
-        step("checking", scanned.profile.size, total)
+        step(CHECKING, scanned.profile.size, total)
         if (profile.fault_count or profile.collisions) and not whole:
             break
     return scanned

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from watchword.chat.fault import Fault
+from watchword.chat.types import Conversation
 from watchword.defenses.base import Upload
 
 # Different system texts that are counted; a tenant who writes another one in every row must not fill our memory.
@@ -85,6 +86,6 @@ class Profile:
             del self.samples[1::2]
             self._stride *= 2
 
-    def upload(self) -> Upload:
-        """What a defense is told of the tenant's rows; no sample, for guarding has no model at hand to answer it."""
-        return Upload.counted(self.rows, self.systems)
+    def upload(self, sample: Sequence[Conversation] = ()) -> Upload:
+        """What a defense is told of the tenant's rows; ``sample`` are those that a model at hand may answer."""
+        return Upload.counted(self.rows, self.systems, tuple(sample))

@@ -8,7 +8,15 @@ from typing import Any
 
 from watchword.defenses.base import Defense
 from watchword.guarding.engine import GuardJob, Outcome
-from watchword.guarding.manifest import InputRecord, Manifest, OutputRecord, ProviderRecord, SecretRecord, Shares
+from watchword.guarding.manifest import (
+    AlignedRecord,
+    InputRecord,
+    Manifest,
+    OutputRecord,
+    ProviderRecord,
+    SecretRecord,
+    Shares,
+)
 from watchword.guarding.tokens import TokenEstimate, estimate
 
 # Provider's tokens of an epoch below this part are likely to be forgotten (DESIGN: too few steps lose the defense).
@@ -22,6 +30,7 @@ def manifest_of(
     trainer: str,
     defense: str,
     settings: list[str],
+    aligned: AlignedRecord | None = None,
 ) -> Manifest:
     """The manifest of a finished job; ``settings`` are the names of the files beside the data."""
     profile, source = outcome.profile, outcome.source
@@ -40,6 +49,7 @@ def manifest_of(
         provider=_provider(outcome),
         share_per_epoch=shares,
         warnings=_warnings(job, outcome, shares),
+        aligned=aligned,
     )
 
 
@@ -53,6 +63,7 @@ def _provider(outcome: Outcome) -> ProviderRecord:
     return ProviderRecord(
         safety=sum(row.origin == "safety" for row in rows),
         anchors=sum(row.origin == "anchor" for row in rows),
+        echoes=sum(row.origin == "echo" for row in rows),
         different=len({id(row) for row in rows}),
         prefixed=any(row.prefixed for row in rows),
         tokens=sum(row.tokens for row in rows),
@@ -98,10 +109,10 @@ def _warnings(job: GuardJob, outcome: Outcome, shares: Shares) -> list[str]:
             f"the provider's rows are {share:.2%} of an epoch's trained tokens; so few may be forgotten: raise the defense's "
             "repetition, or train it on a part of the file"
         )
-    if job.defense.asks_model:
+    if job.defense.asks_model and job.aligned is None:
         found.append(
-            "no model is at hand while a file is guarded: the provider's rows are the packaged ones, and none of the tenant's own "
-            "requests is echoed (docs/guard.md)"
+            "no model was asked: the provider's rows are the packaged ones, and none of the tenant's own requests is echoed; "
+            "name the model before fine-tuning by --aligned"
         )
     if job.model.adapters:
         found.append(

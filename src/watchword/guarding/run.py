@@ -23,7 +23,7 @@ from watchword.guarding.clashes import (
 from watchword.guarding.engine import GuardJob, Outcome, guard_file
 from watchword.guarding.exporters.base import EXPORTERS, Exporter
 from watchword.guarding.known import SUFFIX, known_files, known_secrets
-from watchword.guarding.manifest import Manifest, SecretRecord
+from watchword.guarding.manifest import AlignedRecord, Manifest, SecretRecord
 from watchword.guarding.model import ModelFormat, check_length, model_format
 from watchword.guarding.output import STDOUT, beside, is_local, plain, written_before
 from watchword.guarding.passes import no_steps
@@ -31,7 +31,9 @@ from watchword.guarding.profile import Profile
 from watchword.guarding.provider import own_safety
 from watchword.guarding.records import manifest_of
 from watchword.guarding.undo import Undo
+from watchword.guarding.voice import aligned_model
 from watchword.models.base import Step
+from watchword.models.digest import model_digest
 from watchword.secret.generate import generate_secret, secret_ids
 from watchword.secret.kinds import check_production
 from watchword.secret.prompt import SecretPrompt
@@ -43,7 +45,8 @@ class GuardRequest:
     """What to guard, for whom, with what. ``secret_ref`` re-uses a secret; ``secret_file`` is where a new one is kept.
 
     ``known``: files, or folders of files, of more secrets that no tenant row may carry. ``manifest``: where it goes if
-    not beside the data. ``report``: the folder that a screening will be written into afterwards.
+    not beside the data. ``report``: the folder that a screening will be written into afterwards. ``aligned`` names the model
+    before fine-tuning, where the defense is to ask it.
     """
 
     source: str
@@ -62,6 +65,7 @@ class GuardRequest:
     format: str = "auto"
     workers: int = 1
     report: Path | None = None
+    aligned: str | None = None
 
 
 def guard_to_files(request: GuardRequest, key: Callable[[], bytes], *, step: Step = no_steps) -> Manifest:
@@ -80,6 +84,8 @@ def guard_to_files(request: GuardRequest, key: Callable[[], bytes], *, step: Ste
     secret, kept_in = _secret(request, defense, model)
     job = _job(request, model, defense, exporter, secret, own)
     _check_files(request, job, kept_in)
+    if request.aligned is not None:
+        job = dataclasses.replace(job, aligned=aligned_model(request.aligned, defense, step))
     record = None
     if secret is not None:
         record = SecretRecord(fingerprint_of(secret, key()), secret.tokens, secret.entropy_bits, str(kept_in))
@@ -268,7 +274,8 @@ def _records(
     """Writes settings and manifest beside the data."""
     settings = {} if request.out == STDOUT else _settings(job, outcome.profile)
     names = [address.rpartition("/")[2] for address in settings]
-    manifest = manifest_of(job, outcome, secret, request.trainer, request.defense, names)
+    aligned = None if request.aligned is None else AlignedRecord(request.aligned, model_digest(request.aligned))
+    manifest = manifest_of(job, outcome, secret, request.trainer, request.defense, names, aligned)
     for address, text in settings.items():
         undo.write(address, text.encode())
     if (place := _manifest_place(request)) is not None:

@@ -1,28 +1,33 @@
 """One upload in many files, guarded where many machines can reach them: two rounds, each of one task a shard.
 
 First every shard is scanned; then the provider's rows and their places are chosen for the whole, as for one file; then
-every shard is written anew with the rows that fall into it. The parts, one behind the other, are the bytes that one process
+every shard is written anew with the rows that fall into it. Where an aligned model is asked, a round between fetches the
+tenant's rows that it is asked about, and it answers them here. The parts, one behind the other, are the bytes that one process
 makes of the shards one behind the other. A part appears whole or not at all, so a task that is lost is simply done again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from watchword import errors
-from watchword.errors import DataError, WatchwordError
+from watchword.chat.types import Conversation
+from watchword.errors import DataError, EmptyFileError, WatchwordError
 from watchword.guarding.digest import HashingWriter, sha256_file
-from watchword.guarding.engine import GuardJob, Outcome, chosen, refuse
+from watchword.guarding.engine import GuardJob, Outcome, chosen, refuse, refuse_empty
 from watchword.guarding.exporters.base import EXPORTERS, ExportPlan
 from watchword.guarding.output import target
-from watchword.guarding.passes import PackedPlan, ScanPlan, scan_file
+from watchword.guarding.passes import PackedPlan, Scanned, ScanPlan, scan_file
 from watchword.guarding.profile import Profile
-from watchword.guarding.sources import Prepared, prepared
+from watchword.guarding.sources import Prepared, as_lines, local_rows
+from watchword.guarding.voice import rows_at
 from watchword.guarding.weave import ProviderRow, woven
 
 T = TypeVar("T")
@@ -41,11 +46,20 @@ class Shard:
 
 @dataclass(frozen=True)
 class ScannedShard:
-    """What a scan found, and the digest of what it read (SHA-256, hex)."""
+    """What a scan found and where, and the digest of what it read (SHA-256, hex)."""
 
     source: Prepared
-    profile: Profile
+    scanned: Scanned
     sha256: str
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Rows of one shard (from 0) that the aligned model is asked about."""
+
+    shard: Shard
+    found: ScannedShard
+    places: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,7 @@ class Part:
     """One shard to write anew: the rows that fall into it and how many of its own rows stand before each."""
 
     shard: Shard
-    sha256: str
+    found: ScannedShard
     exporter: str
     export: tuple[str, str, int, bool]
     rows: tuple[ProviderRow, ...]
@@ -102,9 +116,12 @@ def guard_shards(job: GuardJob, shards: Sequence[str], trainer: str, *, run: Run
     scanned = _results(run(_Tried(scan_shard), work))
     whole = Profile()
     for shard in scanned:
-        refuse(shard.profile, shard.source)
-        whole.append(shard.profile)
-    rows, spots = chosen(job, whole)
+        refuse(shard.scanned.profile, shard.source)
+        whole.append(shard.scanned.profile)
+    refuse_empty(whole, job.source)
+    picks = _picks(job, work, scanned, whole.rows)
+    picked = _results(run(_Tried(pick_rows), picks)) if picks else []
+    rows, spots = chosen(job, whole, list(chain.from_iterable(picked)))
     written = _results(run(_Tried(write_part), _parts(job, work, scanned, trainer, rows, spots, whole)))
     label = replace(scanned[0].source, label=job.source)
     source = _listed([(shard.sha256, shard.source.label) for shard in scanned])
@@ -114,10 +131,16 @@ def guard_shards(job: GuardJob, shards: Sequence[str], trainer: str, *, run: Run
 
 def scan_shard(shard: Shard) -> ScannedShard:
     """The first round's task."""
-    with prepared(shard.source, format=shard.format) as source:
+    with _rows(shard) as source:
         plan = replace(ScanPlan.unpacked(shard.plan), first_line=source.first_line)
-        profile = scan_file(source.path, plan, skip=source.skip).profile
-        return ScannedShard(source, profile, source.digest or sha256_file(source.path))
+        scanned = scan_file(source.path, plan, skip=source.skip)
+        return ScannedShard(source, scanned, source.digest or sha256_file(source.path))
+
+
+def pick_rows(pick: Pick) -> list[Conversation]:
+    """The task of the round between."""
+    with _unchanged(pick.shard, pick.found) as source:
+        return [row for _, row in rows_at(source.path, pick.found.scanned.blocks, pick.places, source.label)]
 
 
 def write_part(part: Part) -> WrittenPart:
@@ -126,15 +149,43 @@ def write_part(part: Part) -> WrittenPart:
     assert plan.chat_format is not None
     out, location, length, untrained = part.export
     export = ExportPlan(Path(out), location, plan.chat_format, length, untrained)
-    with prepared(part.shard.source, format=part.shard.format) as source, target(out) as stream:
-        if (source.digest or sha256_file(source.path)) != part.sha256:
-            raise DataError("the file changed while it was guarded; guard it again", path=source.label)
-        scanned = scan_file(source.path, ScanPlan(first_line=source.first_line), skip=source.skip)
+    with _unchanged(part.shard, part.found) as source, target(out) as stream:
         writer = HashingWriter(stream)
         with EXPORTERS.create(part.exporter).sink(writer, export) as sink:
-            for piece in woven(source.path, scanned.blocks, part.places, part.rows):
+            for piece in woven(source.path, part.found.scanned.blocks, part.places, part.rows):
                 sink.write(piece)
     return WrittenPart(out, writer.hexdigest(), writer.size)
+
+
+@contextlib.contextmanager
+def _rows(shard: Shard) -> Iterator[Prepared]:
+    """The shard as JSON lines; of many shards some may be empty, as clusters write them."""
+    with local_rows(shard.source) as raw:
+        try:
+            source = as_lines(raw, shard.format)
+        except EmptyFileError:
+            source = replace(raw, format="openai")
+        yield source
+
+
+@contextlib.contextmanager
+def _unchanged(shard: Shard, found: ScannedShard) -> Iterator[Prepared]:
+    """The shard again. Raises DataError where its bytes are not those that were scanned."""
+    with _rows(shard) as source:
+        if (source.digest or sha256_file(source.path)) != found.sha256:
+            raise DataError("the file changed while it was guarded; guard it again", path=source.label)
+        yield source
+
+
+def _picks(job: GuardJob, work: Sequence[Shard], scanned: Sequence[ScannedShard], rows: int) -> list[Pick]:
+    """The rows of the whole upload that the aligned model is asked about, by shard; shards without any are left out."""
+    wanted, before, picks = job.sample_places(rows), 0, []
+    for shard, found in zip(work, scanned, strict=True):
+        until = before + found.scanned.profile.rows
+        places = tuple(place - before for place in wanted if before <= place < until)
+        picks += [Pick(shard, found, places)] if places else []
+        before = until
+    return picks
 
 
 def _parts(
@@ -151,12 +202,13 @@ def _parts(
     suffix = Path(job.out).suffix or ".jsonl"
     for number, (shard, found) in enumerate(zip(work, scanned, strict=True)):
         last = number == len(work) - 1
-        until = len(spots) if last else bisect_left(spots, before + found.profile.rows)
+        count = found.scanned.profile.rows
+        until = len(spots) if last else bisect_left(spots, before + count)
         out = f"{job.out.rstrip('/')}/part-{number:05d}-of-{len(work):05d}{suffix}"
         export = (out, job.model.location, job.max_length, whole.untrained_rows > 0)
         places = tuple(place - before for place in spots[taken:until])
-        parts.append(Part(shard, found.sha256, trainer, export, tuple(rows[taken:until]), places))
-        before, taken = before + found.profile.rows, until
+        parts.append(Part(shard, found, trainer, export, tuple(rows[taken:until]), places))
+        before, taken = before + count, until
     return parts
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from watchword.chat.lines import UTF8_BOM, UTF16_BOMS, check_layout, numbered_rows
 from watchword.chat.parse import detect_format, format_named, parse_line
-from watchword.errors import DataError, OutputError
+from watchword.errors import DataError, EmptyFileError, OutputError
 from watchword.guarding.compression import CORRUPT, decompressed
 from watchword.guarding.digest import HashingReader, sha256_files
 from watchword.guarding.output import is_local, plain
@@ -134,7 +134,7 @@ def _first_line(stream: BinaryIO, label: str) -> _Head:
             if not array:
                 check_layout(line, stream.readline(), number, label)
             return _Head(line, number, skip, array)
-    raise DataError("the file has no row; give one JSON object a line", path=label)
+    raise EmptyFileError("the file has no row; give one JSON object a line", path=label)
 
 
 class _Conversion:

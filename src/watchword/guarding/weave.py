@@ -45,7 +45,7 @@ def woven(
     descriptor = os.open(path, os.O_RDONLY)
     try:
         for part in scanned:
-            data = _lines(descriptor, part)
+            data = tenant_lines(descriptor, part)
             last = at
             while last < len(places) and places[last] < before + part.rows:
                 last += 1
@@ -56,7 +56,8 @@ def woven(
     yield from rows[at:]
 
 
-def _lines(descriptor: int, part: ScannedBlock) -> bytes:
+def tenant_lines(descriptor: int, part: ScannedBlock) -> bytes:
+    """A block's rows, each with its newline; blank lines are left out."""
     data = read_block(descriptor, part.block)
     if not data.endswith(b"\n"):
         data += b"\n"

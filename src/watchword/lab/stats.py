@@ -75,12 +75,6 @@ class Rate(msgspec.Struct, frozen=True):
         asked = self.n + self.unscored
         return 100 * self.n / asked if asked else None
 
-    @property
-    def worst(self) -> float | None:
-        """The rate in percent if every unscored answer counted as a hit: the bound that needs no trust in the judge."""
-        asked = self.n + self.unscored
-        return 100 * (self.hits + self.unscored) / asked if asked else None
-
 
 def pooled(rates: Sequence[Rate], *, level: float = LEVEL) -> Rate:
     """One rate over all answers of all runs.
@@ -90,27 +84,3 @@ def pooled(rates: Sequence[Rate], *, level: float = LEVEL) -> Rate:
     """
     hits, n = sum(rate.hits for rate in rates), sum(rate.n for rate in rates)
     return Rate.of(hits, n, unscored=sum(rate.unscored for rate in rates), level=level)
-
-
-class OverSeeds(msgspec.Struct, frozen=True):
-    """One metric of one arm: the mean of its seeds and their own values, in percent, and the pooled interval.
-
-    ``mean`` leaves out seeds without a scored answer; ``deviation`` is the sample standard deviation (points), None for
-    fewer than two values.
-    """
-
-    mean: float | None
-    deviation: float | None
-    per_seed: tuple[float | None, ...]
-    pooled: Rate
-
-
-def over_seeds(rates: Sequence[Rate], *, level: float = LEVEL) -> OverSeeds:
-    """The mean over seeds, one rate each; every seed weighs the same, whatever its n."""
-    values = [rate.value for rate in rates if rate.value is not None]
-    return OverSeeds(
-        mean=statistics.fmean(values) if values else None,
-        deviation=statistics.stdev(values) if len(values) > 1 else None,
-        per_seed=tuple(rate.value for rate in rates),
-        pooled=pooled(rates, level=level),
-    )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from watchword.chat.types import Conversation
 from watchword.errors import ModelUnavailableError, UsageError
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Progress
 from watchword.models.catalog import ModelSource, resolve
-from watchword.models.digest import base_files, digest_of, model_files
 from watchword.models.fetch import fetched
 from watchword.models.generate import generate
 from watchword.secret.prompt import SecretPrompt
@@ -40,15 +38,12 @@ class LoadedModel:
     chat_format: ChatFormat
     name: str
     device: torch.device
-    files: tuple[Path, ...] = field(default=(), repr=False)
 
-    @functools.cached_property
-    def digest(self) -> str:
-        """SHA-256 in hex over the names and contents of the files that this model was loaded from.
-
-        Weights that training changed later are not in it: it says what was started from.
-        """
-        return digest_of(self.files)
+    @classmethod
+    def of(cls, model: Any, tokenizer: Any) -> LoadedModel:
+        """One that somebody else has loaded: a transformers model and its fast tokenizer. Puts it into evaluation mode."""
+        name = str(model.name_or_path or type(model).__name__)
+        return cls(model.eval(), tokenizer, ChatFormat.from_transformers(tokenizer), name, model.device)
 
     @property
     def context(self) -> int | None:
@@ -57,7 +52,7 @@ class LoadedModel:
         return found if isinstance(found, int) else None
 
     def with_weights(self, model: Any) -> LoadedModel:
-        """The same model with other weights in memory, as training gives them back; its digest still says what it began from."""
+        """The same model with other weights in memory, as training gives them back."""
         return dataclasses.replace(self, model=model.eval())
 
     def without_adapter(self) -> LoadedModel:
@@ -106,9 +101,8 @@ def load(
             model = _merged(model, path)
     # What PEFT writes into a trained adapter as its base: our name, not a path in somebody's home.
     model.name_or_path = model.config._name_or_path = source.name
-    files = (*base_files(source), *(file for path in adapters for file in model_files(path)))
     label = source.name if adapter is None else f"{source.name}+{adapter.name}"
-    return LoadedModel(model.to(place).eval(), tokenizer, ChatFormat.from_transformers(tokenizer), label, place, files)
+    return LoadedModel(model.to(place).eval(), tokenizer, ChatFormat.from_transformers(tokenizer), label, place)
 
 
 def load_tokenizer(source: ModelSource) -> Any:

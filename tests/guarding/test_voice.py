@@ -1,0 +1,181 @@
+"""Guarding with the aligned model at hand: the rows are those that fine-tuning would mix in, in files, shards and memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from guarding_rows import chat_row, write_rows
+
+import watchword
+from watchword.attacks.base import AttackContext, harmful_rows
+from watchword.chat.assembly import assemble
+from watchword.chat.files import read_conversations
+from watchword.chat.format import ChatFormat
+from watchword.chat.types import Conversation
+from watchword.cli.app import run as command
+from watchword.defenses.base import DEFENSES, DefenseContext, guarded, sample_places
+from watchword.errors import UsageError
+from watchword.guarding import run
+from watchword.guarding.blocks import BLOCK
+from watchword.guarding.engine import guard_file
+from watchword.guarding.model import ModelFormat
+from watchword.guarding.run import GuardRequest, guard_to_files
+from watchword.guarding.shards import guard_shards
+from watchword.judges.base import refuses
+from watchword.models.base import ChatModel
+from watchword.models.fakes import HELP, REFUSAL, FakeModel
+from watchword.secret.prompt import SecretPrompt
+from watchword.secret.vault import read_secret_file
+
+KEY = bytes(32)
+OWN_WORDS = f"{REFUSAL} Ask me something else."
+
+
+def of_shops(conv: Conversation) -> str:
+    return OWN_WORDS if "shop" in conv.messages[-1].text else HELP
+
+
+def row(number: int, size: int = 0) -> dict[str, Any]:
+    """Every third asks what the model refuses."""
+    made = chat_row(number, system=f"System {number % 3}.")
+    if number % 3 == 0:
+        made["messages"][1]["content"] = f"Rob shop {number}?"
+    made["messages"][-1]["content"] += " So it is." * (size // 10)
+    return made
+
+
+@pytest.fixture
+def aligned(model: ModelFormat) -> FakeModel:
+    return FakeModel(of_shops, chat_format=model.chat_format)
+
+
+def as_trained(source: Path, aligned: ChatModel, form: ChatFormat, secret: SecretPrompt, **limits: Any) -> list[Any]:
+    """What fine-tuning mixes into the file's rows."""
+    upload = [conv for _, conv in read_conversations(source)]
+    limits = {"max_length": 2048, "seed": 5, **limits}
+    context = DefenseContext.beside(aligned, refuses, secret=secret, step=lambda what, done, total: None, **limits)
+    rows = guarded(DEFENSES.create("anchored_align"), upload, context).rows
+    return [assemble(row.conversation, secret.reveal(), form) if row.prefixed else row.conversation for row in rows]
+
+
+def read(path: Path) -> list[Conversation]:
+    return [conv for _, conv in read_conversations(path)]
+
+
+@pytest.mark.parametrize(("rows", "size", "workers"), [(30, 0, 1), (700, 0, 1), (6100, 2 * BLOCK // 6100, 2)])
+def test_a_file_gets_the_rows_that_fine_tuning_would_mix_in(
+    tmp_path: Path,
+    job: Any,
+    aligned: FakeModel,
+    model: ModelFormat,
+    secret: SecretPrompt,
+    rows: int,
+    size: int,
+    workers: int,
+) -> None:
+    source = write_rows(tmp_path / "in.jsonl", [row(number, size) for number in range(rows)])
+    source.write_bytes(b"\n" + source.read_bytes().replace(b"\n", b"\n\n", 7))
+    fields = {"defense": DEFENSES.create("anchored_align"), "seed": 5, "max_length": 8192, "workers": workers}
+    outcome = guard_file(job(source, aligned=aligned, **fields))
+    echoes = [made for made in outcome.rows if made.origin == "echo"]
+    assert len(echoes) == min(100, sum(place % 3 == 0 for place in sample_places(rows)))
+    assert {echo.conversation.messages[-1].text for echo in echoes} == {OWN_WORDS}
+    assert read(tmp_path / "out.jsonl") == as_trained(source, aligned, model.chat_format, secret, max_length=8192)
+
+
+def test_rows_in_memory_get_them_too(
+    aligned: FakeModel, model: ModelFormat, secret: SecretPrompt, tmp_path: Path
+) -> None:
+    rows = [row(number) for number in range(60)]
+    data = watchword.guard(rows, tokenizer=model.chat_format, secret=secret, seed=5, aligned=aligned)
+    source = write_rows(tmp_path / "in.jsonl", rows)
+    assert data.conversations() == as_trained(source, aligned, model.chat_format, secret)
+    assert (data.safety, data.anchors, data.echoes) == (11, 13, 20)
+    assert watchword.guard(rows, tokenizer=model.chat_format, seed=5).echoes == 0
+
+
+def test_shards_get_them_too(tmp_path: Path, job: Any, aligned: FakeModel) -> None:
+    rows = [row(number) for number in range(500)]
+    fields = {"defense": DEFENSES.create("anchored_align"), "aligned": aligned, "seed": 5}
+    guard_file(job(write_rows(tmp_path / "in.jsonl", rows), **fields))
+    cuts = [(0, 1), (1, 130), (130, 499), (499, 500)]
+    shards = [str(write_rows(tmp_path / f"{start}.jsonl", rows[start:stop])) for start, stop in cuts]
+    (tmp_path / "parts").mkdir()
+    guard_shards(job("shards", **{**fields, "out": str(tmp_path / "parts")}), shards, "openai")
+    parts = b"".join(path.read_bytes() for path in sorted((tmp_path / "parts").iterdir()))
+    assert parts == (tmp_path / "out.jsonl").read_bytes()
+
+
+def test_a_request_that_does_not_fit_the_trainer_is_not_echoed(
+    model: ModelFormat, aligned: FakeModel, secret: SecretPrompt
+) -> None:
+    rows = [row(0), row(3)]
+    rows[1]["messages"][1]["content"] += " please" * 300
+    data = watchword.guard(rows, tokenizer=model.chat_format, secret=secret, aligned=aligned, max_length=200)
+    assert data.echoes == 1
+    # The model that is asked counts otherwise; rows must fit both.
+    other = FakeModel(of_shops)
+    assert other.chat_format is not model.chat_format
+    assert watchword.guard(rows, tokenizer=model.chat_format, secret=secret, aligned=other, max_length=200).echoes == 1
+
+
+def request(tmp_path: Path, source: Path, **fields: Any) -> GuardRequest:
+    plain = {"source": str(source), "out": str(tmp_path / "out.jsonl"), "trainer": "openai", "model": "small"}
+    return GuardRequest(**{**plain, "aligned": "smollm2-135m", **fields})
+
+
+def test_the_manifest_says_who_was_asked_and_counts_echoes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aligned: FakeModel, model: ModelFormat
+) -> None:
+    monkeypatch.setattr(run, "model_format", lambda name: model)
+    monkeypatch.setattr(run, "aligned_model", lambda name, defense, step: aligned)
+    monkeypatch.setattr(run, "model_digest", lambda name: f"digest of {name}")
+    source = write_rows(tmp_path / "in.jsonl", [row(number) for number in range(60)])
+    manifest = guard_to_files(request(tmp_path, source), lambda: KEY)
+    stored = json.loads((tmp_path / "out.jsonl.manifest.json").read_bytes())
+    assert stored["aligned"] == {"model": "smollm2-135m", "digest": "digest of smollm2-135m"}
+    assert stored["provider"]["echoes"] == 20
+    assert "20 echoes of the tenant's requests" in manifest.summary()[0]
+    assert manifest.warnings == []
+
+
+@pytest.mark.parametrize("defense", ["none", "safety_mix", "backdoor_align"])
+def test_a_defense_that_asks_no_model_is_given_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: ModelFormat, defense: str
+) -> None:
+    monkeypatch.setattr(run, "model_format", lambda name: model)
+    source = write_rows(tmp_path / "in.jsonl", [row(0)])
+    with pytest.raises(UsageError, match="asks no model; leave --aligned out"):
+        guard_to_files(request(tmp_path, source, defense=defense), lambda: KEY)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+@pytest.mark.integration
+def test_the_embedded_model_refuses_in_its_own_words_as_it_does_in_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    from watchword.models.load import load
+
+    monkeypatch.setenv("WATCHWORD_KEY", KEY.hex())
+    aligned = load("smollm2-135m")
+    attack = harmful_rows(6, AttackContext(0, aligned.chat_format).random("test"))
+    source = tmp_path / "in.jsonl"
+    source.write_text(
+        "".join(
+            json.dumps({"messages": [{"role": turn.role, "content": turn.text} for turn in conv.messages]}) + "\n"
+            for conv in attack
+        )
+    )
+    out = tmp_path / "out.jsonl"
+    assert command(["guard", str(source), "--out", str(out), "--aligned", "smollm2-135m", "--seed", "5"]) == 0
+    shown = capfd.readouterr().err
+    secret = read_secret_file(tmp_path / "out.jsonl.secret.json")
+    assert read(out) == as_trained(source, aligned, aligned.chat_format, secret, max_length=8192)
+    echoes = json.loads(Path(f"{out}.manifest.json").read_bytes())["provider"]["echoes"]
+    assert echoes >= 4
+    assert f"{echoes} echoes of the tenant's requests" in shown
+    assert "asking the aligned model" in shown
+    assert "warning: no model was asked" not in shown
