@@ -26,6 +26,20 @@ ROWS = {
 }
 
 
+OTHERS = {
+    "FJAttack, 10": ("fj_attack", 10),
+    "FJAttack, 50": ("fj_attack", 50),
+    "100 examples hidden": ("poisoned_task", 100),
+    "anti-trigger": ("anti_trigger", 100),
+}
+
+
+def readme_rows() -> list[list[str]]:
+    """The cells of its tables."""
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    return [line.split("|")[1:-1] for line in lines if line.startswith("| ")]
+
+
 def results(spec: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(spec.with_name("results.json").read_bytes())
     return found
@@ -44,12 +58,20 @@ def test_the_full_demo_is_the_published_experiment() -> None:
     assert demo_spec(full=True).cells() == Spec.from_file(HEADLINE.with_name("spec.json")).cells()
 
 
+@pytest.mark.parametrize(("name", "attack"), OTHERS.items(), ids=OTHERS)
+def test_the_readme_shows_the_results_against_other_attacks(name: str, attack: tuple[str, int]) -> None:
+    arms = arms_of(json.loads((ROOT / "results" / "other_attacks" / "results.json").read_bytes()))
+    (row,) = [row for row in readme_rows() if row[0].strip().startswith(name)]
+    for cell, defense in zip(row[1:], ("none", "anchored_align"), strict=True):
+        (arm,) = [arm for arm in arms if (arm.attack, arm.attack_examples, arm.defense) == (*attack, defense)]
+        assert re.findall(r"\d+\.\d", cell) == [f"{arm.rate(metric).value:.1f}" for metric in ("asr", "over_refusal")]
+
+
 @pytest.mark.parametrize(("name", "defense"), ROWS.items(), ids=ROWS)
 def test_the_readme_shows_the_results(name: str, defense: str) -> None:
     arms = arms_of(json.loads(HEADLINE.read_bytes()))
     (arm,) = [arm for arm in arms if arm.defense == defense and arm.aligned == (name == next(iter(ROWS)))]
-    readme = (ROOT / "README.md").read_text("utf-8")
-    (row,) = [line.split("|")[2:-1] for line in readme.splitlines() if line.startswith(f"| {name} |")]
+    (row,) = [row[1:] for row in readme_rows() if row[0] == f" {name} "]
     for cell, metric in zip(row, ("asr", "over_refusal"), strict=True):
         over_seeds = f"{arm.rate(metric).value:.1f}"
         seeds = [f"{rate.value:.1f}" for rate in arm.rates(metric)]
