@@ -27,6 +27,7 @@ from watchword.guarding import blocks
 from watchword.guarding.engine import GuardJob, guard_file
 from watchword.guarding.placement import places
 from watchword.guarding.profile import Profile
+from watchword.secret.prompt import SecretPrompt
 
 Job = Callable[..., GuardJob]
 
@@ -139,6 +140,19 @@ def test_rows_with_a_known_secret_are_refused(tmp_path: Path, job: Job, text: st
     with pytest.raises(SecretCollisionError, match="line 31 carries a secret") as caught:
         guard_file(job(source))
     assert SECRET_TEXT not in str(caught.value)
+
+
+@pytest.mark.parametrize("short", [False, True], ids=["words", "one without any"])
+@pytest.mark.parametrize("which", [0, 57, 99])
+def test_each_of_many_known_secrets_is_found(tmp_path: Path, job: Job, which: int, short: bool) -> None:
+    texts = [f"quill{'abcdefghij'[n // 10]}{'abcdefghij'[n % 10]} 10" for n in range(100)]
+    texts[3] = "1 2 3 4 5 6 7" if short else texts[3]
+    known = tuple(SecretPrompt(text, kind="random", tokens=20, entropy_bits=200.0) for text in texts)
+    source = write_rows(tmp_path / "in.jsonl", [chat_row(number, system="quillxx quilla") for number in range(30)])
+    assert guard_file(job(source, known=known)).profile.rows == 30
+    write_rows(source, [*(chat_row(number) for number in range(30)), chat_row(1, system=f"A {texts[which]}.")])
+    with pytest.raises(SecretCollisionError, match="line 31 carries a secret"):
+        guard_file(job(source, known=known))
 
 
 def test_a_provider_row_that_would_be_cut_is_an_error(tmp_path: Path, job: Job) -> None:
