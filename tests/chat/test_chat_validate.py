@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from watchword.chat.parse import parse_line
+from watchword.chat.parse import parse_line, parse_row
+from watchword.chat.shape import conversation_of, shape_faults
 from watchword.chat.types import Conversation, Message
 from watchword.chat.validate import check, require_valid, validate_file
 from watchword.errors import DataError
@@ -151,3 +155,53 @@ def test_a_layout_that_no_row_has_is_one_fault(tmp_path: Path) -> None:
     report = validate_file(path)
     assert report.fault_count == 1
     assert "one row is spread over several lines" in str(report.faults[0])
+
+
+# What decoders and rules may see differently: types that are nearly right, keys that are there and say nothing.
+ODD = st.sampled_from([None, 0, 1, 1.0, True, "", "f", "function", [], {}, ["x"], [{"type": "text"}], [CALL]])
+CALLS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "id": st.just("c1"),
+            "function": st.fixed_dictionaries({"name": st.just("f"), "arguments": st.just("{}") | ODD}),
+        },
+        optional={"type": st.sampled_from(["function", "code", None]), "index": st.just(0)},
+    ),
+    max_size=2,
+)
+TURNS = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "tool", "system"]), "content": st.sampled_from(["a", None]) | ODD},
+    optional={
+        "tool_calls": CALLS | ODD,
+        "tool_call_id": st.just("c1") | ODD,
+        "weight": ODD,
+        "name": st.just("n") | ODD,
+        "refusal": st.none(),
+    },
+)
+TOOLS = st.lists(st.just({"type": "function", "function": {"name": "f"}}), max_size=2) | ODD
+TOOL_ROWS = st.fixed_dictionaries(
+    {"messages": st.lists(TURNS, max_size=4) | ODD}, optional={"tools": TOOLS, "parallel_tool_calls": ODD, "id": ODD}
+)
+
+
+@settings(max_examples=400)
+@given(TOOL_ROWS)
+def test_rows_with_tools_are_judged_by_the_rules_however_they_are_decoded(row: dict[str, Any]) -> None:
+    conv, faults = parse_row(json.dumps(row).encode(), 7, "openai")
+    wanted = [(fault.problem, fault.field) for fault in shape_faults(row)]
+    if not wanted:
+        again = conversation_of(msgspec.json.decode(json.dumps(row)))
+        wanted = [(fault.problem, fault.field) for fault in check(again)]
+        assert conv == again
+    assert [(fault.problem, fault.field) for fault in faults] == wanted
+    assert all(fault.line == 7 for fault in faults)
+
+
+def test_a_key_that_stands_twice_in_a_call_is_named() -> None:
+    row = json.dumps({"messages": [USER, {**ANSWER, "content": None, "tool_calls": [CALL]}]})
+    assert parse_row(row.encode(), 1, "openai")[1] == []
+    twice = row.replace('"id": "c1"', '"id": "c1", "id": "c2"')
+    conv, faults = parse_row(twice.encode(), 1, "openai")
+    assert conv is None
+    assert [fault.problem for fault in faults] == ["the key 'id' stands twice in one object"]
