@@ -126,6 +126,23 @@ def test_another_job_is_not_resumed(job: Job, tmp_path: Path, changes: dict[str,
     assert defended(job, tmp_path / "out", key=KEY, resume=True, step=nothing).figures.steps == 4
 
 
+def test_a_run_that_another_process_is_at_is_not_resumed(job: Job, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    told: list[str] = []
+
+    def meanwhile(what: str, done: int, total: int) -> None:
+        if what == "fine-tuning" and done == 2:
+            with pytest.raises(
+                UsageError, match=r"another process is at work in .*out; wait for it or end it"
+            ) as caught:
+                defended(job, out, key=KEY, resume=True, step=nothing)
+            told.append(str(caught.value))
+
+    assert defended(job, out, key=KEY, step=meanwhile).figures.steps == 4
+    assert len(told) == 1
+    assert not (out / WORK).exists()
+
+
 def test_other_data_is_not_resumed(job: Job, tmp_path: Path) -> None:
     broken_off(job, tmp_path / "out")
     tenant_file(tmp_path, [*ROWS, row("More?", "Yes.")])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import fcntl
 import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
@@ -84,7 +85,7 @@ def defended(
     defense = DEFENSES.create(job.defense, **job.arguments)
     upload, digest = tenant_upload(job.data)
     work = _work_folder(out, resume)
-    with _swept(work, resume):
+    with _alone(work), _swept(work, resume):
         _same_job(job, digest, work)
         step("loading the model", 0, 1)
         model = load(job.model)
@@ -164,6 +165,19 @@ def _work_folder(out: Path, resume: bool) -> Path:
             f"{out} cannot be written: {error.strerror}; choose a folder with room and write rights"
         ) from error
     return work
+
+
+@contextlib.contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """One process at a time in an unfinished run; the system lets go when a process ends, however it does."""
+    with (work / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another process is at work in {work.parent}; wait for it or end it, or name a new folder"
+            ) from None
+        yield
 
 
 @contextlib.contextmanager
