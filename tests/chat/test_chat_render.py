@@ -173,3 +173,13 @@ def test_a_cut_answer_trains_its_words_and_not_its_end(name: str, ask: str, answ
     assert min(dropped) > max(kept)
     said = _squeezed(form.decode([cut.labels[at] for at in kept]), name).strip()
     assert said.endswith(_squeezed(answer.rsplit("</think>", 1)[-1], name).strip()[-3:])
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_the_digest_is_of_all_that_decides_which_ids_come_out(name: str) -> None:
+    form = chat_format(name)
+    again = ChatFormat(form.tokenizer, form.template, form.special)
+    other = form.special | {"bos_token": "<other>"}
+    assert again.digest == form.digest
+    assert ChatFormat(form.tokenizer, form.template + " ", form.special).digest != form.digest
+    assert (ChatFormat(form.tokenizer, form.template, other).digest != form.digest) == ("bos_token" in form.template)

@@ -86,10 +86,11 @@ class ChatFormat:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 in hex over all that decides which ids a conversation becomes: the template and the tokenizer."""
+        """SHA-256 in hex over all that decides which ids a conversation becomes: template, special tokens in it, tokenizer."""
         tokenizer = json.loads(self.tokenizer.to_str())
         deciding = {name: tokenizer.get(name) for name in ("model", "normalizer", "pre_tokenizer", "added_tokens")}
-        text = json.dumps([self.template, deciding], sort_keys=True, ensure_ascii=False)
+        named = {name: text for name, text in self.special.items() if name in self.template}
+        text = json.dumps([self.template, named, deciding], sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     @functools.cached_property
