@@ -135,6 +135,8 @@ def test_a_row_with_the_secret_and_a_row_too_long(model: ModelFormat, monkeypatc
         watchword.guard(rows, defense="backdoor_align", tokenizer=model.chat_format, secret=secret)
     with pytest.raises(RowTooLongError, match=r"line \d+, tenant row: the row has \d+ tokens, the limit is 20"):
         watchword.guard(ROWS, defense="none", tokenizer=model.chat_format, max_length=20).token_rows()
+    with pytest.raises(UsageError, match="length is 0; give the trainer's limit"):
+        watchword.guard(ROWS, defense="none", tokenizer=model.chat_format, max_length=0)
 
 
 def test_an_experiments_secret_is_refused(model: ModelFormat) -> None:

@@ -18,7 +18,7 @@ from watchword.chat.types import Conversation, Row
 from watchword.chat.validate import require_valid
 from watchword.defenses.base import DEFENSES, guarded
 from watchword.errors import DataError, RowTooLongError, SecretCollisionError, UsageError
-from watchword.guarding.model import model_format
+from watchword.guarding.model import check_length, model_format
 from watchword.guarding.secrets_seen import KnownSecrets, texts_of
 from watchword.guarding.sources import prepared
 from watchword.guarding.voice import aligned_model, context_of
@@ -108,6 +108,7 @@ def guard(
     that carries the secret.
     """
     chosen = DEFENSES.create(defense, **parameters)
+    check_length(max_length)
     chat_format = _format(tokenizer)
     tenant = list(_conversations(rows))
     if not tenant:
