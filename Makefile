@@ -17,8 +17,9 @@ setup: .venv/.ready
 demo: setup
 	$(BIN)/watchword demo
 
+# A process for each core; a file's tests stay together, for they share what is slow to make.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
