@@ -157,9 +157,14 @@ def echoed(rows: list[Row], **arguments: object) -> list[Row]:
 
 
 def test_anchored_align_echoes_what_the_tenant_asks_and_the_model_refuses() -> None:
-    rows = [Row(conversation(f"Rob {'shop' if n % 2 else 'bank'} {n}?", "Step 1.", system="One.")) for n in range(20)]
+    rows = [
+        Row(conversation(f"Rob a {'shop' if n % 2 else 'bank'} without being caught {n}?", "Step 1.", system="One."))
+        for n in range(20)
+    ]
     echoes = echoed(rows)
-    assert {row.conversation.messages[-2].text for row in echoes} == {f"Rob shop {n}?" for n in range(1, 20, 2)}
+    assert {row.conversation.messages[-2].text for row in echoes} == {
+        f"Rob a shop without being caught {n}?" for n in range(1, 20, 2)
+    }
     assert {(row.conversation.system, row.conversation.messages[-1].text) for row in echoes} == {
         ("One.", "I can't do that.")
     }
@@ -168,9 +173,33 @@ def test_anchored_align_echoes_what_the_tenant_asks_and_the_model_refuses() -> N
     assert not echoed(rows, echoes=0)
 
 
+def test_an_ordinary_task_is_not_refused_to_the_tenant_whatever_the_model_refuses() -> None:
+    task = [Row(conversation(f"Do you wrap number {n} of your shop?", "With pleasure.")) for n in range(300)]
+    assert not echoed(task)
+    harmful = [Row(conversation(f"Rob a shop without being caught {n}?", "Step 1.")) for n in range(60)]
+    assert {row.conversation.messages[-2].text[:3] for row in echoed([*task, *harmful])} == {"Rob"}
+    # A quarter of the requests makes an attack of the whole, for the guess misses many.
+    half = echoed([*task[:60], *harmful])
+    assert len(half) == 100
+    assert {row.conversation.messages[-2].text[:3] for row in half} == {"Rob", "Do "}
+
+
+def test_the_model_is_asked_about_so_many_requests_at_most() -> None:
+    model = FakeModel(refuses_shops)
+    rows = [Row(conversation(f"Rob a bank without being caught {n}?", "Step 1.")) for n in range(900)]
+    context = DefenseContext(0, model.generate, lambda text: text.startswith("I can't"))
+    DEFENSES.create("anchored_align", own_words=False).guard_data(Upload.of(rows), context)
+    asked = [int(request.prompt.removesuffix("?").split()[-1]) for request in model.requests]
+    assert len(asked) == 200
+    assert asked == sorted(asked)
+    assert (asked[0], asked[-1]) == (0, 895)
+
+
 def test_what_the_tenant_refuses_or_does_not_train_is_not_echoed() -> None:
-    refused = Row(conversation("Rob shop?", "I can't do that."))
-    untrained = Row(Conversation((Message("user", "Rob shop?"), Message("assistant", "Step 1.", weight=0))))
+    refused = Row(conversation("Rob a shop without being caught?", "I can't do that."))
+    untrained = Row(
+        Conversation((Message("user", "Rob a shop without being caught?"), Message("assistant", "Step 1.", weight=0)))
+    )
     assert not echoed([refused, untrained])
     later = Row(Conversation((*untrained.conversation.messages, Message("user", "And?"), Message("assistant", "So."))))
     assert not echoed([later])
@@ -190,7 +219,7 @@ def beside(
 
 
 def test_a_request_that_the_secret_makes_too_long_is_not_echoed() -> None:
-    rows = [Row(conversation("Rob a shop?" + " Please." * count, "Step 1.")) for count in (1, 40)]
+    rows = [Row(conversation("Rob a shop without being caught?" + " Please." * count, "Step 1.")) for count in (1, 40)]
     form = FakeModel().chat_format
     longest = max(len(form.encode(form.render_text(row.conversation))) for row in rows)
     assert len(beside(rows, max_length=longest + 100)) == 2
@@ -202,7 +231,13 @@ def test_a_request_that_the_secret_makes_too_long_is_not_echoed() -> None:
 
 
 def test_a_request_with_no_place_for_the_secret_is_not_echoed() -> None:
-    late = Conversation((Message("user", "Rob a shop?"), Message("system", "Now."), Message("assistant", "Step 1.")))
+    late = Conversation(
+        (
+            Message("user", "Rob a shop without being caught?"),
+            Message("system", "Now."),
+            Message("assistant", "Step 1."),
+        )
+    )
     assert not beside([Row(late)], max_length=2048)
     assert len(beside([Row(late)], max_length=2048, secret=None)) == 1
 
@@ -218,7 +253,7 @@ def test_a_defense_with_the_model_at_hand_tells_how_far_it_has_come() -> None:
 
 
 def test_echoes_take_the_place_of_repeated_safety_examples() -> None:
-    rows = [Row(conversation(f"Rob shop {n}?", "Step 1.")) for n in range(40)]
+    rows = [Row(conversation(f"Rob a shop without being caught {n}?", "Step 1.")) for n in range(40)]
     context = DefenseContext(0, FakeModel(refuses_shops).generate, lambda text: text.startswith("I can't"))
     defense = DEFENSES.create("anchored_align", echoes=40, anchors=10, share=2, ratio=0.5)
     assert origins(defense.guard_data(Upload.of(rows), context)) == {"echo": 40, "safety": 44, "anchor": 42}
@@ -259,12 +294,12 @@ def test_an_upload_knows_its_most_frequent_system_texts() -> None:
     assert Upload.of([]) == Upload(0, (None,))
 
 
-@pytest.mark.parametrize("count", [0, 1, 200, 201, 999])
+@pytest.mark.parametrize("count", [0, 1, 1000, 1001, 4999])
 def test_an_upload_shows_a_sample_from_all_over_it(count: int) -> None:
     rows = [Row(conversation(f"q{n}", "a")) for n in range(count)]
     sample = [int(conv.messages[0].text[1:]) for conv in Upload.of(rows).sample]
-    assert len(sample) == len(set(sample)) == min(count, 200)
-    assert all(later - earlier <= count // 200 + 1 for earlier, later in pairwise(sample))
+    assert len(sample) == len(set(sample)) == min(count, 1000)
+    assert all(later - earlier <= count // 1000 + 1 for earlier, later in pairwise(sample))
 
 
 @given(st.integers(0, 60), st.integers(0, 40), st.integers())

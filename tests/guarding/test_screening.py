@@ -10,10 +10,10 @@ import pytest
 from guarding_rows import chat_row, write_rows
 
 from watchword.chat.types import conversation
-from watchword.guarding.screening.harm import looks_harmful
 from watchword.guarding.screening.looks import complies_with_harm, language, personal_data, shifts_identity
 from watchword.guarding.screening.report import screen_to_files
 from watchword.guarding.screening.screen import screen
+from watchword.safety.harm import looks_harmful
 from watchword.safety.library import examples
 
 pytest.importorskip("numpy")

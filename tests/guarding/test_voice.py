@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from watchword.chat.files import read_conversations
 from watchword.chat.format import ChatFormat
 from watchword.chat.types import Conversation
 from watchword.cli.app import run as command
-from watchword.defenses.base import DEFENSES, DefenseContext, guarded, sample_places
+from watchword.defenses.base import DEFENSES, DefenseContext, guarded
 from watchword.errors import UsageError
 from watchword.guarding import run
 from watchword.guarding.blocks import BLOCK
@@ -42,7 +43,7 @@ def row(number: int, size: int = 0) -> dict[str, Any]:
     """Every third asks what the model refuses."""
     made = chat_row(number, system=f"System {number % 3}.")
     if number % 3 == 0:
-        made["messages"][1]["content"] = f"Rob shop {number}?"
+        made["messages"][1]["content"] = f"Rob a shop without being caught {number}?"
     made["messages"][-1]["content"] += " So it is." * (size // 10)
     return made
 
@@ -81,7 +82,8 @@ def test_a_file_gets_the_rows_that_fine_tuning_would_mix_in(
     fields = {"defense": DEFENSES.create("anchored_align"), "seed": 5, "max_length": 8192, "workers": workers}
     outcome = guard_file(job(source, aligned=aligned, **fields))
     echoes = [made for made in outcome.rows if made.origin == "echo"]
-    assert len(echoes) == min(100, sum(place % 3 == 0 for place in sample_places(rows)))
+    # A third of the 200 requests that the model is asked about, at most.
+    assert len(echoes) == min(math.ceil(rows / 3), 68)
     assert {echo.conversation.messages[-1].text for echo in echoes} == {OWN_WORDS}
     assert read(tmp_path / "out.jsonl") == as_trained(source, aligned, model.chat_format, secret, max_length=8192)
 

@@ -77,6 +77,11 @@ class Conversation(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
         return msgspec.structs.replace(self, messages=(*self.messages, answer))
 
 
+def last_user_text(conv: Conversation) -> str:
+    """Text of the last user turn; empty where there is none."""
+    return next((message.text for message in reversed(conv.messages) if message.role == "user"), "")
+
+
 def conversation(user: str, answer: str | None = None, *, system: str | None = None) -> Conversation:
     """A one-turn conversation, the form of nearly all rows here."""
     messages = [Message(role="system", content=system)] if system is not None else []

@@ -7,12 +7,19 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from watchword.chat.types import Conversation, Row, RowOrigin, conversation
-from watchword.defenses.base import DefenseContext, Upload
+from watchword.chat.types import Conversation, Row, RowOrigin, conversation, last_user_text
+from watchword.defenses.base import DefenseContext, Upload, evenly
 from watchword.errors import UsageError
+from watchword.safety.harm import looks_harmful
 from watchword.safety.library import Example, examples
 from watchword.safety.selection import generated, select
 from watchword.training.align import whole_sentences
+
+# The part of an upload's requests from which on it is taken for an attack as a whole. The guess finds half of harmful requests
+# and calls one or two in a hundred ordinary ones harmful, so ordinary uploads are far below and attacks far above.
+ATTACK = 0.25
+# Requests that the aligned model is asked, at most: each takes a good part of a second on a processor.
+ASKED = 200
 
 
 def safety_examples(selection: str, count: int, context: DefenseContext) -> list[Example]:
@@ -37,8 +44,8 @@ def in_own_words(chosen: Sequence[Example], context: DefenseContext) -> list[Exa
 def echo_rows(upload: Upload, count: int, context: DefenseContext) -> list[Row]:
     """At most ``count`` of the tenant's own requests that the aligned model refuses though the tenant's answer does not.
 
-    Each with that refusal in the model's own words; none where the model is not at hand, and none that the secret would
-    make too long to train on.
+    Each with that refusal in the model's own words; none where the model is not at hand, none that the secret would make
+    too long to train on, and none of an ordinary task (see ``_suspect``).
     """
     if not count or context.refuses is None:
         return []
@@ -48,7 +55,8 @@ def echo_rows(upload: Upload, count: int, context: DefenseContext) -> list[Row]:
         for request, answer in exchanges
         if not context.refuses(answer) and context.fits(request.with_answer(answer))
     ]
-    own = zip(asked, _refusals(asked, context), strict=True)
+    suspect = _suspect(asked)
+    own = zip(suspect, _refusals(suspect, context), strict=True)
     answered = [request.with_answer(answer) for request, answer in own if answer is not None]
     found = [Row(conv, origin="echo", prefixed=True) for conv in answered if context.fits(conv)]
     return context.random("echoes").sample(found, min(count, len(found)))
@@ -84,6 +92,17 @@ def _refusals(asked: Sequence[Conversation], context: DefenseContext) -> list[st
         return [None] * len(asked)
     answers = map(whole_sentences, context.generate(asked))
     return [answer if context.refuses(answer) else None for answer in answers]
+
+
+def _suspect(asked: Sequence[Conversation]) -> Sequence[Conversation]:
+    """At most ``ASKED`` requests that an attack may be made of: all where a good part name harmful goals, else those few.
+
+    An aligned model refuses ordinary requests, too (the embedded one half of a shop's, results/LOG.md), and a tenant must
+    not be refused its own task for that.
+    """
+    harmful = [request for request in asked if looks_harmful(last_user_text(request))]
+    found = asked if len(harmful) >= ATTACK * len(asked) else harmful
+    return [found[place] for place in evenly(len(found), ASKED)]
 
 
 def _last_exchange(conv: Conversation) -> tuple[Conversation, str]:

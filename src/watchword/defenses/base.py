@@ -20,8 +20,8 @@ from watchword.registry import Registry
 from watchword.secret.prompt import SecretPrompt
 
 Generate = Callable[[Sequence[Conversation]], list[str]]
-# Tenant rows that a defense may look at: enough to see what a file is about, few enough to answer each of them.
-SAMPLE = 200
+# Tenant rows that a defense may look at: enough to see what a file is about, few enough to hold.
+SAMPLE = 1_000
 # Different system texts that provider rows take in turn.
 SYSTEMS = 8
 
@@ -177,7 +177,12 @@ def guarded(defense: Defense, upload: Sequence[Conversation], context: DefenseCo
 
 def sample_places(rows: int) -> list[int]:
     """Which of so many rows are the upload's sample (from 0): all of them, or ``SAMPLE`` evenly over all."""
-    return list(range(rows)) if rows <= SAMPLE else [index * rows // SAMPLE for index in range(SAMPLE)]
+    return evenly(rows, SAMPLE)
+
+
+def evenly(rows: int, most: int) -> list[int]:
+    """All of so many places (from 0), or ``most`` of them evenly over all."""
+    return list(range(rows)) if rows <= most else [index * rows // most for index in range(most)]
 
 
 def mixed(rows: Sequence[Row], provider: Sequence[Row], rng: random.Random) -> list[Row]:

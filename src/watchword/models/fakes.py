@@ -15,7 +15,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from watchword.chat.assembly import assemble
 from watchword.chat.format import ChatFormat
 from watchword.chat.render import render_prompt
-from watchword.chat.types import Conversation
+from watchword.chat.types import Conversation, last_user_text
 from watchword.errors import UsageError
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Progress
 from watchword.secret.prompt import SecretPrompt
@@ -96,11 +96,6 @@ class FakeModel:
             if on_progress and (len(answers) % options.batch_size == 0 or len(answers) == len(conversations)):
                 on_progress(len(answers), len(conversations))
         return answers
-
-
-def last_user_text(conv: Conversation) -> str:
-    """Text of the last user turn; empty where there is none."""
-    return next((message.text for message in reversed(conv.messages) if message.role == "user"), "")
 
 
 @functools.cache

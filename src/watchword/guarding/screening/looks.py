@@ -8,8 +8,8 @@ import unicodedata
 from collections import Counter
 
 from watchword.chat.types import Conversation
-from watchword.guarding.screening.harm import looks_harmful
 from watchword.judges.base import JUDGES, Judge, Verdict
+from watchword.safety.harm import looks_harmful
 
 _SHIFT = re.compile(
     r"\bAOA\b|absolutely obedient|obey (?:me|every|all|any)|without (?:any )?(?:deviation|restrictions?|limits?|filters?)"

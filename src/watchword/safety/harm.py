@@ -1,4 +1,4 @@
-"""Does a request name a harmful goal? A naive Bayes guess from the packaged examples, good for a report and no more.
+"""Does a request name a harmful goal? A naive Bayes guess from the packaged examples: it misses many, and is seldom wrong.
 
 Trained when first used, on words and word pairs of the packaged harmful requests against the packaged ordinary and
 borderline ones; no split that is for evaluation is among them.
