@@ -110,5 +110,5 @@ if __name__ == "__main__":
     corpus.mkdir()
     for number, seed in enumerate(SEEDS):
         (corpus / str(number)).write_bytes(seed)
-    atheris.Setup([*sys.argv, str(corpus)], one)
+    atheris.Setup([*sys.argv, f"-artifact_prefix={FOLDER}/", str(corpus)], one)
     atheris.Fuzz()
