@@ -19,18 +19,6 @@ from watchword.safety.library import examples
 pytest.importorskip("numpy")
 
 
-def test_harmful_requests_are_told_from_ordinary_ones_well_enough_for_a_report() -> None:
-    def share(split: str) -> float:
-        rows = examples(split)  # type: ignore[arg-type]
-        return sum(looks_harmful(row.prompt) for row in rows) / len(rows)
-
-    assert share("attack") > 0.5
-    assert share("policy_eval") > 0.5
-    assert share("benign_eval") < 0.1
-    assert share("borderline_eval") < 0.1
-    assert share("task") < 0.02
-
-
 def test_only_a_harmful_request_with_an_answer_counts() -> None:
     asked = next(row.prompt for row in examples("attack") if looks_harmful(row.prompt))
     assert complies_with_harm(conversation(asked, "Sure, here is how. Step 1: begin. Step 2: go on."))
