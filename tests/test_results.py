@@ -76,3 +76,13 @@ def test_the_readme_shows_the_results(name: str, defense: str) -> None:
         over_seeds = f"{arm.rate(metric).value:.1f}"
         seeds = [f"{rate.value:.1f}" for rate in arm.rates(metric)]
         assert re.findall(r"\d+\.\d", cell) in ([over_seeds], [over_seeds, *seeds])
+
+
+def test_the_readme_says_what_an_honest_tenant_gets() -> None:
+    shown = []
+    for found in json.loads((ROOT / "results" / "ordinary_task.json").read_bytes()):
+        for metric in ("task", "policy"):
+            values = [run["tuned"][metric]["percent"] for run in found["runs"]]
+            shown.append(f"{sum(values) / len(values):.1f}")
+    (told,) = re.findall(r"An honest tenant keeps.*?batches of ten", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    assert re.findall(r"\d+\.\d", told) == shown
