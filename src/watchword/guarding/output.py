@@ -64,8 +64,9 @@ class _Flowing:
         self._size += len(data)
         if self._size - self._sent >= _FLOW and hasattr(os, "posix_fadvise"):
             self._inner.flush()
-            # Pages on their way are dropped by a later call, so it starts somewhat further back.
-            os.posix_fadvise(self._inner.fileno(), max(0, self._sent - 4 * _FLOW), 0, os.POSIX_FADV_DONTNEED)
+            # Pages on their way are dropped by a later call, so it starts somewhat further back. No file system must take advice.
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(self._inner.fileno(), max(0, self._sent - 4 * _FLOW), 0, os.POSIX_FADV_DONTNEED)
             self._sent = self._size
         return len(data)
 

@@ -52,6 +52,10 @@ class ScannedShard:
     scanned: Scanned
     sha256: str
 
+    def places(self) -> ScannedShard:
+        """Without what only the whole upload's profile needs: samples may be megabytes, and tasks travel."""
+        return replace(self, scanned=Scanned(blocks=self.scanned.blocks))
+
 
 @dataclass(frozen=True)
 class Pick:
@@ -183,7 +187,7 @@ def _picks(job: GuardJob, work: Sequence[Shard], scanned: Sequence[ScannedShard]
     for shard, found in zip(work, scanned, strict=True):
         until = before + found.scanned.profile.rows
         places = tuple(place - before for place in wanted if before <= place < until)
-        picks += [Pick(shard, found, places)] if places else []
+        picks += [Pick(shard, found.places(), places)] if places else []
         before = until
     return picks
 
@@ -207,7 +211,7 @@ def _parts(
         out = f"{job.out.rstrip('/')}/part-{number:05d}-of-{len(work):05d}{suffix}"
         export = (out, job.model.location, job.max_length, whole.untrained_rows > 0)
         places = tuple(place - before for place in spots[taken:until])
-        parts.append(Part(shard, found, trainer, export, tuple(rows[taken:until]), places))
+        parts.append(Part(shard, found.places(), trainer, export, tuple(rows[taken:until]), places))
         before, taken = before + count, until
     return parts
 
