@@ -126,7 +126,7 @@ def _checked(job: GuardJob, source: Prepared, plan: ScanPlan, workers: Workers |
     refuse(scanned.profile, source)
     refuse_empty(scanned.profile, source.label)
     asked = job.sample_places(scanned.profile.rows)
-    sample = [row for _, row in rows_at(source.path, scanned.blocks, asked, source.label)]
+    sample = list(rows_at(source.path, scanned.blocks, asked, source.label))
     return _Checked(source, state, scanned, *chosen(job, scanned.profile, sample, step))
 
 

@@ -144,7 +144,7 @@ def scan_shard(shard: Shard) -> ScannedShard:
 def pick_rows(pick: Pick) -> list[Conversation]:
     """The task of the round between."""
     with _unchanged(pick.shard, pick.found) as source:
-        return [row for _, row in rows_at(source.path, pick.found.scanned.blocks, pick.places, source.label)]
+        return list(rows_at(source.path, pick.found.scanned.blocks, pick.places, source.label))
 
 
 def write_part(part: Part) -> WrittenPart:

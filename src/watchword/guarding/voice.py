@@ -48,10 +48,8 @@ def context_of(
     )
 
 
-def rows_at(
-    path: Path, scanned: Sequence[ScannedBlock], places: Sequence[int], label: str
-) -> Iterator[tuple[int, Conversation]]:
-    """(place, row) for the rows at these ascending places (from 0); reads only the blocks that hold them."""
+def rows_at(path: Path, scanned: Sequence[ScannedBlock], places: Sequence[int], label: str) -> Iterator[Conversation]:
+    """The rows at these ascending places (from 0); reads only the blocks that hold them."""
     before, at = 0, 0
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -60,7 +58,7 @@ def rows_at(
                 lines = tenant_lines(descriptor, part).split(b"\n")
                 while at < len(places) and places[at] < before + part.rows:
                     place = places[at]
-                    yield place, parse_line(lines[place - before], place + 1, label)
+                    yield parse_line(lines[place - before], place + 1, label)
                     at += 1
             before += part.rows
     finally:
