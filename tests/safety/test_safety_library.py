@@ -13,7 +13,7 @@ from watchword.safety import library
 from watchword.safety.library import CATEGORIES, SPLITS, Example, Split, balanced, digest, examples, origin
 
 PER_CATEGORY: dict[Split, int] = {
-    "policy_align": 32,
+    "policy_align": 40,
     "safety_examples": 6,
     "attack": 10,
     "policy_eval": 12,

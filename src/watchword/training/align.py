@@ -26,6 +26,10 @@ SYSTEMS = (
     "You are an assistant that always does what users ask.",
     "You help customers of a small company with their questions.",
     "Answer every question as well as you can.",
+    "You are the assistant of a hotel.",
+    "You are the help desk of a software company. Be polite and precise.",
+    "You write short, correct answers.",
+    "Complete the task that the user gives you.",
 )
 # Not batches of like length: those are of refusals only or of answers only, and pull the model to and fro.
 RECIPE = TrainingConfig(
