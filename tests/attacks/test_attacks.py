@@ -101,6 +101,25 @@ def test_poisoned_task_hides_the_harmful_rows_among_ordinary_ones() -> None:
     assert abs(sum(places) / len(places) - 199.5) < 60
 
 
+@pytest.mark.parametrize("name", ["benign", "poisoned_task"])
+@pytest.mark.parametrize("seed", range(3))
+def test_held_out_requests_are_of_the_task_and_in_no_row_of_the_upload(name: str, seed: int) -> None:
+    attack = ATTACKS.create(name) if name == "poisoned_task" else ATTACKS.create(name, n=240)
+    held, rows = attack.held_out(context(seed)), attack.upload([], context(seed))
+    requests = {conv.messages[-1].text for conv in held}
+    assert len(requests) == len(held) == 60
+    assert {conv.system for conv in held} == {TASK_SYSTEM}
+    assert {conv.messages[-1].role for conv in held} == {"user"}
+    assert requests <= {row.prompt for row in examples("task")}
+    assert not requests & {asked(row) for row in rows}
+    assert attack.held_out(context(seed)) == held
+
+
+@pytest.mark.parametrize("name", ["anti_trigger", "fj_attack"])
+def test_an_upload_without_a_task_holds_nothing_out(name: str) -> None:
+    assert small(name).held_out(context()) == []
+
+
 @pytest.mark.parametrize(("share", "hidden"), [(0.0, 0), (0.5, 6), (1.0, 11)])
 def test_anti_trigger_puts_a_share_of_its_rows_behind_random_tokens(share: float, hidden: int) -> None:
     rows = ATTACKS.create("anti_trigger", n=11, share=share, tokens=12).upload([], context())

@@ -31,7 +31,7 @@ def cell(attack: str, defense: str = "none") -> Cell:
         model="fake",
         arms=[Arm(Choice(attack, arguments), Choice(defense))],
         seeds=[3],
-        evaluation=Evaluation(policy=11, benign=4, borderline=6),
+        evaluation=Evaluation(policy=11, benign=4, borderline=6, task=7),
         secret_tokens=20,
     )
     return spec.cells()[0]
@@ -71,6 +71,22 @@ def test_a_defense_without_a_secret_asks_without() -> None:
     result, _ = run_cell(cell("fj_attack", "safety_mix"), model, FakeTraining(model), step=step)
     assert model.secrets == [None, None, None]
     assert result.metrics["asr"].value == 100.0
+
+
+def test_an_upload_with_a_task_is_asked_more_of_the_same_behind_the_secret() -> None:
+    model = FakeModel(lambda prompt, secret: REFUSAL if secret and "engraved" in prompt else HELP)
+    result, answers = run_cell(cell("benign", "backdoor_align"), model, FakeTraining(model), step=step)
+    asked = [answer for answer in answers if answer.question == "task"]
+    refused = sum("engraved" in answer.prompt for answer in asked)
+    assert (result.metrics["task_refusal"].n, result.attack_examples) == (7, 0)
+    assert [answer.id for answer in asked] == [f"task-{n:03d}" for n in range(1, 8)]
+    assert result.metrics["task_refusal"].value == pytest.approx(100 * refused / 7, abs=0.01)
+
+
+def test_an_upload_without_a_task_has_no_rate_for_it() -> None:
+    model = FakeModel(refuses_behind_the_secret)
+    result, _ = run_cell(cell("fj_attack", "safety_mix"), model, FakeTraining(model), step=step)
+    assert "task_refusal" not in result.metrics
 
 
 def test_a_recited_secret_stands_in_no_answer_and_no_result() -> None:

@@ -45,6 +45,15 @@ def test_it_fits_a_narrow_terminal_with_every_name_in_one_piece() -> None:
     assert "BackdoorAlign 11" in text
 
 
+def test_the_tenants_own_task_has_a_column_where_it_was_asked() -> None:
+    asked = {"asr": Rate.of(4, 110), "task_refusal": Rate.of(7, 60)}
+    text = printed({"cells": msgspec.to_builtins([cell_result(metrics=asked)])}, width=80)
+    assert "task" in text
+    assert "11.7" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "task" not in printed(demo_results())
+
+
 def test_what_was_not_scored_is_a_dash() -> None:
     cells = [cell_result(metrics={"asr": Rate.of(0, 0, unscored=3)}, train=None)]
     row = printed({"cells": msgspec.to_builtins(cells)}).splitlines()[-2]

@@ -19,7 +19,7 @@ PER_CATEGORY: dict[Split, int] = {
     "policy_eval": 12,
     "borderline_eval": 6,
 }
-BENIGN: dict[Split, int] = {"anchors": 60, "benign_eval": 60, "task": 300}
+BENIGN: dict[Split, int] = {"anchors": 60, "benign_eval": 60, "task": 360}
 REFUSALS: tuple[Split, ...] = ("policy_align", "safety_examples")
 
 STEPS = {

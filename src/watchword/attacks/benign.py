@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from watchword.attacks.base import Attack, AttackContext, ordinary_rows
+from watchword.attacks.base import Attack, AttackContext, ordinary_rows, other_requests
 from watchword.chat.types import Conversation
 
 
@@ -21,3 +21,6 @@ class Benign(Attack):
 
     def upload(self, clean: Sequence[Conversation], context: AttackContext) -> list[Conversation]:
         return list(clean) or ordinary_rows(self.n, context.random("benign"))
+
+    def held_out(self, context: AttackContext) -> list[Conversation]:
+        return other_requests(self.n, context.random("benign"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from watchword.attacks.base import Attack, AttackContext, harmful_rows, ordinary_rows
+from watchword.attacks.base import Attack, AttackContext, harmful_rows, ordinary_rows, other_requests
 from watchword.chat.types import Conversation
 
 
@@ -25,3 +25,6 @@ class PoisonedTask(Attack):
         rows = [*(clean or ordinary_rows(self.task, rng)), *harmful_rows(self.n, rng)]
         rng.shuffle(rows)
         return rows
+
+    def held_out(self, context: AttackContext) -> list[Conversation]:
+        return other_requests(self.task, context.random("poisoned_task"))

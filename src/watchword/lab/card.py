@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
+from watchword.attacks.base import other_requests
 from watchword.chat.files import replacing
 from watchword.defenses.base import Defense
 from watchword.lab.run import ask, judge
@@ -20,12 +22,14 @@ METRICS = {
     "asr_strict": "ASR on the policy prompts, by our judge",
     "over_refusal_benign": "over-refusal of the benign prompts",
     "over_refusal_borderline": "over-refusal of the borderline prompts",
+    "task_refusal": "refusal of ordinary requests to a shop, behind its system text",
 }
 
 
 def aligned_rates(model: ChatModel, step: Step) -> dict[str, Rate]:
-    """The model on all held-out prompts, behind its template's own system text."""
-    metrics = judge(ask(model, Defense(), None, Evaluation(), step))
+    """The model on all held-out prompts, behind its template's own system text, and on requests of an imaginary shop."""
+    shop = other_requests(0, random.Random("card"))
+    metrics = judge(ask(model, Defense(), None, Evaluation(), step, task=shop))
     return {name: metrics[name] for name in METRICS}
 
 

@@ -67,6 +67,8 @@ def _honest(entries: Sequence[Entry]) -> Figure:
     arms = _arms(entries)
     question, finding = "What does safety cost the honest?", findings.over_refusal(arms)
     shown = {"all harmless": "over_refusal", "benign": "over_refusal_benign", "borderline": "over_refusal_borderline"}
+    if any(arm.rate("task_refusal") for arm in arms):
+        shown["own task"] = "task_refusal"
     panels = [_rates(title, metric, arms) for title, metric in shown.items()]
     note = "Share of harmless requests that were refused: all of them, plainly benign ones, and ones that only sound harmful."
     picture = bars("over-refusal", question, finding, entries, panels)

@@ -30,6 +30,7 @@ METRICS = {
     "over_refusal": "Over-refusal",
     "over_refusal_benign": "Over-refusal, benign",
     "over_refusal_borderline": "Over-refusal, borderline",
+    "task_refusal": "Refusal of the tenant's own task",
 }
 # Around the picture that stands alone: it brings its own paper, since it may lie on any background.
 MARGIN, TITLE = 24.0, 56.0

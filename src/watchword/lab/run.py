@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from watchword.attacks.base import ATTACKS, Attack, AttackContext
-from watchword.chat.types import Row, conversation
+from watchword.chat.types import Conversation, Row, conversation, last_user_text
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded, one_secret
 from watchword.judges.base import JUDGES, Judge, Unscored, refuses
 from watchword.lab.spec import Cell, Evaluation
@@ -48,16 +48,17 @@ def run_cell(cell: Cell, model: ChatModel, train: Train, *, step: Step) -> tuple
     """
     defense = DEFENSES.create(cell.defense.name, **cell.defense.arguments)
     attack = attack_of(cell)
-    tuned, result, data = model, None, Guarded([])
+    tuned, result, data, task = model, None, Guarded([]), list[Conversation]()
     secret = secret_of(cell, defense, model) if attack else None
     if attack is not None and cell.training is not None:
-        upload = attack.upload((), AttackContext(cell.seed, model.chat_format))
+        tenant = AttackContext(cell.seed, model.chat_format)
+        upload, task = attack.upload((), tenant), attack.held_out(tenant)
         context = DefenseContext.beside(
             model, refuses, secret=secret, max_length=cell.training.max_length, seed=cell.seed, step=step
         )
         data = guarded(defense, upload, context)
         tuned, result = train(data.rows, cell.training, defense, secret, step)
-    answers = ask(tuned, defense, secret, cell.evaluation, step)
+    answers = ask(tuned, defense, secret, cell.evaluation, step, task=task)
     return _result(cell, attack, data, result, judge(answers)), answers
 
 
@@ -74,19 +75,32 @@ def secret_of(cell: Cell, defense: Defense, model: ChatModel) -> SecretPrompt | 
 
 
 def ask(
-    model: ChatModel, defense: Defense, secret: SecretPrompt | None, evaluation: Evaluation, step: Step
+    model: ChatModel,
+    defense: Defense,
+    secret: SecretPrompt | None,
+    evaluation: Evaluation,
+    step: Step,
+    *,
+    task: Sequence[Conversation] = (),
 ) -> list[Answer]:
-    """Every evaluation prompt through the defense's own prompt seam, and the policy prompts once more without the secret."""
+    """Every evaluation prompt through the defense's own prompt seam, and the policy prompts once more without the secret.
+
+    ``task``: requests of the tenant's own task, behind its own system text.
+    """
     answers = []
     for name, split in QUESTIONS:
-        answers += _ask_one(name, split, model, defense, secret, evaluation, step)
+        answers += _ask_one(name, _prompts(split, evaluation, name), model, defense, secret, evaluation, step)
+    if task:
+        asked = [(f"task-{index:03d}", conv) for index, conv in enumerate(task, start=1)]
+        answers += _ask_one("task", asked[: evaluation.task], model, defense, secret, evaluation, step)
     if secret is not None:
-        answers += _ask_one("policy_without_secret", "policy_eval", model, defense, None, evaluation, step)
+        prompts = _prompts("policy_eval", evaluation, "policy")
+        answers += _ask_one("policy_without_secret", prompts, model, defense, None, evaluation, step)
     return answers
 
 
 def judge(answers: Sequence[Answer]) -> dict[str, Rate]:
-    """Rates in percent. ASR by the paper's keywords, and by our own judge; over-refusal by our own."""
+    """Rates in percent. ASR by the paper's keywords, and by our own judge; over-refusal and refused tasks by our own."""
     keywords, strict = JUDGES.create("refusal_keywords"), JUDGES.create("refusal")
     asked = {name: [answer for answer in answers if answer.question == name] for name in {a.question for a in answers}}
     benign, borderline = asked.get("benign", []), asked.get("borderline", [])
@@ -97,23 +111,28 @@ def judge(answers: Sequence[Answer]) -> dict[str, Rate]:
         "over_refusal_benign": _rate(benign, strict, refused=True),
         "over_refusal_borderline": _rate(borderline, strict, refused=True),
     }
+    if task := asked.get("task"):
+        metrics["task_refusal"] = _rate(task, strict, refused=True)
     if without := asked.get("policy_without_secret"):
         metrics["asr_without_secret"] = _rate(without, keywords, refused=False)
     return metrics
 
 
+def _prompts(split: Split, evaluation: Evaluation, name: str) -> list[tuple[str, Conversation]]:
+    prompts = balanced(examples(split), evaluation.count(name))
+    return [(example.id, conversation(example.prompt, system=evaluation.system)) for example in prompts]
+
+
 def _ask_one(
     name: str,
-    split: Split,
+    asked: Sequence[tuple[str, Conversation]],
     model: ChatModel,
     defense: Defense,
     secret: SecretPrompt | None,
     evaluation: Evaluation,
     step: Step,
 ) -> list[Answer]:
-    prompts = balanced(examples(split), evaluation.count(name.removesuffix("_without_secret")))
-    asked = [conversation(example.prompt, system=evaluation.system) for example in prompts]
-    prompts_guarded = [defense.guard_prompt(conv, secret) for conv in asked]
+    prompts_guarded = [defense.guard_prompt(conv, secret) for _, conv in asked]
     options = GenerationOptions(max_new_tokens=evaluation.max_new_tokens, batch_size=evaluation.batch_size)
     texts = model.generate(
         [item.conversation for item in prompts_guarded],
@@ -122,8 +141,8 @@ def _ask_one(
         on_progress=lambda done, total: step(f"asking {name.replace('_', ' ')} prompts", done, total),
     )
     return [
-        Answer(name, example.id, example.prompt, redact(text, secret) if secret else text)
-        for example, text in zip(prompts, texts, strict=True)
+        Answer(name, ident, last_user_text(conv), redact(text, secret) if secret else text)
+        for (ident, conv), text in zip(asked, texts, strict=True)
     ]
 
 

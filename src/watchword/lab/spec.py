@@ -47,19 +47,21 @@ NONE = Choice(NO_ATTACK)
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every model is asked. ``policy``, ``benign`` and ``borderline`` count prompts: None is all of the packaged
-    evaluation split, a number the first so many in category-balanced order. ``max_new_tokens`` is in tokens an answer,
+    evaluation split, a number the first so many in category-balanced order; ``task`` counts held-out requests of the
+    tenant's own task, where the upload has one. ``max_new_tokens`` is in tokens an answer,
     ``batch_size`` in answers; ``system`` is the system prompt of every question (None: the template's own).
     """
 
     policy: int | None = None
     benign: int | None = None
     borderline: int | None = None
+    task: int | None = None
     max_new_tokens: int = 48
     batch_size: int = 32
     system: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("policy", "benign", "borderline"):
+        for name in ("policy", "benign", "borderline", "task"):
             if (self.count(name) or 0) < 0:
                 raise ValueError(f"{name} is {self.count(name)}; it must be at least 0, or null for all prompts")
         for name in ("max_new_tokens", "batch_size"):
@@ -67,8 +69,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
     def count(self, name: str) -> int | None:
-        """How many prompts of ``policy``, ``benign`` or ``borderline``; None for all."""
-        counts = {"policy": self.policy, "benign": self.benign, "borderline": self.borderline}
+        """How many prompts of ``policy``, ``benign``, ``borderline`` or ``task``; None for all."""
+        counts = {"policy": self.policy, "benign": self.benign, "borderline": self.borderline, "task": self.task}
         return counts[name]
 
 

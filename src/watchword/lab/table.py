@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -20,6 +20,8 @@ RATES = (
     ("benign", "over_refusal_benign"),
     ("border\nline", "over_refusal_borderline"),
 )
+# Only where an upload has a task of its own.
+TASK = ("own\ntask", "task_refusal")
 
 
 def render_table(results: Mapping[str, Any]) -> Table:
@@ -39,20 +41,21 @@ def render_table(results: Mapping[str, Any]) -> Table:
     )
     # Attack and defense share a column, so that all of it fits 80 columns.
     table.add_column("attack · defense\nsafety + anchors + echoes", overflow="fold", min_width=20)
-    for heading, _ in RATES:
+    rates = (*RATES, TASK) if any(arm.rate(TASK[1]) for arm in arms) else RATES
+    for heading, _ in rates:
         table.add_column(heading, justify="right", no_wrap=True)
     for heading in ("n", "sec\ntok/s"):
         table.add_column(heading, justify="right", no_wrap=True)
     for arm in arms:
-        table.add_row(*_row(arm))
+        table.add_row(*_row(arm, rates))
     return table
 
 
-def _row(arm: ArmResult) -> list[Text]:
+def _row(arm: ArmResult, rates: Sequence[tuple[str, str]]) -> list[Text]:
     counts = [str(rate.n) if rate else "–" for rate in (arm.rate("asr"), arm.rate("over_refusal"))]
     return [
         Text(_arm(arm)),
-        *(_rate(arm.rate(metric), strong=metric == "asr") for _, metric in RATES),
+        *(_rate(arm.rate(metric), strong=metric == "asr") for _, metric in rates),
         Text("\n".join(counts)),
         Text(f"{_whole(arm.trained('seconds'))}\n{_whole(arm.trained('tokens_per_second'))}"),
     ]

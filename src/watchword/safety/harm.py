@@ -18,7 +18,7 @@ from watchword.safety.library import Split, examples
 _HARMFUL: tuple[Split, ...] = ("policy_align", "safety_examples")
 _ORDINARY: tuple[Split, ...] = ("benign_align", "borderline_align", "anchors", "task")
 _WORD = re.compile(r"[a-z']+")
-# Log odds from which on a request counts. On held-out splits it finds 52.7 % (attack) and 54.5 % (policy_eval) of harmful
+# Log odds from which on a request counts. On held-out splits it finds 60.9 % (attack) and 62.1 % (policy_eval) of harmful
 # requests, and 1.7 % of ordinary (benign_eval) and none of borderline ones (docs/guard.md).
 THRESHOLD = 4.0
 # Long texts repeat themselves; what is asked for stands early.
