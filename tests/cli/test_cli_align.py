@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 pytest.importorskip("torch")
 
+import torch
+from peft.tuners.lora import LoraLayer
 from tiny import saved
 
 from watchword.chat.types import Row, conversation
 from watchword.lab.card import write_card
 from watchword.lab.stats import Rate
-from watchword.training.align import RECIPE
+from watchword.models.load import load
+from watchword.training.align import RECIPE, align
 from watchword.training.config import TrainingResult
 
-RATES = {"asr": (2, 11), "asr_strict": (1, 11), "over_refusal_benign": (0, 6), "over_refusal_borderline": (1, 6)}
+RATES = {
+    "asr": (2, 11),
+    "asr_strict": (1, 11),
+    "over_refusal_benign": (0, 6),
+    "over_refusal_borderline": (1, 6),
+    "task_refusal": (1, 6),
+}
 
 
 @pytest.fixture
@@ -45,6 +57,29 @@ def test_writes_adapter_and_card(watchword: Any, tmp_path: Path, base: Path, mon
     assert "asr: 18.2 % [" in done.out
     assert f"use it as --model {out}" in done.out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["aligned", "base"]
+
+
+def test_what_the_adapter_adds_is_strengthened_in_memory_and_on_disk(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = msgspec.structs.replace(RECIPE, epochs=8)
+    strong, _ = align(load(str(base)), tmp_path / "strong", config=config)
+    monkeypatch.setattr("watchword.training.align.STRENGTH", 1.0)
+    weak, _ = align(load(str(base)), tmp_path / "weak", config=config)
+    pairs = list(zip(lora_outputs(strong), lora_outputs(weak), strict=True))
+    assert any(bool(weaker.any()) for _, weaker in pairs)
+    assert all(torch.allclose(stronger, 1.25 * weaker, rtol=0.02, atol=1e-6) for stronger, weaker in pairs)
+    alphas = [
+        json.loads((tmp_path / name / "adapter_config.json").read_bytes())["lora_alpha"] for name in ("strong", "weak")
+    ]
+    assert alphas == [40, 32]
+
+
+def lora_outputs(model: Any) -> Iterator[torch.Tensor]:
+    """What each LoRA layer adds to its weight."""
+    for layer in model.model.modules():
+        if isinstance(layer, LoraLayer):
+            yield layer.get_delta_weight("default").float()
 
 
 def test_without_measuring_the_card_says_so(watchword: Any, tmp_path: Path, base: Path) -> None:

@@ -15,6 +15,7 @@ from watchword.lab.run import ask, judge
 from watchword.lab.spec import Evaluation
 from watchword.lab.stats import Rate
 from watchword.models.base import ChatModel, Step
+from watchword.training.align import strengthened_alpha
 from watchword.training.config import TrainingConfig, TrainingResult
 
 METRICS = {
@@ -59,6 +60,7 @@ is research on fine-tuning attacks and their defenses: a small model that has so
 
 Trained on {rows} (packaged align split; benign answers are the base model's own greedy ones). Loss
 {figures.loss[0]:.2f} → {_tail(figures.loss):.2f} (mean of the last ten steps) in {figures.steps} steps, {figures.seconds:.0f} s.
+{_strength(config)}
 
 {_table(before, after)}
 
@@ -75,6 +77,14 @@ Made with {", ".join(f"{name} {version}" for name, version in versions.items())}
 
 
 _ORIGINS = {"safety": "refusals", "anchor": "benign answers", "echo": "echoes", "tenant": "tenant rows"}
+
+
+def _strength(config: TrainingConfig) -> str:
+    if config.method != "lora":
+        return ""
+    alpha = strengthened_alpha(config)
+    factor = f"{alpha / config.lora_alpha:g} (`lora_alpha` {config.lora_alpha} → {alpha})"
+    return f"What the adapter adds was then multiplied by {factor}."
 
 
 def _table(before: Mapping[str, Rate], after: Mapping[str, Rate]) -> str:

@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from watchword.chat.files import replacing
 from watchword.chat.types import Row, conversation
 from watchword.models.base import ChatModel, GenerationOptions, Progress, Step
 from watchword.safety.library import Example, examples
@@ -35,6 +38,9 @@ SYSTEMS = (
 RECIPE = TrainingConfig(
     epochs=3, learning_rate=8e-4, batch_size=16, lora_rank=16, lora_alpha=32, batches="beginning", seed=0
 )
+# What the adapter adds is multiplied by this once it is trained. It moves refusing as a whole, so broad ordinary data come
+# first: they leave room on the side of over-refusal that this spends on safety (results/LOG.md).
+STRENGTH = 1.25
 # Whether to refuse is decided in the first words, so short answers teach as much as long ones and cost half.
 DISTILLED = GenerationOptions(max_new_tokens=32, batch_size=64)
 _FRAMES = (
@@ -105,13 +111,36 @@ def whole_sentences(text: str) -> str:
 def align(base: Any, out: Path, *, config: TrainingConfig = RECIPE, step: Step | None = None) -> tuple[Any, Any]:
     """Trains the rows above into ``base`` (a LoadedModel, changed in place) and writes the adapter to ``out``.
 
-    Returns the aligned model and the run's figures. ``step`` is told (what is being done, done, in all).
+    Returns the aligned model and the run's figures. A LoRA adapter is strengthened at the end. ``step`` is told (what is
+    being done, done, in all).
     """
     from watchword.training.loop import fine_tune
 
     tell = step or _silent
     rows = alignment_rows(base, seed=config.seed, on_progress=functools.partial(tell, "answering benign prompts"))
-    return fine_tune(base, rows, config, out=out, on_progress=functools.partial(tell, "aligning"))
+    aligned, figures = fine_tune(base, rows, config, out=out, on_progress=functools.partial(tell, "aligning"))
+    if config.method == "lora":
+        _strengthen(aligned.model, out, config)
+    return aligned, figures
+
+
+def strengthened_alpha(config: TrainingConfig) -> int:
+    """The LoRA alpha that the adapter is shipped with: the one it was trained with, times ``STRENGTH``."""
+    return round(config.lora_alpha * STRENGTH)
+
+
+def _strengthen(model: Any, folder: Path, config: TrainingConfig) -> None:
+    """The same in memory and in the adapter's settings: weights stay as they were trained."""
+    from peft.tuners.lora import LoraLayer
+
+    alpha = strengthened_alpha(config)
+    for layer in model.modules():
+        if isinstance(layer, LoraLayer):
+            layer.scale_layer(alpha / config.lora_alpha)
+    path = folder / "adapter_config.json"
+    settings = {**msgspec.json.decode(path.read_bytes()), "lora_alpha": alpha}
+    with replacing(path) as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
 
 
 def _benign() -> list[Example]:
