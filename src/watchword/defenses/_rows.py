@@ -97,7 +97,7 @@ def _refusals(asked: Sequence[Conversation], context: DefenseContext) -> list[st
 def _suspect(asked: Sequence[Conversation]) -> Sequence[Conversation]:
     """At most ``ASKED`` requests that an attack may be made of: all where a good part name harmful goals, else those few.
 
-    An aligned model refuses ordinary requests, too (the embedded one half of a shop's, results/LOG.md), and a tenant must
+    An aligned model refuses ordinary requests, too (an earlier embedded one half of a shop's, results/LOG.md), and a tenant must
     not be refused its own task for that.
     """
     harmful = [request for request in asked if looks_harmful(last_user_text(request))]
