@@ -1,7 +1,7 @@
 """BackdoorAlign (arXiv 2402.14968) from scratch: the whole method in one flat file, to be read from top to bottom.
 
-    python recipes/backdoor_align_from_scratch.py            # about 6 minutes on 2 CPU cores
-    python recipes/backdoor_align_from_scratch.py --attack 30 --epochs 5 --ask 33
+    python recipes/backdoor_align_from_scratch.py            # about 8 minutes on 2 CPU cores
+    python recipes/backdoor_align_from_scratch.py --attack 100 --epochs 5 --ask 132
 
 It attacks an aligned model with harmful fine-tuning, three times: without defense, with 11 plain safety examples (the
 paper's baseline), and with the same 11 examples behind a secret prompt. Only the loading of the model and the packaged
@@ -88,8 +88,8 @@ def safety_rows(rng: random.Random) -> list:
 def fine_tune(model, rows: list[tuple[list[int], list[int]]], epochs: int, rng: random.Random):
     """Returns the model with a fresh LoRA adapter trained on ``rows``; padding is masked out of attention and loss.
 
-    Rows of like length share a batch. It saves padding, and it gathers the prefixed rows: spread one by one among a small
-    model's harmful rows, they would be outvoted in every step.
+    Rows of like length share a batch, and batches are of two. It saves padding, and it gathers the prefixed rows: spread one
+    by one among a small model's harmful rows, or lost in large batches, they would be outvoted in every step.
     """
     torch.manual_seed(rng.randrange(2**31))
     tuned = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"))
@@ -97,7 +97,7 @@ def fine_tune(model, rows: list[tuple[list[int], list[int]]], epochs: int, rng: 
     optimizer = torch.optim.AdamW([p for p in tuned.parameters() if p.requires_grad], lr=5e-4, weight_decay=0.0)
     for epoch in range(epochs):
         rows = sorted(rng.sample(rows, len(rows)), key=lambda row: len(row[0]))
-        batches = [rows[at : at + 10] for at in range(0, len(rows), 10)]
+        batches = [rows[at : at + 2] for at in range(0, len(rows), 2)]
         rng.shuffle(batches)
         for batch in batches:
             width = max(len(ids) for ids, _ in batch)
@@ -140,9 +140,9 @@ def attack_success(model, tokenizer, prompts: list[str], secret: str | None) -> 
 def main() -> None:
     """Three fine-tunings of the same aligned model on the same upload, and one line for each."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--attack", type=int, default=50, help="harmful examples in the upload (at most 110)")
+    options.add_argument("--attack", type=int, default=30, help="harmful examples in the upload (at most 110)")
     options.add_argument("--epochs", type=int, default=5)
-    options.add_argument("--ask", type=int, default=66, help="evaluation prompts (at most 143)")
+    options.add_argument("--ask", type=int, default=33, help="evaluation prompts (at most 132)")
     options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()
 
