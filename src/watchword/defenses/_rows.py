@@ -15,8 +15,8 @@ from watchword.safety.library import Example, examples
 from watchword.safety.selection import generated, select
 from watchword.training.align import whole_sentences
 
-# The part of an upload's requests from which on it is taken for an attack as a whole. The guess finds half of harmful requests
-# and calls one or two in a hundred ordinary ones harmful, so ordinary uploads are far below and attacks far above.
+# The part of an upload's requests from which on it is taken for an attack as a whole. The guess finds six in ten harmful
+# requests and calls one or two in a hundred ordinary ones harmful, so ordinary uploads are far below and attacks far above.
 ATTACK = 0.25
 # Requests that the aligned model is asked about, at most: each takes a good part of a second on a processor.
 ASKED = 200
