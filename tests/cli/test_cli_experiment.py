@@ -67,6 +67,9 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Training:
     monkeypatch.setattr("watchword.training.loop.fine_tune", made)
     monkeypatch.setattr("watchword.models.load.load", lambda name, **options: aligned())
     monkeypatch.setattr("watchword.lab.grid.model_digest", lambda name: "d" * 64)
+    monkeypatch.setattr("watchword.lab.grid.chat_format_of", lambda name: fake_chat_format())
+    # What is replaced here is replaced in this process only.
+    monkeypatch.setattr("watchword.lab.grid.cells_at_once", lambda count: 1)
     return made
 
 
@@ -98,7 +101,11 @@ def test_results_report_and_table(watchword: Any, tmp_path: Path, spec: Path, tr
     assert (defended["safety_examples"], defended["secret_tokens"]) == (11, 20)
     assert set(defended["train"]) >= {"seconds", "tokens_per_second", "loss"}
     assert "<html" in (out / "report.html").read_text()
-    for line in ("[1/3] none × none, seed 0", "[3/3] fj_attack × backdoor_align, seed 0", "fine-tuning: 1/1"):
+    for line in (
+        "[1/3] the aligned model, seed 0: ASR 0.0 %, over-refusal 100.0 %",
+        "[3/3] fj_attack × backdoor_align, seed 0: ASR 0.0 %",
+        "fine-tuning: 1/1",
+    ):
         assert line in done.out
     assert f"report: {out / 'report.html'}" in done.out
 

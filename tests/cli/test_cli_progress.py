@@ -73,3 +73,24 @@ def test_a_terminal_gets_bars_with_the_time_left() -> None:
     assert "a line that stays" in text
     assert "3/10" in text
     assert "left" in text
+
+
+def test_steps_side_by_side_have_a_line_each(clock: Clock) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    made = PlainReporter(console)
+    for done in (0, 1, 2):
+        made.step("one: fine-tuning", done, 100)
+        made.step("two: asking", done, 100, lane=1)
+        clock.now += 1
+    assert lines(console) == ["one: fine-tuning: 0/100", "two: asking: 0/100"]
+
+
+def test_steps_side_by_side_have_a_bar_each() -> None:
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+    with reporter(console) as made:
+        assert isinstance(made, BarReporter)
+        made.step("one: fine-tuning", 3, 10)
+        made.step("two: asking", 4, 20, lane=1)
+        made.step("two: asking again", 5, 20, lane=1)
+        shown = [(task.description, task.completed) for task in made.bars.tasks]
+    assert shown == [("one: fine-tuning", 3), ("two: asking again", 5)]

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+import typer
 
 from watchword.errors import UsageError
+
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        min=1,
+        help="Cells to run at once, each in a process of its own; by default one for each core (at most four), or one "
+        "alone on a GPU.",
+    ),
+]
 
 
 def parsed_arguments(given: Sequence[str]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from watchword.cli.arguments import Jobs
+
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
@@ -17,6 +19,7 @@ def demo(
         Path("runs/demo"), "--out", help="Folder for results.json, report.html and finished cells."
     ),
     full: bool = typer.Option(False, "--full", help="100 attack examples, three seeds, every evaluation prompt."),
+    jobs: Jobs = None,
 ) -> None:
     """Attack the embedded model by fine-tuning, without and with each defense, and report what happened.
 
@@ -25,4 +28,4 @@ def demo(
     from watchword.cli.experiment import experiment
     from watchword.lab.demo import demo_spec
 
-    experiment(demo_spec(full=full), out)
+    experiment(demo_spec(full=full), out, jobs)

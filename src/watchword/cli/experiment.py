@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from rich.console import Console
@@ -10,8 +11,8 @@ from watchword.cli.progress import reporter
 from watchword.lab.spec import Spec
 
 
-def experiment(spec: Spec, out: Path) -> None:
-    """Runs the cells that were not run before; ``out`` gets results.json and report.html."""
+def experiment(spec: Spec, out: Path, jobs: int | None = None) -> None:
+    """Runs the cells that were not run before, ``jobs`` at once; ``out`` gets results.json and report.html."""
     from watchword.lab.grid import run_spec
     from watchword.lab.report import write_report
     from watchword.lab.results import results_of, write_results
@@ -20,7 +21,13 @@ def experiment(spec: Spec, out: Path) -> None:
 
     console = Console()
     with reporter(console) as progress:
-        cells = run_spec(spec, Store(out), step=progress.step, say=progress.say)
+        cells = run_spec(
+            spec,
+            Store(out),
+            lanes=lambda lane: functools.partial(progress.step, lane=lane),
+            say=progress.say,
+            jobs=jobs,
+        )
     results = results_of(spec, cells)
     write_results(out / "results.json", results)
     write_report(out / "report.html", results)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from watchword.cli.arguments import Jobs
+
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
@@ -15,9 +17,10 @@ def register(app: typer.Typer) -> None:
 def lab(
     spec: Path = typer.Argument(metavar="SPEC", help="The experiment's spec, a JSON file (see results/*/spec.json)."),
     out: Path = typer.Option(..., "--out", help="Folder for results.json, report.html and finished cells."),
+    jobs: Jobs = None,
 ) -> None:
     """Run every cell of an experiment that has not been run yet, and write its results and report."""
     from watchword.cli.experiment import experiment
     from watchword.lab.spec import Spec
 
-    experiment(Spec.from_file(spec), out)
+    experiment(Spec.from_file(spec), out, jobs)

