@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 from watchword.chat.format import ChatFormat
 from watchword.chat.types import Conversation
 from watchword.errors import ModelUnavailableError, UsageError
+from watchword.models.attention import quick_on_processor
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Progress
 from watchword.models.catalog import ModelSource, resolve
 from watchword.models.fetch import fetched
@@ -102,7 +103,8 @@ def load(
     # What PEFT writes into a trained adapter as its base: our name, not a path in somebody's home.
     model.name_or_path = model.config._name_or_path = source.name
     label = source.name if adapter is None else f"{source.name}+{adapter.name}"
-    return LoadedModel(model.to(place).eval(), tokenizer, ChatFormat.from_transformers(tokenizer), label, place)
+    model = quick_on_processor(model.to(place).eval())
+    return LoadedModel(model, tokenizer, ChatFormat.from_transformers(tokenizer), label, place)
 
 
 def load_tokenizer(source: ModelSource) -> Any:
