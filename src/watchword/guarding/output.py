@@ -12,10 +12,11 @@ from typing import BinaryIO, cast
 
 from watchword.chat.files import replacing
 from watchword.errors import OutputError
+from watchword.files.folders import PRIVATE_FILE, PRIVATE_FOLDER, SPOOL, atomic_folder
 
 STDOUT = "-"
 # The secret stands in the data in the clear.
-PRIVATE = 0o600
+PRIVATE = PRIVATE_FILE
 # What fsspec calls this machine's own files; by its way they would be open to all, and written in place.
 _LOCAL = ("file://", "local://")
 # Bytes that may wait before they are sent to the disk.
@@ -73,6 +74,8 @@ class _Flowing:
 
 def beside(out: str, name: str) -> str:
     """The address of a file in the folder of ``out``."""
+    if is_local(out):
+        return str(Path(plain(out)).with_name(name))
     head, separator, _ = out.rpartition("/")
     return f"{head}{separator}{name}"
 
@@ -97,11 +100,11 @@ def _uploaded(url: str) -> Iterator[BinaryIO]:
     """Collects the bytes here and sends them at the end, so that a crash leaves the old object."""
     import fsspec
 
-    with tempfile.NamedTemporaryFile(prefix=".watchword-") as local:
-        yield cast(BinaryIO, local)
-        local.flush()
+    with atomic_folder(Path(tempfile.gettempdir()), SPOOL, mode=PRIVATE_FOLDER) as folder:
+        with replacing(folder / "data", mode=PRIVATE) as local:
+            yield local
         try:
             system, path = fsspec.url_to_fs(url)
-            system.put_file(local.name, path)
+            system.put_file(str(folder / "data"), path)
         except (OSError, ValueError, ImportError) as error:
             raise OutputError(f"{url} cannot be written: {error}; check the address and your rights there") from error

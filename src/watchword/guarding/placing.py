@@ -1,0 +1,92 @@
+"""Puts secret, settings and manifest in place just before the data, and takes them back where the data does not follow."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from watchword.errors import OutputError, WatchwordError
+from watchword.files.locks import locked
+from watchword.guarding.engine import Outcome
+from watchword.guarding.journal import Change, Journal, close, recover
+from watchword.guarding.output import STDOUT, is_local, target
+from watchword.secret.prompt import SecretPrompt
+from watchword.secret.vault import secret_file_bytes, write_secret_file
+
+# In one folder, one guarding after the other puts its files in place: some small ones and a rename (seconds).
+_WAIT = 60.0
+_FOLDER_LOCK = ".watchword-placing.lock"
+
+
+class Placing(contextlib.ExitStack):
+    """The files that belong to one OUT, as a context that ends when OUT stands, or when nothing new does.
+
+    ``fresh`` is where a new ``secret`` goes. What goes to a stream or over the network cannot be taken back: once it may
+    have gone, the secret stays, and the error says so.
+    """
+
+    def __init__(self, out: str, fresh: Path | None, secret: SecretPrompt | None, kept_in: Path | None) -> None:
+        super().__init__()
+        self.out, self.kept_in = out, kept_in
+        self._secret = (fresh, secret) if fresh is not None and secret is not None else None
+        self._made: tuple[Change, Path] | None = None
+        self._gone = False
+
+    def before_writing(self) -> None:
+        """Rows that go straight into a stream are gone; the secret must be kept before."""
+        if self.out == STDOUT:
+            self._keep_secret()
+
+    def place(self, files: Callable[[], Mapping[str, bytes]], outcome: Outcome) -> None:
+        """Address → bytes of what belongs beside OUT, asked for when nobody else in the folder changes such files."""
+        if not is_local(self.out):
+            self._place_far(files)
+            return
+        out = Path(self.out)
+        self.enter_context(locked(out, at=out.with_name(_FOLDER_LOCK), wait=_WAIT))
+        given = files()
+        near = {Path(address): data for address, data in given.items() if is_local(address)}
+        before = {self._secret[0]: secret_file_bytes(self._secret[1])} if self._secret else {}
+        changes = [Change.of(path, data, out) for path, data in {**before, **near}.items()]
+        Journal(outcome.size, outcome.sha256, changes).write(out)
+        self._keep_secret()
+        _write(given)
+
+    def done(self) -> None:
+        """OUT stands."""
+        if is_local(self.out):
+            close(Path(self.out))
+
+    def take_back(self, error: BaseException) -> None:
+        """Everything as it was before. Raises OutputError where data may have gone that cannot be had back."""
+        if is_local(self.out):
+            recover(Path(self.out))
+        elif not self._gone:
+            if self._made is not None:
+                change, path = self._made
+                change.take_back(path)
+        elif isinstance(error, WatchwordError | KeyboardInterrupt):
+            raise OutputError(
+                f"{str(error) or 'stopped'}; {self.out} may be guarded already, perhaps without its settings or manifest: "
+                f"remove it, or guard it again with --secret-ref {self.kept_in}"
+            ) from error
+
+    def _place_far(self, files: Callable[[], Mapping[str, bytes]]) -> None:
+        self._gone = self.out == STDOUT
+        self._keep_secret()
+        _write(files())
+        self._gone = True
+
+    def _keep_secret(self) -> None:
+        if self._secret is None:
+            return
+        path, secret = self._secret
+        self._made, self._secret = (Change.of(path, secret_file_bytes(secret), path), path), None
+        write_secret_file(path, secret)
+
+
+def _write(files: Mapping[str, bytes]) -> None:
+    for address, data in files.items():
+        with target(address) as stream:
+            stream.write(data)
