@@ -55,7 +55,7 @@ def _child(action: Callable[[], object]) -> None:
     try:
         action()
         code = 0
-    except BaseException:
+    except BaseException:  # noqa: BLE001 -- whatever it is, the fork ends here
         traceback.print_exc()
     finally:
         sys.stderr.flush()
@@ -78,7 +78,12 @@ def _killing(step: int, under: Path, action: Callable[[], object]) -> None:
 
 def _changes(event: str, args: tuple[Any, ...], folder: str) -> bool:
     if event == "open":
-        paths = args[:1] if (args[2] or 0) & _WRITES else ()
-    else:
-        paths = args[: _CHANGES.get(event, 0)]
-    return any(isinstance(path, (str, os.PathLike)) and os.fspath(path).startswith(folder) for path in paths)
+        return bool((args[2] or 0) & _WRITES) and _below(args[0], folder)
+    if event in ("os.remove", "os.rmdir") and args[1] >= 0:
+        # rmtree names what it removes from the folder that it has open.
+        return True
+    return any(_below(path, folder) for path in args[: _CHANGES.get(event, 0)])
+
+
+def _below(path: Any, folder: str) -> bool:
+    return isinstance(path, (str, os.PathLike)) and os.fspath(path).startswith(folder)

@@ -174,7 +174,9 @@ def test_data_that_cannot_be_taken_back_is_named_and_keeps_its_secret(
 
     monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.put_file", broken_off)
     request = make(out="memory://far/out.jsonl", secret_file=tmp_path / "s.json")
-    with pytest.raises(OutputError, match=r"(disk full|stopped).*; memory://far/out.jsonl may be guarded .* --secret-ref"):
+    with pytest.raises(
+        OutputError, match=r"(disk full|stopped).*; memory://far/out.jsonl may be guarded .* --secret-ref"
+    ):
         guard_to_files(request, lambda: KEY)
     assert read_secret_file(tmp_path / "s.json")
     # Whoever sees new data finds its settings and manifest.
@@ -189,7 +191,7 @@ def test_a_manifest_that_cannot_be_sent_takes_the_secret_back(
         raise OutputError("no rights")
 
     monkeypatch.setattr(placing, "target", refused)
-    with pytest.raises(OutputError, match="^no rights$"):
+    with pytest.raises(OutputError, match=r"^no rights$"):
         guard_to_files(make(out="memory://far/out.jsonl", secret_file=tmp_path / "s.json"), lambda: KEY)
     assert contents(tmp_path).keys() == {"in.jsonl"}
 

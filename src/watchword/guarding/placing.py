@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from watchword.errors import OutputError, WatchwordError
+from watchword.files.folders import SPOOL, sweep
 from watchword.files.locks import locked
 from watchword.guarding.engine import Outcome
 from watchword.guarding.journal import Change, Journal, close, recover
@@ -44,7 +45,7 @@ class Placing(contextlib.ExitStack):
             self._place_far(files)
             return
         out = Path(self.out)
-        self.enter_context(locked(out, at=out.with_name(_FOLDER_LOCK), wait=_WAIT))
+        self.enter_context(_alone_in_folder(out))
         given = files()
         near = {Path(address): data for address, data in given.items() if is_local(address)}
         before = {self._secret[0]: secret_file_bytes(self._secret[1])} if self._secret else {}
@@ -84,6 +85,18 @@ class Placing(contextlib.ExitStack):
         path, secret = self._secret
         self._made, self._secret = (Change.of(path, secret_file_bytes(secret), path), path), None
         write_secret_file(path, secret)
+
+
+def recovered(out: Path, *, keep: Path | None) -> bool:
+    """``journal.recover`` when nobody else in the folder puts files in place; and no spool of a killed run is left there."""
+    with _alone_in_folder(out):
+        completed = recover(out, keep=keep)
+    sweep(out.parent, SPOOL)
+    return completed
+
+
+def _alone_in_folder(out: Path) -> contextlib.AbstractContextManager[None]:
+    return locked(out, at=out.with_name(_FOLDER_LOCK), wait=_WAIT)
 
 
 def _write(files: Mapping[str, bytes]) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 from watchword.chat.types import Conversation
 from watchword.defenses.base import DEFENSES, Defense
 from watchword.errors import OutputError, UsageError
-from watchword.files.folders import SPOOL, sweep
 from watchword.files.locks import locked
 from watchword.guarding.clashes import (
     Role,
@@ -25,13 +24,12 @@ from watchword.guarding.clashes import (
 )
 from watchword.guarding.engine import GuardJob, Outcome, guard_file
 from watchword.guarding.exporters.base import EXPORTERS, Exporter
-from watchword.guarding.journal import recover
 from watchword.guarding.known import SUFFIX, known_files, known_secrets
 from watchword.guarding.manifest import AlignedRecord, Manifest, SecretRecord
 from watchword.guarding.model import ModelFormat, check_length, model_format
 from watchword.guarding.output import STDOUT, beside, is_local, plain, written_before
 from watchword.guarding.passes import no_steps
-from watchword.guarding.placing import Placing
+from watchword.guarding.placing import Placing, recovered
 from watchword.guarding.profile import Profile
 from watchword.guarding.provider import own_safety
 from watchword.guarding.records import manifest_of
@@ -115,11 +113,7 @@ def _alone(request: GuardRequest, kept_in: Path | None) -> Iterator[bool]:
         for _, address in written:
             if is_local(address):
                 held.enter_context(locked(Path(address)))
-        completed = False
-        if is_local(request.out):
-            completed = recover(Path(request.out), keep=request.secret_ref)
-            sweep(Path(request.out).parent, SPOOL)
-        yield completed
+        yield is_local(request.out) and recovered(Path(request.out), keep=request.secret_ref)
 
 
 def _done(
