@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from watchword.files.writing import writing
 
 # A folder that holds a tenant's rows, or what a model learnt from them, is nobody else's business.
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
-# What holds the rows of a tenant while they are read or sent.
+# What holds the rows of a tenant while they are read or sent is called so.
 SPOOL = ".watchword-spool-"
 # What renaming answers onto a folder that another process has put there, or onto a stray file.
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, *((errno.EACCES,) if os.name == "nt" else ()))
@@ -40,6 +41,23 @@ def atomic_folder(parent: Path, prefix: str, *, mode: int = 0o777) -> Iterator[P
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.remove()
+
+
+@contextlib.contextmanager
+def spool_folder(parent: Path | None = None) -> Iterator[Path]:
+    """A private folder for a tenant's rows, below ``parent`` or the system's folder for temporary files.
+
+    Raises OutputError where none can be made. What killed processes have left there is swept.
+    """
+    with contextlib.ExitStack() as made:
+        try:
+            place = parent or Path(tempfile.gettempdir())
+            folder = made.enter_context(atomic_folder(place, SPOOL, mode=PRIVATE_FOLDER))
+        except (OSError, OutputError) as error:
+            raise OutputError(
+                f"no temporary file can be written: {error}; TMPDIR names another folder for them"
+            ) from error
+        yield folder
 
 
 def sweep(parent: Path, prefix: str) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from watchword.chat.files import replacing
 from watchword.errors import OutputError
-from watchword.files.folders import PRIVATE_FILE, PRIVATE_FOLDER, SPOOL, atomic_folder
+from watchword.files.folders import PRIVATE_FILE, spool_folder
 
 STDOUT = "-"
 # The secret stands in the data in the clear.
@@ -100,7 +99,7 @@ def _uploaded(url: str) -> Iterator[BinaryIO]:
     """Collects the bytes here and sends them at the end, so that a crash leaves the old object."""
     import fsspec
 
-    with atomic_folder(Path(tempfile.gettempdir()), SPOOL, mode=PRIVATE_FOLDER) as folder:
+    with spool_folder() as folder:
         with replacing(folder / "data", mode=PRIVATE) as local:
             yield local
         try:

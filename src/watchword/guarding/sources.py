@@ -10,7 +10,6 @@ import contextlib
 import io
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ import msgspec
 from watchword.chat.lines import UTF8_BOM, UTF16_BOMS, check_layout, numbered_rows
 from watchword.chat.parse import detect_format, format_named, parse_line
 from watchword.errors import DataError, EmptyFileError, OutputError
-from watchword.files.folders import PRIVATE_FILE, PRIVATE_FOLDER, SPOOL, atomic_folder
+from watchword.files.folders import PRIVATE_FILE, spool_folder
 from watchword.guarding.compression import CORRUPT, decompressed
 from watchword.guarding.digest import HashingReader, sha256_files
 from watchword.guarding.output import is_local, plain
@@ -66,8 +65,7 @@ def prepared(source: str | Path, *, format: str = "auto", scratch: Path | None =
 @contextlib.contextmanager
 def local_rows(source: str | Path, *, scratch: Path | None = None) -> Iterator[Prepared]:
     """The source's rows as a local file, decompressed but still in whatever format; ``as_lines`` is the next step."""
-    parent = scratch or Path(tempfile.gettempdir())
-    with atomic_folder(parent, SPOOL, mode=PRIVATE_FOLDER) as folder:
+    with spool_folder(scratch) as folder:
         yield replace(_local(str(source), folder), scratch=folder)
 
 
