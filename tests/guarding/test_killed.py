@@ -9,6 +9,7 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -124,17 +125,45 @@ def test_a_second_guarding_killed_at_any_step_leaves_the_old_files_or_the_new_on
     assert mixed > 3
 
 
+def killed_when(folder: Path, reached: Callable[[dict[str, bytes]], bool], **fields: Any) -> None:
+    """Leaves what a guarding has left that was killed as soon as ``reached`` holds for what a person sees."""
+    before, step = shown(folder), 1
+    while killed_before(step, folder, lambda: guarded(folder, **fields)) and not reached(shown(folder)):
+        reset(folder, before)
+        step += 1
+    assert reached(shown(folder))
+
+
+def test_what_was_complete_when_it_was_killed_is_never_taken_back(folder: Path) -> None:
+    """Whatever has become of it since: else the data, in use elsewhere, would be without its secret."""
+    killed_when(folder, lambda files: "out.jsonl" in files)
+    assert (folder / ".out.jsonl.journal").exists()
+    (folder / "out.jsonl").rename(folder.parent / "in use elsewhere.jsonl")
+    (folder / "out.llama-factory.yaml").write_text("learning_rate: 1")
+    before = shown(folder)
+    with pytest.raises(OutputError, match=r"a secret is never overwritten.* are whole, the run was killed afterwards"):
+        guarded(folder)
+    assert shown(folder) == before
+    assert not (folder / ".out.jsonl.journal").exists()
+
+
+def test_a_secret_that_is_asked_for_is_not_taken_back(folder: Path) -> None:
+    killed_when(folder, lambda files: "out.jsonl.secret.json" in files)
+    assert not (folder / "out.jsonl").exists()
+    guarded(folder, secret_ref=folder / "out.jsonl.secret.json")
+    assert is_whole(folder)
+
+
 def test_taking_back_may_be_killed_as_well(folder: Path) -> None:
     """In a folder that was moved meanwhile, on top of it."""
     guarded(folder)
     old = shown(folder)
-    step, left = 1, folder.parent / "left"
-    while killed_before(step, folder, lambda: guarded(folder, secret_file=folder / "new.secret.json", seed=1)):
-        now = shown(folder)
-        if now["out.jsonl"] == old["out.jsonl"] and sum(now[name] != old[name] for name in old) == 1:
-            break
-        reset(folder, old)
-        step += 1
+    left = folder.parent / "left"
+
+    def half_way(now: dict[str, bytes]) -> bool:
+        return now["out.jsonl"] == old["out.jsonl"] and any(now[name] != old[name] for name in old)
+
+    killed_when(folder, half_way, secret_file=folder / "new.secret.json", seed=1)
     folder.rename(left)
     step, ended = 1, False
     while not ended:
@@ -238,10 +267,7 @@ def test_guardings_side_by_side_in_one_folder_keep_each_others_entries(folder: P
 def test_what_somebody_wrote_since_is_not_taken_back(folder: Path) -> None:
     """Of a run that was killed while its files were put in place; afterwards another guarding merged its entry."""
     (folder / "dataset_info.json").write_text('{"mine": {"file_name": "mine.json"}}')
-    step = 1
-    while killed_before(step, folder, lambda: guarded(folder)) and b'"out"' not in shown(folder)["dataset_info.json"]:
-        reset(folder, {"dataset_info.json": b'{"mine": {"file_name": "mine.json"}}'})
-        step += 1
+    killed_when(folder, lambda files: b'"out"' in files["dataset_info.json"])
     assert not (folder / "out.jsonl").exists()
     guarded(folder, out=str(folder / "other.jsonl"))
     with pytest.raises(UsageError, match="0 workers were asked for"):
@@ -262,6 +288,7 @@ def test_a_journal_that_is_not_our_own_work_is_not_followed(folder: Path, damage
     text = json.dumps(
         {"size": 1, "sha256": "", "changes": [{"path": str(aim), "new": hashlib.sha256(b"").hexdigest()}]}
     )
+    (folder / ".t").touch()
     journal.write_text(text[:-5] if damage == "cut" else text)
     journal.chmod(0o666 if damage == "open to others" else 0o600)
     if damage == "a link":

@@ -63,7 +63,8 @@ def replacing(path: Path, *, mode: int = 0o666, fresh: bool = False) -> Iterator
         temporary, descriptor = _temporary(path, mode)
         place = _linked if fresh else Path.replace
         try:
-            with os.fdopen(descriptor, "wb") as stream:
+            # The stream's name tells where its bytes are meanwhile.
+            with open(temporary, "wb", opener=lambda *_: descriptor) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())

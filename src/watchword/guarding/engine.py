@@ -89,11 +89,11 @@ def guard_file(
     job: GuardJob,
     *,
     before_writing: Callable[[], None] = lambda: None,
-    before_placing: Callable[[Outcome], None] | None = None,
+    before_placing: Callable[[Outcome, str], None] | None = None,
     step: Step = no_steps,
 ) -> Outcome:
     """Reads, checks and writes. ``before_writing`` is called once every row was found valid, ``before_placing`` once all
-    is written, but does not stand at ``out`` yet.
+    is written, but stands under another name yet, which it is told.
 
     Raises DataError at the first fault of the tenant's file, SecretCollisionError for a row that carries a known secret,
     RowTooLongError for a provider's row beyond the limit, and OutputError; what stood at ``out`` then still stands.
@@ -141,7 +141,7 @@ def _written(
     job: GuardJob,
     checked: _Checked,
     workers: Workers | None,
-    before_placing: Callable[[Outcome], None] | None,
+    before_placing: Callable[[Outcome, str], None] | None,
     step: Step,
 ) -> Outcome:
     source, profile = checked.source, checked.scanned.profile
@@ -157,7 +157,8 @@ def _written(
             )
         outcome = Outcome(source, profile, checked.rows, checked.places, digest, out.hexdigest(), out.size)
         if before_placing is not None:
-            before_placing(outcome)
+            stream.flush()
+            before_placing(outcome, stream.name)
     return outcome
 
 

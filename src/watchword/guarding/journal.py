@@ -19,7 +19,6 @@ from watchword.chat.files import replacing, sweep_temporaries
 from watchword.errors import OutputError
 from watchword.files.folders import PRIVATE_FILE
 from watchword.files.writing import sync_folder, writing
-from watchword.guarding.digest import sha256_file
 from watchword.guarding.output import written_before
 
 SCHEMA = 1
@@ -48,14 +47,10 @@ class Change(msgspec.Struct, frozen=True):
         """Where the file is."""
         return out.parent / self.path
 
-    def done(self, out: Path) -> bool:
-        """Whether the file holds the new bytes."""
-        now = self._now(out)
-        return now is not None and self._is_new(now)
-
     def take_back(self, out: Path) -> None:
         """Puts the old bytes back, unless somebody else has written there since. Raises OutputError."""
-        path, now = self.at(out), self._now(out)
+        path = self.at(out)
+        now = written_before(str(path))
         if self.old is None:
             # An empty one has taken the name for it, where there are no hard links.
             if now is not None and (now == b"" or self._is_new(now)):
@@ -66,18 +61,14 @@ class Change(msgspec.Struct, frozen=True):
             with replacing(path, mode=self.mode) as stream:
                 stream.write(self.old)
 
-    def _now(self, out: Path) -> bytes | None:
-        return written_before(str(self.at(out)))
-
     def _is_new(self, data: bytes) -> bool:
         return hashlib.sha256(data).hexdigest() == self.new
 
 
 class Journal(msgspec.Struct, frozen=True):
-    """What is under way: ``changes``, and then the rename of ``size`` bytes of this SHA-256 (hex) to OUT."""
+    """What is under way: ``changes``, and then the rename of ``staged``, a file beside OUT, to OUT."""
 
-    size: int
-    sha256: str
+    staged: str
     changes: list[Change]
     schema: int = SCHEMA
 
@@ -86,11 +77,6 @@ class Journal(msgspec.Struct, frozen=True):
         with replacing(journal_path(out), mode=PRIVATE_FILE) as stream:
             stream.write(msgspec.json.encode(self))
 
-    def done(self, out: Path) -> bool:
-        """Whether OUT was renamed, and all that belongs to it is in place."""
-        same = out.is_file() and out.stat().st_size == self.size and sha256_file(out) == self.sha256
-        return same and all(change.done(out) for change in self.changes)
-
 
 def journal_path(out: Path) -> Path:
     """Where the journal of an output stands."""
@@ -98,22 +84,28 @@ def journal_path(out: Path) -> Path:
 
 
 def recover(out: Path, *, keep: Path | None = None) -> bool:
-    """Takes back what a broken-off run has left of its changes; the file to ``keep`` stays. True if it had been completed.
+    """Takes back what a killed run has left of its changes; the file to ``keep`` stays. True if that run was complete.
 
-    Only for whoever holds the lock on OUT. Raises OutputError for a journal that cannot be read, and where a file cannot be
-    put back: the journal then stays, and the next run tries again.
+    What tells is whether the new data still waits under its hidden name: OUT itself may have been moved away since. Only for
+    whoever holds the lock on OUT. Raises OutputError for a journal that cannot be read, and where a file cannot be put back:
+    the journal then stays, and the next run tries again.
     """
-    sweep_temporaries(out)
     journal = _read(out)
-    if journal is None:
-        return False
-    completed = journal.done(out)
-    for change in journal.changes:
-        if not completed and (keep is None or change.at(out).absolute() != keep.absolute()):
-            change.take_back(out)
-        sweep_temporaries(change.at(out))
+    complete = journal is not None and not out.with_name(journal.staged).exists()
+    if not complete:
+        take_back(out, keep=keep)
     close(out)
-    return completed
+    for path in (out, *(change.at(out) for change in (journal.changes if journal else ()))):
+        sweep_temporaries(path)
+    return complete
+
+
+def take_back(out: Path, *, keep: Path | None = None) -> None:
+    """Puts back what the journal names, if there is one. Raises OutputError."""
+    journal = _read(out)
+    for change in journal.changes if journal else ():
+        if keep is None or change.at(out).absolute() != keep.absolute():
+            change.take_back(out)
 
 
 def close(out: Path) -> None:

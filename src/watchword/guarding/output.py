@@ -58,6 +58,10 @@ class _Flowing:
 
     def __init__(self, inner: BinaryIO) -> None:
         self._inner, self._size, self._sent = inner, 0, 0
+        self.name = inner.name
+
+    def flush(self) -> None:
+        self._inner.flush()
 
     def write(self, data: bytes | memoryview) -> int:
         self._inner.write(data)

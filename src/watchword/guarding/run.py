@@ -124,8 +124,8 @@ def _done(
     fresh = kept_in if request.secret_ref is None else None
     with Placing(job.out, fresh, job.secret, kept_in) as placing:
 
-        def before_placing(outcome: Outcome) -> None:
-            placing.place(lambda: _records(request, job, outcome, record, made), outcome)
+        def before_placing(outcome: Outcome, staged: str) -> None:
+            placing.place(lambda: _records(request, job, outcome, record, made), staged)
 
         try:
             guard_file(job, before_writing=placing.before_writing, before_placing=before_placing, step=step)
