@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import traceback
@@ -21,10 +22,39 @@ def killed_before(step: int, under: Path, action: Callable[[], object]) -> bool:
 
     False where it ended by itself before, without an error.
     """
-    with forked(lambda: _killing(step, under, action)) as child:
+    left = [step]
+
+    def reached() -> bool:
+        left[0] -= 1
+        return left[0] == 0
+
+    return killed_when(reached, under, action)
+
+
+def killed_when(reached: Callable[[], bool], under: Path, action: Callable[[], object]) -> bool:
+    """The same, before the first change at which ``reached`` holds."""
+
+    def kill() -> None:
+        if reached():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with forked(lambda: _watched(kill, under, action)) as child:
         code = child()
     assert code in (0, -signal.SIGKILL), f"the process ended with {code}"
     return code != 0
+
+
+def states(under: Path, into: Path, action: Callable[[], object]) -> list[Path]:
+    """Copies of ``under``, as kills before each change to a file in it would leave it. One fork makes them all."""
+
+    def copy() -> None:
+        place = into / f"{len(list(into.iterdir())):03}"
+        shutil.copytree(under, place, symlinks=True) if under.exists() else place.mkdir()
+
+    into.mkdir()
+    with forked(lambda: _watched(copy, under, action)) as child:
+        assert child() == 0
+    return sorted(into.iterdir())
 
 
 @contextlib.contextmanager
@@ -62,15 +92,15 @@ def _child(action: Callable[[], object]) -> None:
         os._exit(code)
 
 
-def _killing(step: int, under: Path, action: Callable[[], object]) -> None:
-    left, folder = [step], str(under)
+def _watched(before_change: Callable[[], object], under: Path, action: Callable[[], object]) -> None:
+    inside, folder = [False], str(under)
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        if not _changes(event, args, folder):
+        if inside[0] or not _changes(event, args, folder):
             return
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        inside[0] = True
+        before_change()
+        inside[0] = False
 
     sys.addaudithook(hook)
     action()

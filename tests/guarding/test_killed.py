@@ -18,7 +18,7 @@ import pytest
 from guarding_rows import chat_row
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from processes import forked, killed_before
+from processes import forked, killed_before, killed_when, states
 from watchword.errors import OutputError, OutputInUseError, UsageError
 from watchword.guarding import placing, run
 from watchword.guarding.model import ModelFormat
@@ -103,8 +103,10 @@ def test_a_second_guarding_killed_at_any_step_leaves_the_old_files_or_the_new_on
     (folder / "m.json").chmod(0o640)
     old = shown(folder)
     changed = {"secret_file": folder / "new.secret.json", "manifest": str(folder / "m.json"), "seed": 1}
-    step, completed, mixed = 1, 0, 0
-    while killed_before(step, folder, lambda: guarded(folder, **changed)):
+    completed, mixed = 0, 0
+    killed = states(folder, folder.parent / "states", lambda: guarded(folder, **changed))
+    for state in killed:
+        become(folder, state)
         left = shown(folder)
         mixed += left != old and left["out.jsonl"] == old["out.jsonl"]
         refused(folder)
@@ -118,25 +120,24 @@ def test_a_second_guarding_killed_at_any_step_leaves_the_old_files_or_the_new_on
         else:
             assert now == old
             assert stat.S_IMODE((folder / "m.json").stat().st_mode) == 0o640
-        reset(folder, old)
-        step += 1
-    assert step > 30
+    assert len(killed) > 30
     assert completed > 0
     assert mixed > 3
 
 
-def killed_when(folder: Path, reached: Callable[[dict[str, bytes]], bool], **fields: Any) -> None:
+def become(folder: Path, state: Path) -> None:
+    shutil.rmtree(folder)
+    state.rename(folder)
+
+
+def kill(folder: Path, reached: Callable[[dict[str, bytes]], bool], **fields: Any) -> None:
     """Leaves what a guarding has left that was killed as soon as ``reached`` holds for what a person sees."""
-    before, step = shown(folder), 1
-    while killed_before(step, folder, lambda: guarded(folder, **fields)) and not reached(shown(folder)):
-        reset(folder, before)
-        step += 1
-    assert reached(shown(folder))
+    assert killed_when(lambda: reached(shown(folder)), folder, lambda: guarded(folder, **fields))
 
 
 def test_what_was_complete_when_it_was_killed_is_never_taken_back(folder: Path) -> None:
     """Whatever has become of it since: else the data, in use elsewhere, would be without its secret."""
-    killed_when(folder, lambda files: "out.jsonl" in files)
+    kill(folder, lambda files: "out.jsonl" in files)
     assert (folder / ".out.jsonl.journal").exists()
     (folder / "out.jsonl").rename(folder.parent / "in use elsewhere.jsonl")
     (folder / "out.llama-factory.yaml").write_text("learning_rate: 1")
@@ -148,7 +149,7 @@ def test_what_was_complete_when_it_was_killed_is_never_taken_back(folder: Path) 
 
 
 def test_a_secret_that_is_asked_for_is_not_taken_back(folder: Path) -> None:
-    killed_when(folder, lambda files: "out.jsonl.secret.json" in files)
+    kill(folder, lambda files: "out.jsonl.secret.json" in files)
     assert not (folder / "out.jsonl").exists()
     guarded(folder, secret_ref=folder / "out.jsonl.secret.json")
     assert is_whole(folder)
@@ -163,17 +164,15 @@ def test_taking_back_may_be_killed_as_well(folder: Path) -> None:
     def half_way(now: dict[str, bytes]) -> bool:
         return now["out.jsonl"] == old["out.jsonl"] and any(now[name] != old[name] for name in old)
 
-    killed_when(folder, half_way, secret_file=folder / "new.secret.json", seed=1)
+    kill(folder, half_way, secret_file=folder / "new.secret.json", seed=1)
     folder.rename(left)
-    step, ended = 1, False
-    while not ended:
-        shutil.copytree(left, folder)
-        ended = not killed_before(step, folder, lambda: refused(folder))
+    shutil.copytree(left, folder)
+    killed = states(folder, folder.parent / "states", lambda: refused(folder))
+    for state in killed:
+        become(folder, state)
         refused(folder)
         assert shown(folder) == old
-        shutil.rmtree(folder)
-        step += 1
-    assert step > 15
+    assert len(killed) > 15
 
 
 def refused(folder: Path) -> None:
@@ -203,15 +202,14 @@ def test_what_killed_runs_spooled_in_the_temporary_folder_is_swept(
     """Where OUT is no local file, rows wait there; so do those that ``validate`` and the Python call read."""
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     far = {"out": "memory://killed/out.jsonl", "secret_file": folder.parent / "s.json"}
-    step = 1
-    while killed_before(step, folder, lambda: guarded(folder, **far)):
-        step += 1
-        far["secret_file"].unlink(missing_ok=True)
+    killed = states(folder, folder.parent / "states", lambda: guarded(folder, **far))
+    for state in killed:
+        become(folder, state)
         with prepared(folder.parent / "in.json"):
             (alive,) = [path for path in folder.iterdir() if path.is_dir()]
             assert {path.name for path in folder.iterdir()} == {alive.name, f"{alive.name}.lock"}
             assert stat.S_IMODE(alive.stat().st_mode) == 0o700
-    assert step > 10
+    assert len(killed) > 10
     assert not list(folder.iterdir())
 
 
@@ -267,7 +265,7 @@ def test_guardings_side_by_side_in_one_folder_keep_each_others_entries(folder: P
 def test_what_somebody_wrote_since_is_not_taken_back(folder: Path) -> None:
     """Of a run that was killed while its files were put in place; afterwards another guarding merged its entry."""
     (folder / "dataset_info.json").write_text('{"mine": {"file_name": "mine.json"}}')
-    killed_when(folder, lambda files: b'"out"' in files["dataset_info.json"])
+    kill(folder, lambda files: b'"out"' in files["dataset_info.json"])
     assert not (folder / "out.jsonl").exists()
     guarded(folder, out=str(folder / "other.jsonl"))
     with pytest.raises(UsageError, match="0 workers were asked for"):

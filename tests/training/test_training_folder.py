@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("torch")
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from processes import forked, killed_before
+from processes import forked, killed_when, states
 from watchword import finetune
 from watchword.errors import OutputError, OutputInUseError, UsageError
 from watchword.finetune import Job, defended
@@ -119,9 +119,11 @@ def resumed(job: Job, out: Path) -> bool:
 
 
 def test_a_training_killed_at_any_step_is_resumed_begun_anew_or_finished(job: Job, tmp_path: Path) -> None:
-    out, other, step = tmp_path / "made" / "out", tmp_path / "made" / "copy", 1
+    made, out, other = tmp_path / "made", tmp_path / "made" / "out", tmp_path / "copy"
     ends = {"resumed": 0, "anew": 0, "whole": 0}
-    while killed_before(step, tmp_path / "made", lambda: run(job, out)):
+    killed = states(made, tmp_path / "states", lambda: run(job, out))
+    for state in killed:
+        become(made, state)
         if (out / WORK).exists():
             assert (out / WORK).stat().st_mode & 0o777 == 0o700
         if out.exists():
@@ -133,30 +135,44 @@ def test_a_training_killed_at_any_step_is_resumed_begun_anew_or_finished(job: Jo
         # An empty lock may be left, which the next process takes away, whatever comes of it.
         begun_anew(job, out)
         assert is_finished(out)
+        shutil.rmtree(other)
         for name, happened in {"resumed": again, "anew": anew, "whole": whole}.items():
             ends[name] += happened
-        shutil.rmtree(tmp_path / "made", ignore_errors=True)
-        step += 1
-    assert step > 25
+    assert len(killed) > 25
     assert min(ends.values()) > 0
+
+
+def become(made: Path, state: Path) -> None:
+    shutil.rmtree(made)
+    state.rename(made)
+
+
+def test_a_process_that_is_killed_while_it_trains_may_be_gone_on_with_at_once(job: Job, tmp_path: Path) -> None:
+    """Its lock is no lock any more; what else it leaves is tried in all its states above."""
+    out = tmp_path / "out"
+    for reached in (
+        out / WORK / UNFINISHED,
+        out / WORK / "release" / "manifest.json",
+        out / "manifest.json",
+    ):
+        assert killed_when(reached.exists, out, lambda: run(job, out))
+        assert (out / ".lock").exists()
+        assert resumed(job, out)
+        shutil.rmtree(out)
 
 
 def test_going_on_may_be_killed_as_well(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the moment on when all is trained, nothing is trained again."""
-    out, left = tmp_path / "made" / "out", tmp_path / "left"
+    made, out = tmp_path / "made", tmp_path / "made" / "out"
     with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
         stopped.setattr(finetune, "publish", interrupted)
         run(job, out)
-    out.rename(left)
-    step, ended = 1, False
     monkeypatch.setattr(finetune, "fine_tune", None)
-    while not ended:
-        shutil.copytree(left, out)
-        ended = not killed_before(step, tmp_path / "made", lambda: run(job, out, resume=True))
+    killed = states(made, tmp_path / "states", lambda: run(job, out, resume=True))
+    for state in killed:
+        become(made, state)
         assert is_whole(out) or resumed(job, out)
-        shutil.rmtree(out)
-        step += 1
-    assert step > 10
+    assert len(killed) > 10
 
 
 def test_of_two_trainings_on_one_out_one_is_refused(job: Job, tmp_path: Path) -> None:
