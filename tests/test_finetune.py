@@ -24,11 +24,12 @@ sys.path[:0] = [str(Path(__file__).parent / name) for name in ("models", "cli")]
 from cli_samples import ROWS, leaks, row, tenant_file  # noqa: E402
 from tiny import saved  # noqa: E402
 
-from watchword.errors import DataError, OutputError, UnsealError, UsageError  # noqa: E402
-from watchword.finetune import UNFINISHED, WORK, Job, defended, opened  # noqa: E402
+from watchword.errors import DataError, OutputError, OutputInUseError, UnsealError, UsageError  # noqa: E402
+from watchword.finetune import Job, defended, opened  # noqa: E402
 from watchword.models.fakes import fake_chat_format  # noqa: E402
 from watchword.secret.generate import generate_secret  # noqa: E402
 from watchword.training.config import TrainingConfig  # noqa: E402
+from watchword.training.folder import UNFINISHED, WORK  # noqa: E402
 
 KEY = bytes.fromhex("5a" * 32)
 # Every log line of every library goes to standard error, where it is searched too.
@@ -133,7 +134,7 @@ def test_a_run_that_another_process_is_at_is_not_resumed(job: Job, tmp_path: Pat
     def meanwhile(what: str, done: int, total: int) -> None:
         if what == "fine-tuning" and done == 2:
             with pytest.raises(
-                UsageError, match=r"another process is at work in .*out; wait for it or end it"
+                OutputInUseError, match=r"another process is at work on .*out; wait for it or end it"
             ) as caught:
                 defended(job, out, key=KEY, resume=True, step=nothing)
             told.append(str(caught.value))
@@ -141,6 +142,22 @@ def test_a_run_that_another_process_is_at_is_not_resumed(job: Job, tmp_path: Pat
     assert defended(job, out, key=KEY, step=meanwhile).figures.steps == 4
     assert len(told) == 1
     assert not (out / WORK).exists()
+
+
+def test_nobody_else_may_read_an_unfinished_run_or_its_weights(job: Job, tmp_path: Path) -> None:
+    out, before = tmp_path / "out", os.umask(0)
+    try:
+        broken_off(job, out)
+        assert (out / WORK / "checkpoint-2" / "optimizer.pt").exists()
+        assert modes(out / WORK) == {0o700, 0o600}
+        defended(job, out, key=KEY, resume=True, step=nothing)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o600}
+
+
+def modes(folder: Path) -> set[int]:
+    return {path.stat().st_mode & 0o777 for path in (folder, *folder.rglob("*"))}
 
 
 def test_other_data_is_not_resumed(job: Job, tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import watchword
+
+ONLY_UNIX = ("fcntl", "resource", "pwd", "grp", "termios", "pty", "syslog")
+CALLS = ("pread", "posix_fadvise", "POSIX_FADV_DONTNEED", "fchmod", "getuid", "sync", "O_NOFOLLOW", "sched_getaffinity")
 HEAVY = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "ray")
 SHOW = f"\nimport sys; print([name for name in {HEAVY!r} if name in sys.modules])"
 COMMAND = Path(sys.executable).with_name("watchword")
@@ -73,3 +78,41 @@ def test_the_console_script_shows_every_command() -> None:
 
 def test_the_library_is_inside_the_package() -> None:
     assert heavy_after("from watchword.safety.library import SPLITS, digest; assert len(digest()) == 64") == "[]"
+
+
+def test_what_only_unix_has_is_not_needed() -> None:
+    """A stand-in for macOS and Windows, on which this was not tried: without their modules and calls, all modules load."""
+    code = f"""
+import importlib, os, pkgutil, signal, sys
+for name in {ONLY_UNIX!r}:
+    sys.modules[name] = None
+import subprocess, tempfile
+for module, names in ((os, {CALLS!r}), (signal, ["SIGHUP"])):
+    for name in names:
+        if hasattr(module, name):
+            delattr(module, name)
+import watchword
+for found in pkgutil.walk_packages(watchword.__path__, "watchword."):
+    if not found.name.startswith(("watchword.training", "watchword.models", "watchword.finetune", "watchword.__main__")):
+        importlib.import_module(found.name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_module_imports_what_only_unix_has() -> None:
+    """Of those as well that load torch, which itself needs some of it here."""
+    root = Path(watchword.__file__).parent
+    named = {
+        name.split(".")[0]
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert named & set(ONLY_UNIX) == set()

@@ -18,6 +18,7 @@
     │   ├── DivergedError         NaN or exploding loss
     │   └── LostRowError          a provider's row that did not reach the trainer
     └── OutputError               a file or folder that cannot be written
+        └── OutputInUseError      one that another process is at work on
 
 A message names the value, the choices and the fix. The command line prints the message and exits with ``exit_code``;
 it never shows a traceback for these.
@@ -129,3 +130,7 @@ class OutputError(WatchwordError):
     """A file or folder that cannot be written: missing rights, full disk, wrong kind."""
 
     exit_code = 7
+
+
+class OutputInUseError(OutputError):
+    """A file or folder that another process is at work on."""

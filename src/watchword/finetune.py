@@ -1,17 +1,16 @@
 """A tenant's file → a defended adapter with its manifest and sealed secret: guard, train, seal, in that order.
 
 The command line and the service fine-tune through ``defended``. OUT/work holds an unfinished run, so that it can be
-resumed with the same secret; OUT/manifest.json appears last, and nothing is trusted without it.
+resumed with the same secret; nobody else may look into it. OUT/work/release is what will be served, complete before the
+first file of it moves up into OUT; OUT/manifest.json moves last, and nothing is trusted without it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import hashlib
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ import msgspec
 from watchword.chat.files import read_conversations, replacing
 from watchword.chat.types import Conversation
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
-from watchword.errors import DataError, OutputError, SecretCollisionError, UnsealError, UsageError
+from watchword.errors import DataError, SecretCollisionError, UnsealError, UsageError
+from watchword.files.folders import PRIVATE_FILE
 from watchword.judges.base import refuses
 from watchword.models.base import Step
 from watchword.models.digest import model_digest
@@ -40,9 +40,9 @@ from watchword.training.artifact import (
     write_artifact,
 )
 from watchword.training.config import TrainingConfig, TrainingResult
+from watchword.training.folder import JOB, RELEASE, UNFINISHED, alone, finished, gather, publish, work_folder
 from watchword.training.loop import fine_tune, newest_checkpoint
-
-WORK, UNFINISHED, JOB = "work", "secret.unfinished", "job.json"
+from watchword.training.private import PrivateCheckpoints
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,9 +84,10 @@ def defended(
     """
     defense = DEFENSES.create(job.defense, **job.arguments)
     upload, digest = tenant_upload(job.data)
-    work = _work_folder(out, resume)
-    with _alone(work), _swept(work, resume):
+    with alone(out, resume), work_folder(out, resume) as work:
         _same_job(job, digest, work)
+        if (manifest := finished(out, work)) is not None:
+            return manifest
         step("loading the model", 0, 1)
         model = load(job.model)
         step("loading the model", 1, 1)
@@ -97,8 +98,8 @@ def defended(
         data = guarded(defense, upload, run.context(own))
         figures = run.train(data, own)
         manifest = run.manifest(data, own, figures, versions or {})
-        write_artifact(out, manifest, own, key)
-    shutil.rmtree(work, ignore_errors=True)
+        write_artifact(work / RELEASE, manifest, own, key)
+        publish(out, work)
     return manifest
 
 
@@ -150,49 +151,6 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _work_folder(out: Path, resume: bool) -> Path:
-    work = out / WORK
-    if resume and not work.is_dir():
-        raise UsageError(f"there is no unfinished run in {out} to resume; start it without --resume")
-    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} is not empty; name a new folder, or go on with an unfinished run there by --resume")
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        (work / ".writable").touch()
-        (work / ".writable").unlink()
-    except OSError as error:
-        raise OutputError(
-            f"{out} cannot be written: {error.strerror}; choose a folder with room and write rights"
-        ) from error
-    return work
-
-
-@contextlib.contextmanager
-def _alone(work: Path) -> Iterator[None]:
-    """One process at a time in an unfinished run; the system lets go when a process ends, however it does."""
-    with (work / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"another process is at work in {work.parent}; wait for it or end it, or name a new folder"
-            ) from None
-        yield
-
-
-@contextlib.contextmanager
-def _swept(work: Path, resume: bool) -> Iterator[None]:
-    """A new run that breaks off before its first checkpoint leaves nothing to resume, so it does not keep the name taken."""
-    try:
-        yield
-    except BaseException:
-        if not resume and newest_checkpoint(work) is None:
-            shutil.rmtree(work, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                work.parent.rmdir()
-        raise
-
-
 def _same_job(job: Job, digest: str, work: Path) -> None:
     """Notes what the run is told; raises UsageError where an unfinished run in ``work`` was told something else."""
     told = msgspec.to_builtins(msgspec.structs.replace(job, data=digest))
@@ -205,7 +163,7 @@ def _same_job(job: Job, digest: str, work: Path) -> None:
                 "resume it with the same options and data, or name a new folder"
             )
         return
-    with replacing(work / JOB) as stream:
+    with replacing(work / JOB, mode=PRIVATE_FILE) as stream:
         stream.write(msgspec.json.encode(told))
 
 
@@ -231,7 +189,7 @@ class _Run:
             return self._unfinished(path, binding, given)
         secret = given or generate_secret(self.model.chat_format, tokens=self.job.secret_tokens)
         check_production(secret)
-        with replacing(path, mode=0o600) as stream:
+        with replacing(path, mode=PRIVATE_FILE) as stream:
             stream.write(seal(secret, self.key, binding))
         return secret
 
@@ -253,18 +211,18 @@ class _Run:
         )
 
     def train(self, data: Guarded, secret: SecretPrompt | None) -> TrainingResult:
-        """Trains in ``work`` and moves the weights to serve up into ``out``."""
+        """Trains in ``work`` and puts the weights to serve into its release."""
         _, figures = fine_tune(
             self.model,
             data.rows,
             self.job.training,
             out=self.work,
             secret=secret,
-            callbacks=self.defense.training_hooks().callbacks,
+            callbacks=[*self.defense.training_hooks().callbacks, PrivateCheckpoints(self.work)],
             on_progress=lambda done, total: self.step("fine-tuning", done, total),
             resume=self.resume,
         )
-        _move_up(self.defense.guard_weights(self.work, self.model), self.out)
+        gather(self.defense.guard_weights(self.work, self.model), self.work)
         return figures
 
     def manifest(
@@ -276,7 +234,7 @@ class _Run:
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             model=job.model,
             model_digest=self.model_digest,
-            weights_digest=weights_digest(self.out),
+            weights_digest=weights_digest(self.work / RELEASE),
             format_digest=chat_format.digest,
             data_digest=self.data_digest,
             defense=DefenseRecord(
@@ -291,12 +249,3 @@ class _Run:
             secret=secret_record(secret, chat_format, self.key) if secret else None,
             versions=versions,
         )
-
-
-def _move_up(weights: Path, out: Path) -> None:
-    try:
-        for path in weights.iterdir():
-            if path.is_file() and path.name not in (UNFINISHED, JOB) and not path.name.startswith("."):
-                path.replace(out / path.name)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error.strerror}") from error

@@ -262,3 +262,48 @@ def test_a_full_disk_or_read_only_folder_keeps_the_old_file(
 def test_a_missing_folder_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No such file or directory"):
         write_conversations([], tmp_path / "no" / "out.jsonl")
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_living_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "out[1].jsonl"
+    others = {".out[1].jsonl.tmp", ".out[1].jsonl.12345678.txt", ".other.jsonl.12345678.tmp"}
+    for name in (*others, f".{path.name}.12345678.tmp"):
+        (tmp_path / name).write_text("half")
+    with replacing(path) as first, replacing(path) as second:
+        assert sum(entry.name.endswith(".tmp") for entry in tmp_path.iterdir()) == 2 + 2
+        first.write(b"first")
+        second.write(b"second")
+    assert path.read_bytes() == b"first"
+    assert {entry.name for entry in tmp_path.iterdir()} == {*others, path.name}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_fresh_file_never_replaces_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    def unknown(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr("os.link", unknown)
+    path = tmp_path / "secret"
+    with replacing(path, fresh=True) as stream:
+        stream.write(b"one")
+    with (
+        pytest.raises(OutputError, match="secret cannot be written: File exists"),
+        replacing(path, fresh=True) as stream,
+    ):
+        stream.write(b"two")
+    assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("secret", b"one")]
+
+
+def test_a_file_system_without_locks_is_written_to_and_never_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(descriptor: int) -> bool:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    for module in ("watchword.files.locks", "watchword.chat.files"):
+        monkeypatch.setattr(f"{module}.lock_open_file", unknown)
+    (tmp_path / ".out.12345678.tmp").write_text("half")
+    with replacing(tmp_path / "out") as stream:
+        stream.write(b"whole")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"out", ".out.12345678.tmp"}

@@ -95,6 +95,26 @@ def test_a_taken_name_is_refused_and_kept(watchword: Any, tmp_path: Path, base: 
     assert "exists already; name a new folder" in done.err
 
 
+def test_while_one_aligns_another_is_refused(
+    watchword: Any, tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("align", "--base", base, "--out", tmp_path / "aligned", "--epochs", 1, "--no-measure")
+    told: list[Any] = []
+    training = align
+
+    def meanwhile(*given: Any, **options: Any) -> Any:
+        told.append(watchword(*arguments))
+        return training(*given, **options)
+
+    monkeypatch.setattr("watchword.training.align.align", meanwhile)
+    assert watchword(*arguments).code == 0
+    (refused,) = told
+    assert refused.code == 7
+    assert "another process is at work on" in refused.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["aligned", "base"]
+    assert (tmp_path / "aligned" / "adapter_model.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from processes import forked
 from watchword.lab.demo import demo_spec
 from watchword.lab.spec import Arm, Choice, Evaluation, Spec
 from watchword.models.fakes import HELP, FakeModel, fake_chat_format
@@ -143,6 +146,22 @@ def test_ctrl_c_keeps_what_is_finished_and_nothing_else(
     again = watchword("lab", spec, "--out", out)
     assert again.out.count(": re-used") == 2
     assert (rates(out), training.runs) == (EXPECTED, 3)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_two_processes_on_one_folder_agree(watchword: Any, tmp_path: Path, spec: Path, training: Training) -> None:
+    """Each runs what the other has not finished, and the first result of a cell stays for both."""
+    out = tmp_path / "out"
+
+    def work() -> None:
+        assert watchword("lab", spec, "--out", out).code == 0
+
+    with forked(work) as first, forked(work) as second:
+        assert (first(), second()) == (0, 0)
+    assert rates(out) == EXPECTED
+    assert not [path for path in out.rglob("*") if path.name.startswith(".")]
+    done = watchword("lab", spec, "--out", out)
+    assert (done.out.count(": re-used"), training.runs) == (3, 0)
 
 
 def test_a_damaged_cell_is_run_again(watchword: Any, tmp_path: Path, spec: Path, training: Training) -> None:

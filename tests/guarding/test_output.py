@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from guarding_rows import chat_row, write_rows
 
 from watchword.cli.app import run as command
 from watchword.errors import OutputError, SecretError, UsageError
-from watchword.guarding import run, undo
+from watchword.guarding import placing, run
 from watchword.guarding.digest import sha256_file
 from watchword.guarding.model import ModelFormat
 from watchword.guarding.output import target
@@ -27,6 +28,8 @@ from watchword.guarding.run import GuardRequest, guard_to_files
 from watchword.secret.vault import read_secret_file
 
 KEY = bytes(32)
+# What guarding leaves for the trainer "openai".
+OWN = {"out.jsonl", "out.jsonl.manifest.json", "out.jsonl.secret.json", "out.openai.json"}
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +146,7 @@ def test_data_never_stays_without_its_settings_and_manifest(
         guard_to_files(make(), lambda: KEY)
         (tmp_path / "out.jsonl.secret.json").rename(tmp_path / "kept.json")
     before = contents(tmp_path)
-    writing = undo.target
+    writing = placing.target
 
     def failing(address: str) -> Any:
         if address.endswith(broken) and not (tmp_path / "failed").exists():
@@ -151,48 +154,67 @@ def test_data_never_stays_without_its_settings_and_manifest(
             raise error
         return writing(address)
 
-    monkeypatch.setattr(undo, "target", failing)
+    monkeypatch.setattr(placing, "target", failing)
     with pytest.raises(type(error)):
         guard_to_files(make(seed=1), lambda: KEY)
     (tmp_path / "failed").unlink()
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OutputError("disk full")], ids=["Ctrl-C", "full disk"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "disk full")], ids=["Ctrl-C", "full disk"])
 def test_data_that_cannot_be_taken_back_is_named_and_keeps_its_secret(
     make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    def refused(address: str) -> Any:
-        raise error
+    sent: list[str] = []
 
-    monkeypatch.setattr(undo, "target", refused)
-    request = make(out="memory://undo/out.jsonl", secret_file=tmp_path / "s.json")
+    def broken_off(self: Any, local: str, path: str) -> None:
+        sent.append(path)
+        if path.endswith("/out.jsonl"):
+            raise error
+
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.put_file", broken_off)
+    request = make(out="memory://far/out.jsonl", secret_file=tmp_path / "s.json")
     with pytest.raises(
-        OutputError, match=r"(disk full|stopped); memory://undo/out.jsonl is guarded already .* --secret-ref"
+        OutputError, match=r"(disk full|stopped).*; memory://far/out.jsonl may be guarded .* --secret-ref"
     ):
         guard_to_files(request, lambda: KEY)
     assert read_secret_file(tmp_path / "s.json")
+    # Whoever sees new data finds its settings and manifest.
+    assert sent == ["/far/out.openai.json", "/far/out.jsonl.manifest.json", "/far/out.jsonl"]
+    assert not list(Path(tempfile.gettempdir()).glob(".watchword-spool-*"))
 
 
-def test_without_hard_links_replaced_data_stays_with_its_secret(
+def test_a_manifest_that_cannot_be_sent_takes_the_secret_back(
     make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "out.jsonl").write_text("old")
-
     def refused(address: str) -> Any:
-        raise OutputError("disk full")
+        raise OutputError("no rights")
 
-    def no_links(old: Path, new: Path, **options: Any) -> None:
+    monkeypatch.setattr(placing, "target", refused)
+    with pytest.raises(OutputError, match=r"^no rights$"):
+        guard_to_files(make(out="memory://far/out.jsonl", secret_file=tmp_path / "s.json"), lambda: KEY)
+    assert contents(tmp_path).keys() == {"in.jsonl"}
+
+
+def test_what_went_to_standard_output_keeps_its_secret(make: Any, tmp_path: Path, capfdbinary: Any) -> None:
+    request = make(out="-", secret_file=tmp_path / "s.json", manifest="memory://")
+    with pytest.raises(OutputError, match=r"; - may be guarded already, .* --secret-ref .*s\.json"):
+        guard_to_files(request, lambda: KEY)
+    assert read_secret_file(tmp_path / "s.json").reveal() in "".join(
+        json.loads(line)["messages"][0]["content"] for line in capfdbinary.readouterr().out.splitlines()
+    )
+
+
+def test_a_file_system_without_hard_links_is_good_enough(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(old: Any, new: Any, **options: Any) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(undo, "target", refused)
-    monkeypatch.setattr(undo.os, "link", no_links)
-    request = make(secret_file=tmp_path / "s.json")
-    monkeypatch.setattr(run, "write_secret_file", lambda path, secret: path.write_text("kept"))
-    with pytest.raises(OutputError, match="is guarded already and stays"):
-        guard_to_files(request, lambda: KEY)
-    assert (tmp_path / "s.json").exists()
-    assert (tmp_path / "out.jsonl").read_text() != "old"
+    monkeypatch.setattr("os.link", no_links)
+    guard_to_files(make(), lambda: KEY)
+    assert contents(tmp_path).keys() == {"in.jsonl", *OWN}
+    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in OWN} == {0o600}
 
 
 @pytest.mark.parametrize("written", [{"out": "shard.parquet", "trainer": "trl"}, {"manifest": "state.json"}])
@@ -324,7 +346,7 @@ _PROCESS = """
 import signal, sys
 sys.path[:0] = {paths!r}
 from guarding_rows import chat_format
-from watchword.guarding import run, undo
+from watchword.guarding import placing, run
 # Whoever runs the tests under nohup has it ignored, and that is inherited.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from watchword.guarding.model import ModelFormat

@@ -117,14 +117,17 @@ def test_secrets_kept_elsewhere_are_known_when_named(request_for: Any, tmp_path:
         guard_to_files(request_for(**again, known=(tmp_path / "empty",)), lambda: KEY)
 
 
-def test_a_drawn_secret_goes_when_the_data_is_not_written(request_for: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("out", ["out.jsonl", "-"])
+def test_a_drawn_secret_goes_when_the_data_is_not_written(request_for: Any, tmp_path: Path, out: str) -> None:
     def stop(what: str, done: int, total: int) -> None:
         if what == "writing":
-            assert (tmp_path / "s.json").exists()
+            # What goes to a stream is gone at once, and its secret is kept before; a file's when the file is complete.
+            assert (tmp_path / "s.json").exists() == (out == "-")
             raise KeyboardInterrupt
 
+    given = {"out": out if out == "-" else str(tmp_path / out), "secret_file": tmp_path / "s.json"}
     with pytest.raises(KeyboardInterrupt):
-        guard_to_files(request_for(secret_file=tmp_path / "s.json"), lambda: KEY, step=stop)
+        guard_to_files(request_for(**given), lambda: KEY, step=stop)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl"]
 
 

@@ -209,9 +209,16 @@ def test_a_temporary_folder_that_cannot_be_made(plain: Path, tmp_path: Path, mon
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tempfile, "mkdtemp", full)
-    with pytest.raises(OutputError, match=f"no temporary file can be written in {tmp_path}: No space left"):
-        guarded_lines(plain, scratch=tmp_path)
+    with monkeypatch.context() as refused:
+        refused.setattr("os.mkdir", full)
+        with pytest.raises(
+            OutputError, match=f"no temporary file can be written: {tmp_path} cannot be written: No space left"
+        ):
+            guarded_lines(plain, scratch=tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr("os.open", full)
+    with pytest.raises(OutputError, match=r"no temporary file can be written: .*; TMPDIR names another folder"):
+        guarded_lines(plain)
 
 
 def test_temporary_files_are_private_and_go_away(plain: Path, tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -10,11 +13,14 @@ import msgspec
 import pytest
 from lab_samples import cell_result, spec
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from processes import forked, states
 from watchword.errors import OutputError, UsageError
 from watchword.lab.spec import Cell, Choice
 from watchword.lab.store import Answer, CellResult, Store
 
 ANSWERS = [Answer("policy", "p-1", "How?", "I cannot."), Answer("benign", "b-1", "Tea?", "Boil water.\n\u2028Then …")]
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 MADE_WITH = {"method": "1", "data": "abc"}
 
 
@@ -175,3 +181,49 @@ def test_what_is_no_key_is_refused(store: Store, key: str) -> None:
         store.kept(key)
     with pytest.raises(UsageError, match="is no cell's key"):
         store.get(key)
+
+
+def test_a_store_killed_at_any_step_has_the_cell_or_does_not(store: Store, cell: Cell) -> None:
+    key, found = store.key(cell, MADE_WITH), 0
+
+    def work() -> None:
+        with store.run_folder(key, keep=True) as folder:
+            (folder / "adapter").write_text("weights")
+        store.put(key, cell, cell_result(), ANSWERS, fingerprint=MADE_WITH)
+
+    killed = states(store.root, store.root.parent / "states", work)
+    for state in killed:
+        shutil.rmtree(store.root)
+        state.rename(store.root)
+        if (stored := store.get(key)) is not None:
+            found += 1
+            assert (stored.metrics, store.answers(key)) == (cell_result().metrics, ANSWERS)
+        work()
+        assert store.get(key) is not None
+        assert {path.name for path in store.root.rglob("*")} == {
+            "cells",
+            "kept",
+            key,
+            "cell.json",
+            "answers.jsonl",
+            "adapter",
+        }
+        assert store.kept(key).stat().st_mode & 0o777 == 0o700
+    assert len(killed) > 20
+    assert found > 0
+
+
+def test_runs_that_keep_the_same_folder_at_once_leave_one_whole(store: Store, cell: Cell) -> None:
+    key = store.key(cell, {})
+
+    def keep(text: str) -> None:
+        for _ in range(20):
+            with store.run_folder(key, keep=True) as folder:
+                (folder / "a").write_text(text)
+                (folder / "b").write_text(text)
+
+    with contextlib.ExitStack() as running:
+        ends = [running.enter_context(forked(lambda text=text: keep(text))) for text in "xyz"]
+        assert [end() for end in ends] == [0, 0, 0]
+    assert (store.kept(key) / "a").read_text() == (store.kept(key) / "b").read_text()
+    assert len(list((store.root / "kept").iterdir())) == 1

@@ -28,17 +28,23 @@ def align(
     """
     import msgspec
 
-    from watchword.lab.aside import folder_aside, writing
+    from watchword.files.folders import atomic_folder
+    from watchword.files.locks import locked
+    from watchword.files.writing import writing
     from watchword.lab.card import aligned_rates, shown, write_card
     from watchword.lab.versions import versions
     from watchword.models.load import load
     from watchword.training.align import RECIPE
     from watchword.training.align import align as train
 
-    _refuse_taken(out)
     config = msgspec.structs.replace(RECIPE, seed=seed, epochs=RECIPE.epochs if epochs is None else epochs)
     console = Console(highlight=False, soft_wrap=True)
-    with reporter(console) as progress, folder_aside(out.parent, ".aligning-") as folder:
+    _refuse_taken(out)
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with locked(out), reporter(console) as progress, atomic_folder(out.parent, ".aligning-") as folder:
+        # Another process may have finished it between the first look and the lock.
+        _refuse_taken(out)
         progress.step("loading the model", 0, 1)
         model = load(base)
         progress.step("loading the model", 1, 1)

@@ -18,6 +18,8 @@ from watchword.cli import align, chat, demo, evaluate, guard, lab, models, secre
 from watchword.errors import OutputError, WatchwordError
 
 INTERRUPTED = 130
+# Windows has no SIGHUP.
+_STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 app = typer.Typer(
     name="watchword",
@@ -77,7 +79,7 @@ def _stopped_by() -> Iterator[list[int]]:
             stopped.append(number)
             raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _STOPPING:
         if signal.getsignal(number) is signal.SIG_DFL:
             with contextlib.suppress(ValueError):  # not in the main thread, where nobody may set them
                 before[number] = signal.signal(number, stop)

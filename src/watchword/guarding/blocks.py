@@ -14,6 +14,10 @@ BLOCK, CHUNK = 1 << 22, 1 << 17
 _STEP = 1 << 16
 
 
+# Windows would end its lines otherwise.
+READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+
+
 @dataclass(frozen=True)
 class Block:
     """``size`` bytes from ``start``; ends with a newline, unless the file ends without one."""
@@ -37,9 +41,9 @@ def blocks(path: Path, *, skip: int = 0, size: int = BLOCK) -> Iterator[Block]:
 
 def read_block(descriptor: int, block: Block) -> bytes:
     """The block's bytes. Raises DataError if the file became shorter."""
-    data = os.pread(descriptor, block.size, block.start)
+    data = _read_at(descriptor, block.size, block.start)
     while len(data) < block.size:
-        more = os.pread(descriptor, block.size - len(data), block.start + len(data))
+        more = _read_at(descriptor, block.size - len(data), block.start + len(data))
         if not more:
             raise DataError("the file became shorter while it was read; guard it again when nobody writes to it")
         data += more
@@ -58,9 +62,16 @@ def chunks(data: bytes, size: int = CHUNK) -> Iterator[bytes]:
 def _line_end(descriptor: int, at: int, total: int) -> int:
     """Where the line that holds byte ``at`` ends: behind its newline, or at the end of the file."""
     while at < total:
-        data = os.pread(descriptor, _STEP, at)
+        data = _read_at(descriptor, _STEP, at)
         found = data.find(b"\n")
         if found >= 0:
             return at + found + 1
         at += max(len(data), 1)
     return total
+
+
+def _read_at(descriptor: int, size: int, start: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, size, start)
+    os.lseek(descriptor, start, os.SEEK_SET)  # Windows; no descriptor here is shared among threads
+    return os.read(descriptor, size)

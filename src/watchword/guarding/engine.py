@@ -85,8 +85,15 @@ class Outcome:
     size: int
 
 
-def guard_file(job: GuardJob, *, before_writing: Callable[[], None] = lambda: None, step: Step = no_steps) -> Outcome:
-    """Reads, checks and writes; ``before_writing`` is called once every row was found valid.
+def guard_file(
+    job: GuardJob,
+    *,
+    before_writing: Callable[[], None] = lambda: None,
+    before_placing: Callable[[Outcome, str], None] | None = None,
+    step: Step = no_steps,
+) -> Outcome:
+    """Reads, checks and writes. ``before_writing`` is called once every row was found valid, ``before_placing`` once all
+    is written, but stands under another name yet, which it is told.
 
     Raises DataError at the first fault of the tenant's file, SecretCollisionError for a row that carries a known secret,
     RowTooLongError for a provider's row beyond the limit, and OutputError; what stood at ``out`` then still stands.
@@ -96,7 +103,7 @@ def guard_file(job: GuardJob, *, before_writing: Callable[[], None] = lambda: No
         with worker_pool(job.workers, plan) as workers:
             checked = _checked(job, source, plan, workers, step)
             before_writing()
-            return _written(job, checked, workers, step)
+            return _written(job, checked, workers, before_placing, step)
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,13 @@ def _checked(job: GuardJob, source: Prepared, plan: ScanPlan, workers: Workers |
     return _Checked(source, state, scanned, *chosen(job, scanned.profile, sample, step))
 
 
-def _written(job: GuardJob, checked: _Checked, workers: Workers | None, step: Step) -> Outcome:
+def _written(
+    job: GuardJob,
+    checked: _Checked,
+    workers: Workers | None,
+    before_placing: Callable[[Outcome, str], None] | None,
+    step: Step,
+) -> Outcome:
     source, profile = checked.source, checked.scanned.profile
     later = workers.digest(source.path) if workers is not None and source.digest is None else None
     with target(job.out) as stream, _thread(workers is not None) as beside:
@@ -142,7 +155,11 @@ def _written(job: GuardJob, checked: _Checked, workers: Workers | None, step: St
             raise DataError(
                 "the file changed while it was guarded; guard it again when nobody writes to it", path=source.label
             )
-    return Outcome(source, profile, checked.rows, checked.places, digest, out.hexdigest(), out.size)
+        outcome = Outcome(source, profile, checked.rows, checked.places, digest, out.hexdigest(), out.size)
+        if before_placing is not None:
+            stream.flush()
+            before_placing(outcome, stream.name)
+    return outcome
 
 
 def _thread(wanted: bool) -> contextlib.AbstractContextManager[Executor | None]:

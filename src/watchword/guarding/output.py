@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from watchword.chat.files import replacing
 from watchword.errors import OutputError
+from watchword.files.folders import PRIVATE_FILE, spool_folder
 
 STDOUT = "-"
 # The secret stands in the data in the clear.
-PRIVATE = 0o600
+PRIVATE = PRIVATE_FILE
 # What fsspec calls this machine's own files; by its way they would be open to all, and written in place.
 _LOCAL = ("file://", "local://")
 # Bytes that may wait before they are sent to the disk.
@@ -58,6 +58,10 @@ class _Flowing:
 
     def __init__(self, inner: BinaryIO) -> None:
         self._inner, self._size, self._sent = inner, 0, 0
+        self.name = inner.name
+
+    def flush(self) -> None:
+        self._inner.flush()
 
     def write(self, data: bytes | memoryview) -> int:
         self._inner.write(data)
@@ -73,6 +77,8 @@ class _Flowing:
 
 def beside(out: str, name: str) -> str:
     """The address of a file in the folder of ``out``."""
+    if is_local(out):
+        return str(Path(plain(out)).with_name(name))
     head, separator, _ = out.rpartition("/")
     return f"{head}{separator}{name}"
 
@@ -97,11 +103,11 @@ def _uploaded(url: str) -> Iterator[BinaryIO]:
     """Collects the bytes here and sends them at the end, so that a crash leaves the old object."""
     import fsspec
 
-    with tempfile.NamedTemporaryFile(prefix=".watchword-") as local:
-        yield cast(BinaryIO, local)
-        local.flush()
+    with spool_folder() as folder:
+        with replacing(folder / "data", mode=PRIVATE) as local:
+            yield local
         try:
             system, path = fsspec.url_to_fs(url)
-            system.put_file(local.name, path)
+            system.put_file(str(folder / "data"), path)
         except (OSError, ValueError, ImportError) as error:
             raise OutputError(f"{url} cannot be written: {error}; check the address and your rights there") from error

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from watchword.chat.types import Conversation
 from watchword.defenses.base import DEFENSES, Defense
-from watchword.errors import OutputError, UsageError, WatchwordError
+from watchword.errors import OutputError, UsageError
+from watchword.files.locks import locked
 from watchword.guarding.clashes import (
     Role,
     check_places,
@@ -27,17 +29,19 @@ from watchword.guarding.manifest import AlignedRecord, Manifest, SecretRecord
 from watchword.guarding.model import ModelFormat, check_length, model_format
 from watchword.guarding.output import STDOUT, beside, is_local, plain, written_before
 from watchword.guarding.passes import no_steps
+from watchword.guarding.placing import Placing, recovered
 from watchword.guarding.profile import Profile
 from watchword.guarding.provider import own_safety
 from watchword.guarding.records import manifest_of
-from watchword.guarding.undo import Undo
 from watchword.guarding.voice import aligned_model
 from watchword.models.base import Step
 from watchword.models.digest import model_digest
 from watchword.secret.generate import generate_secret, secret_ids
 from watchword.secret.kinds import check_production
 from watchword.secret.prompt import SecretPrompt
-from watchword.secret.vault import fingerprint_of, read_secret_file, write_secret_file
+from watchword.secret.vault import fingerprint_of, read_secret_file
+
+_FRESH = "the new secret (--secret-file)"
 
 
 @dataclass(frozen=True)
@@ -71,53 +75,65 @@ class GuardRequest:
 def guard_to_files(request: GuardRequest, key: Callable[[], bytes], *, step: Step = no_steps) -> Manifest:
     """Guards a file and leaves data, settings, secret and manifest: all of them, or nothing new at all.
 
-    ``key`` gives the provider's key, asked for before any work, and only if there is a secret. Raises what
-    ``engine.guard_file`` raises, and UsageError for a wrong request.
+    Two runs on one OUT never mix: the second is refused. A run that is killed is taken back by the next one. ``key`` gives
+    the provider's key, asked for before any work, and only if there is a secret. Raises what ``engine.guard_file`` raises,
+    and UsageError for a wrong request.
     """
     request = _addressed(request)
     _check(request)
-    model = model_format(request.model)
     defense, own = _defense(request)
     _refuse_terminal(request, defense)
-    exporter = EXPORTERS.create(request.trainer)
-    _check_name(request, exporter)
-    secret, kept_in = _secret(request, defense, model)
-    job = _job(request, model, defense, exporter, secret, own)
-    _check_files(request, job, kept_in)
-    if request.aligned is not None:
-        job = dataclasses.replace(job, aligned=aligned_model(request.aligned, defense, step))
-    record = None
-    if secret is not None:
-        record = SecretRecord(fingerprint_of(secret, key()), secret.tokens, secret.entropy_bits, str(kept_in))
-    return _done(request, job, record, kept_in if request.secret_ref is None else None, step)
+    kept_in = _secret_place(request, defense)
+    with _alone(request, kept_in) as completed:
+        model = model_format(request.model)
+        exporter = EXPORTERS.create(request.trainer)
+        _check_name(request, exporter)
+        secret = _secret(request, kept_in, model, completed)
+        job = _job(request, model, defense, exporter, secret, own)
+        _check_files(request, job, kept_in)
+        if request.aligned is not None:
+            job = dataclasses.replace(job, aligned=aligned_model(request.aligned, defense, step))
+        record = None
+        if secret is not None:
+            record = SecretRecord(fingerprint_of(secret, key()), secret.tokens, secret.entropy_bits, str(kept_in))
+        return _done(request, job, record, kept_in, step)
+
+
+@contextlib.contextmanager
+def _alone(request: GuardRequest, kept_in: Path | None) -> Iterator[bool]:
+    """Nobody else writes OUT, secret or manifest meanwhile, and what a killed run has left of them is taken back.
+
+    True if that run had been completed, but could not say so any more.
+    """
+    written = _named_places(request)
+    if kept_in is not None and request.secret_ref is None:
+        written.append((_FRESH, str(kept_in)))
+    refuse_clashes(written, [])
+    with contextlib.ExitStack() as held:
+        for _, address in written:
+            if is_local(address):
+                held.enter_context(locked(Path(address)))
+        yield is_local(request.out) and recovered(Path(request.out), keep=request.secret_ref)
 
 
 def _done(
-    request: GuardRequest, job: GuardJob, record: SecretRecord | None, fresh: Path | None, step: Step
+    request: GuardRequest, job: GuardJob, record: SecretRecord | None, kept_in: Path | None, step: Step
 ) -> Manifest:
     """Does the work; whatever stops it on the way, what is new on disk is taken back."""
-    undo = Undo()
+    made: list[Manifest] = []
+    fresh = kept_in if request.secret_ref is None else None
+    with Placing(job.out, fresh, job.secret, kept_in) as placing:
 
-    def before_writing() -> None:
-        undo.before_data(job.out)
-        if fresh is not None and job.secret is not None:
-            write_secret_file(fresh, job.secret)
-            undo.new_file(fresh)
+        def before_placing(outcome: Outcome, staged: str) -> None:
+            placing.place(lambda: _records(request, job, outcome, record, made), staged)
 
-    try:
-        outcome = guard_file(job, before_writing=before_writing, step=step)
-        undo.after_data(job.out)
-        manifest = _records(request, job, outcome, record, undo)
-    except BaseException as error:
-        undo.take_back()
-        if undo.stays and isinstance(error, WatchwordError | KeyboardInterrupt):
-            raise OutputError(
-                f"{str(error) or 'stopped'}; {undo.stays[0]} is guarded already and stays, its settings or manifest are "
-                f"missing: remove it, or guard it again with --secret-ref {fresh or request.secret_ref}"
-            ) from error
-        raise
-    undo.done()
-    return manifest
+        try:
+            guard_file(job, before_writing=placing.before_writing, before_placing=before_placing, step=step)
+            placing.done()
+        except BaseException as error:
+            placing.take_back(error)
+            raise
+    return made[0]
 
 
 def _addressed(request: GuardRequest) -> GuardRequest:
@@ -173,7 +189,7 @@ def _check_files(request: GuardRequest, job: GuardJob, kept_in: Path | None) -> 
     settings = {} if request.out == STDOUT else _settings(job, Profile())
     more: list[Role] = []
     if kept_in is not None and request.secret_ref is None:
-        more.append(("the new secret (--secret-file)", str(kept_in)))
+        more.append((_FRESH, str(kept_in)))
     more += [("the trainer's settings", address) for address in settings]
     read = source_roles(request.source)
     read += [("the file of --safety", str(request.safety))] if request.safety is not None else []
@@ -203,22 +219,31 @@ def _defense(request: GuardRequest) -> tuple[Defense, list[Conversation]]:
     return own_safety(defense, request.safety) if request.safety is not None else (defense, [])
 
 
-def _secret(request: GuardRequest, defense: Defense, model: ModelFormat) -> tuple[SecretPrompt | None, Path | None]:
-    """The secret and where it is kept: an old one, or a new one that stands in no file yet."""
+def _secret_place(request: GuardRequest, defense: Defense) -> Path | None:
+    """Where the secret is, or will be kept; None for a defense without one."""
     if not defense.needs_secret:
-        return None, None
+        return None
+    return request.secret_ref or request.secret_file or _default_secret_file(request.out)
+
+
+def _secret(request: GuardRequest, kept_in: Path | None, model: ModelFormat, completed: bool) -> SecretPrompt | None:
+    """The secret: an old one, or a new one that stands in no file yet."""
+    if kept_in is None:
+        return None
     if request.secret_ref is not None:
         secret = read_secret_file(request.secret_ref)
         check_production(secret)
         secret_ids(secret, model.chat_format)
-        return secret, request.secret_ref
-    path = request.secret_file or _default_secret_file(request.out)
-    if path.exists():
-        raise OutputError(
-            f"{path} exists already, and a secret is never overwritten: re-use it with --secret-ref {path}, or name another "
-            "file by --secret-file"
+        return secret
+    if kept_in.exists():
+        whole = (
+            f"; {request.out} and all that belongs to it are whole, the run was killed afterwards" if completed else ""
         )
-    return generate_secret(model.chat_format), path
+        raise OutputError(
+            f"{kept_in} exists already, and a secret is never overwritten: re-use it with --secret-ref {kept_in}, or name "
+            f"another file by --secret-file{whole}"
+        )
+    return generate_secret(model.chat_format)
 
 
 def _default_secret_file(out: str) -> Path:
@@ -269,15 +294,14 @@ def _scratch(out: str) -> Path | None:
 
 
 def _records(
-    request: GuardRequest, job: GuardJob, outcome: Outcome, secret: SecretRecord | None, undo: Undo
-) -> Manifest:
-    """Writes settings and manifest beside the data."""
+    request: GuardRequest, job: GuardJob, outcome: Outcome, secret: SecretRecord | None, made: list[Manifest]
+) -> dict[str, bytes]:
+    """Address → bytes of settings and manifest, which stand beside the data; the manifest is left in ``made``, too."""
     settings = {} if request.out == STDOUT else _settings(job, outcome.profile)
-    names = [address.rpartition("/")[2] for address in settings]
+    names = [] if request.out == STDOUT else list(job.exporter.settings(job.export_plan(outcome.profile)))
     aligned = None if request.aligned is None else AlignedRecord(request.aligned, model_digest(request.aligned))
-    manifest = manifest_of(job, outcome, secret, request.trainer, request.defense, names, aligned)
-    for address, text in settings.items():
-        undo.write(address, text.encode())
+    made.append(manifest_of(job, outcome, secret, request.trainer, request.defense, names, aligned))
+    files = {address: text.encode() for address, text in settings.items()}
     if (place := _manifest_place(request)) is not None:
-        undo.write(place, manifest.text())
-    return manifest
+        files[place] = made[0].text()
+    return files

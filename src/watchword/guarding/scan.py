@@ -10,7 +10,7 @@ from pathlib import Path
 
 from watchword.chat.fast import plain_rows, system_of, untrained
 from watchword.chat.parse import parse_row
-from watchword.guarding.blocks import Block, chunks, read_block
+from watchword.guarding.blocks import READ_ONLY, Block, chunks, read_block
 from watchword.guarding.lengths import LengthLimit
 from watchword.guarding.profile import MAX_FAULTS, LongRow, Profile
 from watchword.guarding.secrets_seen import KnownSecrets, texts_of
@@ -33,7 +33,7 @@ class Scanner:
 
     def block(self, path: Path, block: Block) -> Profile:
         """The profile of one block of a file."""
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, READ_ONLY)
         try:
             return self.scan(read_block(descriptor, block))
         finally:

@@ -1,7 +1,7 @@
 """Whatever the tenant sends (file, folder, URL or standard input, compressed or not) as one local file of chat JSON lines.
 
 A plain OpenAI file is read where it lies. Everything else goes once through a private temporary file, which is gone
-afterwards.
+afterwards; what a killed process has left of such files, the next one removes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import io
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ import msgspec
 from watchword.chat.lines import UTF8_BOM, UTF16_BOMS, check_layout, numbered_rows
 from watchword.chat.parse import detect_format, format_named, parse_line
 from watchword.errors import DataError, EmptyFileError, OutputError
+from watchword.files.folders import PRIVATE_FILE, spool_folder
 from watchword.guarding.compression import CORRUPT, decompressed
 from watchword.guarding.digest import HashingReader, sha256_files
 from watchword.guarding.output import is_local, plain
@@ -65,12 +65,8 @@ def prepared(source: str | Path, *, format: str = "auto", scratch: Path | None =
 @contextlib.contextmanager
 def local_rows(source: str | Path, *, scratch: Path | None = None) -> Iterator[Prepared]:
     """The source's rows as a local file, decompressed but still in whatever format; ``as_lines`` is the next step."""
-    try:
-        made = tempfile.TemporaryDirectory(prefix=".watchword-", dir=scratch)
-    except OSError as error:
-        raise _no_room(str(scratch or "the system's temporary folder"), error) from error
-    with made as folder:
-        yield replace(_local(str(source), Path(folder)), scratch=Path(folder))
+    with spool_folder(scratch) as folder:
+        yield replace(_local(str(source), folder), scratch=folder)
 
 
 def openai_lines(raw: Prepared, format: str = "auto") -> Prepared | None:
@@ -177,7 +173,7 @@ def _compressed(path: Path, label: str) -> bool:
 def _written(path: Path, pieces: Iterator[bytes]) -> Path:
     """A new private file with these bytes. Raises OutputError where it does not fit."""
     try:
-        raw = _Temporary(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600))
+        raw = _Temporary(path, "xb", opener=lambda name, flags: os.open(name, flags, PRIVATE_FILE))
     except OSError as error:
         raise _no_room(str(path.parent), error) from error
     with io.BufferedWriter(raw, _PIECE) as out:

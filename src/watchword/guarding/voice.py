@@ -12,6 +12,7 @@ from watchword.chat.parse import parse_line
 from watchword.chat.types import Conversation
 from watchword.defenses.base import Defense, DefenseContext
 from watchword.errors import UsageError
+from watchword.guarding.blocks import READ_ONLY
 from watchword.guarding.passes import ScannedBlock, no_steps
 from watchword.guarding.weave import tenant_lines
 from watchword.judges.base import refuses
@@ -51,7 +52,7 @@ def context_of(
 def rows_at(path: Path, scanned: Sequence[ScannedBlock], places: Sequence[int], label: str) -> Iterator[Conversation]:
     """The rows at these ascending places (from 0); reads only the blocks that hold them."""
     before, at = 0, 0
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, READ_ONLY)
     try:
         for part in scanned:
             if at < len(places) and places[at] < before + part.rows:

@@ -11,7 +11,7 @@ import msgspec
 
 from watchword.chat.types import Conversation, RowOrigin
 from watchword.errors import DataError
-from watchword.guarding.blocks import read_block
+from watchword.guarding.blocks import READ_ONLY, read_block
 from watchword.guarding.passes import ScannedBlock
 
 
@@ -42,7 +42,7 @@ def woven(
     added; nothing else about the tenant's bytes changes.
     """
     before, at = 0, 0
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, READ_ONLY)
     try:
         for part in scanned:
             data = tenant_lines(descriptor, part)

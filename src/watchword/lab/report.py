@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from watchword.chat.files import replacing
-from watchword.lab.aside import writing
+from watchword.files.writing import writing
 from watchword.lab.charts.series import Entry, entries_of, legend_of
 from watchword.lab.figures import figures_of, main_picture
 from watchword.lab.findings import percent

@@ -12,7 +12,7 @@ import msgspec
 
 from watchword.chat.files import replacing
 from watchword.errors import DataError
-from watchword.lab.aside import writing
+from watchword.files.writing import writing
 from watchword.lab.spec import NO_ATTACK, Spec, canonical
 from watchword.lab.stats import Rate, pooled
 from watchword.lab.store import SCHEMA, CellResult

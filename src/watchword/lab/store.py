@@ -9,7 +9,6 @@ ROOT/cells/.building-…          half-made; never read, swept when its process 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,8 @@ import msgspec
 
 from watchword.chat.files import replacing
 from watchword.errors import OutputError, UsageError
-from watchword.lab.aside import discard, folder_aside, writing
+from watchword.files.folders import PRIVATE_FOLDER, TAKEN, atomic_folder, discard, replace_folder
+from watchword.files.writing import unwritable, writing
 from watchword.lab.spec import Cell, canonical
 from watchword.lab.stats import Rate
 from watchword.lab.versions import versions
@@ -27,8 +27,6 @@ from watchword.lab.versions import versions
 SCHEMA = 1
 CELLS, KEPT, BUILDING = "cells", "kept", ".building-"
 CELL, ANSWERS = "cell.json", "answers.jsonl"
-# rename(2) onto a folder that another process has put there, or onto a stray file.
-TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -127,7 +125,7 @@ class Store:
         full = msgspec.structs.replace(
             result, cell=cell, key=key, arm=cell.arm, fingerprint=made_with, versions=versions()
         )
-        with folder_aside(self.root / CELLS, BUILDING) as folder:
+        with atomic_folder(self.root / CELLS, BUILDING) as folder:
             lines = b"".join(msgspec.json.encode(answer) + b"\n" for answer in answers)
             _write(folder / ANSWERS, lines)
             _write(folder / CELL, _encoded(_Record(key=key, files={ANSWERS: _sha256(lines)}, result=full).sealed()))
@@ -137,14 +135,13 @@ class Store:
     def run_folder(self, key: str, *, keep: bool = False) -> Iterator[Path]:
         """An empty folder for what training writes; gone at the end, or under ``kept(key)`` if ``keep`` and no error.
 
-        Raises OutputError where it cannot be made: before the work, not after it.
+        Nobody else may look into it. Of two processes that keep the same one, the last one's stays. Raises OutputError where
+        it cannot be made: before the work, not after it.
         """
-        with folder_aside(self.root / KEPT, BUILDING) as folder:
+        with atomic_folder(self.root / KEPT, BUILDING, mode=PRIVATE_FOLDER) as folder:
             yield folder
             if keep:
-                with writing(self.kept(key)):
-                    discard(self.kept(key), BUILDING)
-                    folder.rename(self.kept(key))
+                replace_folder(folder, self.kept(key), BUILDING)
         with contextlib.suppress(OSError):
             (self.root / KEPT).rmdir()  # only ever succeeds when it is empty
 
@@ -160,7 +157,7 @@ class Store:
                 folder.rename(target)
             except OSError as error:
                 if error.errno not in TAKEN:
-                    raise OutputError(f"{target} cannot be written: {error.strerror}") from error
+                    raise unwritable(target, error) from error
             else:
                 return None
             if found := self.get(key):

@@ -6,7 +6,6 @@ Taken from ``WATCHWORD_KEY`` (hex), from the file that ``WATCHWORD_KEY_FILE`` na
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -38,7 +37,12 @@ def derived(key: bytes, purpose: str) -> bytes:
 
 
 def check_private(path: Path, then: str) -> None:
-    """Raises SecretError where others than the owner may read the file; ``then`` says what to do about it."""
+    """Raises SecretError where others than the owner may read the file; ``then`` says what to do about it.
+
+    Windows has no such modes: there the rights of the folder decide, and nothing is checked.
+    """
+    if os.name == "nt":
+        return
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise SecretError(f"{path} may be read by others (mode {mode:03o}); run `chmod 600 {path}`; {then}")
@@ -75,13 +79,12 @@ def _create(path: Path) -> None:
     """Puts a new key in place whole, unless another process has been first."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
-        with replacing(fresh, mode=0o600) as stream:
+        with replacing(path, mode=0o600, fresh=True) as stream:
             stream.write(secrets.token_hex(KEY_BYTES).encode() + b"\n")
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(fresh)
-        fresh.unlink()
-    except OSError as error:
+    except (OSError, OutputError) as error:
+        if path.exists():
+            return
+        why = getattr(error, "strerror", None) or error
         raise OutputError(
-            f"the provider's key {path} cannot be made ({error.strerror or error}); set WATCHWORD_KEY or WATCHWORD_KEY_FILE"
+            f"the provider's key {path} cannot be made ({why}); set WATCHWORD_KEY or WATCHWORD_KEY_FILE"
         ) from None

@@ -7,7 +7,6 @@ every way in which unsealing goes wrong is an UnsealError, and the caller has no
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from watchword.chat.files import check_writable, replacing
+from watchword.chat.files import replacing
 from watchword.errors import OutputError, SecretError, UnsealError
 from watchword.secret.keys import check_private, derived
 from watchword.secret.prompt import Kind, SecretPrompt
@@ -90,17 +89,13 @@ def write_secret_file(path: Path, secret: SecretPrompt) -> None:
     """Writes the secret in the clear, mode 0600. Raises OutputError; a file that stands there is never replaced."""
     if path.exists():
         raise OutputError(f"{path} exists already; a secret is never overwritten: give another name")
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
-    check_writable(path)
-    try:
-        with replacing(fresh, mode=0o600) as stream:
-            stream.write(msgspec.json.encode(_plain(secret)) + b"\n")
-        try:
-            os.link(fresh, path)
-        finally:
-            fresh.unlink()
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    with replacing(path, mode=0o600, fresh=True) as stream:
+        stream.write(secret_file_bytes(secret))
+
+
+def secret_file_bytes(secret: SecretPrompt) -> bytes:
+    """What ``write_secret_file`` writes."""
+    return msgspec.json.encode(_plain(secret)) + b"\n"
 
 
 def read_secret_file(path: Path) -> SecretPrompt:

@@ -9,48 +9,53 @@ from pathlib import Path
 import pytest
 
 from watchword.errors import OutputError
-from watchword.lab.aside import discard, folder_aside, sweep, writing
+from watchword.files.folders import atomic_folder, discard, sweep
+from watchword.files.writing import writing
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 def test_the_folder_is_gone_at_the_end_unless_it_was_renamed(tmp_path: Path) -> None:
-    with folder_aside(tmp_path, ".b-") as left:
+    with atomic_folder(tmp_path, ".b-") as left:
         (left / "file").write_text("half")
-    with folder_aside(tmp_path, ".b-") as kept:
+    with atomic_folder(tmp_path, ".b-") as kept:
         (kept / "file").write_text("whole")
         kept.rename(tmp_path / "done")
     assert [path.name for path in tmp_path.iterdir()] == ["done"]
 
 
 def test_an_error_inside_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), folder_aside(tmp_path, ".b-"):
+    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path, ".b-"):
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
 
 
 def test_a_living_folder_is_not_swept_and_a_dead_ones_is(tmp_path: Path) -> None:
     (tmp_path / ".b-dead").mkdir()
-    with folder_aside(tmp_path, ".b-") as alive:
+    with atomic_folder(tmp_path, ".b-") as alive:
         sweep(tmp_path, ".b-")
-        assert [path.name for path in tmp_path.iterdir()] == [alive.name]
+        assert names(tmp_path) == {alive.name, f"{alive.name}.lock"}
 
 
 def test_what_a_killed_process_left_is_swept_by_the_next(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from watchword.lab.aside import folder_aside\n"
-        "with folder_aside(Path(sys.argv[1]), '.b-') as folder:\n"
+        "import os, sys; from pathlib import Path; from watchword.files.folders import atomic_folder\n"
+        "with atomic_folder(Path(sys.argv[1]), '.b-') as folder:\n"
         "    (folder / 'half').write_text('x'); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
-    assert len(list(tmp_path.iterdir())) == 1
-    with folder_aside(tmp_path, ".b-") as folder:
-        assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    assert len(names(tmp_path)) == 2
+    with atomic_folder(tmp_path, ".b-") as folder:
+        assert names(tmp_path) == {folder.name, f"{folder.name}.lock"}
 
 
 def test_a_file_where_the_parent_should_be_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with (
         pytest.raises(OutputError, match=r"taken cannot be written: .*choose a folder"),
-        folder_aside(tmp_path / "taken", "x"),
+        atomic_folder(tmp_path / "taken", "x"),
     ):
         pass
 
