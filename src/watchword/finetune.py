@@ -34,8 +34,8 @@ from watchword.training.artifact import (
     DefenseRecord,
     Manifest,
     open_secret,
-    read_manifest,
     secret_record,
+    signed_manifest,
     weights_digest,
     write_artifact,
 )
@@ -103,13 +103,16 @@ def defended(
 
 
 def opened(folder: Path, *, key: bytes) -> Served:
-    """A finished folder as a model that may be served. Fails closed: see ``training.artifact.open_secret``."""
-    manifest = read_manifest(folder)
+    """A finished folder as a model that may be served. Fails closed: see ``training.artifact``.
+
+    Whatever the manifest names is looked up and loaded only once the manifest itself is known to be the provider's.
+    """
+    manifest = signed_manifest(folder, key)
+    defense = DEFENSES.create(manifest.defense.name, **manifest.defense.arguments)
     if model_digest(manifest.model) != manifest.model_digest:
         raise UnsealError(f"{manifest.model} is not the model that {folder} was tuned from any more; restore it")
     model = load(manifest.model, adapter=folder) if manifest.training.method == "lora" else load(folder)
     secret = open_secret(folder, manifest, model.chat_format, key)
-    defense = DEFENSES.create(manifest.defense.name, **manifest.defense.arguments)
     if defense.needs_secret and secret is None:
         raise UnsealError(
             f"{folder} was defended by {manifest.defense.name}, and its manifest names no secret; restore it"
