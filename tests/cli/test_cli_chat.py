@@ -133,7 +133,7 @@ def test_another_key_gives_no_answer(watchword: Any, run: Path, monkeypatch: pyt
         (run.parent / "p.txt").write_text("Hi\n")
         done = watchword(*command)
         assert done.code == 4
-        assert "does not open with this provider's key" in done.err
+        assert "is not as this provider's key" in done.err
         assert "asr" not in done.out
 
 
