@@ -21,13 +21,15 @@ import msgspec
 from watchword.chat.files import read_conversations, replacing
 from watchword.chat.types import Conversation
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
-from watchword.errors import DataError, OutputError, SecretCollisionError, UnsealError, UsageError
+from watchword.errors import DataError, OutputError, UnsealError, UsageError
 from watchword.judges.base import refuses
 from watchword.models.base import Step
 from watchword.models.digest import model_digest
 from watchword.models.load import LoadedModel, load
 from watchword.secret.generate import DEFAULT_TOKENS, generate_secret
+from watchword.secret.kept import kept_secrets
 from watchword.secret.kinds import check_production
+from watchword.secret.known import KnownSecrets, refuse_carriers
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import seal, unseal
 from watchword.training.artifact import (
@@ -72,18 +74,23 @@ def defended(
     *,
     key: bytes,
     secret: SecretPrompt | None = None,
+    known: Sequence[Path] = (),
     versions: dict[str, str | int] | None = None,
     resume: bool = False,
     step: Step,
 ) -> Manifest:
     """Fine-tunes under a defense and leaves weights, sealed secret and manifest in ``out``.
 
-    ``secret`` must be fit for production; None draws one. ``resume`` goes on with an unfinished run of the same job in
-    ``out``. Raises DataError for the tenant's file, SecretCollisionError where it holds the secret, and what training
-    raises; ``out`` then holds no manifest, and is gone if there is no checkpoint to resume from.
+    ``secret`` must be fit for production; None draws one. ``known`` are files of more secrets, releases, or folders of
+    such, that no tenant row may carry; so are those kept beside the data and beside ``out``. ``resume`` goes on with an
+    unfinished run of the same job in ``out``. Raises DataError for the tenant's file, SecretCollisionError where it holds a
+    known secret, and what training raises; ``out`` then holds no manifest, and is gone if there is no checkpoint to resume
+    from.
     """
     defense = DEFENSES.create(job.defense, **job.arguments)
-    upload, digest = tenant_upload(job.data)
+    numbered, digest = tenant_upload(job.data)
+    upload = [conv for _, conv in numbered]
+    others = kept_secrets((job.data, out), known, lambda: key)
     work = _work_folder(out, resume)
     with _alone(work), _swept(work, resume):
         _same_job(job, digest, work)
@@ -92,8 +99,7 @@ def defended(
         step("loading the model", 1, 1)
         run = _Run(job, defense, model, model_digest(job.model), digest, out, work, key, resume, step)
         own = run.secret(secret) if defense.needs_secret else None
-        if own is not None:
-            refuse_collisions(upload, own, job.data)
+        refuse_carriers(numbered, KnownSecrets.of((*others, own)), str(job.data), "line")
         data = guarded(defense, upload, run.context(own))
         figures = run.train(data, own)
         manifest = run.manifest(data, own, figures, versions or {})
@@ -120,8 +126,8 @@ def opened(folder: Path, *, key: bytes) -> Served:
     return Served(model, defense, manifest, secret)
 
 
-def tenant_upload(path: Path) -> tuple[list[Conversation], str]:
-    """All rows of a tenant's file, and the digest of the bytes that they were read from.
+def tenant_upload(path: Path) -> tuple[list[tuple[int, Conversation]], str]:
+    """All rows of a tenant's file with their line numbers, and the digest of the bytes that they were read from.
 
     Raises DataError, with the line, at the first fault, for a file without rows, and for one that changes meanwhile or
     can be read only once.
@@ -129,22 +135,12 @@ def tenant_upload(path: Path) -> tuple[list[Conversation], str]:
     if path.exists() and not path.is_file():
         raise DataError("this is no ordinary file; save the rows in one first", path=path)
     digest = file_digest(path) if path.is_file() else ""
-    rows = [conv for _, conv in read_conversations(path)]
+    rows = list(read_conversations(path))
     if digest != file_digest(path):
         raise DataError("the file changed while it was read; train on it when nobody writes to it", path=path)
     if not rows:
         raise DataError("the file holds no rows; give at least one conversation with an assistant turn", path=path)
     return rows, digest
-
-
-def refuse_collisions(rows: Sequence[Conversation], secret: SecretPrompt, path: Path) -> None:
-    """Raises SecretCollisionError if a tenant's row holds the secret: a leak, or a tenant who knows it."""
-    text = secret.reveal()
-    for number, conv in enumerate(rows, start=1):
-        if any(text in message.text for message in conv.messages):
-            raise SecretCollisionError(
-                f"{path}, row {number} holds the secret prompt of this run: it has leaked. Draw another, and find the leak"
-            )
 
 
 def file_digest(path: Path) -> str:

@@ -23,10 +23,10 @@ from watchword.chat.format import ChatFormat  # noqa: E402
 from watchword.errors import ModelUnavailableError, UnsealError, WatchwordError  # noqa: E402
 from watchword.finetune import Job, defended, opened  # noqa: E402
 from watchword.models.fakes import CHATML, fake_chat_format  # noqa: E402
+from watchword.secret.kept import SEALED  # noqa: E402
 from watchword.secret.vault import seal, unseal  # noqa: E402
 from watchword.training.artifact import (  # noqa: E402
     MANIFEST,
-    SEALED,
     binding,
     open_secret,
     read_manifest,

@@ -45,7 +45,8 @@ def release_or_model(
 
 def is_release(folder: Path) -> bool:
     """A sealed secret without its manifest is a damaged release, never a plain model."""
-    from watchword.training.artifact import MANIFEST, SEALED
+    from watchword.secret.kept import SEALED
+    from watchword.training.artifact import MANIFEST
 
     return any((folder / name).exists() or (folder / name).is_symlink() for name in (MANIFEST, SEALED))
 

@@ -78,6 +78,11 @@ def unseal(sealed: bytes, key: bytes, binding: Mapping[str, str]) -> SecretPromp
         ) from error
 
 
+def unseal_known(sealed: bytes, key: bytes) -> SecretPrompt:
+    """The secret, whatever it belongs to: to look for it, never to serve anything with it. Raises UnsealError."""
+    return unseal(sealed, key, _record(sealed).binding)
+
+
 def fingerprint_of(secret: SecretPrompt, key: bytes) -> str:
     """16 hex digits, safe to log, that tell this provider's secrets apart."""
     return secret.fingerprint(derived(key, "fingerprint"))

@@ -25,13 +25,14 @@ from watchword.chat.format import ChatFormat
 from watchword.errors import ModelUnavailableError, UnsealError, UsageError
 from watchword.models.digest import digest_of, model_files
 from watchword.secret.generate import secret_ids
+from watchword.secret.kept import SEALED
 from watchword.secret.keys import derived
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import fingerprint_of, seal, unseal
 from watchword.training.config import TrainingConfig, TrainingResult
 
 SCHEMA = 1
-MANIFEST, SEALED = "manifest.json", "secret.sealed"
+MANIFEST = "manifest.json"
 # A file beside the weights that no digest is over; its own signature is.
 _NOT_WEIGHTS = frozenset({MANIFEST})
 
