@@ -263,14 +263,14 @@ def test_no_other_value_of_a_field_passes(runs: dict[str, Path], tmp_path_factor
         open_secret(folder, signed_manifest(folder, KEY), fake_chat_format(), KEY)
 
 
-def test_a_seal_with_odd_words_inside_does_not_open(runs: dict[str, Path]) -> None:
-    """What the right key has sealed may still be nonsense."""
+def test_a_seal_that_was_cut_does_not_open(runs: dict[str, Path]) -> None:
     manifest = read_manifest(runs["one"])
     secret = opened(runs["one"], key=KEY).secret
     assert secret is not None
     sealed = seal(secret, KEY, binding(manifest))
     assert unseal(sealed, KEY, binding(manifest)) == secret
-    for cut in range(0, len(sealed), 7):
+    # The last character is a newline, which may be missing.
+    for cut in range(0, len(sealed) - 1, 7):
         with pytest.raises(UnsealError):
             unseal(sealed[:cut], KEY, binding(manifest))
 
@@ -292,6 +292,14 @@ def test_a_template_that_changed_is_noticed_without_a_secret_too(runs: dict[str,
     other = ChatFormat(form.tokenizer, CHATML.replace("system\n", "system \n"), form.special)
     with pytest.raises(UnsealError, match="chat template or tokenizer is not the one"):
         open_secret(runs["plain"], read_manifest(runs["plain"]), other, KEY)
+
+
+def test_whole_numbers_for_fractions_are_signed_as_they_are_read(runs: dict[str, Path], tmp_path: Path) -> None:
+    training = TrainingConfig(epochs=1, lora_rank=2, warmup_steps=0, weight_decay=0, max_grad_norm=1, lora_dropout=0)
+    data = runs["base"].parent / "tenant.jsonl"
+    job = Job(model=str(runs["base"]), data=data, defense="none", training=training)
+    defended(job, tmp_path / "run", key=KEY, step=lambda *told: None)
+    assert opened(tmp_path / "run", key=KEY).manifest.training.max_grad_norm == 1.0
 
 
 def test_a_record_of_digests_beside_the_base_is_not_believed(runs: dict[str, Path], tmp_path: Path) -> None:

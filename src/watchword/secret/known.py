@@ -50,7 +50,11 @@ class KnownSecrets:
 
     def stand_in(self, texts: Iterable[str]) -> bool:
         """Whether one of the secrets stands in one of the texts."""
-        return bool(self.texts) and any(secret in text for text in texts for secret in self.texts)
+        if not self.texts:
+            return False
+        # One look for each secret, not one for each pair. No secret holds a NUL, so none goes from text to text.
+        whole = "\0".join(texts)
+        return any(secret in whole for secret in self.texts)
 
     def stand_in_row(self, conv: Conversation) -> bool:
         """Whether one of the secrets stands anywhere in a row."""

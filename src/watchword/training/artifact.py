@@ -108,6 +108,8 @@ def signature(manifest: Manifest, key: bytes) -> str:
 
 def write_artifact(folder: Path, manifest: Manifest, secret: SecretPrompt | None, key: bytes) -> None:
     """Puts secret and signed manifest beside weights that are in ``folder`` already. Raises OutputError."""
+    # As it will be read: a learning rate of 1 comes back as 1.0, and the signature is over the text.
+    manifest = msgspec.json.decode(msgspec.json.encode(manifest), type=Manifest)
     if secret is not None:
         with replacing(folder / SEALED, mode=0o600) as stream:
             stream.write(seal(secret, key, binding(manifest)))
