@@ -80,5 +80,5 @@ def test_a_folder_and_nobodys_home_hold_no_key(monkeypatch, tmp_path):
     with pytest.raises(SecretError, match=r"cannot be read \(Is a directory\)"):
         provider_key()
     monkeypatch.setenv("WATCHWORD_KEY_FILE", "~nobody-at-all/key")
-    with pytest.raises(SecretError, match="WATCHWORD_KEY_FILE is ~nobody-at-all/key, and .* give the whole path"):
+    with pytest.raises(SecretError, match=r"WATCHWORD_KEY_FILE is ~nobody-at-all/key, and .* give the whole path"):
         provider_key()
