@@ -143,6 +143,7 @@ def shell(*arguments: object, home: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("command", ["evaluate", "train", "guard"])
 def test_a_yes_in_a_pipe_is_no_yes(folder: Path, tmp_path: Path, command: str) -> None:
     code(folder, tmp_path / "mark")

@@ -30,8 +30,6 @@ def snapshot(hub_id: str) -> Path:
         ) from None
     try:
         return Path(snapshot_download(hub_id, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
-    except (
-        Exception
-    ) as error:  # boundary: the hub's client raises errors of its own, of its HTTP library and of the system
+    except Exception as error:  # boundary: the hub's client raises errors of its own and of its HTTP library
         reason = " ".join(str(error).split())[:300]
         raise ModelUnavailableError(f"the model {hub_id!r} cannot be fetched: {reason}\n{WAY_OUT}") from error

@@ -84,9 +84,8 @@ def load(
     """Loads a catalog model, a Hugging Face id, or a local folder (a model, or a LoRA adapter on its base).
 
     Adapters, those of the source first and then ``adapter``, are merged into the weights, so what comes back is a plain
-    model that can be fine-tuned again. Nothing of a folder is run: code of its own and pickled weights are refused.
-    ``device`` defaults to CUDA, then MPS, then CPU; ``dtype`` to bfloat16 where the
-    processor computes with it, else float32.
+    model that can be fine-tuned again. ``device`` defaults to CUDA, then MPS, then CPU; ``dtype`` to bfloat16 where the
+    processor computes with it, else float32. Nothing of a folder is run: its own code and pickled weights are refused.
 
     Raises UnknownNameError, ModelUnavailableError (with the way out) and TemplateError (no chat template).
     """
