@@ -286,7 +286,7 @@ def test_the_adapter_is_evaluated_with_its_secret(real: Real) -> None:
 def test_the_wrong_key_gives_no_answer(real: Real) -> None:
     done = real.shell.run("chat", real.out, "-m", "Hi", WATCHWORD_KEY="00" * 32)
     assert (done.returncode, done.stdout) == (4, "")
-    assert "does not open with this provider's key" in done.stderr
+    assert "is not as this provider's key" in done.stderr
 
 
 def test_a_file_that_can_be_read_only_once_is_refused(job: Job, tmp_path: Path) -> None:

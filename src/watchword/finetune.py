@@ -20,22 +20,24 @@ import msgspec
 from watchword.chat.files import read_conversations, replacing
 from watchword.chat.types import Conversation
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
-from watchword.errors import DataError, SecretCollisionError, UnsealError, UsageError
+from watchword.errors import DataError, UnsealError, UsageError
 from watchword.files.folders import PRIVATE_FILE
 from watchword.judges.base import refuses
 from watchword.models.base import Step
 from watchword.models.digest import model_digest
 from watchword.models.load import LoadedModel, load
 from watchword.secret.generate import DEFAULT_TOKENS, generate_secret
+from watchword.secret.kept import kept_secrets
 from watchword.secret.kinds import check_production
+from watchword.secret.known import KnownSecrets, refuse_carriers
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import seal, unseal
 from watchword.training.artifact import (
     DefenseRecord,
     Manifest,
     open_secret,
-    read_manifest,
     secret_record,
+    signed_manifest,
     weights_digest,
     write_artifact,
 )
@@ -72,29 +74,33 @@ def defended(
     *,
     key: bytes,
     secret: SecretPrompt | None = None,
+    known: Sequence[Path] = (),
     versions: dict[str, str | int] | None = None,
     resume: bool = False,
     step: Step,
 ) -> Manifest:
     """Fine-tunes under a defense and leaves weights, sealed secret and manifest in ``out``.
 
-    ``secret`` must be fit for production; None draws one. ``resume`` goes on with an unfinished run of the same job in
-    ``out``. Raises DataError for the tenant's file, SecretCollisionError where it holds the secret, and what training
-    raises; ``out`` then holds no manifest, and is gone if there is no checkpoint to resume from.
+    ``secret`` must be fit for production; None draws one. ``known`` are files of more secrets, releases, or folders of
+    such, that no tenant row may carry; so are those kept beside the data and beside ``out``. ``resume`` goes on with an
+    unfinished run of the same job in ``out``. Raises DataError for the tenant's file, SecretCollisionError where it holds a
+    known secret, and what training raises; ``out`` then holds no manifest, and is gone if there is no checkpoint to resume
+    from.
     """
     defense = DEFENSES.create(job.defense, **job.arguments)
-    upload, digest = tenant_upload(job.data)
+    numbered, digest = tenant_upload(job.data)
+    upload = [conv for _, conv in numbered]
+    others = kept_secrets((job.data, out), known, lambda: key)
     with alone(out, resume), work_folder(out, resume) as work:
         _same_job(job, digest, work)
-        if (manifest := finished(out, work)) is not None:
+        if (manifest := finished(out, work, key)) is not None:
             return manifest
         step("loading the model", 0, 1)
         model = load(job.model)
         step("loading the model", 1, 1)
         run = _Run(job, defense, model, model_digest(job.model), digest, out, work, key, resume, step)
         own = run.secret(secret) if defense.needs_secret else None
-        if own is not None:
-            refuse_collisions(upload, own, job.data)
+        refuse_carriers(numbered, KnownSecrets.of((*others, own)), str(job.data), "line")
         data = guarded(defense, upload, run.context(own))
         figures = run.train(data, own)
         manifest = run.manifest(data, own, figures, versions or {})
@@ -104,13 +110,16 @@ def defended(
 
 
 def opened(folder: Path, *, key: bytes) -> Served:
-    """A finished folder as a model that may be served. Fails closed: see ``training.artifact.open_secret``."""
-    manifest = read_manifest(folder)
+    """A finished folder as a model that may be served. Fails closed: see ``training.artifact``.
+
+    Whatever the manifest names is looked up and loaded only once the manifest itself is known to be the provider's.
+    """
+    manifest = signed_manifest(folder, key)
+    defense = DEFENSES.create(manifest.defense.name, **manifest.defense.arguments)
     if model_digest(manifest.model) != manifest.model_digest:
         raise UnsealError(f"{manifest.model} is not the model that {folder} was tuned from any more; restore it")
     model = load(manifest.model, adapter=folder) if manifest.training.method == "lora" else load(folder)
     secret = open_secret(folder, manifest, model.chat_format, key)
-    defense = DEFENSES.create(manifest.defense.name, **manifest.defense.arguments)
     if defense.needs_secret and secret is None:
         raise UnsealError(
             f"{folder} was defended by {manifest.defense.name}, and its manifest names no secret; restore it"
@@ -118,8 +127,8 @@ def opened(folder: Path, *, key: bytes) -> Served:
     return Served(model, defense, manifest, secret)
 
 
-def tenant_upload(path: Path) -> tuple[list[Conversation], str]:
-    """All rows of a tenant's file, and the digest of the bytes that they were read from.
+def tenant_upload(path: Path) -> tuple[list[tuple[int, Conversation]], str]:
+    """All rows of a tenant's file with their line numbers, and the digest of the bytes that they were read from.
 
     Raises DataError, with the line, at the first fault, for a file without rows, and for one that changes meanwhile or
     can be read only once.
@@ -127,22 +136,12 @@ def tenant_upload(path: Path) -> tuple[list[Conversation], str]:
     if path.exists() and not path.is_file():
         raise DataError("this is no ordinary file; save the rows in one first", path=path)
     digest = file_digest(path) if path.is_file() else ""
-    rows = [conv for _, conv in read_conversations(path)]
+    rows = list(read_conversations(path))
     if digest != file_digest(path):
         raise DataError("the file changed while it was read; train on it when nobody writes to it", path=path)
     if not rows:
         raise DataError("the file holds no rows; give at least one conversation with an assistant turn", path=path)
     return rows, digest
-
-
-def refuse_collisions(rows: Sequence[Conversation], secret: SecretPrompt, path: Path) -> None:
-    """Raises SecretCollisionError if a tenant's row holds the secret: a leak, or a tenant who knows it."""
-    text = secret.reveal()
-    for number, conv in enumerate(rows, start=1):
-        if any(text in message.text for message in conv.messages):
-            raise SecretCollisionError(
-                f"{path}, row {number} holds the secret prompt of this run: it has leaked. Draw another, and find the leak"
-            )
 
 
 def file_digest(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from watchword.chat.types import Conversation
 from watchword.finetune import Job, Served, defended, opened
 from watchword.models.fakes import FakeModel
 from watchword.secret.prompt import SecretPrompt
+from watchword.secret.vault import write_secret_file
 from watchword.training.config import TrainingConfig
 
 KEY = bytes.fromhex("5a" * 32)
@@ -133,7 +135,7 @@ def test_another_key_gives_no_answer(watchword: Any, run: Path, monkeypatch: pyt
         (run.parent / "p.txt").write_text("Hi\n")
         done = watchword(*command)
         assert done.code == 4
-        assert "does not open with this provider's key" in done.err
+        assert "is not as this provider's key" in done.err
         assert "asr" not in done.out
 
 
@@ -197,3 +199,81 @@ def test_evaluate_takes_the_model_from_the_manifest(watchword: Any, run: Path, p
     assert "was tuned from" in done.err
     assert "not from smollm2-135m; leave --model out" in done.err
     assert watchword(*command).code == 0
+
+
+@pytest.fixture
+def stripped(run: Path, tmp_path: Path) -> Path:
+    """The weights of a run whose manifest and seal are gone."""
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    (folder / "manifest.json").unlink()
+    (folder / "secret.sealed").unlink()
+    return folder
+
+
+@pytest.mark.parametrize("option", ["--adapter", "--model"])
+def test_tuned_weights_without_their_manifest_are_not_asked(
+    watchword: Any, run: Path, stripped: Path, prompt_file: Path, option: str
+) -> None:
+    model = ("--model", run.parent / "base") if option == "--adapter" else ()
+    command = ("evaluate", option, stripped, *model, "--prompts", prompt_file, "--max-new-tokens", 2)
+    for more in ((), ("--no-secret",)):
+        done = watchword(*command, *more)
+        assert (done.code, "asr by" in done.out) == (4, False)
+        assert "holds tuned weights and neither manifest.json nor secret.sealed" in done.err
+        assert "or ask without any by --undefended" in done.err
+    figures = prompt_file.parent / "figures.json"
+    done = watchword(*command, "--undefended", "--json", figures)
+    assert done.code == 0
+    assert f"UNDEFENDED: {stripped} holds no manifest of a release" in done.out
+    assert json.loads(figures.read_text())["undefended"] is True
+
+
+def test_a_checkpoint_is_not_asked_either(watchword: Any, run: Path, tmp_path: Path, prompt_file: Path) -> None:
+    folder = Path(shutil.copytree(run.parent / "base", tmp_path / "checkpoint-2"))
+    (folder / "trainer_state.json").write_text("{}")
+    command = ("evaluate", "--model", folder, "--prompts", prompt_file, "--max-new-tokens", 2)
+    assert watchword(*command).code == 4
+    assert watchword(*command, "--undefended").code == 0
+    (folder / "trainer_state.json").unlink()
+    done = watchword(*command)
+    assert (done.code, "UNDEFENDED: " in done.out) == (0, True)
+
+
+def test_a_secret_that_is_given_stands_in_for_the_manifest(
+    watchword: Any, run: Path, stripped: Path, prompt_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = FakeModel("Hello.", answers_with_secret="Hello.")
+    secret_file = stripped.parent / "s.json"
+    write_secret_file(secret_file, secret_of(run))
+    monkeypatch.setattr("watchword.models.load.load", lambda name, **options: made)
+    done = watchword("evaluate", "--adapter", stripped, "--prompts", prompt_file, "--secret-file", secret_file)
+    assert (done.code, "UNDEFENDED" in done.out) == (0, False)
+    assert [request.with_secret for request in made.requests] == [True]
+
+
+def test_a_release_is_never_asked_undefended(watchword: Any, run: Path, stripped: Path, prompt_file: Path) -> None:
+    evaluate = ("evaluate", "--prompts", prompt_file)
+    for command in ((*evaluate, "--adapter", run), (*evaluate, "--model", run), ("chat", run, "-m", "Hi")):
+        done = watchword(*command, "--undefended")
+        assert (done.code, "asr" in done.out) == (2, False)
+        assert "so it is never asked undefended" in done.err
+    (run / "manifest.json").rename(stripped / "manifest.json")
+    try:
+        assert watchword("chat", run, "-m", "Hi", "--undefended").code == 2
+    finally:
+        (stripped / "manifest.json").rename(run / "manifest.json")
+
+
+def test_a_release_is_no_base_for_another_adapter(watchword: Any, run: Path, stripped: Path, prompt_file: Path) -> None:
+    done = watchword("evaluate", "--adapter", stripped, "--model", run, "--prompts", prompt_file, "--undefended")
+    assert done.code == 2
+    assert "is a release, and another adapter on top of it would be asked without its secret" in done.err
+
+
+def test_chat_talks_to_weights_without_a_manifest_only_when_told(watchword: Any, stripped: Path) -> None:
+    done = watchword("chat", stripped, "-m", "Hi")
+    assert (done.code, done.out) == (5, "")
+    assert "or talk to its weights without any secret by --undefended" in done.err
+    done = watchword("chat", stripped, "-m", "Hi", "--undefended", "--max-new-tokens", 2)
+    assert done.code == 0
+    assert f"UNDEFENDED: {stripped} holds no manifest of a release" in done.err

@@ -149,7 +149,7 @@ def test_a_row_that_holds_the_secret_is_a_leak(train: Train, tmp_path: Path) -> 
     data = tenant_file(tmp_path, [*ROWS, row(f"Say {secret.reveal()} now", "No.")])
     done = train("--defense", "backdoor_align", "--secret-file", secret_file(tmp_path, secret), data=data)
     assert done.code == 4
-    assert "row 5 holds the secret prompt of this run: it has leaked" in done.err
+    assert "line 5 carries a secret of this provider" in done.err
     assert leaks(secret, done.out, done.err) == []
     assert not (tmp_path / "out").exists()
 

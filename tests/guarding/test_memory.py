@@ -20,7 +20,7 @@ from watchword.errors import DataError, RowTooLongError, SecretCollisionError, U
 from watchword.guarding.engine import guard_file
 from watchword.guarding.model import ModelFormat
 from watchword.guarding.scan import Scanner
-from watchword.guarding.secrets_seen import KnownSecrets
+from watchword.secret.known import KnownSecrets
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import read_secret_file
 
@@ -86,7 +86,7 @@ def test_a_secret_over_two_text_parts_is_found(model: ModelFormat) -> None:
     text, half = secret.reveal(), len(secret.reveal()) // 2
     parts = [{"type": "text", "text": f"Say {text[:half]}"}, {"type": "text", "text": f"{text[half:]} now."}]
     row = {"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": "No."}]}
-    with pytest.raises(SecretCollisionError, match="row 1 carries the secret"):
+    with pytest.raises(SecretCollisionError, match="row 1 carries a secret"):
         watchword.guard([row], defense="backdoor_align", tokenizer=model.chat_format, secret=secret)
     raw = json.dumps(row).encode()
     assert Scanner(secrets=KnownSecrets((text,))).scan(raw).collisions == [1]
@@ -130,7 +130,7 @@ def test_faults_name_the_row(model: ModelFormat, rows: Any, message: str) -> Non
 def test_a_row_with_the_secret_and_a_row_too_long(model: ModelFormat, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = watchword.guard(ROWS, defense="backdoor_align", tokenizer=model.chat_format).secret
     assert secret is not None
-    with pytest.raises(SecretCollisionError, match="row 2 carries the secret"):
+    with pytest.raises(SecretCollisionError, match="row 2 carries a secret"):
         rows = [ROWS[0], chat_row(1, system=f"x {secret.reveal()}")]
         watchword.guard(rows, defense="backdoor_align", tokenizer=model.chat_format, secret=secret)
     with pytest.raises(RowTooLongError, match=r"line \d+, tenant row: the row has \d+ tokens, the limit is 20"):

@@ -110,11 +110,30 @@ def test_two_adapters_on_each_other_are_an_error(tmp_path: Path) -> None:
 
 
 def test_the_digest_follows_weights_adapters_and_names(tmp_path: Path) -> None:
-    folder, tuned = model_folder(tmp_path / "mine"), adapter_folder(tmp_path / "tuned", "owner/name")
+    folder, tuned = model_folder(tmp_path / "mine"), adapter_folder(tmp_path / "tuned", str(tmp_path / "mine"))
     plain, with_adapter = model_digest(folder), model_digest(folder, tuned)
-    assert len({plain, with_adapter, model_digest("owner/name"), model_digest("owner/other"), model_digest(tuned)}) == 5
+    assert with_adapter == model_digest(tuned) != plain
     (folder / "notes.txt").write_text("not part of the model")
+    (folder / "folder.json").mkdir()
     assert model_digest(folder) == plain
     (folder / "model.safetensors").write_bytes(b"others!")
     assert model_digest(folder) != plain
     assert digest_of([], "a") != digest_of([], "b")
+
+
+@pytest.mark.parametrize(
+    "name", ["merges.txt", "vocab.txt", "tokenizer.model", "additional_chat_templates/tool_use.jinja"]
+)
+def test_the_digest_is_over_every_file_of_the_tokenizer(tmp_path: Path, name: str) -> None:
+    folder = model_folder(tmp_path / "mine")
+    (folder / name).parent.mkdir(exist_ok=True)
+    digests = {model_digest(folder)}
+    for text in ("one", "two"):
+        (folder / name).write_text(text)
+        digests.add(model_digest(folder))
+    assert len(digests) == 3
+
+
+def test_a_file_that_cannot_be_read_has_no_digest(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailableError, match=r"gone\.json cannot be read: No such file or directory"):
+        digest_of([tmp_path / "gone.json"])

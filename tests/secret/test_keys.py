@@ -62,3 +62,23 @@ def test_a_missing_key_file_is_never_made_up(monkeypatch, tmp_path):
 def test_each_purpose_has_a_key_of_its_own():
     key = bytes(32)
     assert len({derived(key, purpose) for purpose in ("seal", "fingerprint", "prefix")} | {key}) == 4
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 64, "ä".encode() * 64, b"\0" * 64, b"ab" * 5000])
+def test_an_odd_key_file_is_a_clean_error(monkeypatch, tmp_path, content):
+    file = tmp_path / "k"
+    file.write_bytes(content)
+    file.chmod(0o600)
+    monkeypatch.setenv("WATCHWORD_KEY_FILE", str(file))
+    with pytest.raises(SecretError, match=str(file)):
+        provider_key()
+
+
+def test_a_folder_and_nobodys_home_hold_no_key(monkeypatch, tmp_path):
+    (tmp_path / "k").mkdir(mode=0o700)
+    monkeypatch.setenv("WATCHWORD_KEY_FILE", str(tmp_path / "k"))
+    with pytest.raises(SecretError, match=r"cannot be read \(Is a directory\)"):
+        provider_key()
+    monkeypatch.setenv("WATCHWORD_KEY_FILE", "~nobody-at-all/key")
+    with pytest.raises(SecretError, match=r"WATCHWORD_KEY_FILE is ~nobody-at-all/key, and .* give the whole path"):
+        provider_key()

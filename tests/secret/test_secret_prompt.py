@@ -70,3 +70,9 @@ def test_equality_is_by_text(secret):
 def test_an_empty_secret_is_refused():
     with pytest.raises(SecretError, match="empty"):
         SecretPrompt("", kind="random", tokens=0, entropy_bits=0.0)
+
+
+def test_half_a_surrogate_can_be_compared():
+    half = SecretPrompt("a\ud800", kind="random", tokens=3, entropy_bits=150.0)
+    assert half == SecretPrompt("a\ud800", kind="random", tokens=3, entropy_bits=150.0)
+    assert half != SecretPrompt("a?", kind="random", tokens=3, entropy_bits=150.0)

@@ -2,13 +2,16 @@
 
 import stat
 
+import msgspec
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchword.errors import OutputError, SecretError, UnsealError
+from watchword.secret.keys import derived
 from watchword.secret.prompt import SecretPrompt
-from watchword.secret.vault import read_secret_file, seal, unseal, write_secret_file
+from watchword.secret.vault import Sealed, read_secret_file, seal, unseal, write_secret_file
 
 KEY = bytes(range(32))
 BINDING = {"model": "m", "weights": "w"}
@@ -91,3 +94,34 @@ def test_missing_files_and_folders_are_named(tmp_path):
         read_secret_file(tmp_path / "none.json")
     with pytest.raises(OutputError, match="cannot be written"):
         write_secret_file(tmp_path / "no folder" / "s.json", SECRET)
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [b"3", b"", b"{}", b"\xff", b'{"text":"","kind":"random","tokens":1,"entropy_bits":1.0}', b"[" * 100_000],
+)
+def test_nonsense_that_the_right_key_has_sealed_does_not_open(plain):
+    cipher, nonce = AESGCM(derived(KEY, "seal")), bytes(12)
+    sealed = Sealed("f" * 16, BINDING, nonce, cipher.encrypt(nonce, plain, msgspec.json.encode(BINDING)))
+    with pytest.raises(UnsealError, match="does not open"):
+        unseal(msgspec.json.encode(sealed), KEY, BINDING)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, "ä", '{"schema": 2}', "\x00"])
+def test_odd_seals_and_secret_files_are_clean_errors(text, tmp_path):
+    with pytest.raises(UnsealError, match="is damaged"):
+        unseal(text.encode("latin-1"), KEY, BINDING)
+    (tmp_path / "s.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(SecretError, match="is no secret file"):
+        read_secret_file(tmp_path / "s.json")
+
+
+def test_a_seal_or_secret_file_of_a_later_version_is_not_read(tmp_path):
+    sealed = msgspec.json.decode(seal(SECRET, KEY, BINDING)) | {"schema": 2}
+    with pytest.raises(UnsealError, match="has schema 2, this version reads 1"):
+        unseal(msgspec.json.encode(sealed), KEY, BINDING)
+    write_secret_file(tmp_path / "s.json", SECRET)
+    written = msgspec.json.decode((tmp_path / "s.json").read_bytes()) | {"schema": 2}
+    (tmp_path / "s.json").write_bytes(msgspec.json.encode(written))
+    with pytest.raises(SecretError, match="has schema 2, this version reads 1"):
+        read_secret_file(tmp_path / "s.json")

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
+from watchword.cli.target import Target, is_release, release_or_model
+
 if TYPE_CHECKING:
     from watchword.chat.types import Conversation
-    from watchword.finetune import Served
     from watchword.models.base import GenerationOptions
 
 
@@ -27,32 +28,46 @@ def chat(
     system: str | None = typer.Option(None, "--system", help="System prompt of the conversation."),
     max_new_tokens: int = typer.Option(200, "--max-new-tokens", help="Length of an answer in tokens."),
     temperature: float = typer.Option(0.0, "--temperature", help="0 is greedy."),
+    undefended: bool = typer.Option(
+        False, "--undefended", help="Talk to weights that have no manifest as they stand, and say so."
+    ),
 ) -> None:
     """Talk to a fine-tuned model, one line at a time; an empty line or Ctrl-D ends, /new begins anew."""
-    from watchword.finetune import opened
     from watchword.models.base import GenerationOptions
-    from watchword.secret.keys import provider_key
 
     options = GenerationOptions(max_new_tokens=max_new_tokens, temperature=temperature)
     console = Console(highlight=False, soft_wrap=True, markup=False)
-    served = opened(folder, key=provider_key())
+    target = _target(folder, undefended)
+    if target.warning:
+        Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(target.warning)
     turns = _start(system)
     for line in _lines(message, console):
         if line == "/new":
             turns = _start(system)
             continue
         turns = _with_user(turns, line)
-        text = _answer(served, turns, options)
+        text = _answer(target, turns, options)
         turns = turns.with_answer(text)
         console.print(text)
 
 
-def _answer(served: Served, turns: Conversation, options: GenerationOptions) -> str:
+def _target(folder: Path, undefended: bool) -> Target:
+    from watchword.errors import ModelUnavailableError
+
+    if not undefended and not is_release(folder):
+        raise ModelUnavailableError(
+            f"{folder} holds no finished training: manifest.json is missing; name a folder that `watchword train` has "
+            "finished, or talk to its weights without any secret by --undefended"
+        )
+    return release_or_model(None, None, None, default=folder, undefended=undefended)
+
+
+def _answer(target: Target, turns: Conversation, options: GenerationOptions) -> str:
     from watchword.secret.redact import redact
 
-    guard = served.defense.guard_prompt(turns, served.secret)
-    text = served.model.generate([guard.conversation], secret=guard.secret, options=options)[0]
-    return redact(text, served.secret) if served.secret else text
+    guard = target.defense.guard_prompt(turns, target.secret)
+    text = target.model.generate([guard.conversation], secret=guard.secret, options=options)[0]
+    return redact(text, target.secret) if target.secret else text
 
 
 def _start(system: str | None) -> Conversation:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
 from watchword.cli.progress import reporter
+from watchword.cli.target import release_or_model
 from watchword.models.catalog import DEFAULT_MODEL
-
-if TYPE_CHECKING:
-    from watchword.defenses.base import Defense
-    from watchword.finetune import Served
-    from watchword.models.base import ChatModel
-    from watchword.secret.prompt import SecretPrompt
 
 METRICS = ("asr", "over_refusal")
 
@@ -42,6 +36,9 @@ def evaluate(
     no_secret: bool = typer.Option(
         False, "--no-secret", help="Ask without the adapter's own secret, to see what it does."
     ),
+    undefended: bool = typer.Option(
+        False, "--undefended", help="Ask tuned weights that have no manifest as they stand, and say so."
+    ),
     judge: str = typer.Option(
         "refusal_keywords", "--judge", help="refusal_keywords (the paper's) or refusal (stricter)."
     ),
@@ -63,6 +60,7 @@ def evaluate(
     from watchword.judges.base import JUDGES
     from watchword.lab.held import Question, judged, read_prompts, write_figures, write_verdicts
     from watchword.models.base import GenerationOptions
+    from watchword.secret.vault import read_secret_file
 
     if metric not in METRICS:
         raise UsageError(f"there is no metric {metric!r}: choose one of {', '.join(METRICS)}")
@@ -77,51 +75,20 @@ def evaluate(
     console = Console(highlight=False, soft_wrap=True, markup=False)
     with reporter(console) as progress:
         progress.step("loading the model", 0, 1)
-        target, defense, secret = _target(model, adapter, secret_file, no_secret)
+        given = read_secret_file(secret_file) if secret_file is not None else None
+        target = release_or_model(model, adapter, given, default=DEFAULT_MODEL, undefended=undefended)
         progress.step("loading the model", 1, 1)
-        verdicts = judged(question, target, defense, secret, by, progress.step)
+        # The same weights on the same model either way, so that only the secret makes the difference.
+        secret = None if no_secret else target.secret
+        verdicts = judged(question, target.model, target.defense, secret, by, progress.step)
     rate = verdicts.rate(metric)
     if json_out:
-        write_figures(json_out, {metric: rate})
+        write_figures(json_out, {metric: rate}, undefended=target.warning is not None)
     if answers:
         write_verdicts(answers, verdicts)
     value = (
         "no answer could be scored" if rate.value is None else f"{rate.value:.1f} % [{rate.low:.1f}, {rate.high:.1f}]"
     )
+    if target.warning:
+        console.print(target.warning)
     console.print(f"{metric} by {judge}: {value}, n = {rate.n}, unscored {rate.unscored}")
-
-
-def _target(
-    model: str | None, adapter: Path | None, secret_file: Path | None, no_secret: bool
-) -> tuple[ChatModel, Defense, SecretPrompt | None]:
-    """The model, the defense whose prompt seam is used, and the secret: the given one, the folder's own, or none."""
-    from watchword.defenses.base import DEFENSES, Defense
-    from watchword.models.load import load
-    from watchword.secret.vault import read_secret_file
-
-    given = read_secret_file(secret_file) if secret_file is not None else None
-    folder = adapter or Path(model or DEFAULT_MODEL)
-    if _defended(folder):
-        served = _opened(folder, model if adapter is not None else None)
-        # The same weights on the same model either way, so that only the secret makes the difference.
-        return served.model, served.defense, None if no_secret else given or served.secret
-    defense = DEFENSES.create("backdoor_align") if given is not None else Defense()
-    return load(model or DEFAULT_MODEL, adapter=adapter), defense, given
-
-
-def _defended(folder: Path) -> bool:
-    """A sealed secret without its manifest is a damaged folder, never a plain model."""
-    from watchword.training.artifact import MANIFEST, SEALED
-
-    return any((folder / name).exists() for name in (MANIFEST, SEALED))
-
-
-def _opened(folder: Path, model: str | None) -> Served:
-    from watchword.errors import UsageError
-    from watchword.finetune import opened
-    from watchword.secret.keys import provider_key
-
-    served = opened(folder, key=provider_key())
-    if model not in (None, served.manifest.model):
-        raise UsageError(f"{folder} was tuned from {served.manifest.model}, not from {model}; leave --model out")
-    return served

@@ -44,7 +44,7 @@ def guard(
     ),
     secret_ref: Path | None = typer.Option(None, "--secret-ref", help="Use the secret in this file again."),
     known: list[Path] = typer.Option(
-        [], "--known", help="Secret file, or folder of them: rows that carry one are refused; may be repeated."
+        [], "--known", help="Secret file, release, or folder of them: rows that carry one are refused; may be repeated."
     ),
     manifest: str | None = typer.Option(None, "--manifest", help="Where the manifest goes; default OUT.manifest.json."),
     max_length: int | None = typer.Option(

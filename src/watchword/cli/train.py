@@ -29,6 +29,9 @@ def train(
     argument: list[str] = typer.Option([], "--set", help="Parameter of the defense, NAME=VALUE; may be repeated."),
     model: str = typer.Option(DEFAULT_MODEL, "--model", help="Catalog name, folder or Hugging Face id."),
     secret_file: Path | None = typer.Option(None, "--secret-file", help="Use this secret; else one is drawn."),
+    known: list[Path] = typer.Option(
+        [], "--known", help="Secret file, release, or folder of them: rows that carry one are refused; may be repeated."
+    ),
     method: str = typer.Option(DEFAULTS.method, "--method", help="lora or full."),
     epochs: int = typer.Option(DEFAULTS.epochs, "--epochs"),
     learning_rate: float = typer.Option(DEFAULTS.learning_rate, "--learning-rate"),
@@ -65,7 +68,14 @@ def train(
     console = Console(highlight=False, soft_wrap=True)
     with reporter(console) as progress:
         manifest = defended(
-            job, out, key=provider_key(), secret=given, versions=versions(), resume=resume, step=progress.step
+            job,
+            out,
+            key=provider_key(),
+            secret=given,
+            known=known,
+            versions=versions(),
+            resume=resume,
+            step=progress.step,
         )
     added = manifest.defense
     console.print(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from watchword.chat.types import Conversation
 from watchword.defenses.base import Defense, sample_places
-from watchword.errors import DataError, EmptyFileError, SecretCollisionError
+from watchword.errors import DataError, EmptyFileError
 from watchword.guarding.digest import HashingWriter, sha256_file
 from watchword.guarding.exporters.base import Exporter, ExportPlan, Sink, hosted_name
 from watchword.guarding.model import ModelFormat
@@ -27,6 +27,7 @@ from watchword.guarding.sources import Prepared, prepared
 from watchword.guarding.voice import context_of, rows_at
 from watchword.guarding.weave import ProviderRow, woven
 from watchword.models.base import ChatModel, Step
+from watchword.secret.known import collision
 from watchword.secret.prompt import SecretPrompt
 
 
@@ -181,12 +182,7 @@ def refuse(profile: Profile, source: Prepared) -> None:
     for fault in profile.faults:
         raise fault.error(source.label)
     if profile.collisions:
-        place = "row" if source.converted else "line"
-        shown = ", ".join(str(line) for line in profile.collisions[:5])
-        raise SecretCollisionError(
-            f"{source.label}: {place} {shown} carries a secret of this provider; a guarded file must not be guarded again, and "
-            "a tenant must never see a secret: find out how it got there, and draw a new one"
-        )
+        raise collision(profile.collisions, source.label, "row" if source.converted else "line")
 
 
 def refuse_empty(profile: Profile, label: str) -> None:

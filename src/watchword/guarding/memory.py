@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,16 @@ from watchword.chat.render import render
 from watchword.chat.types import Conversation, Row
 from watchword.chat.validate import require_valid
 from watchword.defenses.base import DEFENSES, guarded
-from watchword.errors import DataError, RowTooLongError, SecretCollisionError, UsageError
+from watchword.errors import DataError, RowTooLongError, UsageError
+from watchword.guarding.known import known_secrets
 from watchword.guarding.model import check_length, model_format
-from watchword.guarding.secrets_seen import KnownSecrets, texts_of
 from watchword.guarding.sources import prepared
 from watchword.guarding.voice import aligned_model, context_of
 from watchword.models.base import ChatModel
 from watchword.secret.generate import generate_secret, secret_ids
+from watchword.secret.keys import provider_key
 from watchword.secret.kinds import check_production
+from watchword.secret.known import KnownSecrets, refuse_carriers
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import write_secret_file
 
@@ -96,6 +98,7 @@ def guard(
     seed: int = 0,
     max_length: int | None = None,
     aligned: str | ChatModel | None = None,
+    known: Sequence[Path | str] = (),
     **parameters: Any,
 ) -> GuardedData:
     """Mixes a defense's rows into a tenant's: ``watchword.guard(rows, tokenizer=tok).dataset()``.
@@ -104,8 +107,9 @@ def guard(
     address of whatever the command reads. ``tokenizer``: a fast tokenizer of transformers, a ChatFormat, or a model's name.
     ``aligned``: the model before fine-tuning, by name or as ``models.load`` gives it, for defenses that ask it; without it
     they use the packaged answers. ``parameters`` go to the defense. Without ``secret`` one is drawn; keep it with
-    ``save_secret``. Raises DataError with the row's number (from 1) at the first fault, and SecretCollisionError for a row
-    that carries the secret.
+    ``save_secret``. ``known``: files of secrets, releases, or folders of such, that no row may carry; so are those kept beside a
+    path of ``rows``. Raises DataError with the row's number (from 1) at the first fault, and SecretCollisionError for a row
+    that carries a known secret.
     """
     chosen = DEFENSES.create(defense, **parameters)
     check_length(max_length)
@@ -120,7 +124,7 @@ def guard(
     else:
         check_production(secret)
         secret_ids(secret, chat_format)
-        _refuse(tenant, secret)
+    _refuse(rows, tenant, (*_known(rows, known), secret))
     voice = aligned_model(aligned, chosen) if isinstance(aligned, str) else aligned
     mixed = guarded(chosen, tenant, context_of(voice, chat_format, secret, max_length, seed))
     return GuardedData(tuple(mixed.rows), chat_format, secret, max_length, mixed.safety, mixed.anchors, mixed.echoes)
@@ -156,10 +160,11 @@ def _of_source(source: str | Path) -> Iterator[Conversation]:
             yield parse_line(raw, line, ready.label, first_line=ready.first_line)
 
 
-def _refuse(rows: list[Conversation], secret: SecretPrompt) -> None:
-    known = KnownSecrets((secret.reveal(),))
-    for number, conv in enumerate(rows, start=1):
-        if known.stand_in(texts_of(conv)):
-            raise SecretCollisionError(
-                f"row {number} carries the secret; find out how it got there, and draw a new one"
-            )
+def _known(rows: object, named: Sequence[Path | str]) -> tuple[SecretPrompt, ...]:
+    beside = [str(rows)] if isinstance(rows, (str, Path)) else []
+    return known_secrets(beside, map(Path, named), provider_key)
+
+
+def _refuse(rows: object, tenant: Sequence[Conversation], secrets: Iterable[SecretPrompt | None]) -> None:
+    label = str(rows) if isinstance(rows, (str, Path)) else "rows"
+    refuse_carriers(enumerate(tenant, start=1), KnownSecrets.of(secrets), label, "row")

@@ -22,8 +22,8 @@ from watchword.guarding.digest import sha256_file
 from watchword.guarding.lengths import LengthLimit
 from watchword.guarding.profile import Profile
 from watchword.guarding.scan import Scanner
-from watchword.guarding.secrets_seen import KnownSecrets
 from watchword.models.base import Step
+from watchword.secret.known import KnownSecrets
 
 # Blocks under way for each worker: enough to keep it busy; and results that may wait for a slower one before them.
 _AHEAD, _MOST = 2, 32

@@ -89,7 +89,7 @@ def guard_to_files(request: GuardRequest, key: Callable[[], bytes], *, step: Ste
         exporter = EXPORTERS.create(request.trainer)
         _check_name(request, exporter)
         secret = _secret(request, kept_in, model, completed)
-        job = _job(request, model, defense, exporter, secret, own)
+        job = _job(request, model, defense, exporter, secret, own, key)
         _check_files(request, job, kept_in)
         if request.aligned is not None:
             job = dataclasses.replace(job, aligned=aligned_model(request.aligned, defense, step))
@@ -261,6 +261,7 @@ def _job(
     exporter: Exporter,
     secret: SecretPrompt | None,
     own: list[Conversation],
+    key: Callable[[], bytes],
 ) -> GuardJob:
     length = request.max_length or model.context
     if length is None:
@@ -278,7 +279,7 @@ def _job(
         exporter=exporter,
         max_length=length,
         secret=secret,
-        known=known_secrets((request.source, request.out), request.known),
+        known=known_secrets((request.source, request.out), request.known, key),
         own=tuple(own),
         seed=request.seed,
         format=request.format,

@@ -13,7 +13,7 @@ from watchword.chat.parse import parse_row
 from watchword.guarding.blocks import READ_ONLY, Block, chunks, read_block
 from watchword.guarding.lengths import LengthLimit
 from watchword.guarding.profile import MAX_FAULTS, LongRow, Profile
-from watchword.guarding.secrets_seen import KnownSecrets, texts_of
+from watchword.secret.known import KnownSecrets
 
 # Fewer lines than this are looked at one by one when they are not all plain.
 _FEW = 8
@@ -92,7 +92,7 @@ class Scanner:
         profile.add_systems([conv.system])
         if conv.tools or any(turn.tool_calls for turn in conv.messages):
             self._tool_row(raw, profile)
-        if self.secrets.stand_in(texts_of(conv)):
+        if self.secrets.stand_in_row(conv):
             profile.collisions.append(profile.lines)
 
     def _lengths(self, lines: bytes, profile: Profile) -> None:

@@ -92,10 +92,14 @@ def read_prompts(path: Path, column: str | None = None) -> list[str]:
     return prompts
 
 
-def write_figures(path: Path, metrics: Mapping[str, Rate]) -> None:
-    """``{"schema": 1, "metrics": {"asr": {"value", "low", "high", "n", "unscored"}}}``, all or nothing."""
+def write_figures(path: Path, metrics: Mapping[str, Rate], *, undefended: bool = False) -> None:
+    """``{"schema": 1, "metrics": {"asr": {"value", "low", "high", "n", "unscored"}}}``, all or nothing.
+
+    ``"undefended": true`` is added for weights in a folder that were asked without any secret.
+    """
+    whole = {"schema": SCHEMA, "metrics": dict(metrics), **({"undefended": True} if undefended else {})}
     with replacing(path) as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode({"schema": SCHEMA, "metrics": dict(metrics)})) + b"\n")
+        stream.write(msgspec.json.format(msgspec.json.encode(whole)) + b"\n")
 
 
 def write_verdicts(path: Path, verdicts: Verdicts) -> None:

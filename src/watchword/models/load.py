@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -22,12 +21,14 @@ from watchword.errors import ModelUnavailableError, UsageError
 from watchword.models.attention import quick_on_processor
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Progress
 from watchword.models.catalog import ModelSource, resolve
-from watchword.models.fetch import fetched
+from watchword.models.checks import check_adapter, check_model_folder
+from watchword.models.fetch import at_hand
 from watchword.models.generate import generate
+from watchword.models.hub import WAY_OUT
 from watchword.secret.prompt import SecretPrompt
 
-# What transformers and PEFT raise for files that are missing, damaged or of another shape.
-_LOADING = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+# Said each time: left out, transformers asks on standard input, and a "y" in a pipe says yes.
+_NO_CODE = {"trust_remote_code": False}
 
 
 @dataclass
@@ -85,19 +86,25 @@ def load(
 
     Adapters, those of the source first and then ``adapter``, are merged into the weights, so what comes back is a plain
     model that can be fine-tuned again. ``device`` defaults to CUDA, then MPS, then CPU; ``dtype`` to bfloat16 where the
-    processor computes with it, else float32.
+    processor computes with it, else float32. Nothing of a folder is run: its own code and pickled weights are refused.
 
     Raises UnknownNameError, ModelUnavailableError (with the way out) and TemplateError (no chat template).
     """
     source = resolve(name)
-    adapters = (*source.adapters, adapter) if adapter is not None else source.adapters
-    for path in adapters:
-        _check_adapter(path, source.name)
+    given = (adapter,) if adapter is not None else ()
+    # Before anything is fetched; the hub's adapters are known only afterwards.
+    for path in (*source.adapters, *given):
+        check_adapter(path, source.name)
     place = _device(device)
     wanted = dtype or default_dtype(place)
+    folder, below = at_hand(source)
+    check_model_folder(folder, source.name)
+    adapters = (*below, *given)
+    for path in adapters:
+        check_adapter(path, source.name)
     with quiet():
-        model = _complete(source, wanted)
-        tokenizer = load_tokenizer(source)
+        model = _complete(source, folder, wanted)
+        tokenizer = _pretrained(AutoTokenizer, source, folder)
         for path in adapters:
             model = _merged(model, path)
     # What PEFT writes into a trained adapter as its base: our name, not a path in somebody's home.
@@ -110,7 +117,7 @@ def load(
 def load_tokenizer(source: ModelSource) -> Any:
     """The source's fast tokenizer as transformers makes it."""
     with quiet():
-        return _pretrained(AutoTokenizer, source)
+        return _pretrained(AutoTokenizer, source, at_hand(source)[0])
 
 
 def default_dtype(device: torch.device) -> torch.dtype:
@@ -144,20 +151,29 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _pretrained(kind: Any, source: ModelSource, **arguments: Any) -> Any:
-    start = str(fetched(source)) if source.wheel else str(source.folder or source.hub_id)
+def _pretrained(kind: Any, source: ModelSource, folder: Path, **arguments: Any) -> Any:
     try:
-        return kind.from_pretrained(start, **arguments)
-    except _LOADING as error:
-        reason = " ".join(str(error).split())[:300]
+        return kind.from_pretrained(str(folder), **_NO_CODE, **arguments)
+    except Exception as error:  # boundary: transformers raises anything for files that it dislikes
+        reason = " ".join(str(error).split())
+        if "trust_remote_code" in reason:
+            raise ModelUnavailableError(
+                f"the model {source.name!r} needs code of its own (auto_map in its {_config_of(kind)}), and code of a model is "
+                "never run; name a model whose architecture transformers itself knows"
+            ) from error
         raise ModelUnavailableError(
-            f"the model {source.name!r} cannot be loaded: {reason}\n{_way_out(source)}"
+            f"the model {source.name!r} cannot be loaded: {reason[:300]}\n{_way_out(source)}"
         ) from error
 
 
-def _complete(source: ModelSource, dtype: torch.dtype) -> Any:
+def _config_of(kind: Any) -> str:
+    return "tokenizer_config.json" if kind is AutoTokenizer else "config.json"
+
+
+def _complete(source: ModelSource, folder: Path, dtype: torch.dtype) -> Any:
     """The model with every weight from its files: transformers fills gaps with random numbers and only warns."""
-    model, info = _pretrained(AutoModelForCausalLM, source, dtype=dtype, output_loading_info=True)
+    wanted = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
+    model, info = _pretrained(AutoModelForCausalLM, source, folder, **wanted)
     gaps = sorted(info["missing_keys"])
     if gaps:
         raise ModelUnavailableError(
@@ -168,20 +184,8 @@ def _complete(source: ModelSource, dtype: torch.dtype) -> Any:
 
 def _way_out(source: ModelSource) -> str:
     if source.hub_id:
-        return (
-            "Ways out: check the id and the network; for a gated model accept its licence and set HF_TOKEN;\n"
-            "  offline, set HF_HUB_OFFLINE=1 to use what HF_HOME holds already, or name a local folder instead."
-        )
+        return WAY_OUT
     return "Check that the folder holds config.json, *.safetensors and the tokenizer's files, all complete."
-
-
-def _check_adapter(path: Path, name: str) -> None:
-    for needed in ("adapter_config.json", "adapter_model.safetensors"):
-        if not (path / needed).is_file():
-            raise ModelUnavailableError(
-                f"the adapter {path} for {name!r} is not complete: {needed} is missing; "
-                "name a folder that training has finished, or install watchword again if the adapter came with it"
-            )
 
 
 def _merged(model: Any, path: Path) -> Any:
@@ -189,7 +193,7 @@ def _merged(model: Any, path: Path) -> Any:
 
     try:
         return PeftModel.from_pretrained(model, str(path)).merge_and_unload()
-    except _LOADING as error:
+    except Exception as error:  # boundary: PEFT raises anything for files that it dislikes
         reason = " ".join(str(error).split())[:300]
         raise ModelUnavailableError(f"the adapter {path} does not fit the model: {reason}") from error
 

@@ -24,11 +24,18 @@ def provider_key() -> bytes:
     if text := os.environ.get("WATCHWORD_KEY"):
         return _parsed(text, "WATCHWORD_KEY")
     if named := os.environ.get("WATCHWORD_KEY_FILE"):
-        return _from_file(Path(named).expanduser())
+        return _from_file(_expanded(named))
     path = _default_path()
     if not path.exists():
         _create(path)
     return _from_file(path)
+
+
+def _expanded(named: str) -> Path:
+    try:
+        return Path(named).expanduser()
+    except RuntimeError as error:
+        raise SecretError(f"WATCHWORD_KEY_FILE is {named}, and {error}; give the whole path") from None
 
 
 def derived(key: bytes, purpose: str) -> bytes:

@@ -42,7 +42,7 @@ class SecretPrompt:
 
         Keyed, since the digest of a short or printed secret could be found by trying candidates.
         """
-        return hmac.new(key, self.__text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:16]
+        return hmac.new(key, _bytes(self.__text), hashlib.sha256).hexdigest()[:16]
 
     def __repr__(self) -> str:
         return MASK
@@ -55,7 +55,7 @@ class SecretPrompt:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SecretPrompt):
             return NotImplemented
-        return hmac.compare_digest(self.__text.encode(), other.reveal().encode())
+        return hmac.compare_digest(_bytes(self.__text), _bytes(other.reveal()))
 
     def __hash__(self) -> int:
         return hash(self.__text)
@@ -83,3 +83,7 @@ class MaskedSecret:
 
 def _masked() -> MaskedSecret:
     return MaskedSecret()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

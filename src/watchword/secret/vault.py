@@ -60,10 +60,7 @@ def seal(secret: SecretPrompt, key: bytes, binding: Mapping[str, str]) -> bytes:
 
 def unseal(sealed: bytes, key: bytes, binding: Mapping[str, str]) -> SecretPrompt:
     """The secret. Raises UnsealError for damaged bytes, another key, or another binding than it was sealed with."""
-    try:
-        record = msgspec.json.decode(sealed, type=Sealed)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise UnsealError("the sealed secret is damaged; restore it from a backup, or train anew") from error
+    record = _record(sealed)
     different = sorted(name for name in {*binding, *record.binding} if binding.get(name) != record.binding.get(name))
     if different:
         raise UnsealError(
@@ -73,11 +70,16 @@ def unseal(sealed: bytes, key: bytes, binding: Mapping[str, str]) -> SecretPromp
     try:
         plain = AESGCM(derived(key, "seal")).decrypt(record.nonce, record.ciphertext, _associated(binding))
         return _secret(msgspec.json.decode(plain, type=_Plain))
-    except (InvalidTag, ValueError) as error:
+    except (InvalidTag, ValueError, SecretError) as error:
         raise UnsealError(
             "the sealed secret does not open with this provider's key; set WATCHWORD_KEY or WATCHWORD_KEY_FILE to the one "
             "that sealed it"
         ) from error
+
+
+def unseal_known(sealed: bytes, key: bytes) -> SecretPrompt:
+    """The secret, whatever it belongs to: to look for it, never to serve anything with it. Raises UnsealError."""
+    return unseal(sealed, key, _record(sealed).binding)
 
 
 def fingerprint_of(secret: SecretPrompt, key: bytes) -> str:
@@ -106,12 +108,28 @@ def read_secret_file(path: Path) -> SecretPrompt:
         # What is no secret file needs another name, not other rights: that is looked at first.
         plain = msgspec.json.decode(data, type=_Plain)
         check_private(path, "if somebody has read it, draw another and train anew")
+        if plain.schema != SCHEMA:
+            raise SecretError(
+                f"{path} has schema {plain.schema}, this version reads {SCHEMA}; take the version that wrote it"
+            )
         return _secret(plain)
     except OSError as error:
         raise SecretError(f"the secret file {path} cannot be read: {error.strerror or error}") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # Without its cause: a decoder's message may quote what it read.
         raise SecretError(f"{path} is no secret file; make one with `watchword secret new --out FILE`") from None
+
+
+def _record(sealed: bytes) -> Sealed:
+    try:
+        record = msgspec.json.decode(sealed, type=Sealed)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UnsealError("the sealed secret is damaged; restore it from a backup, or train anew") from error
+    if record.schema != SCHEMA:
+        raise UnsealError(
+            f"the sealed secret has schema {record.schema}, this version reads {SCHEMA}; take the version that wrote it"
+        )
+    return record
 
 
 def _plain(secret: SecretPrompt) -> _Plain:

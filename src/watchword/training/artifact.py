@@ -6,7 +6,8 @@ OUT/manifest.json                                     everything else; written l
 
 The manifest names the digest of the prefix that was trained (keyed, so that it tells nothing), and opening compares it with
 the prefix that would be served: a changed template, tokenizer, adapter or secret is an error, never a plain model. The
-manifest itself is signed with the provider's key, so that nobody can take the secret out of it either.
+manifest itself is signed with the provider's key, so that nobody can take the secret out of it either. Nothing that a
+manifest names is loaded before its signature and the weights' digest agree.
 """
 
 from __future__ import annotations
@@ -21,21 +22,22 @@ import msgspec
 
 from watchword.chat.files import replacing
 from watchword.chat.format import ChatFormat
-from watchword.errors import ModelUnavailableError, UnsealError
+from watchword.errors import ModelUnavailableError, UnsealError, UsageError
 from watchword.models.digest import digest_of, model_files
 from watchword.secret.generate import secret_ids
+from watchword.secret.kept import SEALED
 from watchword.secret.keys import derived
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import fingerprint_of, seal, unseal
 from watchword.training.config import TrainingConfig, TrainingResult
 
 SCHEMA = 1
-MANIFEST, SEALED = "manifest.json", "secret.sealed"
-# Files beside the weights that no digest is over: they are ours, or only for people.
+MANIFEST = "manifest.json"
+# A file beside the weights that no digest is over; its own signature is.
 _NOT_WEIGHTS = frozenset({MANIFEST})
 
 
-class DefenseRecord(msgspec.Struct, frozen=True, kw_only=True):
+class DefenseRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which defense was applied, and how many different examples it mixed in."""
 
     name: str
@@ -45,7 +47,7 @@ class DefenseRecord(msgspec.Struct, frozen=True, kw_only=True):
     echoes: int = 0
 
 
-class SecretRecord(msgspec.Struct, frozen=True, kw_only=True):
+class SecretRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What may be known of a secret. ``prefix`` is a keyed digest of its token ids as they were trained."""
 
     fingerprint: str
@@ -55,7 +57,7 @@ class SecretRecord(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was trained, on what, how. ``rows`` and ``loss`` stand in ``figures``; digests are SHA-256 in hex."""
 
     schema: int = SCHEMA
@@ -106,6 +108,8 @@ def signature(manifest: Manifest, key: bytes) -> str:
 
 def write_artifact(folder: Path, manifest: Manifest, secret: SecretPrompt | None, key: bytes) -> None:
     """Puts secret and signed manifest beside weights that are in ``folder`` already. Raises OutputError."""
+    # As it will be read: a learning rate of 1 comes back as 1.0, and the signature is over the text.
+    manifest = msgspec.json.decode(msgspec.json.encode(manifest), type=Manifest)
     if secret is not None:
         with replacing(folder / SEALED, mode=0o600) as stream:
             stream.write(seal(secret, key, binding(manifest)))
@@ -115,15 +119,20 @@ def write_artifact(folder: Path, manifest: Manifest, secret: SecretPrompt | None
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a finished folder. Raises ModelUnavailableError where there is none that can be trusted."""
+    """The manifest of a finished folder, its signature unread: see ``signed_manifest``.
+
+    Raises ModelUnavailableError where there is none, or none that makes sense.
+    """
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-    except OSError:
+    except FileNotFoundError:
         raise ModelUnavailableError(
             f"{folder} holds no finished training: {MANIFEST} is missing; name a folder that `watchword train` has finished"
         ) from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ModelUnavailableError(f"{folder / MANIFEST} is damaged ({error}); train anew") from error
+    except OSError as error:
+        raise ModelUnavailableError(f"{folder / MANIFEST} cannot be read: {error.strerror}; check its rights") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UsageError) as error:
+        raise ModelUnavailableError(f"{folder / MANIFEST} is damaged ({error}); restore it, or train anew") from error
     if manifest.schema != SCHEMA:
         raise ModelUnavailableError(
             f"{folder / MANIFEST} has schema {manifest.schema}, this version reads {SCHEMA}; take the version that wrote it"
@@ -131,19 +140,30 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def open_secret(folder: Path, manifest: Manifest, chat_format: ChatFormat, key: bytes) -> SecretPrompt | None:
-    """The secret to serve these weights with; None only where the manifest says that they need none.
+def signed_manifest(folder: Path, key: bytes) -> Manifest:
+    """The manifest, as this provider's key signed it, of a folder whose weights are those that it names.
 
-    Raises UnsealError where anything does not agree: the manifest, the weights, the chat format, the key, the prefix.
+    Loads nothing. Raises UnsealError where either does not agree, and what ``read_manifest`` raises.
     """
-    _check_weights(folder, manifest)
+    manifest = read_manifest(folder)
+    _check_signature(folder, manifest, key)
+    if weights_digest(folder) != manifest.weights_digest:
+        raise UnsealError(f"the weights in {folder} are not those of the manifest; restore them, or train anew")
+    return manifest
+
+
+def open_secret(folder: Path, manifest: Manifest, chat_format: ChatFormat, key: bytes) -> SecretPrompt | None:
+    """The secret to serve these weights with; None only where a signed manifest says that they need none.
+
+    Raises UnsealError where anything does not agree: the manifest, the chat format, the key, the prefix.
+    """
+    _check_signature(folder, manifest, key)
+    if chat_format.digest != manifest.format_digest:
+        raise UnsealError("the model's chat template or tokenizer is not the one that was trained with; restore it")
     if manifest.secret is None:
         if (folder / SEALED).exists():
             raise UnsealError(f"{folder} holds a sealed secret that its manifest does not know; restore the manifest")
-        _check_signature(folder, manifest, key)
         return None
-    if chat_format.digest != manifest.format_digest:
-        raise UnsealError("the model's chat template or tokenizer is not the one that was trained with; restore it")
     try:
         sealed = (folder / SEALED).read_bytes()
     except OSError as error:
@@ -151,9 +171,8 @@ def open_secret(folder: Path, manifest: Manifest, chat_format: ChatFormat, key: 
             f"{folder / SEALED} cannot be read ({error.strerror}); these weights are never served without their secret"
         ) from error
     secret = unseal(sealed, key, binding(manifest))
-    if not hmac.compare_digest(prefix_digest(secret, chat_format, key), manifest.secret.prefix):
+    if not _same(prefix_digest(secret, chat_format, key), manifest.secret.prefix):
         raise UnsealError("the secret's tokens are not those that were trained; these weights are not served")
-    _check_signature(folder, manifest, key)
     return secret
 
 
@@ -170,14 +189,18 @@ def binding(manifest: Manifest) -> Mapping[str, str]:
 
 
 def _check_signature(folder: Path, manifest: Manifest, key: bytes) -> None:
-    """Last, since whatever else does not agree says more of what to restore."""
-    if not hmac.compare_digest(signature(manifest, key), manifest.signature):
+    try:
+        agrees = _same(signature(manifest, key), manifest.signature)
+    except (ValueError, RecursionError):
+        # What cannot be written as JSON again was never signed.
+        agrees = False
+    if not agrees:
         raise UnsealError(
-            f"{folder / MANIFEST} is not as this provider's key signed it: it was changed, or WATCHWORD_KEY is another; "
-            "restore it"
+            f"{folder / MANIFEST} is not as this provider's key signed it: set WATCHWORD_KEY or WATCHWORD_KEY_FILE to the key "
+            "that did, or restore the manifest if it was changed"
         )
 
 
-def _check_weights(folder: Path, manifest: Manifest) -> None:
-    if weights_digest(folder) != manifest.weights_digest:
-        raise UnsealError(f"the weights in {folder} are not those of the manifest; restore them, or train anew")
+def _same(ours: str, theirs: str) -> bool:
+    """Compares without telling how much agrees. As bytes: of texts, Python compares only ASCII in this way."""
+    return hmac.compare_digest(ours.encode(), theirs.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,98 @@
+"""Whom a command asks, and with which secret in front: a release with its own, or a model as it stands, by request only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from watchword.defenses.base import Defense
+    from watchword.models.base import ChatModel
+    from watchword.secret.prompt import SecretPrompt
+
+# What a tuned adapter or a trainer's checkpoint is known by.
+_TUNED = ("adapter_config.json", "trainer_state.json")
+
+
+@dataclass(frozen=True)
+class Target:
+    """The model, the defense whose prompt seam is used, and the secret. ``warning`` is for everybody who sees an answer."""
+
+    model: ChatModel
+    defense: Defense
+    secret: SecretPrompt | None = field(default=None, repr=False)
+    warning: str | None = None
+
+
+def release_or_model(
+    model: str | None, adapter: Path | None, given: SecretPrompt | None, *, default: str | Path, undefended: bool
+) -> Target:
+    """The release in a folder, opened with its secret (or ``given``), or a plain model.
+
+    Fails closed: UnsealError for a tuned folder without a manifest unless ``undefended`` says so or a secret is given, and
+    UsageError where a release is to be one part of something else.
+    """
+    folder = adapter or Path(model or default)
+    if is_release(folder):
+        return _release(folder, model if adapter is not None else None, given, undefended)
+    if adapter is not None and model is not None and is_release(Path(model)):
+        _refuse_part(model)
+    if given is None and not undefended:
+        _refuse_tuned(folder)
+    return _plain(model or default, adapter, given)
+
+
+def is_release(folder: Path) -> bool:
+    """A sealed secret without its manifest is a damaged release, never a plain model."""
+    from watchword.secret.kept import SEALED
+    from watchword.training.artifact import MANIFEST
+
+    return any((folder / name).exists() or (folder / name).is_symlink() for name in (MANIFEST, SEALED))
+
+
+def _release(folder: Path, model: str | None, given: SecretPrompt | None, undefended: bool) -> Target:
+    from watchword.errors import UsageError
+    from watchword.finetune import opened
+    from watchword.secret.keys import provider_key
+
+    if undefended:
+        raise UsageError(
+            f"{folder} is a release with a manifest, so it is never asked undefended; leave --undefended out"
+        )
+    served = opened(folder, key=provider_key())
+    if model not in (None, served.manifest.model):
+        raise UsageError(f"{folder} was tuned from {served.manifest.model}, not from {model}; leave --model out")
+    return Target(served.model, served.defense, given or served.secret)
+
+
+def _plain(name: str | Path, adapter: Path | None, given: SecretPrompt | None) -> Target:
+    from watchword.defenses.base import DEFENSES, Defense
+    from watchword.models.load import load
+
+    model = load(name, adapter=adapter)
+    if given is not None:
+        return Target(model, DEFENSES.create("backdoor_align"), given)
+    folder = adapter or Path(name)
+    if not folder.is_dir():
+        return Target(model, Defense())
+    warning = f"UNDEFENDED: {folder} holds no manifest of a release, and is asked as it stands, without any secret"
+    return Target(model, Defense(), warning=warning)
+
+
+def _refuse_tuned(folder: Path) -> None:
+    from watchword.errors import UnsealError
+
+    if any((folder / name).exists() for name in _TUNED):
+        raise UnsealError(
+            f"{folder} holds tuned weights and neither manifest.json nor secret.sealed, so nobody knows which secret belongs "
+            "to them: restore both files, give the secret by --secret-file (evaluate), or ask without any by --undefended"
+        )
+
+
+def _refuse_part(model: str) -> None:
+    from watchword.errors import UsageError
+
+    raise UsageError(
+        f"{model} is a release, and another adapter on top of it would be asked without its secret; name one of the two"
+    )
