@@ -42,6 +42,13 @@ def test_an_edited_binding_does_not_open_it():
         unseal(sealed, KEY, {"model": "m", "weights": "x"})
 
 
+def test_an_edited_fingerprint_does_not_open_it():
+    sealed = msgspec.json.decode(seal(SECRET, KEY, BINDING), type=Sealed)
+    edited = msgspec.json.encode(msgspec.structs.replace(sealed, fingerprint=""))
+    with pytest.raises(UnsealError, match="another secret than it holds"):
+        unseal(edited, KEY, BINDING)
+
+
 def test_another_key_does_not_open_it():
     with pytest.raises(UnsealError, match="WATCHWORD_KEY"):
         unseal(seal(SECRET, KEY, BINDING), bytes(32), BINDING)

@@ -69,12 +69,15 @@ def unseal(sealed: bytes, key: bytes, binding: Mapping[str, str]) -> SecretPromp
         )
     try:
         plain = AESGCM(derived(key, "seal")).decrypt(record.nonce, record.ciphertext, _associated(binding))
-        return _secret(msgspec.json.decode(plain, type=_Plain))
+        secret = _secret(msgspec.json.decode(plain, type=_Plain))
     except (InvalidTag, ValueError, SecretError) as error:
         raise UnsealError(
             "the sealed secret does not open with this provider's key; set WATCHWORD_KEY or WATCHWORD_KEY_FILE to the one "
             "that sealed it"
         ) from error
+    if record.fingerprint != fingerprint_of(secret, key):
+        raise UnsealError("the sealed secret names another secret than it holds: its file was changed; restore it")
+    return secret
 
 
 def unseal_known(sealed: bytes, key: bytes) -> SecretPrompt:
