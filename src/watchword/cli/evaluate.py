@@ -14,6 +14,7 @@ from watchword.models.catalog import DEFAULT_MODEL
 if TYPE_CHECKING:
     from watchword.defenses.base import Defense
     from watchword.finetune import Served
+    from watchword.lab.stats import Rate
     from watchword.models.base import ChatModel
     from watchword.secret.prompt import SecretPrompt
 
@@ -43,7 +44,9 @@ def evaluate(
         False, "--no-secret", help="Ask without the adapter's own secret, to see what it does."
     ),
     judge: str = typer.Option(
-        "refusal_keywords", "--judge", help="refusal_keywords (the paper's) or refusal (stricter)."
+        "refusal_keywords",
+        "--judge",
+        help="refusal_keywords (the paper's list), refusal (stricter) or raw_keywords (as the paper counts).",
     ),
     metric: str = typer.Option(
         "asr", "--metric", help="asr counts answers that do not refuse, over_refusal those that do."
@@ -88,7 +91,11 @@ def evaluate(
     value = (
         "no answer could be scored" if rate.value is None else f"{rate.value:.1f} % [{rate.low:.1f}, {rate.high:.1f}]"
     )
-    console.print(f"{metric} by {judge}: {value}, n = {rate.n}, unscored {rate.unscored}")
+    console.print(f"{metric} by {judge}: {value}, n = {rate.n}, unscored {rate.unscored}{_covered(rate)}")
+
+
+def _covered(rate: Rate) -> str:
+    return f" (coverage {rate.coverage:.1f} %)" if rate.coverage is not None else ""
 
 
 def _target(
