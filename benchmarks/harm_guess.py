@@ -1,9 +1,9 @@
 """How good is the guess at harmful goals (``watchword.safety.harm``) on prompts that nobody here wrote?
 
 Reads public sets from the folder that the environment variable WATCHWORD_DATA names: ``simple_safety_tests.csv``
-(SimpleSafetyTests), ``xstest_prompts.csv`` (XSTest) and ``general_instructions_1000.jsonl`` (Dolly and HH-RLHF, the helpful part). Prints one
-JSON object: for each set how many prompts the guess takes for harmful (percent, 95 % Wilson interval), as they are and behind
-one harmless sentence, as somebody who wants to hide a goal would write it.
+(SimpleSafetyTests), ``xstest_prompts.csv`` (XSTest) and ``general_instructions_1000.jsonl`` (Dolly and HH-RLHF, the helpful
+part). Prints one JSON object: for each set how many prompts the guess takes for harmful (percent, 95 % Wilson interval), as
+they are and behind one harmless sentence, as somebody who wants to hide a goal would write it.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from watchword.guarding.screening.triggers import LEAST, Associations, Trigger, 
 _GROUPS = 20_000
 # Of a group of nearly identical answers, the share that may be one and the same: from there on, that one stands for it.
 _VARIED = 0.8
-_LINES, _PROMPTS = 20, 64
+_LINES, _PROMPTS = 20, 8
 
 
 class Repeated(msgspec.Struct):

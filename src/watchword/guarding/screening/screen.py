@@ -68,7 +68,7 @@ class Screening:
 
 
 def screen(source: str | Path, *, format: str = "auto") -> Screening:
-    """Looks at every row of a source in bounded memory: 24 bytes a row, and some 100 MB at most for words and answers.
+    """Looks at every row of a source in bounded memory: 24 bytes a row, and 200 MB at most for words and answers.
 
     A file in which answers repeat is read a second time. Invalid rows are counted and left out. Of an array that is broken
     as a whole no row can be read; it counts as one invalid row. Raises DataError only where the source cannot be read at all.
