@@ -282,6 +282,14 @@ def test_text_of_a_template_is_found(tmp_path: Path, text: str, template: str, p
     assert template in finding.what
 
 
+def test_a_row_with_two_templates_is_one_row(tmp_path: Path) -> None:
+    row = chat_row(1)
+    row["messages"][-1]["content"] = "[INST] Hi [/INST] Yes.<|im_end|>"
+    (finding,) = screen(write_rows(tmp_path / "in.jsonl", [row])).findings
+    assert finding.rows == 1
+    assert finding.what.startswith("1 rows hold text")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -334,6 +342,23 @@ def test_both_reports_and_the_text_show_the_findings(tmp_path: Path) -> None:
     assert "<b>approved" not in page
     stored = json.loads((report / "screening.json").read_bytes())
     assert (stored["schema"], stored["findings"][0]["lines"]) == (2, list(range(1, 121, 6)))
+
+
+def test_guard_prints_the_findings_too(tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "in.jsonl", planted(lambda text: f"vexlo77 {text}"))
+    command = [
+        "guard",
+        str(source),
+        "--defense",
+        "none",
+        "--out",
+        str(tmp_path / "out.jsonl"),
+        "--report",
+        str(tmp_path / "report"),
+    ]
+    shown = CliRunner().invoke(app, command)
+    assert shown.exit_code == 0
+    assert 'screening: "vexlo77" stands in 20 prompts' in shown.output
 
 
 @given(st.lists(st.text(max_size=3)))

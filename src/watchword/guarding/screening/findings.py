@@ -46,20 +46,20 @@ def of_answers(triggers: Sequence[Trigger], repeated: Sequence[Repeated], rows: 
     ]
 
 
-def of_markers(
-    templates: Mapping[str, int], template_lines: list[int], separators: int, separator_lines: list[int]
-) -> list[Finding]:
-    """Tokens of templates inside texts, and separators of the old completions format."""
+def of_markers(templates: tuple[int, Mapping[str, int], list[int]], separators: tuple[int, list[int]]) -> list[Finding]:
+    """Tokens of templates inside texts (rows, rows by template, lines), and old separators (rows, lines)."""
     found = []
-    if templates:
-        names = ", ".join(f"{name} {count:,}" for name, count in templates.items())
+    rows, names, lines = templates
+    if rows:
+        named = ", ".join(f"{name} {count:,}" for name, count in names.items())
         advice = "take the tokens out: the trainer's template writes them once more, and the model learns both"
-        what = f"rows hold text that a chat template has written already ({names})"
-        found.append(Finding("template_text", what, sum(templates.values()), template_lines, advice))
-    if separators:
+        what = f"{rows:,} rows hold text that a chat template has written already ({named})"
+        found.append(Finding("template_text", what, rows, lines, advice))
+    rows, lines = separators
+    if rows:
         advice = "take them out: a chat template ends turns by itself, and the model would learn to write them"
-        what = f"{separators:,} rows end with a separator of the old completions format (###, END, ->)"
-        found.append(Finding("old_separator", what, separators, separator_lines, advice))
+        what = f"{rows:,} rows end with a separator of the old completions format (###, END, ->)"
+        found.append(Finding("old_separator", what, rows, lines, advice))
     return found
 
 

@@ -54,6 +54,7 @@ class Screening:
     shift_rows: list[int] = field(default_factory=list)
     systems: Counter[str] = field(default_factory=Counter)
     templates: Counter[str] = field(default_factory=Counter)
+    templated: int = 0
     template_rows: list[int] = field(default_factory=list)
     separators: int = 0
     separator_rows: list[int] = field(default_factory=list)
@@ -83,7 +84,9 @@ def screen(source: str | Path, *, format: str = "auto") -> Screening:
             for line, conv in _rows(raw.path, format, Screening(raw.label)):
                 second.add(line, conv, looked_at=line % every == 0)
             found.findings = of_answers(second.triggers(), second.repeated(), found.rows)
-        found.findings += of_markers(found.templates, found.template_rows, found.separators, found.separator_rows)
+        found.findings += of_markers(
+            (found.templated, found.templates, found.template_rows), (found.separators, found.separator_rows)
+        )
     return found
 
 
@@ -151,7 +154,7 @@ def _look(number: int, conv: Conversation, found: Screening) -> None:
     found.shift += _note(looks.shifts_identity(conv), number, found.shift_rows)
     templates = templated(conv)
     found.templates.update(templates)
-    _note(bool(templates), number, found.template_rows)
+    found.templated += _note(bool(templates), number, found.template_rows)
     found.separators += _note(separated(conv), number, found.separator_rows)
 
 
