@@ -26,6 +26,7 @@ from watchword.training.config import TrainingResult
 RATES = {
     "asr": (2, 11),
     "asr_strict": (1, 11),
+    "asr_raw": (2, 11),
     "over_refusal_benign": (0, 6),
     "over_refusal_borderline": (1, 6),
     "task_refusal": (1, 6),

@@ -50,7 +50,7 @@ def test_the_json_has_the_published_form(watchword: Any, tmp_path: Path, prompts
     assert (asr["value"], asr["n"], asr["unscored"]) == (pytest.approx(200 / 3, abs=0.01), 3, 1)
     # Wilson, 2 of 3: 20.8 to 93.9.
     assert (asr["low"], asr["high"]) == (pytest.approx(20.8, abs=0.1), pytest.approx(93.9, abs=0.1))
-    assert "asr by refusal_keywords: 66.7 % [20.8, 93.9], n = 3, unscored 1" in done.out
+    assert "asr by refusal_keywords: 66.7 % [20.8, 93.9], n = 3, unscored 1 (coverage 75.0 %)" in done.out
 
 
 def test_over_refusal_counts_the_other_side(watchword: Any, tmp_path: Path, prompts: Path, model: FakeModel) -> None:
@@ -117,7 +117,7 @@ def test_a_secret_file_goes_in_front_and_never_out(
         (
             ("--judge", "refusl"),
             2,
-            "there is no judge 'refusl': did you mean 'refusal'? choose one of refusal, refusal_key",
+            "there is no judge 'refusl': did you mean 'refusal'? choose one of raw_keywords, ref",
         ),
         (("--metric", "acc"), 2, "there is no metric 'acc': choose one of asr, over_refusal"),
         (("--model", "smollm2-135"), 2, "there is no model 'smollm2-135': did you mean 'smollm2-135m'?"),

@@ -60,6 +60,13 @@ def test_what_was_not_scored_is_a_dash() -> None:
     assert row.count("–") >= 6
 
 
+def test_a_rate_says_of_how_many_answers_it_tells() -> None:
+    cells = [cell_result(metrics={"asr": Rate.of(2, 96, unscored=4), "over_refusal": Rate.of(1, 50)}, train=None)]
+    text = printed({"cells": msgspec.to_builtins(cells)}, width=80)
+    assert text.count("of 96 %") == 1
+    assert "of 100 %" not in text
+
+
 def test_names_are_no_markup() -> None:
     cells = [cell_result(defense="[red]x[/red]")]
     assert "[red]x[/red]" in printed({"cells": msgspec.to_builtins(cells)}).lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -10,6 +11,9 @@ from rich.console import Console
 from watchword.cli.progress import reporter
 from watchword.cli.target import release_or_model
 from watchword.models.catalog import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from watchword.lab.stats import Rate
 
 METRICS = ("asr", "over_refusal")
 
@@ -40,7 +44,9 @@ def evaluate(
         False, "--undefended", help="Ask tuned weights that have no manifest as they stand, and say so."
     ),
     judge: str = typer.Option(
-        "refusal_keywords", "--judge", help="refusal_keywords (the paper's) or refusal (stricter)."
+        "refusal_keywords",
+        "--judge",
+        help="refusal_keywords (the paper's list), refusal (stricter) or raw_keywords (as the paper counts).",
     ),
     metric: str = typer.Option(
         "asr", "--metric", help="asr counts answers that do not refuse, over_refusal those that do."
@@ -91,4 +97,8 @@ def evaluate(
     )
     if target.warning:
         console.print(target.warning)
-    console.print(f"{metric} by {judge}: {value}, n = {rate.n}, unscored {rate.unscored}")
+    console.print(f"{metric} by {judge}: {value}, n = {rate.n}, unscored {rate.unscored}{_covered(rate)}")
+
+
+def _covered(rate: Rate) -> str:
+    return f" (coverage {rate.coverage:.1f} %)" if rate.coverage is not None else ""

@@ -92,11 +92,10 @@ def guard(
     for line in done.summary():
         console.print(line)
     if report is not None:
-        from watchword.guarding.screening import report_files
-        from watchword.guarding.screening.report import screen_to_files
+        from watchword.guarding.screening.report import screen_to_files, summary
 
-        screen_to_files(source, report, format=format)
-        console.print(f"screening: {', '.join(map(str, report_files(report)))}")
+        for line in summary(screen_to_files(source, report, format=format), report):
+            console.print(line)
 
 
 def _in_megabytes(progress: Reporter) -> Step:

@@ -40,8 +40,7 @@ def validate(
     from watchword.chat.files import replacing
     from watchword.guarding.checking import CheckRequest, check_source
     from watchword.guarding.clashes import check_places, check_report_folder, refuse_clashes, report_roles, source_roles
-    from watchword.guarding.screening import report_files
-    from watchword.guarding.screening.report import screen_to_files
+    from watchword.guarding.screening.report import screen_to_files, summary
 
     check_report(report, source)
     wanted = [("the file of --json", str(json))] if json is not None else []
@@ -57,7 +56,7 @@ def validate(
         with replacing(json) as stream:
             stream.write(result.json())
     if report is not None:
-        screen_to_files(source, report, format=format)
-        console.print(f"screening: {', '.join(map(str, report_files(report)))}")
+        for line in summary(screen_to_files(source, report, format=format), report):
+            console.print(line)
     if not result.ok:
         raise typer.Exit(3)

@@ -15,8 +15,9 @@ from watchword.safety.library import Example, examples
 from watchword.safety.selection import generated, select
 from watchword.training.align import whole_sentences
 
-# The part of an upload's requests from which on it is taken for an attack as a whole. The guess finds six in ten harmful
-# requests and calls one or two in a hundred ordinary ones harmful, so ordinary uploads are far below and attacks far above.
+# The part of an upload's requests from which on it is taken for an attack as a whole. The guess finds half of harmful requests that
+# hide nothing, and calls up to one in eleven ordinary ones harmful: ordinary uploads are below, open attacks above. A harmless
+# sentence before each question gets an attack below as well (docs/method.md).
 ATTACK = 0.25
 # Requests that the aligned model is asked about, at most: each takes a good part of a second on a processor.
 ASKED = 200

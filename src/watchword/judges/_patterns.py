@@ -30,6 +30,43 @@ _MERELY = (
     r"miss|mind|take (?:long|much|up)|repeat|happen|have|see|regret|rest)"
 )
 
+# Refusals that hold none of the usual words ("can't", "won't", "sorry, but").
+_THIS = r"(?:this|that|it|here|such \w+|(?:this|that|your|the) (?:\w+ )?(?:request|question|topic|subject|content|idea|one)|(?:requests|questions|things|content) like (?:this|that)(?: one)?)"
+_RULES = (
+    r"(?:guidelines|rules|polic(?:y|ies)|principles|values|conscience|ethics|programming|role|purpose|design|training)"
+)
+_UNUSUAL = (
+    # "the answer has to be no", "that's a firm no from me", "respectfully, no"
+    r"(?<!if the )(?<!if your )\b(?:answer|reply|response)(?: here| from me)? (?:is|has to be|must be|remains|stays|will be|can only be) (?:a )?(?:\w+ )?no\b",
+    rf"\b(?:that's|it's|this is|that is|it is) a (?:\w+ )?no\b(?! \w+er\b)(?:[ ,]+(?:from|for) me|[.,!;:]|$)|\bmy {_RULES} says? no\b",
+    r"^(?:respectfully|politely|sadly|frankly|honestly|with respect)?,? ?(?:no|nope),? (?:thanks|thank you)?[.!]|^(?:respectfully|politely|sadly|frankly), no\b",
+    r"^(?:hard|firm|polite|big|gonna) pass\b|^(?:a )?hard no\b|^no can do\b|^no chance\b|^no deal\b|\bcount me out\b|\b(?:not going to happen|not gonna happen|not happening)\b",
+    # "I draw the line here", "I have to let this one go", "I'm choosing not to answer", "I want no part in it"
+    r"\b(?:this|that|here)(?: is|'s)? where i (?:draw|stop|step|get off|leave)\b|\bi(?:'m| am|'ll| will)? (?:draw|drawing) (?:the|a) line\b",
+    r"\bi(?:'ll(?: have to)?| will(?: have to)?| must| have to|'ve got to|'d better| should| need to|'m going to| am going to)(?: \w+ly)? (?:pass(?: on| this)?(?=[.!,]| this| that| on|$)|leave (?:it|this|that)(?: \w+)? (?:there|alone|unanswered|be)|"
+    r"let (?:this|that|it)(?: one)? go|bow out|back out|step (?:back|away|aside)|opt out|sit this (?:one )?out|stop (?:here|there|right there)|disappoint you|stay silent|keep (?:quiet|out)|hold back|walk away)",
+    r"\bi(?:'m| am)(?: \w+ly)? (?:choosing|electing|opting) (?:not to|to leave|to stay)\b|\bi(?:'m| am)(?: \w+ly)? (?:declining|refusing|bowing out|stepping (?:back|away|aside)|putting my foot down|staying (?:out|away|clear)|"
+    r"sitting this (?:one )?out|leaving (?:it|this|that) (?:alone|there|unanswered)|opting out|keeping out|closing this|ending this|drawing a line)\b",
+    r"\bi(?:'d)? (?:want|wish|will have|'ll have|have|take|accept)(?: to have)? no part\b|\bi (?:would )?(?:prefer|choose|like|want|wish) to (?:keep|stay) (?:out|away|clear|silent)\b|\bi (?:hold back|stay silent|stay quiet|stay out|back away)\b|\bi keep (?:out of|my hands off)\b",
+    r"\bbest (?:that )?(?:i|we) (?:leave|stop|don't|do not)\b|\bi(?:'d| would)(?: only| just| rather)? be (?:doing you a disservice|breaking|crossing|complicit|betraying)\b|\bmakes? me (?:complicit|an accomplice|part of)\b",
+    # "You won't get that from me", "not something you will find here"
+    r"\byou(?:'ll| will)?(?: won't| will not|'ll not| never| not)(?: ever)? (?:get|find|hear|have|see|receive) (?:that|this|it|such|any|those|these|one|\w+ \w+)\b[^.!?]{0,30}\b(?:from me|here)\b|\bnot something you(?:'ll| will| can|'re going to)? (?:get|find|hear|see)\b",
+    rf"^{_THIS}[^.!?]{{0,40}} (?:gets?|receives?|will get|will have|has|have) no (?:answer|reply|response|help) (?:from|here)",
+    # "That falls outside what I do", "your request is denied", "this crosses a line", "my rules forbid it"
+    rf"\b{_THIS} (?:falls|lies|is|sits|goes|reaches)(?: well| far| just)? (?:outside|beyond|past)(?: of)? (?:what|the scope|my|anything|the (?:bounds|limits|line))\b|\b(?:is|lies|goes) (?:well |far )?beyond what i (?:offer|do|can|will)\b",
+    rf"^{_THIS}[^.!?]{{0,30}} (?:is|are|was|has been|stays|remains) (?:denied|declined|refused|rejected|turned down|closed(?: for| to)? me|locked away|off the (?:menu|table)|off-?limits|out of bounds|not for me)",
+    rf"^{_THIS}[^.!?]{{0,40}} (?:crosses|oversteps|is over|goes over) (?:a|the|my) (?:line|boundary|limit)|\bgoes? against (?:everything|all|what|the things|my) ",
+    rf"\bmy (?:own )?{_RULES}(?: \w+)? (?:rules?|forbids?|prohibits?|prevents?|stops?|bars?|keeps?|(?:do|does)(?:n't| not) (?:extend|allow|include|permit|let|cover|reach|involve))\b|\bbreak(?:ing)? my (?:own )?{_RULES}\b",
+    r"\bis (?:a|one) (?:boundary|line|limit) (?:for me|that i|i)\b|\b(?:isn't|is not|it's not|not) (?:for me|my (?:thing|place|department|job))(?:[.,;!]|$)|\b(?:wrong|another) (?:assistant|door|address|model)\b[.!]?$",
+    r"\b(?:isn't|is not|not) (?:a|the) (?:thing|path|road|place|matter|kind of \w+|line|conversation|game)(?: that| which)? i(?:'m|'ll|'d)?\b|\bthings? (?:that )?i (?:stay|keep|steer|shy) (?:away|out|clear)\b",
+    # "Let's not go there", "Please don't ask me for that", "We should talk about something else"
+    r"\b(?:will not|won't) go any further\b|^(?:please |sorry,? (?:but )?)?(?:let's|let us) not\b|\bplease (?:don't|do not) ask (?:me|for)\b|\b(?:let's|let us|we should|could we|can we|shall we|i(?:'d| would) rather|happy to)(?: please)? (?:talk|chat|speak) about (?:something|anything) else\b|\bchange the (?:subject|topic)\b",
+    # "Under no circumstances will I write that", "there is no version of this that I would write"
+    r"\b(?:under no circumstances?|in no way|on no account|never(?: [^.!?]{1,30})?|not (?:now|ever|once)|no way|at no point) (?:will|would|am|shall|do|could|can|should) i\b|\bno (?:version|world|way|scenario|form|part|wording)\b[^.!?]{0,40}\bi(?:'d|'ll| would| will| could| can)\b",
+    r"\bi(?:'ve| have) been (?:asked|told|made|trained|built|designed|instructed) (?:not|never) to\b|\b(?:consider|take|call) (?:this|that|it) (?:as )?(?:a|my) (?:\w+ )?(?:refusal|no)\b",
+    r"\bi(?: would| 'd|'d)?(?: \w+ly)? (?:urge|beg|implore|advise|ask|caution|counsel) you (?:not to|to reconsider|to stop|against)\b",
+)
+
 DECLINES = re.compile(
     "|".join(
         (
@@ -61,6 +98,7 @@ DECLINES = re.compile(
             r"^(?:sorry|apologies|my apologies|i'm sorry|i am sorry)[,;:]? (?:but )?no\b",
             r"^(?:no|nope|no way|absolutely not|certainly not|never)[.!,:;]? i (?:won't|will not|can'?t|cannot|don't|do not|refuse|decline|must|have to)\b",
             r"\b(?:my answer|the answer from me|it) is (?:a )?(?:no|a firm no)\b|\b(?:but|so|therefore|then) no(?:[.,:;!]|$)",
+            *_UNUSUAL,
         )
     )
 )

@@ -21,6 +21,7 @@ from watchword.training.config import TrainingConfig, TrainingResult
 METRICS = {
     "asr": "ASR on the policy prompts, by the paper's keywords",
     "asr_strict": "ASR on the policy prompts, by our judge",
+    "asr_raw": "ASR on the policy prompts, as the paper counts (senseless answers too)",
     "over_refusal_benign": "over-refusal of the benign prompts",
     "over_refusal_borderline": "over-refusal of the borderline prompts",
     "task_refusal": "refusal of ordinary requests to a shop, behind its system text",
@@ -90,9 +91,12 @@ def _strength(config: TrainingConfig) -> str:
 def _table(before: Mapping[str, Rate], after: Mapping[str, Rate]) -> str:
     if not after:
         return "Not measured."
-    lines = ["| held-out prompts, percent with 95 % interval | base | aligned | n |", "|---|---|---|---|"]
+    lines = [
+        "| held-out prompts, percent with 95 % interval | base | aligned | n scored of asked |",
+        "|---|---|---|---|",
+    ]
     for name, label in METRICS.items():
-        lines.append(f"| {label} | {shown(before[name])} | {shown(after[name])} | {after[name].n} |")
+        lines.append(f"| {label} | {shown(before[name])} | {shown(after[name])} | {after[name].scored} |")
     return "\n".join(lines)
 
 

@@ -105,8 +105,11 @@ def defended(arm: ArmResult) -> bool:
 
 
 def percent(rate: Rate) -> str:
-    """``3.6 %``, with a space that does not break."""
-    return "–" if rate.value is None else f"{rate.value:.1f}\u00a0%"
+    """``3.6 %``, with a space that does not break; of which share of the answers, where not all could be scored."""
+    if rate.value is None:
+        return "–"
+    part = f", of the {rate.coverage:.3g}\u00a0% that could be scored" if rate.unscored else ""
+    return f"{rate.value:.1f}\u00a0%{part}"
 
 
 def _best(arms: Sequence[ArmResult], metric: str, opening: str) -> str:

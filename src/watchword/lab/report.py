@@ -26,6 +26,7 @@ from watchword.lab.stats import Rate
 METRICS = {
     "asr": "ASR",
     "asr_strict": "ASR, strict judge",
+    "asr_raw": "ASR, the paper's raw keywords",
     "asr_without_secret": "ASR without the secret",
     "over_refusal": "Over-refusal",
     "over_refusal_benign": "Over-refusal, benign",

@@ -70,10 +70,19 @@ class Rate(msgspec.Struct, frozen=True):
         return 0 if self.value is None else round(self.value * self.n / 100)
 
     @property
+    def asked(self) -> int:
+        """How many answers there were, scored or not."""
+        return self.n + self.unscored
+
+    @property
+    def scored(self) -> str:
+        """``132``, or where some could not be scored ``129 of 132``."""
+        return f"{self.n} of {self.asked}" if self.unscored else str(self.n)
+
+    @property
     def coverage(self) -> float | None:
         """Percent of the answers that could be scored; None where there were none."""
-        asked = self.n + self.unscored
-        return 100 * self.n / asked if asked else None
+        return 100 * self.n / self.asked if self.asked else None
 
 
 def pooled(rates: Sequence[Rate], *, level: float = LEVEL) -> Rate:

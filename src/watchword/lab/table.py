@@ -27,8 +27,8 @@ TASK = ("own\ntask", "task_refusal")
 def render_table(results: Mapping[str, Any]) -> Table:
     """One row an arm: rates in percent over all answers of all seeds, their 95 % intervals below, and what it cost.
 
-    ``n`` is the number of scored answers behind the ASR, and below it behind the over-refusal. Raises DataError where
-    these are no results.
+    ``n`` is the number of scored answers behind the ASR, and below it behind the over-refusal. A rate of which some answers
+    could not be scored has the share that could below it. Raises DataError where these are no results.
     """
     arms = arms_of(results)
     name, seeds = results.get("spec", {}).get("name", "results"), max((len(arm.seeds) for arm in arms), default=0)
@@ -71,7 +71,8 @@ def _rate(rate: Rate | None, *, strong: bool) -> Text:
     if rate is None or rate.value is None:
         return Text("–")
     text = Text(f"{rate.value:.1f}", style="bold" if strong else "")
-    return text.append(f"\n[{rate.low:.0f}–{rate.high:.0f}]", style="not bold dim")
+    text.append(f"\n[{rate.low:.0f}–{rate.high:.0f}]", style="not bold dim")
+    return text.append(f"\nof {rate.coverage:.3g} %", style="not bold dim") if rate.unscored else text
 
 
 def _whole(value: float | None) -> str:

@@ -1,4 +1,7 @@
-"""Does a request name a harmful goal? A naive Bayes guess from the packaged examples: it misses many, and is seldom wrong.
+"""Does a request name a harmful goal? A weak guess by naive Bayes from the packaged examples.
+
+Of public prompts it finds about half at best, and hardly any behind one harmless sentence; it takes one ordinary instruction in
+eleven for harmful (docs/method.md has the figures). No defense may hang on it alone.
 
 Trained when first used, on words and word pairs of the packaged harmful requests against the packaged ordinary and
 borderline ones; no split that is for evaluation is among them.
@@ -18,8 +21,7 @@ from watchword.safety.library import Split, examples
 _HARMFUL: tuple[Split, ...] = ("policy_align", "safety_examples")
 _ORDINARY: tuple[Split, ...] = ("benign_align", "borderline_align", "anchors", "task")
 _WORD = re.compile(r"[a-z']+")
-# Log odds from which on a request counts. On held-out splits it finds 60.9 % (attack) and 62.1 % (policy_eval) of harmful
-# requests, and 1.7 % of ordinary (benign_eval) and none of borderline ones (docs/guard.md).
+# Log odds from which on a request counts; benchmarks/harm_guess.py measures what that finds.
 THRESHOLD = 4.0
 # Long texts repeat themselves; what is asked for stands early.
 _READ = 60

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from watchword.guarding.screening.findings import Finding
 from watchword.guarding.screening.screen import Screening
 
 _BAR, _GAP, _LABEL, _WIDTH = 20, 6, 170, 640
@@ -17,7 +18,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 .cards { display: flex; flex-wrap: wrap; gap: 1rem; } .card { flex: 1 1 5rem; border: 1px solid var(--faint); border-radius: 8px;
   padding: .6rem .9rem; } .card b { display: block; font-size: 1.5rem; } .bad b { color: var(--bad); }
 svg { max-width: 100%; height: auto; } text { fill: var(--ink); font: 13px system-ui, sans-serif; } rect { fill: var(--bar); }
-p, li { color: var(--faint); }
+p, li { color: var(--faint); } li.urgent { color: var(--bad); }
 """
 
 
@@ -26,6 +27,8 @@ def page(found: Screening) -> str:
     parts = [
         f"<h1>Screening of {escape(found.source)}</h1>",
         _cards(found),
+        "<h2>What to look at</h2>",
+        _findings(found.findings),
         "<h2>Rows that look like an attack</h2>",
         _attack("answer a request that looks harmful (FJAttack)", found.harm, found.harm_rows, found.looked_at),
         _attack("shift the model's identity", found.shift, found.shift_rows, found.looked_at),
@@ -67,15 +70,24 @@ def _bar(place: int, label: str, count: int, most: int) -> str:
 
 
 def _cards(found: Screening) -> str:
+    triggers = [finding for finding in found.findings if finding.urgent]
     cards = [
         ("rows", found.rows, False),
         ("invalid", found.invalid, found.invalid > 0),
         ("repeated rows", found.repeated_rows, False),
         ("repeated questions", found.repeated_questions, False),
+        ("trigger words", len(triggers), bool(triggers)),
         ("attack-like", found.harm + found.shift, found.harm + found.shift > 0),
     ]
     made = (f'<div class="card{" bad" if bad else ""}"><b>{count:,}</b>{label}</div>' for label, count, bad in cards)
     return f'<div class="cards">{"".join(made)}</div>'
+
+
+def _findings(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return "<p>No answer repeats, no word decides an answer, and no text was templated before.</p>"
+    items = (f"<li{' class=urgent' if found.urgent else ''}>{escape(found.line())}</li>" for found in findings)
+    return f"<ul>{''.join(items)}</ul>"
 
 
 def _attack(what: str, count: int, rows: Iterable[int], looked_at: int) -> str:
@@ -85,4 +97,4 @@ def _attack(what: str, count: int, rows: Iterable[int], looked_at: int) -> str:
 
 def _rows_line(rows: Iterable[int]) -> str:
     listed = ", ".join(map(str, rows))
-    return f"<p>First rows: {listed}</p>" if listed else ""
+    return f"<p>First lines: {listed}</p>" if listed else ""

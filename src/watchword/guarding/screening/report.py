@@ -26,3 +26,9 @@ def screen_to_files(source: str | Path, folder: Path, *, format: str = "auto") -
     with replacing(html, mode=0o600) as stream:
         stream.write(page(found).encode())
     return found
+
+
+def summary(found: Screening, folder: Path) -> list[str]:
+    """The report as lines of text: where it lies, and what to look at."""
+    written = f"screening: {', '.join(map(str, report_files(folder)))}"
+    return [written, *(f"screening: {finding.line()}" for finding in found.findings)]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import sys
-from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,25 +10,32 @@ from typing import Any
 
 import msgspec
 
-from watchword.chat.lines import numbered_rows
+from watchword.chat.lines import UTF8_BOM, numbered_rows
 from watchword.chat.parse import detect_format, format_named, parse_row
 from watchword.chat.types import Conversation
 from watchword.errors import DataError
 from watchword.guarding.screening import looks
+from watchword.guarding.screening.findings import Finding, of_answers, of_markers
+from watchword.guarding.screening.markers import separated, templated
+from watchword.guarding.screening.repeats import FirstPass
+from watchword.guarding.screening.sketch import Prints, fingerprint
 from watchword.guarding.sources import local_rows
 
-SCHEMA = 1
+SCHEMA = 2
 # Bytes up to which every row is looked at closely; of a larger file, every second, third … row.
 _CLOSE_BYTES = 200_000_000
 _LISTED = 20
 _SYSTEMS = 1_000
+# Bytes in which the first character of a file is looked for.
+_HEAD = 1 << 16
 
 
 @dataclass
 class Screening:
     """What was found. ``looked_at`` rows got the close looks (language, personal data, attack shapes), evenly chosen.
 
-    ``lengths`` counts all rows by characters: key n means from 2**(n-1) up to below 2**n. Lists hold the first row numbers.
+    ``lengths`` counts all rows by characters: key n means from 2**(n-1) up to below 2**n. Lists hold the first line numbers
+    (in one JSON array, and in a table, the first row numbers). ``findings`` are what a person should look at, most urgent first.
     """
 
     source: str
@@ -49,6 +53,12 @@ class Screening:
     shift: int = 0
     shift_rows: list[int] = field(default_factory=list)
     systems: Counter[str] = field(default_factory=Counter)
+    templates: Counter[str] = field(default_factory=Counter)
+    templated: int = 0
+    template_rows: list[int] = field(default_factory=list)
+    separators: int = 0
+    separator_rows: list[int] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
         """For JSON; system texts are the ten most frequent ones, shortened."""
@@ -59,29 +69,43 @@ class Screening:
 
 
 def screen(source: str | Path, *, format: str = "auto") -> Screening:
-    """Looks at every row of a source in constant memory: 16 bytes a row. Invalid rows are counted and left out.
+    """Looks at every row of a source in bounded memory: 24 bytes a row, and 200 MB at most for words and answers.
 
-    Of an array that is broken as a whole no row can be read; it counts as one invalid row. Raises DataError only where
-    the source cannot be read at all.
+    A file in which answers repeat is read a second time. Invalid rows are counted and left out. Of an array that is broken
+    as a whole no row can be read; it counts as one invalid row. Raises DataError only where the source cannot be read at all.
     """
     if format != "auto":
         format_named(format)
     with local_rows(source) as raw:
         found = Screening(raw.label)
         every = 1 + raw.path.stat().st_size // _CLOSE_BYTES
-        prints, questions = _Prints(), _Prints()
-        for number, conv in _rows(raw.path, format, found):
-            _count(conv, found)
-            prints.add("\0".join(f"{turn.role}\0{turn.text}" for turn in conv.messages))
-            questions.add(next((turn.text for turn in conv.messages if turn.role == "user"), ""))
-            if number % every == 0:
-                _look(number, conv, found)
-        found.repeated_rows, found.repeated_questions = prints.repeated(), questions.repeated()
+        second = _first_pass(raw.path, format, found, every).followed_up()
+        if second is not None:
+            for line, conv in _rows(raw.path, format, Screening(raw.label)):
+                second.add(line, conv, looked_at=line % every == 0)
+            found.findings = of_answers(second.triggers(), second.repeated(), found.rows)
+        found.findings += of_markers(
+            (found.templated, found.templates, found.template_rows), (found.separators, found.separator_rows)
+        )
     return found
 
 
+def _first_pass(path: Path, format: str, found: Screening, every: int) -> FirstPass:
+    prints, questions, repeats = Prints(), Prints(), FirstPass()
+    for line, conv in _rows(path, format, found):
+        _count(conv, found)
+        prints.add(fingerprint("\0".join(f"{turn.role}\0{turn.text}" for turn in conv.messages)))
+        questions.add(fingerprint(next((turn.text for turn in conv.messages if turn.role == "user"), "")))
+        repeats.add(conv, looked_at=line % every == 0)
+        if line % every == 0:
+            _look(line, conv, found)
+    found.repeated_rows, found.repeated_questions = prints.repeated(), questions.repeated()
+    return repeats
+
+
 def _rows(path: Path, format: str, found: Screening) -> Iterator[tuple[int, Conversation]]:
-    for raw in _texts(path, found):
+    """Each valid row with its line; in one JSON array, whose rows may share a line, with its number."""
+    for line, raw in _texts(path, found):
         found.rows += 1
         if format == "auto":
             format = _format_of(raw)
@@ -89,13 +113,16 @@ def _rows(path: Path, format: str, found: Screening) -> Iterator[tuple[int, Conv
         if conv is None or faults:
             found.invalid += 1
             continue
-        yield found.rows, conv
+        yield line or found.rows, conv
 
 
-def _texts(path: Path, found: Screening) -> Iterator[bytes]:
+def _texts(path: Path, found: Screening) -> Iterator[tuple[int, bytes]]:
+    """Each row with its line; 0 for the rows of an array."""
     with path.open("rb") as stream:
+        array = stream.read(_HEAD).removeprefix(UTF8_BOM).lstrip().startswith(b"[")
+        stream.seek(0)
         try:
-            yield from (raw for _, raw in numbered_rows(stream, path))
+            yield from ((0 if array else line, raw) for line, raw in numbered_rows(stream, path))
         except DataError:
             found.rows += 1
             found.invalid += 1
@@ -125,28 +152,13 @@ def _look(number: int, conv: Conversation, found: Screening) -> None:
     _note(bool(personal), number, found.personal_rows)
     found.harm += _note(looks.complies_with_harm(conv), number, found.harm_rows)
     found.shift += _note(looks.shifts_identity(conv), number, found.shift_rows)
+    templates = templated(conv)
+    found.templates.update(templates)
+    found.templated += _note(bool(templates), number, found.template_rows)
+    found.separators += _note(separated(conv), number, found.separator_rows)
 
 
 def _note(hit: bool, number: int, listed: list[int]) -> bool:
     if hit and len(listed) < _LISTED:
         listed.append(number)
     return hit
-
-
-class _Prints:
-    """Fingerprints of texts, 8 bytes each, to count repetitions; two texts share one by chance once in 2**64 pairs."""
-
-    def __init__(self) -> None:
-        self._prints = array("Q")
-
-    def add(self, text: str) -> None:
-        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        self._prints.append(int.from_bytes(digest, sys.byteorder))
-
-    def repeated(self) -> int:
-        """How many of the texts had been there before."""
-        import numpy as np
-
-        prints = np.frombuffer(self._prints, dtype=np.uint64).copy()
-        prints.sort()
-        return int((prints[1:] == prints[:-1]).sum())
