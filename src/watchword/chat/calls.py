@@ -12,7 +12,9 @@ from watchword.chat.types import Message, ToolCall
 
 _ARGUMENTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # How models write calls into their text: Hermes and Qwen, Llama, glaive, ToolACE, ReAct.
-_IN_TEXT = re.compile(r"<tool_?call|<function|<\|python_tag\|>|^\s*\[\s*[\w.]+[\w .]*\(|^\s*\{\s*\"name\"|^Action:", re.MULTILINE)
+_IN_TEXT = re.compile(
+    r"<tool_?call|<function|<\|python_tag\|>|^\s*\[\s*[\w.]+[\w .]*\(|^\s*\{\s*\"name\"|^Action:", re.MULTILINE
+)
 
 
 def made_in_text(message: Message, before: Message | None) -> bool:
@@ -43,7 +45,9 @@ class Calls:
 
     def _unanswered(self, message: Message) -> Iterator[Fault]:
         for name, (field, function) in self._open.items():
-            problem = f"the call {shown(name)} of {shown(function)} has no answer before the next {message.role} message"
+            problem = (
+                f"the call {shown(name)} of {shown(function)} has no answer before the next {message.role} message"
+            )
             yield Fault(problem, "add the tool message that answers it, or remove the call", field)
         self._open.clear()
 
@@ -56,7 +60,9 @@ class Calls:
             _ARGUMENTS.decode(call.function.arguments)
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
             problem = f"the arguments {shown(call.function.arguments)} are no JSON object"
-            yield Fault(problem, "write them as JSON, such as '{\"city\": \"Rome\"}' or '{}'", f"{field}.function.arguments")
+            yield Fault(
+                problem, "write them as JSON, such as '{\"city\": \"Rome\"}' or '{}'", f"{field}.function.arguments"
+            )
 
     def _answer(self, message: Message, field: str, before: Message | None) -> Iterator[Fault]:
         name = message.tool_call_id
@@ -70,5 +76,9 @@ class Calls:
             fix = "keep one answer for each call, directly behind it"
             yield Fault(f"the call {shown(name)} has its answer already", fix, f"{field}.tool_call_id")
         else:
-            known = f"use one of {', '.join(sorted(self._seen))}" if self._seen else "add the assistant message that makes the call"
+            known = (
+                f"use one of {', '.join(sorted(self._seen))}"
+                if self._seen
+                else "add the assistant message that makes the call"
+            )
             yield Fault(f"no earlier call has the id {shown(name)}", known, f"{field}.tool_call_id")

@@ -47,7 +47,9 @@ def read_conversations(
             yield line, found.conversation
 
 
-def field_in_file(path: Path | str, row: int, field: str | None, *, format: str = "auto", reading: Reading = AS_IT_IS) -> str | None:
+def field_in_file(
+    path: Path | str, row: int, field: str | None, *, format: str = "auto", reading: Reading = AS_IT_IS
+) -> str | None:
     """What the file calls one of our fields (``messages[1].content``) in its n-th row, from 1.
 
     For faults that are found when a row is a Conversation already, such as those of rendering. Where the row cannot be

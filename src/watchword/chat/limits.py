@@ -29,14 +29,16 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Raises DataError where a file has more bytes than may be read."""
         if count > self.bytes:
             raise DataError(
-                f"the file has more than {self.bytes} bytes of rows; split it, or raise the limit (--max-bytes)", path=path
+                f"the file has more than {self.bytes} bytes of rows; split it, or raise the limit (--max-bytes)",
+                path=path,
             )
 
     def check_array(self, count: int, path: Path | str | None) -> None:
         """Raises DataError where one JSON array would fill the memory that it is held in."""
         if count > _ARRAY:
             raise DataError(
-                f"the JSON array has more than {_ARRAY} bytes and is held in memory as a whole; write one row a line", path=path
+                f"the JSON array has more than {_ARRAY} bytes and is held in memory as a whole; write one row a line",
+                path=path,
             )
 
     def check_row(self, count: int, line: int, path: Path | str | None) -> None:
@@ -47,9 +49,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def check_rows(self, count: int, path: Path | str | None) -> None:
         """Raises DataError where a file has more rows than may be read."""
         if count > self.rows:
-            raise DataError(
-                f"the file has more than {self.rows} rows; split it, or raise the limit (--max-rows)", path=path
-            )
+            raise DataError(f"{self.rows_problem}; {self.rows_fix}", path=path)
 
     def check_expansion(self, packed: int, unpacked: int, path: Path | str | None) -> None:
         """Raises DataError where so many compressed bytes became so many more."""
@@ -67,6 +67,19 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"the row has more than {self.row_bytes} bytes"
 
     @property
+    def rows_problem(self) -> str:
+        """What is wrong with a file of too many rows."""
+        return f"the file has more than {self.rows} rows"
+
+    @property
+    def rows_fix(self) -> str:
+        """What can be done about it."""
+        return "split it, or raise the limit (--max-rows)"
+
+    @property
     def row_fix(self) -> str:
         """What can be done about it."""
         return "shorten it, or raise the limit (--max-row-bytes)"
+
+
+USUAL = Limits()

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from watchword.chat.limits import Limits
+from watchword.chat.limits import USUAL, Limits
 from watchword.chat.parse import broken_json
 from watchword.errors import DataError
 
@@ -47,7 +47,7 @@ def opened(source: Path | str | BinaryIO) -> Iterator[BinaryIO]:
 
 
 def numbered_rows(
-    stream: BinaryIO, path: Path | str | None = None, limits: Limits = Limits()
+    stream: BinaryIO, path: Path | str | None = None, limits: Limits = USUAL
 ) -> Iterator[tuple[int, bytes]]:
     """(line number from 1, bytes of one row); blank lines are left out, a byte order mark is taken off.
 

@@ -11,7 +11,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -97,28 +97,37 @@ def read_row(
         found = RowRead(shaped, [], Places(), rewritten=False)
         twice = duplicate_keys(raw)
         return _refused(twice, line) if twice else _judged(found, line)
-    try:
-        obj = msgspec.json.decode(raw)
-    except DECODE_ERRORS as error:
-        return _refused([broken_json(raw, error)], line)
-    if not isinstance(obj, dict):
-        return _refused([_other_format(obj, format, first_line)], line)
-    obj, dropped = reading.without_columns(obj)
-    if named := unsupported(obj):
-        return _refused([named], line)
-    row_format = format_named(format)
-    if not row_format.detect(obj):
-        return _refused([_other_format(obj, format, first_line)], line)
-    if reading.drop_extra:
-        extra = [key for key in obj if key not in row_format.columns]
-        obj, dropped = {key: value for key, value in obj.items() if key not in extra}, [*dropped, *extra]
-    found = row_format.read(obj)
+    row = _claimed(raw, format, first_line, reading)
+    if isinstance(row, Fault):
+        return _refused([row], line)
+    obj, dropped = row
+    found = format_named(format).read(obj)
     faults = [*duplicate_keys(raw), *found.faults]
-    if faults or found.conversation is None:
+    if faults:
         return _refused(faults, line)
     remarks = [*(Remark(f"the column {shown(name)} was left out, as asked") for name in dropped), *found.remarks]
     found = replace(found, remarks=remarks, rewritten=found.rewritten or bool(dropped))
     return _judged(_without_thoughts(found) if reading.drop_thoughts else found, line)
+
+
+def _claimed(
+    raw: bytes, format: str, first_line: int | None, reading: Reading
+) -> tuple[dict[str, Any], list[str]] | Fault:
+    """A row of this format without what is left out by request, and the names of that; or why there is none."""
+    try:
+        obj = msgspec.json.decode(raw)
+    except DECODE_ERRORS as error:
+        return broken_json(raw, error)
+    if not isinstance(obj, dict):
+        return _other_format(obj, format, first_line)
+    obj, dropped = reading.without_columns(obj)
+    row_format = format_named(format)
+    if (fault := unsupported(obj)) or not row_format.detect(obj):
+        return fault or _other_format(obj, format, first_line)
+    if reading.drop_extra:
+        extra = [key for key in obj if key not in row_format.columns]
+        obj, dropped = {key: value for key, value in obj.items() if key not in extra}, [*dropped, *extra]
+    return obj, dropped
 
 
 def _refused(faults: list[Fault], line: int) -> RowRead:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from watchword.chat.limits import Limits
+from watchword.chat.limits import USUAL, Limits
 
 
 class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,7 +19,7 @@ class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drop_columns: tuple[str, ...] = ()
     drop_extra: bool = False
     drop_thoughts: bool = False
-    limits: Limits = Limits()
+    limits: Limits = USUAL
 
     @property
     def drops(self) -> bool:

@@ -25,7 +25,11 @@ def decoded(text: str, field: str, faults: Problems) -> Any:
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         said = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(" - at ")[0]
         faults.append(
-            Fault(f"the text is no JSON ({said[:1].lower()}{said[1:]})", "write it as JSON, or as a value of its own", field)
+            Fault(
+                f"the text is no JSON ({said[:1].lower()}{said[1:]})",
+                "write it as JSON, or as a value of its own",
+                field,
+            )
         )
         return None
     faults += [Fault(f"the key {shown(key)} stands twice in one object", "keep one of the two", field) for key in twice]
@@ -91,32 +95,38 @@ def _tool(tool: object, field: str, faults: Problems) -> tuple[Any, bool]:
     if not isinstance(tool, dict) or is_plain_tool(tool):
         return tool, False
     bare = _is_bare(tool)
-    if bare:
-        tool = {"type": "function", "function": {key: value for key, value in tool.items() if key != "type"}}
-    function = tool["function"] if isinstance(tool.get("function"), dict) else {}
-    if isinstance(function.get("parameters"), str):
-        parameters = decoded(function["parameters"], f"{field}.function.parameters", faults)
-        tool = {**tool, "function": {**function, "parameters": parameters}}
-    return tool, bare
+    made: dict[str, Any] = {"type": "function", "function": {**tool}} if bare else {**tool}
+    function = made.get("function")
+    if isinstance(function, dict):
+        if bare:
+            function.pop("type", None)
+        parameters = function.get("parameters")
+        if isinstance(parameters, str):
+            parameters = decoded(parameters, f"{field}.function.parameters", faults)
+            made["function"] = {**function, "parameters": parameters}
+    return made, bare
 
 
 def _call(call: object) -> Any:
     if not isinstance(call, dict):
         return call
-    if "function" not in call and "name" in call:
-        known = ("id", "type")
-        function = {key: value for key, value in call.items() if key not in known}
-        if "arguments" not in function and isinstance(function.get("parameters"), dict):
-            function["arguments"] = function.pop("parameters")  # as Llama 3.1 writes it
-        call = {**{key: call[key] for key in known if key in call}, "function": function}
-    function = call.get("function")
+    made = _wrapped_call(call) if "function" not in call and "name" in call else call
+    function = made.get("function")
     if not isinstance(function, dict):
-        return call
+        return made
     arguments = function.get("arguments")
     if isinstance(arguments, (dict, list)) or (arguments is None and set(function) <= {"name", "arguments"}):
-        text = json.dumps(arguments if arguments is not None else {}, ensure_ascii=False)
-        call = {**call, "function": {**function, "arguments": text}}
-    return call
+        text = json.dumps({} if arguments is None else arguments, ensure_ascii=False)
+        return {**made, "function": {**function, "arguments": text}}
+    return made
+
+
+def _wrapped_call(call: dict[str, Any]) -> dict[str, Any]:
+    known = ("id", "type")
+    function = {key: value for key, value in call.items() if key not in known}
+    if "arguments" not in function and isinstance(function.get("parameters"), dict):
+        function["arguments"] = function.pop("parameters")  # as Llama 3.1 writes it
+    return {**{key: call[key] for key in known if key in call}, "function": function}
 
 
 def with_ids(calls: list[Any], taken: set[str]) -> list[Any]:

@@ -84,12 +84,12 @@ class Turns:
             if texts and column != "messages":
                 self.add({"role": ("user", "assistant")[index % 2], "content": turn}, Place(place))
             elif isinstance(turn, dict):
-                self._add_turn(turn, place)
+                self._add_turn(turn, place, alone=not (index + 1 < len(turns) and _is_answer(turns[index + 1])))
             else:
                 self.add(turn, Place(place))
         return True
 
-    def _add_turn(self, turn: dict[str, Any], place: str) -> None:
+    def _add_turn(self, turn: dict[str, Any], place: str, *, alone: bool) -> None:
         message, names = _renamed(turn, place, self.faults)
         speaker = message.get("role")
         if names.get("role") == "from":
@@ -101,7 +101,7 @@ class Turns:
         if speaker == "call":
             self._add_call(message, place, names)
         elif speaker == "tool" or (speaker == "function" and self._open):
-            self._add_answer({**message, "role": "tool"}, Place(place, names))
+            self._add_answer({**message, "role": "tool"}, Place(place, names), alone=alone)
         else:
             self.add(message, Place(place, names, self._own_calls(message, place)))
 
@@ -142,10 +142,10 @@ class Turns:
             return
         self.add({**message, "role": "assistant", "tool_calls": calls}, Place(place, names, (here,) * len(calls)))
 
-    def _add_answer(self, message: dict[str, Any], place: Place) -> None:
-        """A tool's turn. One that holds a list with the results of several calls answers each of them."""
+    def _add_answer(self, message: dict[str, Any], place: Place, *, alone: bool) -> None:
+        """A tool's turn. Where several calls wait and no other answer follows, a list with their results answers each."""
         content = message.get("content")
-        results = _results(content, len(self._open)) if "tool_call_id" not in message else None
+        results = _results(content, len(self._open)) if alone and "tool_call_id" not in message else None
         for result in [content] if results is None else results:
             text = _text(result) if isinstance(result, dict) or results is not None else result
             self.add({**message, "content": text} if "content" in message else message, place)
@@ -232,6 +232,13 @@ def _weighted(message: dict[str, Any], names: dict[str, str], place: str, faults
     # Nobody is trained on a question or a tool's answer, so this says what holds anyway.
     if message.get("role") != "assistant" and message.get("weight") == 0 and message.get("role") != "call":
         del message["weight"]
+
+
+def _is_answer(turn: object) -> bool:
+    if not isinstance(turn, dict):
+        return False
+    speaker = turn.get("role") or turn.get("from")
+    return speaker == "function" or (isinstance(speaker, str) and SPEAKERS.get(speaker) == "tool")
 
 
 def _results(content: object, calls: int) -> list[Any] | None:

@@ -85,5 +85,9 @@ _ALONE: tuple[_Kind, ...] = (
     (_prompt, *_REINFORCEMENT),
     (_tokens, "the row is tokenized already (input_ids)", "send the chats themselves: provider rows are text, too"),
     (_transcript, "the row is a transcript in one text (chat)", "write each turn by itself, as messages"),
-    (_text, "the row is running text, or a chat rendered by a template (text)", "write each turn by itself, as messages"),
+    (
+        _text,
+        "the row is running text, or a chat rendered by a template (text)",
+        "write each turn by itself, as messages",
+    ),
 )

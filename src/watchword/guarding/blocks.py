@@ -22,15 +22,22 @@ class Block:
     size: int
 
 
-def blocks(path: Path, *, skip: int = 0, size: int = BLOCK) -> Iterator[Block]:
-    """The file from byte ``skip`` on, in blocks of about ``size`` bytes; a line longer than that makes its block longer."""
+def blocks(path: Path, *, skip: int = 0, size: int = BLOCK, longest: int | None = None) -> Iterator[Block]:
+    """The file from byte ``skip`` on, in blocks of about ``size`` bytes; a line longer than that makes its block longer.
+
+    A line of more than ``longest`` bytes may be cut behind these, and is the last one: nothing has to hold it whole.
+    """
     with path.open("rb", buffering=0) as stream:
         total = os.fstat(stream.fileno()).st_size
         start = skip
         while start < total:
             stop = min(start + size, total)
             if stop < total:
-                stop = _line_end(stream.fileno(), stop - 1, total)
+                end = total if longest is None else min(total, stop + longest + 1)
+                stop = _line_end(stream.fileno(), stop - 1, end)
+                if stop == end < total:
+                    yield Block(start, stop - start)
+                    return
             yield Block(start, stop - start)
             start = stop
 

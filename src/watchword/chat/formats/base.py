@@ -120,6 +120,6 @@ def only_text(conv: Conversation, name: str) -> None:
             held[f"messages[{index}].{key}"] = getattr(message, key)
         if message.role == "tool":
             raise DataError(f"{name} cannot hold a tool message; write the openai format", field=f"messages[{index}]")
-    for field, value in held.items():
+    for place, value in held.items():
         if value is not None:
-            raise DataError(f"{name} cannot hold this; write the openai format", field=field)
+            raise DataError(f"{name} cannot hold this; write the openai format", field=place)

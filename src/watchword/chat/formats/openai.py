@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from watchword.chat.formats.base import RowFormat, Translation
 from watchword.chat.formats._chat import translated
+from watchword.chat.formats.base import RowFormat, Translation
 from watchword.chat.types import Conversation
 
 

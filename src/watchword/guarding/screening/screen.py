@@ -15,6 +15,7 @@ import msgspec
 
 from watchword.chat.lines import numbered_rows
 from watchword.chat.parse import detect_format, format_named, parse_row
+from watchword.chat.reading import AS_IT_IS, Reading
 from watchword.chat.types import Conversation
 from watchword.errors import DataError
 from watchword.guarding.screening import looks
@@ -58,7 +59,7 @@ class Screening:
         return whole
 
 
-def screen(source: str | Path, *, format: str = "auto") -> Screening:
+def screen(source: str | Path, *, format: str = "auto", reading: Reading = AS_IT_IS) -> Screening:
     """Looks at every row of a source in constant memory: 16 bytes a row. Invalid rows are counted and left out.
 
     Of an array that is broken as a whole no row can be read; it counts as one invalid row. Raises DataError only where
@@ -66,11 +67,11 @@ def screen(source: str | Path, *, format: str = "auto") -> Screening:
     """
     if format != "auto":
         format_named(format)
-    with local_rows(source) as raw:
+    with local_rows(source, reading=reading) as raw:
         found = Screening(raw.label)
         every = 1 + raw.path.stat().st_size // _CLOSE_BYTES
         prints, questions = _Prints(), _Prints()
-        for number, conv in _rows(raw.path, format, found):
+        for number, conv in _rows(raw.path, format, found, reading):
             _count(conv, found)
             prints.add("\0".join(f"{turn.role}\0{turn.text}" for turn in conv.messages))
             questions.add(next((turn.text for turn in conv.messages if turn.role == "user"), ""))
@@ -80,31 +81,31 @@ def screen(source: str | Path, *, format: str = "auto") -> Screening:
     return found
 
 
-def _rows(path: Path, format: str, found: Screening) -> Iterator[tuple[int, Conversation]]:
-    for raw in _texts(path, found):
+def _rows(path: Path, format: str, found: Screening, reading: Reading) -> Iterator[tuple[int, Conversation]]:
+    for raw in _texts(path, found, reading):
         found.rows += 1
         if format == "auto":
-            format = _format_of(raw)
-        conv, faults = (None, []) if format == "auto" else parse_row(raw, found.rows, format)
+            format = _format_of(raw, reading)
+        conv, faults = (None, []) if format == "auto" else parse_row(raw, found.rows, format, reading=reading)
         if conv is None or faults:
             found.invalid += 1
             continue
         yield found.rows, conv
 
 
-def _texts(path: Path, found: Screening) -> Iterator[bytes]:
+def _texts(path: Path, found: Screening, reading: Reading) -> Iterator[bytes]:
     with path.open("rb") as stream:
         try:
-            yield from (raw for _, raw in numbered_rows(stream, path))
+            yield from (raw for _, raw in numbered_rows(stream, path, reading.limits))
         except DataError:
             found.rows += 1
             found.invalid += 1
 
 
-def _format_of(raw: bytes) -> str:
+def _format_of(raw: bytes, reading: Reading) -> str:
     """The format of the first row that has one; until then, still "auto"."""
     try:
-        return detect_format(raw, 1)
+        return detect_format(raw, 1, reading=reading)
     except DataError:
         return "auto"
 
