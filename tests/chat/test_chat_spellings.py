@@ -51,7 +51,10 @@ def plain(conv: Conversation) -> list[dict[str, Any]]:
         ({"conversation": PLAIN}, PLAIN),
         ({"conversations": ["q", "a", "q", "a"]}, PLAIN * 2),
         ({"conversations": {"role": ["user", "assistant"], "content": ["q", "a"]}}, PLAIN),
-        ({"messages": {"from": ["human", "gpt"], "value": ["q", "a"], "weight": [None, 1]}}, [USER, {**ANSWER, "weight": 1}]),
+        (
+            {"messages": {"from": ["human", "gpt"], "value": ["q", "a"], "weight": [None, 1]}},
+            [USER, {**ANSWER, "weight": 1}],
+        ),
         ({"messages": json.dumps(PLAIN)}, PLAIN),
         ({"conversations": json.dumps([{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}])}, PLAIN),
         ({"system": "s", "messages": PLAIN}, [{"role": "system", "content": "s"}, *PLAIN]),
@@ -63,9 +66,15 @@ def plain(conv: Conversation) -> list[dict[str, Any]]:
         ({"instruction": "q", "context": "c", "response": "a"}, [{**USER, "content": "q\nc"}, ANSWER]),
         ({"question": "q", "answer": "a"}, PLAIN),
         ({"query": "q", "response": "a"}, PLAIN),
-        ({"id": "o1", "system_prompt": "s", "question": "q", "response": "a"}, [{"role": "system", "content": "s"}, *PLAIN]),
+        (
+            {"id": "o1", "system_prompt": "s", "question": "q", "response": "a"},
+            [{"role": "system", "content": "s"}, *PLAIN],
+        ),
         ({"messages": [USER, {**ANSWER, "thinking": "hm"}]}, [USER, {**ANSWER, "reasoning_content": "hm"}]),
-        ({"messages": [{**USER, "thinking": None}, {**ANSWER, "reasoning": "hm"}]}, [USER, {**ANSWER, "reasoning_content": "hm"}]),
+        (
+            {"messages": [{**USER, "thinking": None}, {**ANSWER, "reasoning": "hm"}]},
+            [USER, {**ANSWER, "reasoning_content": "hm"}],
+        ),
         ({"messages": [USER, {**ANSWER, "reasoning_content": "hm"}]}, [USER, {**ANSWER, "reasoning_content": "hm"}]),
         ({"messages": [{"role": "user", "content": "q", "from": None, "value": None}, ANSWER]}, PLAIN),
     ],
@@ -80,7 +89,10 @@ def test_flags_of_training_are_weights(key: str, style: str) -> None:
     off, on = (0.0, 1.0) if key == "weight" else (False, True)
     turns = [{**USER, key: None}, {**ANSWER, key: off}, {**USER, key: off}, {**ANSWER, key: on}]
     if style == "conversations":
-        turns = [{"from": {"user": "human", "assistant": "gpt"}[t["role"]], "value": t["content"], key: t[key]} for t in turns]
+        turns = [
+            {"from": {"user": "human", "assistant": "gpt"}[t["role"]], "value": t["content"], key: t[key]}
+            for t in turns
+        ]
     conv = read({style: turns})
     assert [turn.weight for turn in conv.messages] == [None, 0, None, 1]
     assert [turn.trained for turn in conv.messages] == [False, False, False, True]
@@ -150,7 +162,10 @@ def test_flags_of_training_are_weights(key: str, style: str) -> None:
             [USER, CALLED, {**RESULT, "content": '{"degrees": 21}'}, ANSWER],
         ),
         ({"query": "q", "answers": json.dumps([BARE_CALL]), "tools": json.dumps([FUNCTION]), "id": 1}, TALK[:2]),
-        ({"prompt": [USER], "completion": [{"role": "assistant", "tool_calls": [BARE_CALL]}], "tools": [TOOL]}, TALK[:2]),
+        (
+            {"prompt": [USER], "completion": [{"role": "assistant", "tool_calls": [BARE_CALL]}], "tools": [TOOL]},
+            TALK[:2],
+        ),
     ],
 )
 def test_other_spellings_of_tools_and_calls(row: Any, wanted: list[dict[str, Any]]) -> None:
@@ -172,10 +187,14 @@ def test_calls_in_a_row_are_one_message_and_a_list_answers_them_all() -> None:
     ):
         front, end = [{"from": "human", "value": "q"}, *turns], [{"from": "gpt", "value": "a"}]
         one = read({"conversations": [*front, {"from": "observation", "value": '[21, "cold"]'}, *end]})
-        two = read({"conversations": [*front, *[{"from": "observation", "value": text} for text in ("21", "cold")], *end]})
+        two = read(
+            {"conversations": [*front, *[{"from": "observation", "value": text} for text in ("21", "cold")], *end]}
+        )
         assert one == two
         assert [turn.role for turn in one.messages] == ["user", "assistant", "tool", "tool", "assistant"]
-        assert [turn.tool_call_id for turn in one.messages[2:4]] == [call.id for call in one.messages[1].tool_calls or ()]
+        assert [turn.tool_call_id for turn in one.messages[2:4]] == [
+            call.id for call in one.messages[1].tool_calls or ()
+        ]
 
 
 def test_answers_find_the_call_of_their_name() -> None:
@@ -188,18 +207,50 @@ def test_answers_find_the_call_of_their_name() -> None:
 @pytest.mark.parametrize(
     ("row", "field", "problem"),
     [
-        ({"conversations": [{"from": "human", "value": " "}, {"from": "gpt", "value": "a"}]}, "conversations[0].value", "empty"),
-        ({"conversations": [{"from": "human", "value": 5}, {"from": "gpt", "value": "a"}]}, "conversations[0].value", "5 is a number"),
-        ({"system": "s", "conversations": [USER, {"role": "assistant", "content": ""}]}, "conversations[1].content", "turn is empty"),
+        (
+            {"conversations": [{"from": "human", "value": " "}, {"from": "gpt", "value": "a"}]},
+            "conversations[0].value",
+            "empty",
+        ),
+        (
+            {"conversations": [{"from": "human", "value": 5}, {"from": "gpt", "value": "a"}]},
+            "conversations[0].value",
+            "5 is a number",
+        ),
+        (
+            {"system": "s", "conversations": [USER, {"role": "assistant", "content": ""}]},
+            "conversations[1].content",
+            "turn is empty",
+        ),
         ({"conversations": [{"from": "human", "value": "q"}]}, "conversations", "no assistant message"),
-        ({"conversations": [{"from": "gpt", "value": "a"}, {"from": "human", "value": "q"}]}, "conversations[1].from", "last message"),
+        (
+            {"conversations": [{"from": "gpt", "value": "a"}, {"from": "human", "value": "q"}]},
+            "conversations[1].from",
+            "last message",
+        ),
         ({"conversations": 5}, "conversations", "conversations is a number"),
-        ({"conversations": [{"from": "human", "value": "q", "text": "x"}]}, "conversations[0].text", "unknown key 'text'"),
-        ({"conversations": [{"from": "human", "value": "q", "role": "user"}]}, "conversations[0].role", "both 'from' and 'role'"),
+        (
+            {"conversations": [{"from": "human", "value": "q", "text": "x"}]},
+            "conversations[0].text",
+            "unknown key 'text'",
+        ),
+        (
+            {"conversations": [{"from": "human", "value": "q", "role": "user"}]},
+            "conversations[0].role",
+            "both 'from' and 'role'",
+        ),
         ({"conversations": {"from": ["human", "gpt"], "value": ["q"]}}, "conversations", "lists differ in length"),
         ({"conversations": "[1, "}, "conversations", "the text is no JSON"),
-        ({"conversations": [{"from": "human", "value": "q"}, {"from": "function_call", "value": "x"}]}, "conversations[1].value", "no JSON"),
-        ({"conversations": [{"from": "human", "value": "q"}, {"from": "function_call", "value": "5"}]}, "conversations[1].value", "no call"),
+        (
+            {"conversations": [{"from": "human", "value": "q"}, {"from": "function_call", "value": "x"}]},
+            "conversations[1].value",
+            "no JSON",
+        ),
+        (
+            {"conversations": [{"from": "human", "value": "q"}, {"from": "function_call", "value": "5"}]},
+            "conversations[1].value",
+            "no call",
+        ),
         (
             {
                 "conversations": [
@@ -213,7 +264,11 @@ def test_answers_find_the_call_of_their_name() -> None:
             "conversations[2].value",
             "the call 'call_1' of 'g' has no answer",
         ),
-        ({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a", "loss": 2}]}, "conversations[1].loss", "loss is 2"),
+        (
+            {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a", "loss": 2}]},
+            "conversations[1].loss",
+            "loss is 2",
+        ),
         ({"messages": [{**USER, "train": True}, ANSWER]}, "messages[0].train", "a user message has a weight"),
         ({"messages": [USER, {**ANSWER, "train": True, "weight": 0}]}, "messages[1].train", "different things"),
         ({"messages": [USER, {**ANSWER, "train_detail": []}]}, "messages[1].train_detail", "unknown key"),
@@ -271,7 +326,10 @@ def test_a_format_translates_our_field_names(row: dict[str, Any], ours: str, the
     [
         ({"prompt": "q", "chosen": "a", "rejected": "b"}, "preference pair"),
         ({"messages": PLAIN, "chosen": PLAIN, "rejected": PLAIN}, "preference pair"),
-        ({"input": {"messages": [USER]}, "preferred_output": [ANSWER], "non_preferred_output": [ANSWER]}, "preference pair"),
+        (
+            {"input": {"messages": [USER]}, "preferred_output": [ANSWER], "non_preferred_output": [ANSWER]},
+            "preference pair",
+        ),
         ({"prompt": "q", "completion": "a", "label": False}, "rated answer"),
         ({"prompt": "q"}, "reinforcement learning"),
         ({"prompt": [USER], "ground_truth": "a"}, "reinforcement learning"),
@@ -290,7 +348,9 @@ def test_rows_for_other_kinds_of_training_are_called_what_they_are(row: dict[str
 
 def test_a_part_that_is_an_image_is_called_one() -> None:
     content = [{"type": "text", "text": "q"}, {"type": "image_url", "image_url": {"url": "data:"}}]
-    with pytest.raises(DataError, match=r"content\[1\]: the part is 'image_url', and images, video and sound are not supp"):
+    with pytest.raises(
+        DataError, match=r"content\[1\]: the part is 'image_url', and images, video and sound are not supp"
+    ):
         read({"messages": [{**USER, "content": content}, ANSWER]})
 
 
@@ -299,7 +359,9 @@ def test_of_several_formats_in_one_row_that_with_turns_is_taken() -> None:
     assert format_of({"prompt": "q", "completion": "a", "messages": PLAIN}) == "openai"
 
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8).filter(str.strip)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8).filter(
+    str.strip
+)
 ARGUMENTS = st.dictionaries(st.text("ab", max_size=2), st.none() | st.integers(-9, 9) | TEXTS, max_size=2)
 
 
@@ -324,7 +386,9 @@ def talks(draw: st.DrawFn) -> Conversation:
 def in_sharegpt(conv: Conversation, one_turn: bool) -> dict[str, Any]:
     turns: list[dict[str, Any]] = []
     for turn in conv.messages:
-        calls = [{"name": c.function.name, "arguments": json.loads(c.function.arguments)} for c in turn.tool_calls or ()]
+        calls = [
+            {"name": c.function.name, "arguments": json.loads(c.function.arguments)} for c in turn.tool_calls or ()
+        ]
         if calls:
             texts = [calls if len(calls) > 1 else calls[0]] if one_turn else calls
             turns += [{"from": "function_call", "value": json.dumps(text)} for text in texts]
@@ -346,7 +410,9 @@ def in_transformers(conv: Conversation, one_turn: bool) -> dict[str, Any]:
 
 
 @given(talks(), st.sampled_from([in_sharegpt, in_transformers]), st.booleans())
-def test_conversations_with_tools_are_the_same_in_every_spelling(conv: Conversation, spelling: Any, one_turn: bool) -> None:
+def test_conversations_with_tools_are_the_same_in_every_spelling(
+    conv: Conversation, spelling: Any, one_turn: bool
+) -> None:
     assert read(spelling(conv, one_turn)) == conv
 
 

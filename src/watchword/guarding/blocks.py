@@ -35,7 +35,7 @@ def blocks(path: Path, *, skip: int = 0, size: int = BLOCK, longest: int | None 
             if stop < total:
                 end = total if longest is None else min(total, stop + longest + 1)
                 stop = _line_end(stream.fileno(), stop - 1, end)
-                if stop == end < total:
+                if stop == end < total and os.pread(stream.fileno(), 1, stop - 1) != b"\n":
                     yield Block(start, stop - start)
                     return
             yield Block(start, stop - start)
@@ -65,7 +65,7 @@ def chunks(data: bytes, size: int = CHUNK) -> Iterator[bytes]:
 def _line_end(descriptor: int, at: int, total: int) -> int:
     """Where the line that holds byte ``at`` ends: behind its newline, or at the end of the file."""
     while at < total:
-        data = os.pread(descriptor, _STEP, at)
+        data = os.pread(descriptor, min(_STEP, total - at), at)
         found = data.find(b"\n")
         if found >= 0:
             return at + found + 1
