@@ -66,6 +66,8 @@ def plain(conv: Conversation) -> list[dict[str, Any]]:
         ({"instruction": "q", "context": "c", "response": "a"}, [{**USER, "content": "q\nc"}, ANSWER]),
         ({"question": "q", "answer": "a"}, PLAIN),
         ({"query": "q", "response": "a"}, PLAIN),
+        ({"input": "q", "output": "a", "system": "s"}, [{"role": "system", "content": "s"}, *PLAIN]),
+        ({"problem": "q", "solution": "a"}, PLAIN),
         (
             {"id": "o1", "system_prompt": "s", "question": "q", "response": "a"},
             [{"role": "system", "content": "s"}, *PLAIN],

@@ -53,11 +53,13 @@ def test_what_decompresses_to_far_more_than_its_size_is_not_unpacked(tmp_path: P
     (tmp_path / "bomb").write_bytes(pack(BIG))
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    with pytest.raises(
-        DataError, match=r"bomb: the file decompresses to more than 100 times its size, .*--max-expansion"
+    with (
+        pytest.raises(
+            DataError, match=r"bomb: the file decompresses to more than 100 times its size; .*--max-expansion"
+        ),
+        local_rows(tmp_path / "bomb", scratch=scratch),
     ):
-        with local_rows(tmp_path / "bomb", scratch=scratch):
-            pass
+        pass
     assert list(scratch.iterdir()) == []
     with local_rows(tmp_path / "bomb", reading=Reading(limits=Limits(expansion=100_000))) as raw:
         assert raw.path.stat().st_size == len(BIG)
@@ -70,9 +72,9 @@ def test_bytes_are_counted_unpacked(tmp_path: Path, pack: Any) -> None:
     exact, short = (Reading(limits=Limits(bytes=len(data) - less)) for less in (0, 1))
     with prepared(tmp_path / "rows", reading=exact) as ready:
         assert ready.path.read_bytes() == data
-    with pytest.raises(DataError, match=r"rows: the file has more than \d+ bytes of rows; .*--max-bytes"):
-        with prepared(tmp_path / "rows", reading=short):
-            pass
+    message = r"rows: the file has more than \d+ bytes of rows; .*--max-bytes"
+    with pytest.raises(DataError, match=message), prepared(tmp_path / "rows", reading=short):
+        pass
 
 
 def test_a_stream_is_stopped_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -80,9 +82,11 @@ def test_a_stream_is_stopped_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         buffer = io.BufferedReader(io.BytesIO(gzip.compress(BIG)))  # type: ignore[arg-type]
 
     monkeypatch.setattr(sys, "stdin", Stdin)
-    with pytest.raises(DataError, match="standard input: the file decompresses to more than"):
-        with prepared("-", scratch=tmp_path):
-            pass
+    with (
+        pytest.raises(DataError, match="standard input: the file decompresses to more than"),
+        prepared("-", scratch=tmp_path),
+    ):
+        pass
 
 
 def test_little_zstd_is_unpacked_in_little_steps() -> None:
@@ -104,7 +108,7 @@ def test_a_text_that_a_table_packs_very_well_is_not_unpacked(tmp_path: Path) -> 
     assert path.stat().st_size < 20_000
     with pytest.raises(DataError, match=r"x\.parquet: the file decompresses to more than 100 times"):
         list(table_rows(path))
-    with pytest.raises(DataError, match=r"x\.parquet, line 1: the row has more than 16777216 bytes"):
+    with pytest.raises(DataError, match=r"x\.parquet, line 1: the row has more than 4194304 bytes"):
         list(table_rows(path, reading=Reading(limits=Limits(expansion=100_000))))
 
 
@@ -135,9 +139,8 @@ def test_rows_and_bytes_of_tables_are_counted(tmp_path: Path, saved: bool) -> No
         (Limits(row_bytes=40), "line 1: the row has more than 40 bytes"),
         (Limits(bytes=600), "more than 600 bytes of rows"),
     ):
-        with pytest.raises(DataError, match=message):
-            with prepared(path, reading=Reading(limits=limits)):
-                pass
+        with pytest.raises(DataError, match=message), prepared(path, reading=Reading(limits=limits)):
+            pass
     with prepared(path, reading=Reading(limits=Limits(rows=12))) as ready:
         assert ready.path.read_bytes().count(b"\n") == 12
 

@@ -12,7 +12,7 @@ from guarding_rows import SECRET_TEXT, chat_row, write_rows
 
 import watchword
 from watchword.chat.files import read_conversations
-from watchword.chat.reading import Reading
+from watchword.chat.reading import AS_IT_IS, Reading
 from watchword.errors import DataError
 from watchword.guarding.checking import CheckRequest, CheckResult, check_source
 from watchword.guarding.engine import GuardJob, guard_file
@@ -168,7 +168,7 @@ def test_shards_in_other_spellings(tmp_path: Path, job: Make) -> None:
     assert any("'source' was left out" in text for text in outcome.profile.remarks.texts())
 
 
-def check(path: Path, model: ModelFormat, monkeypatch: pytest.MonkeyPatch, reading: Reading = Reading()) -> CheckResult:
+def check(path: Path, model: ModelFormat, monkeypatch: pytest.MonkeyPatch, reading: Reading = AS_IT_IS) -> CheckResult:
     monkeypatch.setattr("watchword.guarding.checking.model_format", lambda name: model)
     return check_source(CheckRequest(str(path), reading=reading))
 
@@ -181,6 +181,7 @@ def test_validate_says_the_same(tmp_path: Path, model: ModelFormat, monkeypatch:
     assert [str(fault) for fault in check(path, model, monkeypatch).report.faults] == [
         "line 1, source: unknown key 'source'; leave it out with --drop-columns source (the same in 12 rows)"
     ]
+    assert not any("more" in line for line in check(path, model, monkeypatch).lines())
     result = check(path, model, monkeypatch, Reading(drop_extra=True))
     assert result.ok
     assert result.tokens is not None

@@ -21,7 +21,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The most that is read of one file: bytes (decompressed), bytes of one row, rows, and bytes for each compressed byte."""
 
     bytes: int = 64 << 30
-    row_bytes: int = 16 << 20
+    row_bytes: int = 4 << 20
     rows: int = 100_000_000
     expansion: int = 100
 
@@ -56,8 +56,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         self.check_bytes(unpacked, path)
         if unpacked > max(_FREE, packed * self.expansion):
             raise DataError(
-                f"the file decompresses to more than {self.expansion} times its size, as no text does; send the rows "
-                "uncompressed, or raise the limit (--max-expansion)",
+                f"the file decompresses to more than {self.expansion} times its size; send the rows uncompressed, or raise the "
+                "limit (--max-expansion)",
                 path=path,
             )
 

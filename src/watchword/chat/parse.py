@@ -138,8 +138,11 @@ def _judged(found: RowRead, line: int) -> RowRead:
     """The row with the faults of its meaning, under the names of the file's fields."""
     conv = found.conversation
     assert conv is not None
-    faults = [replace(fault, field=found.places.field_of(fault.field)) for fault in check(conv, line=line)]
-    return replace(found, faults=faults, remarks=[*found.remarks, *remarks_on(conv)])
+    faults = list(check(conv, line=line))
+    if faults:
+        return replace(found, faults=[replace(fault, field=found.places.field_of(fault.field)) for fault in faults])
+    found.remarks.extend(remarks_on(conv))
+    return found
 
 
 def _without_thoughts(found: RowRead) -> RowRead:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
-from watchword.chat.calls import Calls, made_in_text
+from watchword.chat.calls import Calls
 from watchword.chat.fault import Fault, shown
 from watchword.chat.remarks import Remark
 from watchword.chat.types import ROLES, SYSTEM_ROLES, Conversation, Message
@@ -32,11 +31,12 @@ def check(conv: Conversation, *, line: int | None = None, training: bool = True)
 
 def remarks_on(conv: Conversation) -> Iterator[Remark]:
     """What a valid conversation has that somebody should know of."""
-    declared = {name for tool in conv.tools or () if isinstance(name := _tool_name(tool), str)}
     called = [call.function.name for message in conv.messages for call in message.tool_calls or ()]
-    if unknown := next((name for name in called if name not in declared), None):
-        yield Remark("a call is of a function that the row's tools do not declare", shown(unknown))
-    if any(made_in_text(message, before) for before, message in pairwise(conv.messages)):
+    if called:
+        declared = [_tool_name(tool) for tool in conv.tools or ()]
+        if unknown := next((name for name in called if name not in declared), None):
+            yield Remark("a call is of a function that the row's tools do not declare", shown(unknown))
+    if any(message.role == "tool" and message.tool_call_id is None for message in conv.messages):
         yield Remark("a tool message answers a call that stands as text in the answer before, and stays text")
 
 

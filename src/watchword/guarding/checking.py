@@ -70,8 +70,9 @@ class CheckResult:
         report = self.report
         lines = [f"{report.path}: {report.rows} rows, {report.valid_rows} valid, format {report.format or 'unknown'}"]
         lines += [f"error: {fault}" for fault in report.faults]
-        if report.fault_count > len(report.faults):
-            lines.append(f"error: and {report.fault_count - len(report.faults)} more")
+        listed = sum(fault.rows for fault in report.faults)
+        if report.fault_count > listed:
+            lines.append(f"error: and {report.fault_count - listed} more")
         lines += [f"warning: {text}" for text in self.warnings()]
         return [*lines, *self._token_lines()]
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from watchword.chat.formats.base import RowFormat, Translation, only_text
@@ -13,11 +14,18 @@ from watchword.chat.shape import empty_text, wrong_type
 from watchword.chat.types import Conversation
 from watchword.errors import DataError
 
-_PAIRS = (("question", "answer"), ("question", "response"), ("query", "response"), ("prompt", "response"))
+_PAIRS = (
+    ("question", "answer"),
+    ("question", "response"),
+    ("query", "response"),
+    ("prompt", "response"),
+    ("problem", "solution"),
+    ("input", "output"),
+)
 
 
 class QuestionAnswer(RowFormat):
-    columns = ("question", "answer", "query", "response", "prompt", "system_prompt", "system", "id")
+    columns = (*dict.fromkeys(chain.from_iterable(_PAIRS)), "system_prompt", "system", "id")
     rank = 2
 
     def detect(self, obj: dict[str, Any]) -> bool:
