@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchword.chat.formats.base import FORMATS, format_of
@@ -416,6 +417,39 @@ def test_conversations_with_tools_are_the_same_in_every_spelling(
     conv: Conversation, spelling: Any, one_turn: bool
 ) -> None:
     assert read(spelling(conv, one_turn)) == conv
+
+
+KEY_NAMES = [
+    *("role", "content", "from", "value", "weight", "loss", "train", "thinking", "reasoning_content", "name"),
+    *("tool_calls", "tool_call_id", "function_call", "function", "arguments", "parameters", "id", "type"),
+]
+KEYS = st.sampled_from(KEY_NAMES)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-1, 2)
+    | st.sampled_from([0.5, 1.0, "", "q", "human", "gpt", "user", "assistant", "tool", "function_call", "observation"])
+    | st.sampled_from(
+        ['{"name": "f", "arguments": {}}', "[]", "[1, 2]", '[{"role": "user", "content": "q"}]', "{", "\0"]
+    )
+)
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12
+)
+COLUMNS = sorted({column for name in FORMATS.names() for column in FORMATS.create(name).columns} | {"chosen", "images"})
+
+
+@settings(max_examples=400)
+@given(st.dictionaries(st.sampled_from(COLUMNS), VALUES, max_size=4), st.sampled_from(FORMATS.names()))
+def test_any_row_is_read_or_has_faults_with_places_of_the_file(row: dict[str, Any], name: str) -> None:
+    found = read_row(json.dumps(row).encode(), 4, name)
+    assert all(fault.line == 4 and fault.problem and fault.fix for fault in found.faults)
+    for fault in found.faults:
+        assert fault.field is None or re.split(r"[.\[]", fault.field)[0] in {*COLUMNS, *KEY_NAMES}
+    if not found.faults:
+        assert found.conversation is not None
+        again = read_row(msgspec.json.encode(found.conversation), 1, "openai")
+        assert (again.conversation, again.faults, again.rewritten) == (found.conversation, [], False)
 
 
 @given(talks())

@@ -257,7 +257,7 @@ def _shaped(raw: bytes) -> Conversation | None:
         conv = _DECODER.decode(raw)
     except DECODE_ERRORS:
         return None
-    # These the decoder takes in forms that ``shape`` does not (1.0 as a weight, parts without text), or ``turns`` changes.
+    # These the decoder takes in forms that ``shape`` does not (1.0 as a weight, parts without text), or ``spellings`` changes.
     odd = any(turn.weight is not None or isinstance(turn.content, tuple) or not _usual(turn) for turn in conv.messages)
     calls = [call.type for turn in conv.messages for call in turn.tool_calls or ()]
     tools = all(map(is_plain_tool, conv.tools or ()))

@@ -8,8 +8,8 @@ from watchword.chat.fault import Fault
 from watchword.chat.formats.base import Translation
 from watchword.chat.places import Places
 from watchword.chat.remarks import Remark
+from watchword.chat.spellings import Turns
 from watchword.chat.tools import WRAPPED, openai_tools
-from watchword.chat.turns import Turns
 
 
 def translated(obj: dict[str, Any], column: str) -> Translation:

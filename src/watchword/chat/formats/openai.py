@@ -1,7 +1,7 @@
 """OpenAI's chat format: ``{"messages": [{"role": …, "content": …}, …], "tools": […]}``.
 
-Read as well: the other spellings of turns, tools and calls (``turns``, ``tools``), ``functions`` and ``function_call`` from before
-there were tools, and ``system`` beside the messages. Such rows are written anew.
+Read as well: the other spellings of turns, tools and calls (``spellings``, ``tools``), ``functions`` and ``function_call``
+from before there were tools, and ``system`` beside the messages. Such rows are written anew.
 """
 
 from __future__ import annotations

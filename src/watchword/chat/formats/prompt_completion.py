@@ -12,7 +12,7 @@ from watchword.chat.formats._chat import with_tools
 from watchword.chat.formats.base import RowFormat, Translation, only_text
 from watchword.chat.places import Place, Places
 from watchword.chat.shape import empty_text, wrong_type
-from watchword.chat.turns import Turns
+from watchword.chat.spellings import Turns
 from watchword.chat.types import Conversation
 from watchword.errors import DataError
 
