@@ -200,6 +200,21 @@ def test_calls_in_a_row_are_one_message_and_a_list_answers_them_all() -> None:
         ]
 
 
+def test_thoughts_beside_a_second_call_are_not_lost() -> None:
+    call = {"from": "function_call", "value": json.dumps(BARE_CALL)}
+    turns = [{"from": "human", "value": "q"}, call, {**call, "thinking": "hm"}]
+    with pytest.raises(DataError, match=r"conversations\[1\].value: the call 'call_0' of 'weather' has no answer"):
+        read({"conversations": turns})
+    assert read({"conversations": [turns[0], turns[2]]}).messages[1].reasoning_content == "hm"
+
+
+def test_a_list_of_results_with_a_key_twice_is_not_taken_apart() -> None:
+    calls = {"from": "function_call", "value": json.dumps([BARE_CALL, BARE_CALL])}
+    result = {"from": "observation", "value": '[{"a": 1, "a": 2}, 3]'}
+    with pytest.raises(DataError, match="the call 'call_1' of 'weather' has no answer"):
+        read({"conversations": [{"from": "human", "value": "q"}, calls, result, {"from": "gpt", "value": "a"}]})
+
+
 def test_answers_find_the_call_of_their_name() -> None:
     calls = [{"id": name, "type": "function", "function": {"name": name, "arguments": "{}"}} for name in ("x", "y")]
     results = [{"role": "tool", "name": name, "content": name} for name in ("y", "x")]

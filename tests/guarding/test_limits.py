@@ -120,6 +120,18 @@ def test_a_text_that_a_table_repeats_in_every_row_is_found_before_it_fills_memor
         list(table_rows(path))
 
 
+def test_a_dictionary_counts_for_the_rows_that_use_it(tmp_path: Path) -> None:
+    texts = pyarrow.array([f"{number:03}" * 1_000 for number in range(100)]).dictionary_encode()
+    path = parquet(tmp_path / "x.parquet", pyarrow.table({"prompt": ["q"] * 100, "completion": texts}))
+    for limit in (3_000, 4_000):
+        reading = Reading(limits=Limits(row_bytes=limit))
+        if limit == 4_000:
+            assert len(list(table_rows(path, reading=reading))) == 100
+        else:
+            with pytest.raises(DataError, match="line 1: the row has more than 3000 bytes"):
+                list(table_rows(path, reading=reading))
+
+
 @pytest.mark.parametrize("saved", [False, True])
 def test_rows_and_bytes_of_tables_are_counted(tmp_path: Path, saved: bool) -> None:
     table = pyarrow.Table.from_pylist(ROWS)

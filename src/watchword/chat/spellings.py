@@ -134,7 +134,9 @@ class Turns:
         here = f"{place}.{names.get('content', 'content')}"
         calls = with_ids(calls_in_text(message.pop("content", None), here, self.faults), self._ids)
         last = self.places[-1] if self.places else None
-        if last is not None and last.calls and self.messages[-1].get("weight") == message.get("weight"):
+        # A turn with more than its call (thoughts, a name) stays by itself: one message has no place for it twice.
+        bare = set(message) <= {"role", "weight"}
+        if bare and last is not None and last.calls and self.messages[-1].get("weight") == message.get("weight"):
             before = self.messages.pop()
             self.places[-1] = Place(last.field, last.names, (*last.calls, *[here] * len(calls)))
             self.messages.append({**before, "tool_calls": [*before["tool_calls"], *calls]})
@@ -213,7 +215,7 @@ def _renamed(turn: dict[str, Any], place: str, faults: list[Fault]) -> tuple[dic
 
 
 def _weighted(message: dict[str, Any], names: dict[str, str], place: str, faults: list[Fault]) -> None:
-    """Flags that say whether a turn is trained, as a weight; a weight that is no whole number stays, if it is no 0 or 1."""
+    """Flags that say whether a turn is trained, as a weight. A weight that is neither 0 nor 1 stays for ``shape`` to name."""
     if isinstance(message.get("weight"), float) and message["weight"] in (0.0, 1.0):
         message["weight"] = int(message["weight"])
     for key in _FLAGS:
@@ -244,8 +246,9 @@ def _is_answer(turn: object) -> bool:
 def _results(content: object, calls: int) -> list[Any] | None:
     if calls < 2:
         return None
-    results = decoded(content, "", []) if isinstance(content, str) and content.lstrip().startswith("[") else content
-    if not isinstance(results, list) or len(results) != calls:
+    faults: list[Fault] = []
+    results = decoded(content, "", faults) if isinstance(content, str) and content.lstrip().startswith("[") else content
+    if faults or not isinstance(results, list) or len(results) != calls:
         return None
     parts = all(isinstance(result, dict) and result.get("type") == "text" for result in results)
     return None if parts else results

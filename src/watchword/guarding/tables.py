@@ -58,7 +58,8 @@ def _file_rows(file: Path, label: str, reading: Reading, remarks: Remarks) -> It
     # A folder's .parquet is one whatever its first bytes are, so that a damaged one is called so.
     read = _parquet if file.suffix == ".parquet" or is_parquet(file) else _arrow
     row, size, packed = 0, 0, file.stat().st_size
-    for batch, dropped in read(file, label, reading):
+    for coded, dropped in read(file, label, reading):
+        batch = _decoded(coded)
         size += batch.nbytes
         reading.limits.check_expansion(packed, size, label)
         _check_rows(batch, row, label, reading.limits)
@@ -66,6 +67,14 @@ def _file_rows(file: Path, label: str, reading: Reading, remarks: Remarks) -> It
         row += batch.num_rows
         for name in dropped:
             remarks.count(f"the column {shown(name)} was left out, as asked", batch.num_rows)
+
+
+def _decoded(batch: Any) -> Any:
+    """The batch with its values in place of numbers in a dictionary, so that a row is as big as it is."""
+    arrow = _pyarrow()
+    coded = arrow.types.is_dictionary
+    columns = [column.dictionary_decode() if coded(column.type) else column for column in batch.columns]
+    return arrow.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _check_rows(batch: Any, before: int, label: str, limits: Limits) -> None:
