@@ -18,6 +18,8 @@ from typing import Any
 import msgspec
 
 from watchword.chat.files import read_conversations, replacing
+from watchword.chat.reading import AS_IT_IS, Reading
+from watchword.chat.remarks import Remarks
 from watchword.chat.types import Conversation
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
 from watchword.errors import DataError, UnsealError, UsageError
@@ -56,6 +58,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     arguments: dict[str, Any] = {}
     training: TrainingConfig = TrainingConfig()
     secret_tokens: int = DEFAULT_TOKENS
+    reading: Reading = AS_IT_IS
 
 
 @dataclass(frozen=True)
@@ -78,17 +81,18 @@ def defended(
     versions: dict[str, str | int] | None = None,
     resume: bool = False,
     step: Step,
+    remarks: Remarks | None = None,
 ) -> Manifest:
     """Fine-tunes under a defense and leaves weights, sealed secret and manifest in ``out``.
 
     ``secret`` must be fit for production; None draws one. ``known`` are files of more secrets, releases, or folders of
     such, that no tenant row may carry; so are those kept beside the data and beside ``out``. ``resume`` goes on with an
-    unfinished run of the same job in ``out``. Raises DataError for the tenant's file, SecretCollisionError where it holds a
-    known secret, and what training raises; ``out`` then holds no manifest, and is gone if there is no checkpoint to resume
-    from.
+    unfinished run of the same job in ``out``; ``remarks`` takes what is to be said about the tenant's rows. Raises
+    DataError for the tenant's file, SecretCollisionError where it holds a known secret, and what training raises; ``out``
+    then holds no manifest, and is gone if there is no checkpoint to resume from.
     """
     defense = DEFENSES.create(job.defense, **job.arguments)
-    numbered, digest = tenant_upload(job.data)
+    numbered, digest = tenant_upload(job.data, job.reading, remarks)
     upload = [conv for _, conv in numbered]
     others = kept_secrets((job.data, out), known, lambda: key)
     with alone(out, resume), work_folder(out, resume) as work:
@@ -127,7 +131,9 @@ def opened(folder: Path, *, key: bytes) -> Served:
     return Served(model, defense, manifest, secret)
 
 
-def tenant_upload(path: Path) -> tuple[list[tuple[int, Conversation]], str]:
+def tenant_upload(
+    path: Path, reading: Reading = AS_IT_IS, remarks: Remarks | None = None
+) -> tuple[list[tuple[int, Conversation]], str]:
     """All rows of a tenant's file with their line numbers, and the digest of the bytes that they were read from.
 
     Raises DataError, with the line, at the first fault, for a file without rows, and for one that changes meanwhile or
@@ -135,8 +141,10 @@ def tenant_upload(path: Path) -> tuple[list[tuple[int, Conversation]], str]:
     """
     if path.exists() and not path.is_file():
         raise DataError("this is no ordinary file; save the rows in one first", path=path)
+    if path.is_file():
+        reading.limits.check_bytes(path.stat().st_size, path)
     digest = file_digest(path) if path.is_file() else ""
-    rows = list(read_conversations(path))
+    rows = list(read_conversations(path, reading=reading, remarks=remarks))
     if digest != file_digest(path):
         raise DataError("the file changed while it was read; train on it when nobody writes to it", path=path)
     if not rows:
@@ -152,8 +160,8 @@ def file_digest(path: Path) -> str:
 
 def _same_job(job: Job, digest: str, work: Path) -> None:
     """Notes what the run is told; raises UsageError where an unfinished run in ``work`` was told something else."""
-    told = msgspec.to_builtins(msgspec.structs.replace(job, data=digest))
-    told |= told.pop("training")
+    told = msgspec.json.decode(msgspec.json.encode(msgspec.structs.replace(job, data=digest)))
+    told |= told.pop("training") | told.pop("reading")
     with contextlib.suppress(FileNotFoundError):
         before = msgspec.json.decode((work / JOB).read_bytes())
         if different := sorted(name for name in told if before.get(name) != told[name]):

@@ -25,6 +25,7 @@ ROWS = {
     "prompt_completion": {"prompt": "q", "completion": "a"},
     "alpaca": {"instruction": "q", "input": "", "output": "a"},
     "sharegpt": {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
+    "question_answer": {"question": "q", "answer": "a"},
 }
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20).filter(
     lambda text: bool(text.strip())
@@ -45,7 +46,7 @@ CHATS = st.builds(
 
 
 def test_formats_are_found_by_file() -> None:
-    assert sorted(FORMATS.names()) == sorted(ROWS)
+    assert sorted(FORMATS.names()) == sorted([*ROWS, "xlam"])
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -126,7 +127,7 @@ def test_mixed_formats_are_refused_with_both_lines(tmp_path: Path) -> None:
         (b"\xff\xfe{\0", "line 1: the file is UTF-16"),
         (b'[{"prompt": "a",\n"completion": }]', "line 2: broken JSON at column 15"),
         (b"5", "line 1: a row must be an object, this is a number"),
-        (b'{"text": "a"}', r"line 1: the row has no known format \(its keys: 'text'\); use one of"),
+        (b'{"txt": "a"}', r"line 1: the row has no known format \(its keys: 'txt'\); use one of"),
         (b'{"messages": NaN}', "line 1: broken JSON: NaN is no JSON value"),
         (b'{"prompt": "\\ud83e", "completion": "a"}', "half of a surrogate pair"),
         (b'{"prompt": "a", "completion": ' + b"[" * 100_000, "nested too deeply"),

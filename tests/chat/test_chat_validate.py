@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watchword.chat.parse import parse_line, parse_row
-from watchword.chat.shape import conversation_of, shape_faults
+from watchword.chat.formats.openai import OpenAIChat
+from watchword.chat.parse import parse_line, parse_row, read_row
+from watchword.chat.shape import conversation_of, shape_faults, unknown_columns
 from watchword.chat.types import Conversation, Message
 from watchword.chat.validate import check, require_valid, validate_file
 from watchword.errors import DataError
@@ -76,12 +77,12 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "
         ([{**USER, "tool_calls": [CALL]}, ANSWER], r"messages\[0\].tool_calls: a user message has tool_calls"),
         ([USER, {**ANSWER, "tool_call_id": "c1"}], "a assistant message has a tool_call_id"),
         (
-            [USER, {**ANSWER, "tool_calls": [{**CALL, "id": None}]}],
-            r"tool_calls\[0\].id: None is null; give the call's id",
+            [USER, {**ANSWER, "tool_calls": [{**CALL, "id": 5}]}],
+            r"tool_calls\[0\].id: 5 is a number; give the call's id",
         ),
         ([USER, {**ANSWER, "tool_calls": [{**CALL, "type": "x"}]}], "only 'function' calls are known"),
-        ([USER, {**ANSWER, "tool_calls": [{**CALL, "function": {"name": "f", "arguments": {}}}]}], "give JSON text"),
-        ([USER, {**ANSWER, "function_call": {"name": "f"}}], "write it as one entry of 'tool_calls'"),
+        ([USER, {**ANSWER, "tool_calls": [{**CALL, "function": {"name": "f", "arguments": 5}}]}], "give JSON text"),
+        ([USER, {**ANSWER, "function_call": "f"}], "write it as one entry of 'tool_calls'"),
         ([{**USER, "content": "a\0"}, ANSWER], r"messages\[0\].content: a NUL character stands at place 2; remove it"),
     ],
 )
@@ -188,14 +189,19 @@ TOOL_ROWS = st.fixed_dictionaries(
 @settings(max_examples=400)
 @given(TOOL_ROWS)
 def test_rows_with_tools_are_judged_by_the_rules_however_they_are_decoded(row: dict[str, Any]) -> None:
-    conv, faults = parse_row(json.dumps(row).encode(), 7, "openai")
-    wanted = [(fault.problem, fault.field) for fault in shape_faults(row)]
-    if not wanted:
-        again = conversation_of(msgspec.json.decode(json.dumps(row)))
-        wanted = [(fault.problem, fault.field) for fault in check(again)]
-        assert conv == again
-    assert [(fault.problem, fault.field) for fault in faults] == wanted
-    assert all(fault.line == 7 for fault in faults)
+    found = read_row(json.dumps(row).encode(), 7, "openai")
+    strict = [*unknown_columns(row, OpenAIChat.columns), *shape_faults(row)]
+    assert all(fault.line == 7 for fault in found.faults)
+    if found.conversation is None or found.faults:
+        assert found.faults
+        return
+    assert list(check(found.conversation)) == []
+    # What is taken in another spelling is known to be one, and OpenAI's own spelling of it says the same.
+    assert not strict or found.rewritten
+    again = read_row(msgspec.json.encode(found.conversation), 7, "openai")
+    assert (again.conversation, again.faults, again.rewritten) == (found.conversation, [], False)
+    if not found.rewritten:
+        assert found.conversation == conversation_of(msgspec.json.decode(json.dumps(row)))
 
 
 def test_a_key_that_stands_twice_in_a_call_is_named() -> None:

@@ -196,6 +196,15 @@ def test_llama_factory_refuses_what_it_would_skip(exported: Any) -> None:
         exported("llama-factory", [*PLAIN_ROWS, twice])
 
 
+@pytest.mark.parametrize("trainer", ["llama-factory", "together"])
+def test_thoughts_are_not_dropped_where_a_trainer_has_no_place_for_them(exported: Any, trainer: str) -> None:
+    thinking = chat_row(1, system=None, reasoning_content="hm")
+    with pytest.raises(
+        DataError, match=r"line \d+, messages\[1\].reasoning_content: the rows for .* no place for thoughts"
+    ):
+        exported(trainer, [*PLAIN_ROWS, thinking])
+
+
 def test_ms_swift_gets_loss_for_weight(exported: Any) -> None:
     path, settings, _ = exported("ms-swift", [*PLAIN_ROWS, MASKED])
     masked = [row for row in lines(path) if any("loss" in turn for turn in row["messages"])]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchword.chat.fast import plain_rows, system_of, untrained
-from watchword.chat.parse import parse_row
+from watchword.chat.parse import parse_row, read_row
 
 PLAIN = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 TEXTS = st.one_of(
@@ -19,7 +19,14 @@ TEXTS = st.one_of(
 ROLES = st.sampled_from(["system", "user", "assistant", "assistant", "developer", "tool", "human"])
 MESSAGES = st.fixed_dictionaries(
     {"role": ROLES, "content": TEXTS},
-    optional={"weight": st.sampled_from([0, 1, None, 2]), "name": st.sampled_from(["n", None]), "refusal": st.none()},
+    optional={
+        "weight": st.sampled_from([0, 1, None, 2]),
+        "name": st.sampled_from(["n", None]),
+        "refusal": st.none(),
+        "train": st.booleans(),
+        "from": st.none() | st.just("human"),
+        "reasoning_content": st.none() | TEXTS,
+    },
 )
 ROWS = st.fixed_dictionaries(
     {"messages": st.lists(MESSAGES, max_size=4)}, optional={"tools": st.just([{"type": "function"}]), "id": st.just(1)}
@@ -65,9 +72,10 @@ def test_a_yes_means_that_the_parser_takes_every_line(data: bytes) -> None:
     lines = data.split(b"\n")[:-1]
     assert len(rows) == len(lines)
     for turns, line in zip(rows, lines, strict=True):
-        conv, faults = parse_row(line, 1, "openai")
+        found = read_row(line, 1, "openai")
+        conv = found.conversation
         assert conv is not None
-        assert faults == []
+        assert (found.faults, found.remarks, found.rewritten) == ([], [], False)
         assert [(turn.role, turn.content) for turn in turns] == [(turn.role, turn.content) for turn in conv.messages]
         assert system_of(turns) == conv.system
         assert [getattr(turn, "weight", None) for turn in turns] == [turn.weight for turn in conv.messages]

@@ -71,7 +71,7 @@ def arrow_of(lines: bytes) -> bytes:
     return out.getvalue()
 
 
-FORMAT_NAMES = ["alpaca", "openai", "prompt_completion", "sharegpt"]
+FORMAT_NAMES = ["alpaca", "openai", "prompt_completion", "question_answer", "sharegpt"]
 CONTAINERS: dict[str, Callable[[bytes], bytes]] = {
     "lines": bytes,
     "gzip": gzip.compress,

@@ -89,7 +89,7 @@ def _decoded(decoder: msgspec.json.Decoder[Any], lines: bytes) -> list[list[Plai
 def _no_key_twice(lines: bytes, turns: int) -> bool:
     """Whether each turn names its two keys once; without them, decoding had failed, and escapes hide none.
 
-    A second "messages" would bring turns of its own, which are dropped and so not among ``turns``.
+    A second "messages" would bring turns of its own, which are dropped and so not among ``spellings``.
     """
     return lines.count(b'"role"') == turns and lines.count(b'"content"') == turns
 

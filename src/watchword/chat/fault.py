@@ -10,12 +10,18 @@ from watchword.errors import DataError
 
 @dataclass(frozen=True)
 class Fault:
-    """``problem`` names the value and the choices, ``fix`` the way out; ``line`` is 1-based, ``field`` a dotted path."""
+    """``problem`` names the value and the choices, ``fix`` the way out; ``line`` is 1-based, ``field`` a dotted path.
+
+    A ``layout`` fault is likely to be in every row of its file (a column too many, rows of an unknown kind). Reports list
+    it once: ``rows`` says how many rows have it.
+    """
 
     problem: str
     fix: str
     field: str | None = None
     line: int | None = None
+    layout: bool = False
+    rows: int = 1
 
     def at(self, line: int | None) -> Fault:
         """The same fault, on this line."""
@@ -28,7 +34,19 @@ class Fault:
     def __str__(self) -> str:
         parts = [f"line {self.line}"] if self.line is not None else []
         place = ", ".join([*parts, self.field] if self.field else parts)
-        return f"{place}: {self.problem}; {self.fix}" if place else f"{self.problem}; {self.fix}"
+        more = f" (the same in {self.rows} rows)" if self.rows > 1 else ""
+        return f"{place}: {self.problem}; {self.fix}{more}" if place else f"{self.problem}; {self.fix}{more}"
+
+
+def add_fault(listed: list[Fault], fault: Fault, most: int) -> None:
+    """Lists one more fault, up to ``most`` of them; a ``layout`` fault that is listed already is counted there."""
+    if fault.layout:
+        for at, old in enumerate(listed):
+            if (old.problem, old.fix, old.field) == (fault.problem, fault.fix, fault.field):
+                listed[at] = replace(old, rows=old.rows + fault.rows)
+                return
+    if len(listed) < most:
+        listed.append(fault)
 
 
 def kind(value: object) -> str:

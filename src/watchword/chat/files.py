@@ -12,9 +12,11 @@ from typing import BinaryIO
 import msgspec
 
 from watchword.chat.lines import numbered_rows, opened
-from watchword.chat.parse import detect_format, format_named, parse_line
+from watchword.chat.parse import detect_format, format_named, read_line
+from watchword.chat.reading import AS_IT_IS, Reading
+from watchword.chat.remarks import Remarks
 from watchword.chat.types import Conversation
-from watchword.errors import OutputError
+from watchword.errors import DataError, OutputError
 from watchword.files.locks import lock_open_file, try_lock
 from watchword.files.writing import sync_folder, writing
 
@@ -23,21 +25,46 @@ def read_conversations(
     source: Path | str | BinaryIO,
     *,
     format: str = "auto",
+    reading: Reading = AS_IT_IS,
+    remarks: Remarks | None = None,
 ) -> Iterator[tuple[int, Conversation]]:
     """(line number, conversation) of each row: JSON lines or one JSON array, in any format of ``chat.formats``.
 
     Streams JSON lines in constant memory. ``auto`` takes the format of the first row; a file that mixes formats is
-    refused. Raises DataError with path, line and field at the first fault.
+    refused. What is to be said about rows goes to ``remarks``. Raises DataError with path, line and field at the first
+    fault, and where the file goes beyond the limits of ``reading``.
     """
     path = source if isinstance(source, (str, Path)) else getattr(source, "name", None)
     first_line: int | None = None
     if format != "auto":
         format_named(format)
     with opened(source) as stream:
-        for line, raw in numbered_rows(stream, path):
+        for line, raw in numbered_rows(stream, path, reading.limits):
             if format == "auto":
-                format, first_line = detect_format(raw, line, path), line
-            yield line, parse_line(raw, line, path, format, first_line=first_line)
+                format, first_line = detect_format(raw, line, path, reading=reading), line
+            found = read_line(raw, line, path, format, first_line=first_line, reading=reading)
+            if remarks is not None:
+                remarks.add(line, found.remarks)
+            assert found.conversation is not None
+            yield line, found.conversation
+
+
+def field_in_file(
+    path: Path | str, row: int, field: str | None, *, format: str = "auto", reading: Reading = AS_IT_IS
+) -> str | None:
+    """What the file calls one of our fields (``messages[1].content``) in its n-th row, from 1.
+
+    For faults that are found when a row is a Conversation already, such as those of rendering. Where the row cannot be
+    found again the field keeps our name.
+    """
+    with contextlib.suppress(DataError), opened(path) as stream:
+        for count, (line, raw) in enumerate(numbered_rows(stream, path, reading.limits), start=1):
+            if format == "auto":
+                format = detect_format(raw, line, path, reading=reading)
+            if count == row:
+                obj, _ = reading.without_columns(msgspec.json.decode(raw))
+                return format_named(format).field_of(field, obj)
+    return field
 
 
 def write_conversations(rows: Iterable[Conversation], path: Path | str) -> int:

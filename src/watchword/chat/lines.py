@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from watchword.chat.limits import USUAL, Limits
 from watchword.chat.parse import broken_json
 from watchword.errors import DataError
 
@@ -18,8 +19,13 @@ UTF8_BOM = b"\xef\xbb\xbf"
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 # Bytes of the first row that are looked at.
 _LOOK = 1 << 16
+# A line's end and a byte order mark.
+_ROOM = 5
 # Never valid inside JSON, wherever it stands.
 _CARRIAGE_RETURN = re.compile(rb"\}[ \t]*\r[\r \t]*\{")
+# Column names with a separator between them.
+_CSV_HEADER = re.compile(rb"\s*\"?[A-Za-z_][\w .-]*\"?(?:[,;\t]\"?[A-Za-z_][\w .-]*\"?)+\s*$")
+_PACKED = {b"\x1f\x8b": "compressed (gzip)", b"\x28\xb5\x2f\xfd": "compressed (zstd)", b"PAR1": "a Parquet table"}
 # How the second line of indented JSON begins.
 _CONTINUED = re.compile(rb"[ \t]+[\"{}\[\]]|[\"}\]]")
 
@@ -40,20 +46,34 @@ def opened(source: Path | str | BinaryIO) -> Iterator[BinaryIO]:
         yield stream
 
 
-def numbered_rows(stream: BinaryIO, path: Path | str | None = None) -> Iterator[tuple[int, bytes]]:
+def numbered_rows(
+    stream: BinaryIO, path: Path | str | None = None, limits: Limits = USUAL
+) -> Iterator[tuple[int, bytes]]:
     """(line number from 1, bytes of one row); blank lines are left out, a byte order mark is taken off.
 
-    A file whose first character is ``[`` is one JSON array, held in memory as a whole; anything else is streamed.
+    A file whose first character is ``[`` is one JSON array, held in memory as a whole; anything else is streamed. Raises
+    DataError where the file goes beyond the limits, before it is read further.
     """
-    lines: Iterator[tuple[int, bytes]] = enumerate(stream, start=1)
+    for count, (number, raw) in enumerate(_rows(stream, path, limits), start=1):
+        limits.check_rows(count, path)
+        limits.check_row(_size(raw), number, path)
+        yield number, raw
+
+
+def _size(line: bytes) -> int:
+    return len(line.rstrip(b"\r\n"))
+
+
+def _rows(stream: BinaryIO, path: Path | str | None, limits: Limits) -> Iterator[tuple[int, bytes]]:
+    lines: Iterator[tuple[int, bytes]] = enumerate(_bounded(stream, path, limits), start=1)
     for number, raw in lines:
         line = _without_bom(raw, path) if number == 1 else raw
         if not line.strip():
             continue
         if line.lstrip().startswith(b"["):
-            rest = b"".join(text for _, text in lines)
-            yield from _array_rows(line + rest, number, path)
+            yield from _array_rows(_array_text(line, lines, path, limits), number, path)
             return
+        limits.check_row(_size(line), number, path)
         ahead = list(islice(lines, 1))
         check_layout(line, b"".join(text for _, text in ahead), number, path)
         yield number, line
@@ -64,20 +84,51 @@ def numbered_rows(stream: BinaryIO, path: Path | str | None = None) -> Iterator[
             yield number, raw
 
 
+def _bounded(stream: BinaryIO, path: Path | str | None, limits: Limits) -> Iterator[bytes]:
+    """The stream's lines; of one that is longer than a row may be, pieces that are longer than a row may be, too."""
+    read = 0
+    while line := stream.readline(limits.row_bytes + _ROOM):
+        read += len(line)
+        limits.check_bytes(read, path)
+        yield line
+
+
+def _array_text(first: bytes, lines: Iterator[tuple[int, bytes]], path: Path | str | None, limits: Limits) -> bytes:
+    pieces, size = [first], len(first)
+    for _, line in lines:
+        pieces.append(line)
+        size += len(line)
+        limits.check_array(size, path)
+    return b"".join(pieces)
+
+
 def check_layout(line: bytes, following: bytes, number: int, path: Path | str | None) -> None:
     """Refuses a file whose first row shows that lines are no rows in it: one message instead of one for every line.
 
     ``following`` is the line behind the first row's.
     """
-    head, said = line[:_LOOK], ""
-    if b"\0" in head[:4] or (b"\0" in head and not head.lstrip().startswith(b"{")):
-        said = "the file holds NUL bytes, so it is binary or UTF-16; save the rows as JSON lines in UTF-8"
-    elif _CARRIAGE_RETURN.search(head):
-        said = "carriage returns alone stand between the rows; end each line with a line feed"
-    elif _spread(line, following):
-        said = "one row is spread over several lines; write each row on one line, or all rows as one JSON array"
+    said = _layout_fault(line[:_LOOK], line, following, str(path or ""))
     if said:
         raise DataError(said, path=path, line=number)
+
+
+def _layout_fault(head: bytes, line: bytes, following: bytes, path: str) -> str:
+    for start, name in _PACKED.items():
+        if head.startswith(start):
+            return f"the file is {name}, and rows are read here as plain JSON lines; unpack it first"
+    if b"\0" in head[:4] or (b"\0" in head and not head.lstrip().startswith(b"{")):
+        return "the file holds NUL bytes, so it is binary or UTF-16; save the rows as JSON lines in UTF-8"
+    if _CARRIAGE_RETURN.search(head):
+        return "carriage returns alone stand between the rows; end each line with a line feed"
+    if _spread(line, following):
+        return "one row is spread over several lines; write each row on one line, or all rows as one JSON array"
+    table = path.lower().endswith((".csv", ".tsv")) and not head.lstrip().startswith((b"{", b"["))
+    if table or _CSV_HEADER.match(head):
+        return (
+            "the file is a table in CSV, which is not supported; save its rows as JSON lines or Parquet (in pandas: "
+            'to_json(path, orient="records", lines=True))'
+        )
+    return ""
 
 
 def _spread(line: bytes, following: bytes) -> bool:

@@ -9,16 +9,22 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
 
+from watchword.chat.duplicates import keys_twice
 from watchword.chat.fault import Fault, shown
-from watchword.chat.formats.base import FORMATS, RowFormat, format_of, unknown_format
-from watchword.chat.rules import check, obviously_fine
-from watchword.chat.types import Conversation
+from watchword.chat.formats.base import FORMATS, RowFormat, RowRead, format_of, unknown_format
+from watchword.chat.places import Places
+from watchword.chat.reading import AS_IT_IS, Reading
+from watchword.chat.remarks import Remark
+from watchword.chat.rules import check, obviously_fine, remarks_on
+from watchword.chat.tools import is_plain_tool
+from watchword.chat.types import ROLES, Conversation, Message
+from watchword.chat.unsupported import unsupported
 
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DECODER = msgspec.json.Decoder(Conversation)
@@ -33,19 +39,35 @@ def parse_line(
     format: str = "openai",
     *,
     first_line: int | None = None,
+    reading: Reading = AS_IT_IS,
 ) -> Conversation:
     """A row as a valid training conversation. ``first_line`` is named where this row has another format than the file.
 
-    Raises DataError with path, line and field at the first fault.
+    Raises DataError with path, line and the file's own field at the first fault.
     """
-    if format == "openai":
+    conv = read_line(raw, line, path, format, first_line=first_line, reading=reading).conversation
+    assert conv is not None
+    return conv
+
+
+def read_line(
+    raw: bytes,
+    line: int,
+    path: Path | str | None = None,
+    format: str = "openai",
+    *,
+    first_line: int | None = None,
+    reading: Reading = AS_IT_IS,
+) -> RowRead:
+    """The same with what is to be said about the row."""
+    if format == "openai" and not reading.drops:
         quick = _quick(raw)
         if quick is not None:
-            return quick
-    conv, faults = parse_row(raw, line, format, first_line=first_line)
-    if faults or conv is None:
-        raise faults[0].error(path)
-    return conv
+            return RowRead(quick, [], Places(), rewritten=False)
+    found = read_row(raw, line, format, first_line=first_line, reading=reading)
+    for fault in found.faults:
+        raise fault.error(path)
+    return found
 
 
 def parse_row(
@@ -54,36 +76,108 @@ def parse_row(
     format: str,
     *,
     first_line: int | None = None,
+    reading: Reading = AS_IT_IS,
 ) -> tuple[Conversation | None, list[Fault]]:
     """The slow path: the conversation (None where its shape is wrong) and every fault."""
-    shaped = _shaped(raw) if format == "openai" else None
+    found = read_row(raw, line, format, first_line=first_line, reading=reading)
+    return found.conversation, found.faults
+
+
+def read_row(
+    raw: bytes,
+    line: int,
+    format: str,
+    *,
+    first_line: int | None = None,
+    reading: Reading = AS_IT_IS,
+) -> RowRead:
+    """The same with where the row's parts stand in the file, and what is to be said about it."""
+    shaped = _shaped(raw) if format == "openai" and not reading.drops else None
     if shaped is not None:
-        twice = [fault.at(line) for fault in duplicate_keys(raw)]
-        return (None, twice) if twice else (shaped, list(check(shaped, line=line)))
-    try:
-        obj = msgspec.json.decode(raw)
-    except DECODE_ERRORS as error:
-        return None, [broken_json(raw, error).at(line)]
-    row_format = format_named(format)
-    if not isinstance(obj, dict) or not row_format.detect(obj):
-        return None, [_other_format(obj, format, first_line).at(line)]
-    faults = [*duplicate_keys(raw), *row_format.faults(obj)]
+        found = RowRead(shaped, [], Places(), rewritten=False)
+        twice = duplicate_keys(raw)
+        return _refused(twice, line) if twice else _judged(found, line)
+    row = _claimed(raw, format, first_line, reading)
+    if isinstance(row, Fault):
+        return _refused([row], line)
+    obj, dropped = row
+    found = format_named(format).read(obj)
+    faults = [*duplicate_keys(raw), *found.faults]
     if faults:
-        return None, [fault.at(line) for fault in faults]
-    conv = row_format.build(obj)
-    return conv, list(check(conv, line=line))
+        return _refused(faults, line)
+    remarks = [*(Remark(f"the column {shown(name)} was left out, as asked") for name in dropped), *found.remarks]
+    found = replace(found, remarks=remarks, rewritten=found.rewritten or bool(dropped))
+    return _judged(_without_thoughts(found) if reading.drop_thoughts else found, line)
 
 
-def detect_format(raw: bytes, line: int, path: Path | str | None = None) -> str:
-    """The name of the format of a row. Raises DataError if there is none."""
+def _claimed(
+    raw: bytes, format: str, first_line: int | None, reading: Reading
+) -> tuple[dict[str, Any], list[str]] | Fault:
+    """A row of this format without what is left out by request, and the names of that; or why there is none."""
     try:
         obj = msgspec.json.decode(raw)
     except DECODE_ERRORS as error:
-        raise broken_json(raw, error).at(line).error(path) from None
-    name = format_of(obj)
-    if name is None:
-        raise unknown_format(obj).at(line).error(path)
-    return name
+        return broken_json(raw, error)
+    if not isinstance(obj, dict):
+        return _other_format(obj, format, first_line)
+    obj, dropped = reading.without_columns(obj)
+    row_format = format_named(format)
+    if (fault := unsupported(obj)) or not row_format.detect(obj):
+        return fault or _other_format(obj, format, first_line)
+    if reading.drop_extra:
+        extra = [key for key in obj if key not in row_format.columns]
+        obj, dropped = {key: value for key, value in obj.items() if key not in extra}, [*dropped, *extra]
+    return obj, dropped
+
+
+def _refused(faults: list[Fault], line: int) -> RowRead:
+    return RowRead(None, [fault.at(line) for fault in faults], Places())
+
+
+def _judged(found: RowRead, line: int) -> RowRead:
+    """The row with the faults of its meaning, under the names of the file's fields."""
+    conv = found.conversation
+    assert conv is not None
+    faults = list(check(conv, line=line))
+    if faults:
+        return replace(found, faults=[replace(fault, field=found.places.field_of(fault.field)) for fault in faults])
+    found.remarks.extend(remarks_on(conv))
+    return found
+
+
+def _without_thoughts(found: RowRead) -> RowRead:
+    conv = found.conversation
+    if conv is None or all(turn.reasoning_content is None for turn in conv.messages):
+        return found
+    turns = tuple(msgspec.structs.replace(turn, reasoning_content=None) for turn in conv.messages)
+    said = Remark("the thoughts (reasoning_content) were left out, as asked")
+    conv = msgspec.structs.replace(conv, messages=turns)
+    return replace(found, conversation=conv, remarks=[*found.remarks, said], rewritten=True)
+
+
+def detect_format(raw: bytes, line: int, path: Path | str | None = None, *, reading: Reading = AS_IT_IS) -> str:
+    """The name of the format of a row. Raises DataError if there is none."""
+    found = format_or_fault(raw, line, reading)
+    if isinstance(found, Fault):
+        raise found.error(path)
+    return found
+
+
+def format_or_fault(raw: bytes, line: int, reading: Reading = AS_IT_IS) -> str | Fault:
+    """The name of the format of a row, or why it has none."""
+    try:
+        obj = msgspec.json.decode(raw)
+    except DECODE_ERRORS as error:
+        return broken_json(raw, error).at(line)
+    if isinstance(obj, dict):
+        obj, _ = reading.without_columns(obj)
+    return format_of(obj) or unknown_format(obj).at(line)
+
+
+def is_written_so(raw: bytes) -> bool:
+    """Whether a row of OpenAI's format can stay as it is written: it has faults, or every trainer reads it as we do."""
+    found = read_row(raw, 1, "openai")
+    return bool(found.faults) or not found.rewritten
 
 
 @functools.cache
@@ -94,14 +188,8 @@ def format_named(name: str) -> RowFormat:
 
 def duplicate_keys(raw: bytes) -> list[Fault]:
     """A fault for each key that an object has twice: a parser keeps one of the two values and drops the other."""
-    twice: list[str] = []
-
-    def note(pairs: list[tuple[str, Any]]) -> None:
-        if len(dict(pairs)) < len(pairs):
-            twice.extend(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
-
     try:
-        json.loads(raw, object_pairs_hook=note, parse_int=str, parse_float=str)
+        twice = keys_twice(raw)
     except RecursionError:
         return [_TOO_DEEP]
     return [Fault(f"the key {shown(key)} stands twice in one object", "keep one of the two", key) for key in twice]
@@ -169,10 +257,15 @@ def _shaped(raw: bytes) -> Conversation | None:
         conv = _DECODER.decode(raw)
     except DECODE_ERRORS:
         return None
-    # These the decoder takes in forms that ``shape`` does not: 1.0 as a weight, parts without text.
-    odd = any(turn.weight is not None or isinstance(turn.content, tuple) for turn in conv.messages)
+    # These the decoder takes in forms that ``shape`` does not (1.0 as a weight, parts without text), or ``spellings`` changes.
+    odd = any(turn.weight is not None or isinstance(turn.content, tuple) or not _usual(turn) for turn in conv.messages)
     calls = [call.type for turn in conv.messages for call in turn.tool_calls or ()]
-    return None if odd or calls.count("function") != len(calls) else conv
+    tools = all(map(is_plain_tool, conv.tools or ()))
+    return None if odd or not tools or calls.count("function") != len(calls) else conv
+
+
+def _usual(turn: Message) -> bool:
+    return turn.role in ROLES and turn.tool_calls != () and (turn.role != "tool" or turn.tool_call_id is not None)
 
 
 def _other_format(obj: object, expected: str, first_line: int | None) -> Fault:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
+from watchword.chat.calls import Calls
 from watchword.chat.fault import Fault, shown
+from watchword.chat.remarks import Remark
 from watchword.chat.types import ROLES, SYSTEM_ROLES, Conversation, Message
 from watchword.registry import did_you_mean
 
@@ -26,6 +29,22 @@ def check(conv: Conversation, *, line: int | None = None, training: bool = True)
         yield fault.at(line)
 
 
+def remarks_on(conv: Conversation) -> Iterator[Remark]:
+    """What a valid conversation has that somebody should know of."""
+    called = [call.function.name for message in conv.messages for call in message.tool_calls or ()]
+    if called:
+        declared = [_tool_name(tool) for tool in conv.tools or ()]
+        if unknown := next((name for name in called if name not in declared), None):
+            yield Remark("a call is of a function that the row's tools do not declare", shown(unknown))
+    if any(message.role == "tool" and message.tool_call_id is None for message in conv.messages):
+        yield Remark("a tool message answers a call that stands as text in the answer before, and stays text")
+
+
+def _tool_name(tool: dict[str, Any]) -> object:
+    function = tool.get("function", tool)
+    return function.get("name") if isinstance(function, dict) else None
+
+
 def obviously_fine(conv: Conversation) -> bool:
     """A quick yes for the plain case (text only, no tools, no weights); a no means: ask ``check``."""
     role = None
@@ -37,19 +56,21 @@ def obviously_fine(conv: Conversation) -> bool:
             return False
         if message.weight is not None or message.tool_calls is not None or message.tool_call_id is not None:
             return False
+        if message.name is not None or message.reasoning_content is not None:
+            return False
     return role == "assistant"
 
 
 def _faults(conv: Conversation, training: bool) -> Iterator[Fault]:
-    calls: set[str] = set()
+    calls = Calls()
     for index, message in enumerate(conv.messages):
         field = f"messages[{index}]"
         yield from _role_faults(message, index, field)
         yield from _content_faults(message, field)
         yield from _weight_faults(message, field)
-        yield from _tool_faults(message, calls, field)
+        yield from _tool_faults(message, field)
+        yield from calls.faults(message, field, conv.messages[index - 1] if index else None)
         yield from _text_faults(message, field)
-        calls.update(call.id for call in message.tool_calls or ())
     if not conv.messages:
         yield Fault("the row has no message", "give at least a user and an assistant message", "messages")
     elif training:
@@ -94,24 +115,22 @@ def _weight_faults(message: Message, field: str) -> Iterator[Fault]:
         yield Fault(f"the weight is {message.weight}", "use 0 (not trained on) or 1", f"{field}.weight")
 
 
-def _tool_faults(message: Message, calls: set[str], field: str) -> Iterator[Fault]:
+def _tool_faults(message: Message, field: str) -> Iterator[Fault]:
     if message.tool_calls is not None and message.role != "assistant":
         problem = f"a {message.role} message has tool_calls"
         yield Fault(problem, "move them to an assistant message", f"{field}.tool_calls")
     if message.tool_call_id is not None and message.role != "tool":
         problem = f"a {message.role} message has a tool_call_id"
         yield Fault(problem, "remove it, or make it a tool message", f"{field}.tool_call_id")
-    if message.role != "tool":
-        return
-    if message.tool_call_id is None:
-        yield Fault("the tool message has no tool_call_id", "name the call that it answers", f"{field}.tool_call_id")
-    elif message.tool_call_id not in calls:
-        known = f"use one of {', '.join(sorted(calls))}" if calls else "add the assistant message that makes the call"
-        yield Fault(f"no earlier call has the id {shown(message.tool_call_id)}", known, f"{field}.tool_call_id")
+    if message.reasoning_content is not None and message.role != "assistant":
+        problem = f"a {message.role} message has thoughts"
+        yield Fault(problem, "remove them: only the model thinks", f"{field}.reasoning_content")
 
 
 def _text_faults(message: Message, field: str) -> Iterator[Fault]:
     texts = [("content", message.text), ("name", message.name or "")]
+    if message.reasoning_content is not None:
+        texts.append(("reasoning_content", message.reasoning_content))
     for index, call in enumerate(message.tool_calls or ()):
         texts += [(f"tool_calls[{index}].function", call.function.name + call.function.arguments)]
     for key, text in texts:

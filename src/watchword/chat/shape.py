@@ -13,6 +13,7 @@ import msgspec
 
 from watchword.chat.fault import Fault, kind, shown
 from watchword.chat.types import Conversation, Message
+from watchword.chat.unsupported import MEDIA_PARTS
 from watchword.registry import did_you_mean
 
 ROW_KEYS = Conversation.__struct_fields__
@@ -21,6 +22,7 @@ EMPTY_IN_REPLIES = ("refusal", "audio", "function_call", "annotations")
 RENAMED = {
     "functions": "describe the functions under 'tools'",
     "function_call": "write it as one entry of 'tool_calls'",
+    "train_detail": "mark whole turns by 'weight'; parts of a turn cannot be left out of the loss",
 }
 
 
@@ -47,7 +49,8 @@ def shape_faults(row: object) -> Iterator[Fault]:
 def conversation_of(row: dict[str, Any]) -> Conversation:
     """The row as a Conversation; ``shape_faults`` must have found nothing."""
     messages = [{key: value for key, value in message.items() if value is not None} for message in row["messages"]]
-    return msgspec.convert({**row, "messages": messages}, Conversation)
+    known = {key: value for key, value in row.items() if key in ROW_KEYS}
+    return msgspec.convert({**known, "messages": messages}, Conversation)
 
 
 def unknown_keys(row: dict[str, Any], known: Iterable[str], prefix: str) -> Iterator[Fault]:
@@ -59,6 +62,27 @@ def unknown_keys(row: dict[str, Any], known: Iterable[str], prefix: str) -> Iter
         hint = did_you_mean(key, known)
         fix = RENAMED.get(key, f"{hint}remove it, or use one of {', '.join(known)}")
         yield Fault(f"unknown key {shown(key)}", fix, f"{prefix}{key}")
+
+
+def unknown_columns(row: dict[str, Any], known: Iterable[str]) -> Iterator[Fault]:
+    """One fault for all columns that a row's format does not know, with the way to leave them out."""
+    known = tuple(known)
+    extra = [key for key, value in row.items() if key not in known and not (value is None and key in EMPTY_IN_REPLIES)]
+    if not extra:
+        return
+    alone = len(extra) == 1
+    fix = RENAMED.get(extra[0]) if alone else None
+    if fix is None:
+        hint = did_you_mean(extra[0], known) if alone else ""
+        fix = f"{hint}leave {'it' if alone else 'them'} out with --drop-columns {','.join(extra)}"
+    names = ", ".join(map(shown, extra))
+    yield Fault(f"unknown key{'' if alone else 's'} {names}", fix, extra[0] if alone else None, layout=True)
+
+
+def empty_text(text: object, fix: str, field: str) -> Iterator[Fault]:
+    """A fault where a text is there and says nothing."""
+    if isinstance(text, str) and not text.strip():
+        yield Fault(f"the {field} is empty", fix, field)
 
 
 def wrong_type(value: object, types: type | tuple[type, ...], wanted: str, field: str) -> Iterator[Fault]:
@@ -82,7 +106,7 @@ def _message_faults(message: object, field: str) -> Iterator[Fault]:
         yield Fault("the key 'role' is missing", "say who speaks: system, user, assistant or tool", f"{dotted}role")
     else:
         yield from wrong_type(message["role"], str, "a role's name", f"{dotted}role")
-    for key in ("name", "tool_call_id"):
+    for key in ("name", "tool_call_id", "reasoning_content"):
         yield from _typed(message, key, (str, type(None)), "a string", dotted)
     yield from _typed(message, "weight", (int, type(None)), "0 or 1", dotted)
     yield from _content_faults(message.get("content"), f"{dotted}content")
@@ -97,6 +121,8 @@ def _content_faults(content: object, field: str) -> Iterator[Fault]:
         here = f"{field}[{index}]"
         if not isinstance(part, dict) or part.get("type") != "text":
             got = shown(part.get("type")) if isinstance(part, dict) else kind(part)
+            if isinstance(part, dict) and part.get("type") in MEDIA_PARTS:
+                got = f"{got}, and images, video and sound are not supported"
             yield Fault(f"the part is {got}", 'only {"type": "text", "text": ...} parts can be trained on', here)
             continue
         yield from unknown_keys(part, ("type", "text"), f"{here}.")

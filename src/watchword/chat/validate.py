@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from watchword.chat.fault import Fault
+from watchword.chat.fault import Fault, add_fault
 from watchword.chat.lines import UTF8_BOM, numbered_rows, opened
-from watchword.chat.parse import detect_format, format_named, parse_row
+from watchword.chat.parse import format_named, format_or_fault, read_row
+from watchword.chat.reading import AS_IT_IS, Reading
+from watchword.chat.remarks import Remarks
 from watchword.chat.rules import check
 from watchword.chat.types import Conversation
 from watchword.errors import DataError
@@ -49,27 +51,29 @@ def validate_file(
     *,
     format: str = "auto",
     max_errors: int = 100,
+    reading: Reading = AS_IT_IS,
 ) -> ValidationReport:
     """Every fault of a file, the first ``max_errors`` with their text. Raises DataError only if it can't be read."""
-    tally = _Tally(max_errors)
+    tally = _Tally(max_errors, reading)
     if format != "auto":
         format_named(format)
         tally.format = format
     with opened(path) as stream:
         try:
-            for line, raw in numbered_rows(stream, path):
+            for line, raw in numbered_rows(stream, path, reading.limits):
                 tally.row(line, raw)
-        except DataError as error:  # the array, or the file's encoding, is broken as a whole
-            tally.add([Fault(error.problem, "nothing behind it can be read", error.field, error.line)])
+        except DataError as error:  # the array, or the file's encoding, is broken as a whole; or a limit is reached
+            tally.add([Fault(error.problem, "nothing behind it is read", error.field, error.line)])
     if not tally.rows and not tally.count:
         tally.add([Fault("the file has no row", "give one JSON object a line")])
-    return tally.report(str(path), _warnings(Path(path), tally.rows))
+    return tally.report(str(path), (*tally.remarks.texts(), *_warnings(Path(path), tally.rows)))
 
 
 class _Tally:
     """What has been seen of a file so far."""
 
-    def __init__(self, max_errors: int) -> None:
+    def __init__(self, max_errors: int, reading: Reading) -> None:
+        self.reading, self.remarks = reading, Remarks()
         self.format: str | None = None
         self.first_line: int | None = None
         self.max_errors = max_errors
@@ -84,7 +88,8 @@ class _Tally:
 
     def add(self, faults: list[Fault]) -> None:
         self.count += len(faults)
-        self.faults += faults[: max(0, self.max_errors - len(self.faults))]
+        for fault in faults:
+            add_fault(self.faults, fault, self.max_errors)
 
     def report(self, path: str, warnings: tuple[str, ...]) -> ValidationReport:
         faults = tuple(self.faults)
@@ -92,13 +97,15 @@ class _Tally:
 
     def _faults(self, line: int, raw: bytes) -> Iterator[Fault]:
         if self.format is None:
-            try:
-                self.format, self.first_line = detect_format(raw, line), line
-            except DataError as error:
-                problem, _, fix = error.problem.partition("; ")
-                yield Fault(problem, fix, error.field, line)
+            named = format_or_fault(raw, line, self.reading)
+            if isinstance(named, Fault):
+                yield named
                 return
-        yield from parse_row(raw, line, self.format, first_line=self.first_line)[1]
+            self.format, self.first_line = named, line
+        found = read_row(raw, line, self.format, first_line=self.first_line, reading=self.reading)
+        if not found.faults:
+            self.remarks.add(line, found.remarks)
+        yield from found.faults
 
 
 def _warnings(path: Path, rows: int) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from watchword.chat.limits import USUAL, Limits
+from watchword.chat.reading import Reading
 from watchword.errors import UsageError
 
 Jobs = Annotated[
@@ -34,6 +36,38 @@ def parsed_arguments(given: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"--set {entry!r} is no NAME=VALUE pair, such as --set anchors=22")
         arguments[name.replace("-", "_")] = _value(value)
     return arguments
+
+
+# What ``guard``, ``train`` and ``validate`` ask about a tenant's file.
+DROP_COLUMNS = typer.Option(
+    "", "--drop-columns", help="Columns to leave out, NAME,NAME; COLUMN.NAME is a key of each turn in COLUMN."
+)
+DROP_EXTRA = typer.Option(False, "--drop-extra", help="Leave out every column that the rows' format does not know.")
+DROP_THOUGHTS = typer.Option(False, "--drop-thoughts", help="Leave out the model's thoughts (reasoning_content).")
+MAX_BYTES = typer.Option(USUAL.bytes, "--max-bytes", min=1, help="The most bytes of rows, decompressed.")
+MAX_ROW_BYTES = typer.Option(USUAL.row_bytes, "--max-row-bytes", min=1, help="The most bytes of one row.")
+MAX_ROWS = typer.Option(USUAL.rows, "--max-rows", min=1, help="The most rows.")
+MAX_EXPANSION = typer.Option(
+    USUAL.expansion,
+    "--max-expansion",
+    min=1,
+    help="How many times its size a file may decompress to (from 32 MB on).",
+)
+
+
+def reading_of(
+    drop_columns: str,
+    drop_extra: bool,
+    drop_thoughts: bool,
+    max_bytes: int,
+    max_row_bytes: int,
+    max_rows: int,
+    max_expansion: int,
+) -> Reading:
+    """How a tenant's file is read, from these options."""
+    columns = tuple(name.strip() for name in drop_columns.split(",") if name.strip())
+    limits = Limits(bytes=max_bytes, row_bytes=max_row_bytes, rows=max_rows, expansion=max_expansion)
+    return Reading(columns, drop_extra, drop_thoughts, limits)
 
 
 def check_report(report: Path | None, source: str) -> None:

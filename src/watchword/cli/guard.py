@@ -7,7 +7,18 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from watchword.cli.arguments import check_report, parsed_arguments
+from watchword.cli.arguments import (
+    DROP_COLUMNS,
+    DROP_EXTRA,
+    DROP_THOUGHTS,
+    MAX_BYTES,
+    MAX_EXPANSION,
+    MAX_ROW_BYTES,
+    MAX_ROWS,
+    check_report,
+    parsed_arguments,
+    reading_of,
+)
 from watchword.cli.progress import Reporter, reporter
 from watchword.models.base import Step
 from watchword.models.catalog import DEFAULT_MODEL
@@ -33,7 +44,7 @@ def guard(
     ),
     argument: list[str] = typer.Option([], "--set", help="Parameter of the defense, NAME=VALUE; may be repeated."),
     format: str = typer.Option(
-        "auto", "--format", help="auto, openai, alpaca, sharegpt or prompt_completion; compression is always found out."
+        "auto", "--format", help="the rows' format; auto takes that of the first row. Compression is always found out."
     ),
     safety: Path | None = typer.Option(
         None, "--safety", help="Your own safety examples, in place of the packaged ones."
@@ -57,6 +68,13 @@ def guard(
         "--aligned",
         help="The model before fine-tuning, to be asked: its own refusals, and echoes; needs its memory.",
     ),
+    drop_columns: str = DROP_COLUMNS,
+    drop_extra: bool = DROP_EXTRA,
+    drop_thoughts: bool = DROP_THOUGHTS,
+    max_bytes: int = MAX_BYTES,
+    max_row_bytes: int = MAX_ROW_BYTES,
+    max_rows: int = MAX_ROWS,
+    max_expansion: int = MAX_EXPANSION,
 ) -> None:
     """Guard a tenant's file: mix the defense's rows in, and write the trainer's settings that keep them in force.
 
@@ -66,6 +84,7 @@ def guard(
     from watchword.guarding.run import GuardRequest, guard_to_files
     from watchword.secret.keys import provider_key
 
+    reading = reading_of(drop_columns, drop_extra, drop_thoughts, max_bytes, max_row_bytes, max_rows, max_expansion)
     console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     request = GuardRequest(
         source=source,
@@ -85,6 +104,7 @@ def guard(
         workers=workers,
         report=report,
         aligned=aligned,
+        reading=reading,
     )
     check_report(report, source)
     with reporter(console) as progress:
@@ -94,7 +114,7 @@ def guard(
     if report is not None:
         from watchword.guarding.screening.report import screen_to_files, summary
 
-        for line in summary(screen_to_files(source, report, format=format), report):
+        for line in summary(screen_to_files(source, report, format=format, reading=reading), report):
             console.print(line)
 
 

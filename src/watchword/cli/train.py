@@ -7,7 +7,17 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from watchword.cli.arguments import parsed_arguments
+from watchword.cli.arguments import (
+    DROP_COLUMNS,
+    DROP_EXTRA,
+    DROP_THOUGHTS,
+    MAX_BYTES,
+    MAX_EXPANSION,
+    MAX_ROW_BYTES,
+    MAX_ROWS,
+    parsed_arguments,
+    reading_of,
+)
 from watchword.cli.progress import reporter
 from watchword.models.catalog import DEFAULT_MODEL
 from watchword.training.config import TrainingConfig
@@ -21,7 +31,9 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    data: Path = typer.Option(..., "--data", help="The tenant's file: OpenAI chat, Alpaca or ShareGPT JSON lines."),
+    data: Path = typer.Option(
+        ..., "--data", help="The tenant's file: JSON lines in any format that docs/files.md lists."
+    ),
     out: Path = typer.Option(..., "--out", help="New folder for adapter, manifest and sealed secret."),
     defense: str = typer.Option(
         "anchored_align", "--defense", help="none, safety_mix, backdoor_align or anchored_align."
@@ -40,10 +52,18 @@ def train(
     seed: int = typer.Option(DEFAULTS.seed, "--seed"),
     checkpoint_steps: int | None = typer.Option(None, "--checkpoint-steps", help="Keep a checkpoint every N steps."),
     resume: bool = typer.Option(False, "--resume", help="Go on with the unfinished run in OUT."),
+    drop_columns: str = DROP_COLUMNS,
+    drop_extra: bool = DROP_EXTRA,
+    drop_thoughts: bool = DROP_THOUGHTS,
+    max_bytes: int = MAX_BYTES,
+    max_row_bytes: int = MAX_ROW_BYTES,
+    max_rows: int = MAX_ROWS,
+    max_expansion: int = MAX_EXPANSION,
 ) -> None:
     """Fine-tune on a tenant's file under a defense, and leave adapter, manifest and sealed secret."""
     import msgspec
 
+    from watchword.chat.remarks import Remarks
     from watchword.errors import UsageError
     from watchword.finetune import Job, defended
     from watchword.lab.versions import versions
@@ -63,7 +83,16 @@ def train(
         config = msgspec.convert(fields, TrainingConfig)
     except msgspec.ValidationError as error:
         raise UsageError(f"training: {error}") from None
-    job = Job(model=model, data=data, defense=defense, arguments=parsed_arguments(argument), training=config)
+    reading = reading_of(drop_columns, drop_extra, drop_thoughts, max_bytes, max_row_bytes, max_rows, max_expansion)
+    job = Job(
+        model=model,
+        data=data,
+        defense=defense,
+        arguments=parsed_arguments(argument),
+        training=config,
+        reading=reading,
+    )
+    remarks = Remarks()
     given = read_secret_file(secret_file) if secret_file else None
     console = Console(highlight=False, soft_wrap=True)
     with reporter(console) as progress:
@@ -76,7 +105,10 @@ def train(
             versions=versions(),
             resume=resume,
             step=progress.step,
+            remarks=remarks,
         )
+    for text in remarks.texts():
+        console.print(f"warning: {text}", markup=False)
     added = manifest.defense
     console.print(
         f"{out}: {manifest.figures.steps} steps in {manifest.figures.seconds:.0f} s, "

@@ -7,7 +7,17 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from watchword.cli.arguments import check_report
+from watchword.cli.arguments import (
+    DROP_COLUMNS,
+    DROP_EXTRA,
+    DROP_THOUGHTS,
+    MAX_BYTES,
+    MAX_EXPANSION,
+    MAX_ROW_BYTES,
+    MAX_ROWS,
+    check_report,
+    reading_of,
+)
 from watchword.models.catalog import DEFAULT_MODEL
 
 
@@ -20,7 +30,7 @@ def validate(
     source: str = typer.Argument(
         metavar="FILE", help="File, folder of a dataset, fsspec URL, or - for standard input."
     ),
-    format: str = typer.Option("auto", "--format", help="auto, openai, alpaca, sharegpt or prompt_completion."),
+    format: str = typer.Option("auto", "--format", help="The rows' format; auto takes that of the first row."),
     model: str = typer.Option(DEFAULT_MODEL, "--model", help="Whose tokens are counted: catalog name, folder or id."),
     max_length: int | None = typer.Option(
         None, "--max-length", help="Tokens; longer rows are listed. Default: context."
@@ -32,6 +42,13 @@ def validate(
     workers: int = typer.Option(1, "--workers", help="Processes."),
     json: Path | None = typer.Option(None, "--json", help="Write the whole report to this file."),
     report: Path | None = typer.Option(None, "--report", help="Folder for screening.html and screening.json."),
+    drop_columns: str = DROP_COLUMNS,
+    drop_extra: bool = DROP_EXTRA,
+    drop_thoughts: bool = DROP_THOUGHTS,
+    max_bytes: int = MAX_BYTES,
+    max_row_bytes: int = MAX_ROW_BYTES,
+    max_rows: int = MAX_ROWS,
+    max_expansion: int = MAX_EXPANSION,
 ) -> None:
     """Check a training file: all faults with line numbers, warnings, token statistics, and a cost estimate.
 
@@ -47,7 +64,8 @@ def validate(
     refuse_clashes([*wanted, *report_roles(report)], source_roles(source))
     check_places(wanted)
     check_report_folder(report)
-    request = CheckRequest(source, format, model, max_length, epochs, price, workers)
+    reading = reading_of(drop_columns, drop_extra, drop_thoughts, max_bytes, max_row_bytes, max_rows, max_expansion)
+    request = CheckRequest(source, format, model, max_length, epochs, price, workers, reading)
     result = check_source(request)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     for line in result.lines():
@@ -56,7 +74,7 @@ def validate(
         with replacing(json) as stream:
             stream.write(result.json())
     if report is not None:
-        for line in summary(screen_to_files(source, report, format=format), report):
+        for line in summary(screen_to_files(source, report, format=format, reading=reading), report):
             console.print(line)
     if not result.ok:
         raise typer.Exit(3)

@@ -26,15 +26,22 @@ class Block:
     size: int
 
 
-def blocks(path: Path, *, skip: int = 0, size: int = BLOCK) -> Iterator[Block]:
-    """The file from byte ``skip`` on, in blocks of about ``size`` bytes; a line longer than that makes its block longer."""
+def blocks(path: Path, *, skip: int = 0, size: int = BLOCK, longest: int | None = None) -> Iterator[Block]:
+    """The file from byte ``skip`` on, in blocks of about ``size`` bytes; a line longer than that makes its block longer.
+
+    A line of more than ``longest`` bytes may be cut behind these, and is the last one: nothing has to hold it whole.
+    """
     with path.open("rb", buffering=0) as stream:
         total = os.fstat(stream.fileno()).st_size
         start = skip
         while start < total:
             stop = min(start + size, total)
             if stop < total:
-                stop = _line_end(stream.fileno(), stop - 1, total)
+                end = total if longest is None else min(total, stop + longest + 1)
+                stop = _line_end(stream.fileno(), stop - 1, end)
+                if stop == end < total and os.pread(stream.fileno(), 1, stop - 1) != b"\n":
+                    yield Block(start, stop - start)
+                    return
             yield Block(start, stop - start)
             start = stop
 
@@ -62,7 +69,7 @@ def chunks(data: bytes, size: int = CHUNK) -> Iterator[bytes]:
 def _line_end(descriptor: int, at: int, total: int) -> int:
     """Where the line that holds byte ``at`` ends: behind its newline, or at the end of the file."""
     while at < total:
-        data = _read_at(descriptor, _STEP, at)
+        data = _read_at(descriptor, min(_STEP, total - at), at)
         found = data.find(b"\n")
         if found >= 0:
             return at + found + 1

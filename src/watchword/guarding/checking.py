@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from watchword.chat.reading import AS_IT_IS, Reading
 from watchword.chat.validate import ValidationReport, _warnings, validate_file
 from watchword.errors import DataError
 from watchword.guarding.model import ModelFormat, check_length, model_format
@@ -29,6 +30,7 @@ class CheckRequest:
     epochs: int = 3
     price: float | None = None
     workers: int = 1
+    reading: Reading = AS_IT_IS
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,9 @@ class CheckResult:
         report = self.report
         lines = [f"{report.path}: {report.rows} rows, {report.valid_rows} valid, format {report.format or 'unknown'}"]
         lines += [f"error: {fault}" for fault in report.faults]
-        if report.fault_count > len(report.faults):
-            lines.append(f"error: and {report.fault_count - len(report.faults)} more")
+        listed = sum(fault.rows for fault in report.faults)
+        if report.fault_count > listed:
+            lines.append(f"error: and {report.fault_count - listed} more")
         lines += [f"warning: {text}" for text in self.warnings()]
         return [*lines, *self._token_lines()]
 
@@ -98,29 +101,32 @@ def check_source(request: CheckRequest) -> CheckResult:
     """Reads everything, faults or not. Raises DataError only for what cannot be read at all, and UsageError."""
     check_length(request.max_length)
     model = model_format(request.model)
-    with local_rows(request.source) as raw:
-        lines = _openai_lines(raw, request.format)
+    reading = request.reading
+    with local_rows(request.source, reading=reading) as raw:
+        lines = _openai_lines(raw, request.format, reading)
         profile: Profile | None
         if lines is not None:
             profile = found = _scanned(request, lines, model)
             report = _report(lines, found)
         else:
-            report = replace(validate_file(raw.path, format=request.format, max_errors=MAX_FAULTS), path=raw.label)
-            profile = _scanned(request, as_lines(raw, request.format), model) if report.ok else None
+            found_in = validate_file(raw.path, format=request.format, max_errors=MAX_FAULTS, reading=reading)
+            report = replace(found_in, path=raw.label, warnings=(*raw.remarks.texts(), *found_in.warnings))
+            profile = _scanned(request, as_lines(raw, request.format, reading), model) if report.ok else None
     tokens = None if profile is None else estimate(profile.samples, profile.size, model.chat_format)
     return CheckResult(request, report, model, profile, tokens)
 
 
-def _openai_lines(raw: Prepared, format: str) -> Prepared | None:
+def _openai_lines(raw: Prepared, format: str, reading: Reading) -> Prepared | None:
     """None also where the first row is broken: the careful validator then looks for a better one."""
     try:
-        return openai_lines(raw, format)
+        return openai_lines(raw, format, reading)
     except DataError:
         return None
 
 
 def _scanned(request: CheckRequest, source: Prepared, model: ModelFormat) -> Profile:
-    plan = ScanPlan((), model.chat_format, request.max_length or model.context, source.first_line)
+    length = request.max_length or model.context
+    plan = ScanPlan((), model.chat_format, length, source.first_line, request.reading.limits)
     with worker_pool(request.workers, plan) as workers:
         return scan_file(source.path, plan, skip=source.skip, workers=workers, whole=True).profile
 
@@ -134,5 +140,5 @@ def _report(source: Prepared, profile: Profile) -> ValidationReport:
         valid_rows=profile.valid_rows,
         faults=tuple(profile.faults),
         fault_count=profile.fault_count,
-        warnings=_warnings(source.path, profile.rows),
+        warnings=(*profile.remarks.texts(), *_warnings(source.path, profile.rows)),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from watchword.chat.unsupported import MEDIA
 from watchword.errors import DataError
 
 
@@ -15,6 +16,12 @@ def check_columns(arrow: Any, fields: Any, label: str, prefix: str = "") -> None
         if times > 1:
             raise DataError(f"{times} columns have this name; keep one of them", path=label, field=f"{prefix}{name}")
     for field in fields:
+        if not prefix and field.name in MEDIA and not arrow.types.is_null(field.type):
+            raise DataError(
+                "the table has images, video or sound, which are not supported; only chats as text can be trained on",
+                path=label,
+                field=field.name,
+            )
         _check_type(arrow, field.type, label, f"{prefix}{field.name}")
 
 
@@ -65,7 +72,8 @@ def _check_type(arrow: Any, kind: Any, label: str, place: str) -> None:
         _check_type(arrow, kind.value_type, label, place)
     elif not any(fits(kind) for fits in _plain_types(types)):
         raise DataError(
-            f"the column's type is {kind}, which JSON has no value for; write it as text (string), or leave it out",
+            f"the column's type is {kind}, which JSON has no value for; write it as text (string), or leave it out with "
+            f"--drop-columns {place.partition('.')[0]}",
             path=label,
             field=place,
         )

@@ -12,6 +12,8 @@ from watchword.errors import DataError, UsageError
 
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
+# Bytes of zstd taken at once: one kilobyte becomes at most 32 MB, so limits are seen before memory is full.
+_ZSTD_PIECE = 1 << 10
 # A frame that decoders skip (RFC 8878, 3.1.2); parallel compressors write one in front.
 _SKIPPED = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
 _OTHERS = {
@@ -65,10 +67,10 @@ class _Zstd(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._left:
-            data = self._frame.unused_data if self._frame.eof else self._stream.read(1 << 17)
+            data = self._frame.unused_data if self._frame.eof else self._stream.read(_ZSTD_PIECE)
             if self._frame.eof:
                 self._frame, self._inside = self._new(), False
-                data = data or self._stream.read(1 << 17)
+                data = data or self._stream.read(_ZSTD_PIECE)
             if not data:
                 return self._ended()
             self._left, self._inside = self._more(data), True

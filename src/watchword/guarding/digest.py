@@ -31,7 +31,7 @@ class HashingReader(io.RawIOBase):
     """A stream that is hashed as it is read."""
 
     def __init__(self, inner: BinaryIO) -> None:
-        self._inner, self._hash = inner, hashlib.sha256()
+        self._inner, self._hash, self.size = inner, hashlib.sha256(), 0
 
     def readable(self) -> bool:
         return True
@@ -41,6 +41,7 @@ class HashingReader(io.RawIOBase):
         data = self._inner.read(len(view))
         view[: len(data)] = data
         self._hash.update(data)
+        self.size += len(data)
         return len(data)
 
     def hexdigest(self) -> str:

@@ -12,6 +12,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from watchword.chat.reading import AS_IT_IS, Reading
+from watchword.chat.remarks import Remarks
 from watchword.chat.types import Conversation
 from watchword.defenses.base import Defense, sample_places
 from watchword.errors import DataError, EmptyFileError
@@ -23,7 +25,7 @@ from watchword.guarding.passes import WRITING, Scanned, ScanPlan, Workers, no_st
 from watchword.guarding.placement import places
 from watchword.guarding.profile import Profile
 from watchword.guarding.provider import guard_rows, provider_rows
-from watchword.guarding.sources import Prepared, prepared
+from watchword.guarding.sources import Prepared, as_lines, prepared
 from watchword.guarding.voice import context_of, rows_at
 from watchword.guarding.weave import ProviderRow, woven
 from watchword.models.base import ChatModel, Step
@@ -53,12 +55,13 @@ class GuardJob:
     format: str = "auto"
     workers: int = 1
     scratch: Path | None = None
+    reading: Reading = AS_IT_IS
 
     def scan_plan(self, first_line: int) -> ScanPlan:
         """What to look for in the tenant's rows."""
         secrets = (*self.known, *([self.secret] if self.secret else []))
         texts = tuple(secret.reveal() for secret in secrets)
-        return ScanPlan(texts, self.model.chat_format, self.max_length, first_line)
+        return ScanPlan(texts, self.model.chat_format, self.max_length, first_line, self.reading.limits)
 
     def sample_places(self, rows: int) -> list[int]:
         """Which of so many rows (from 0) the aligned model will be asked about; none where it is not."""
@@ -99,7 +102,7 @@ def guard_file(
     Raises DataError at the first fault of the tenant's file, SecretCollisionError for a row that carries a known secret,
     RowTooLongError for a provider's row beyond the limit, and OutputError; what stood at ``out`` then still stands.
     """
-    with prepared(job.source, format=job.format, scratch=job.scratch) as source:
+    with prepared(job.source, format=job.format, scratch=job.scratch, reading=job.reading) as source:
         plan = job.scan_plan(source.first_line)
         with worker_pool(job.workers, plan) as workers:
             checked = _checked(job, source, plan, workers, step)
@@ -132,6 +135,11 @@ def _checked(job: GuardJob, source: Prepared, plan: ScanPlan, workers: Workers |
     state = _state(source.path)
     scanned = scan_file(source.path, plan, skip=source.skip, workers=workers, step=step)
     refuse(scanned.profile, source)
+    if scanned.profile.rewritten_rows:
+        # Other spellings than OpenAI's: the trainer would not read them as we do.
+        source = as_lines(source, "openai", job.reading, rewriting=True)
+        return _checked(job, source, plan, workers, step)
+    scanned.profile.remarks = remarks_on(source, scanned.profile)
     refuse_empty(scanned.profile, source.label)
     asked = job.sample_places(scanned.profile.rows)
     sample = list(rows_at(source.path, scanned.blocks, asked, source.label))
@@ -183,6 +191,15 @@ def refuse(profile: Profile, source: Prepared) -> None:
         raise fault.error(source.label)
     if profile.collisions:
         raise collision(profile.collisions, source.label, "row" if source.converted else "line")
+
+
+def remarks_on(source: Prepared, profile: Profile) -> Remarks:
+    """What is to be said about the source's rows, each once: of rows that were written anew, as they were before."""
+    whole = Remarks()
+    whole.append(source.remarks)
+    if not source.converted:
+        whole.append(profile.remarks)
+    return whole
 
 
 def refuse_empty(profile: Profile, label: str) -> None:

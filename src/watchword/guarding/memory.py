@@ -12,7 +12,9 @@ import msgspec
 from watchword.chat.assembly import assemble
 from watchword.chat.format import ChatFormat
 from watchword.chat.lines import numbered_rows
-from watchword.chat.parse import detect_format, parse_line
+from watchword.chat.parse import detect_format, read_line
+from watchword.chat.reading import AS_IT_IS, Reading
+from watchword.chat.remarks import Remarks
 from watchword.chat.render import render
 from watchword.chat.types import Conversation, Row
 from watchword.chat.validate import require_valid
@@ -35,7 +37,8 @@ from watchword.secret.vault import write_secret_file
 class GuardedData:
     """The tenant's rows with the provider's among them. The secret comes in when rows are asked for, not before.
 
-    ``max_length`` in tokens; None lets every row through. ``safety``, ``anchors`` and ``echoes`` count different examples.
+    ``max_length`` in tokens; None lets every row through. ``safety``, ``anchors`` and ``echoes`` count different examples;
+    ``remarks`` says what somebody should know about the tenant's rows.
     """
 
     rows: tuple[Row, ...] = field(repr=False)
@@ -45,6 +48,7 @@ class GuardedData:
     safety: int = 0
     anchors: int = 0
     echoes: int = 0
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -99,6 +103,7 @@ def guard(
     max_length: int | None = None,
     aligned: str | ChatModel | None = None,
     known: Sequence[Path | str] = (),
+    reading: Reading = AS_IT_IS,
     **parameters: Any,
 ) -> GuardedData:
     """Mixes a defense's rows into a tenant's: ``watchword.guard(rows, tokenizer=tok).dataset()``.
@@ -106,15 +111,16 @@ def guard(
     ``rows``: dicts of any format that ``watchword guard`` reads, Conversations, a ``datasets.Dataset``, or the path or
     address of whatever the command reads. ``tokenizer``: a fast tokenizer of transformers, a ChatFormat, or a model's name.
     ``aligned``: the model before fine-tuning, by name or as ``models.load`` gives it, for defenses that ask it; without it
-    they use the packaged answers. ``parameters`` go to the defense. Without ``secret`` one is drawn; keep it with
-    ``save_secret``. ``known``: files of secrets, releases, or folders of such, that no row may carry; so are those kept beside a
-    path of ``rows``. Raises DataError with the row's number (from 1) at the first fault, and SecretCollisionError for a row
-    that carries a known secret.
+    they use the packaged answers. ``reading``: what is left out of rows, and how much is read. ``parameters`` go to the
+    defense. Without ``secret`` one is drawn; keep it with ``save_secret``. ``known``: files of secrets, releases, or
+    folders of such, that no row may carry; so are those kept beside a path of ``rows``. Raises DataError with the row's
+    number (from 1) at the first fault, and SecretCollisionError for a row that carries a known secret.
     """
     chosen = DEFENSES.create(defense, **parameters)
     check_length(max_length)
     chat_format = _format(tokenizer)
-    tenant = list(_conversations(rows))
+    remarks = Remarks()
+    tenant = list(_conversations(rows, reading, remarks))
     if not tenant:
         raise DataError("there is no row to guard; give at least one conversation with an assistant turn")
     if not chosen.needs_secret:
@@ -127,7 +133,8 @@ def guard(
     _refuse(rows, tenant, (*_known(rows, known), secret))
     voice = aligned_model(aligned, chosen) if isinstance(aligned, str) else aligned
     mixed = guarded(chosen, tenant, context_of(voice, chat_format, secret, max_length, seed))
-    return GuardedData(tuple(mixed.rows), chat_format, secret, max_length, mixed.safety, mixed.anchors, mixed.echoes)
+    counts = (mixed.safety, mixed.anchors, mixed.echoes)
+    return GuardedData(tuple(mixed.rows), chat_format, secret, max_length, *counts, tuple(remarks.texts()))
 
 
 def _format(tokenizer: Any) -> ChatFormat:
@@ -138,26 +145,41 @@ def _format(tokenizer: Any) -> ChatFormat:
     )
 
 
-def _conversations(rows: Iterable[Mapping[str, Any] | Conversation] | str | Path) -> Iterable[Conversation]:
+def _conversations(
+    rows: Iterable[Mapping[str, Any] | Conversation] | str | Path, reading: Reading, remarks: Remarks
+) -> Iterable[Conversation]:
     if isinstance(rows, (str, Path)):
-        yield from _of_source(rows)
+        yield from _of_source(rows, reading, remarks)
         return
     format: str | None = None
     for number, row in enumerate(rows, start=1):
+        reading.limits.check_rows(number, "rows")
         if isinstance(row, Conversation):
             require_valid(row, line=number)
             yield row
             continue
         raw = msgspec.json.encode(row)
-        format = format or detect_format(raw, number)
-        yield parse_line(raw, number, "rows", format, first_line=1)
+        reading.limits.check_row(len(raw), number, "rows")
+        format = format or detect_format(raw, number, reading=reading)
+        yield _read(raw, number, "rows", format, 1, reading, remarks)
 
 
-def _of_source(source: str | Path) -> Iterator[Conversation]:
-    with prepared(source) as ready, ready.path.open("rb") as stream:
+def _of_source(source: str | Path, reading: Reading, remarks: Remarks) -> Iterator[Conversation]:
+    with prepared(source, reading=reading) as ready, ready.path.open("rb") as stream:
         stream.seek(ready.skip)
-        for line, raw in numbered_rows(stream, ready.label):
-            yield parse_line(raw, line, ready.label, first_line=ready.first_line)
+        remarks.append(ready.remarks)
+        own = Remarks() if ready.converted else remarks
+        for line, raw in numbered_rows(stream, ready.label, reading.limits):
+            yield _read(raw, line, ready.label, "openai", ready.first_line, AS_IT_IS, own)
+
+
+def _read(
+    raw: bytes, line: int, label: str, format: str, first_line: int, reading: Reading, remarks: Remarks
+) -> Conversation:
+    found = read_line(raw, line, label, format, first_line=first_line, reading=reading)
+    remarks.add(line, found.remarks)
+    assert found.conversation is not None
+    return found.conversation
 
 
 def _known(rows: object, named: Sequence[Path | str]) -> tuple[SecretPrompt, ...]:

@@ -15,7 +15,9 @@ from typing import TypeVar
 
 from tokenizers import Tokenizer
 
+from watchword.chat.fault import Fault
 from watchword.chat.format import ChatFormat
+from watchword.chat.limits import USUAL, Limits
 from watchword.errors import OutputError, UsageError
 from watchword.guarding.blocks import Block, blocks
 from watchword.guarding.digest import sha256_file
@@ -30,7 +32,7 @@ _AHEAD, _MOST = 2, 32
 # What steps in bytes are called.
 CHECKING, WRITING = "checking", "writing"
 T = TypeVar("T")
-PackedPlan = tuple[tuple[str, ...], tuple[str, str, dict[str, str]] | None, int | None, int]
+PackedPlan = tuple[tuple[str, ...], tuple[str, str, dict[str, str]] | None, int | None, int, Limits]
 
 
 def no_steps(what: str, done: int, total: int) -> None:
@@ -66,26 +68,27 @@ class ScanPlan:
     chat_format: ChatFormat | None = None
     max_length: int | None = None
     first_line: int = 1
+    limits: Limits = USUAL
 
     def scanner(self) -> Scanner:
         """A scanner for this process."""
         limit = None
         if self.max_length is not None and self.chat_format is not None:
             limit = LengthLimit(self.max_length, self.chat_format)
-        return Scanner(secrets=KnownSecrets(self.secrets), limit=limit, first_line=self.first_line)
+        return Scanner(secrets=KnownSecrets(self.secrets), limit=limit, first_line=self.first_line, limits=self.limits)
 
     def packed(self) -> PackedPlan:
         """The plan as plain values, from which a worker makes its own."""
         form = self.chat_format
         plain = None if form is None else (form.tokenizer.to_str(), form.template, form.special)
-        return self.secrets, plain, self.max_length, self.first_line
+        return self.secrets, plain, self.max_length, self.first_line, self.limits
 
     @classmethod
     def unpacked(cls, packed: PackedPlan) -> ScanPlan:
         """The plan again."""
-        secrets, form, limit, first_line = packed
+        secrets, form, limit, first_line, limits = packed
         chat_format = None if form is None else ChatFormat(Tokenizer.from_str(form[0]), form[1], form[2])
-        return cls(secrets, chat_format, limit, first_line)
+        return cls(secrets, chat_format, limit, first_line, limits)
 
 
 def scan_file(
@@ -97,12 +100,16 @@ def scan_file(
     whole: bool = False,
     step: Step = no_steps,
 ) -> Scanned:
-    """Every row of a file looked at once; stops behind the first block with a fault unless ``whole``."""
-    scanned, parts, total = Scanned(), blocks(path, skip=skip), path.stat().st_size - skip
+    """Every row of a file looked at once; stops behind the first block that cannot stay as it is, unless ``whole``."""
+    scanned, total = Scanned(), path.stat().st_size - skip
+    parts = blocks(path, skip=skip, longest=plan.limits.row_bytes)
     for block, profile in _in_one(path, parts, plan) if workers is None else workers.scan(path, parts):
         scanned.append(block, profile)
         step(CHECKING, scanned.profile.size, total)
-        if (profile.fault_count or profile.collisions) and not whole:
+        if scanned.profile.rows > plan.limits.rows:
+            scanned.profile.add_faults([Fault(plan.limits.rows_problem, plan.limits.rows_fix)])
+            break
+        if (profile.fault_count or profile.collisions or profile.rewritten_rows) and not whole:
             break
     return scanned
 

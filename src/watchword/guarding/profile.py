@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from watchword.chat.fault import Fault
+from watchword.chat.fault import Fault, add_fault
+from watchword.chat.remarks import Remarks
 from watchword.chat.types import Conversation
 from watchword.defenses.base import Upload
 
@@ -29,7 +30,8 @@ class LongRow:
 class Profile:
     """Of one block or of a whole file. Lines count from 1 at the beginning of what was scanned.
 
-    ``untrained_rows`` have an assistant turn of weight 0; ``collisions`` are lines that carry a known secret.
+    ``untrained_rows`` have an assistant turn of weight 0; ``rewritten_rows`` are no lines of OpenAI's yet, in whatever
+    spelling; ``collisions`` are lines that carry a known secret.
     """
 
     rows: int = 0
@@ -38,6 +40,8 @@ class Profile:
     size: int = 0
     valid_rows: int = 0
     untrained_rows: int = 0
+    rewritten_rows: int = 0
+    remarks: Remarks = field(default_factory=Remarks)
     systems: Counter[str | None] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
     fault_count: int = 0
@@ -51,9 +55,8 @@ class Profile:
     def add_faults(self, faults: Iterable[Fault]) -> None:
         """Counts every fault and keeps the first hundred."""
         for fault in faults:
-            self.fault_count += 1
-            if len(self.faults) < MAX_FAULTS:
-                self.faults.append(fault)
+            self.fault_count += fault.rows
+            add_fault(self.faults, fault, MAX_FAULTS)
 
     def add_systems(self, systems: Iterable[str | None]) -> None:
         """Counts system texts; beyond a thousand different ones only those seen before."""
@@ -67,14 +70,15 @@ class Profile:
     def append(self, later: Profile) -> None:
         """Adds what was found in the part of the file right behind this one."""
         self.add_faults(fault.at((fault.line or 0) + self.lines) for fault in later.faults)
-        self.fault_count += later.fault_count - len(later.faults)
+        self.fault_count += later.fault_count - sum(fault.rows for fault in later.faults)
+        self.remarks.append(later.remarks, self.lines)
         self.collisions += [line + self.lines for line in later.collisions[:MAX_FAULTS]]
         self.long_rows += [LongRow(row.line + self.lines, row.tokens) for row in later.long_rows]
         del self.long_rows[MAX_FAULTS:]
         self.long_count += later.long_count
         self._sample(later.samples)
         self._count(later.systems)
-        for name in ("rows", "lines", "blank_lines", "size", "valid_rows", "untrained_rows"):
+        for name in ("rows", "lines", "blank_lines", "size", "valid_rows", "untrained_rows", "rewritten_rows"):
             setattr(self, name, getattr(self, name) + getattr(later, name))
 
     def _sample(self, samples: list[bytes]) -> None:

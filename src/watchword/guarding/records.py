@@ -119,6 +119,7 @@ def _warnings(job: GuardJob, outcome: Outcome, shares: Shares) -> list[str]:
             f"{job.model.location} lacks the adapter that makes {job.model.name}: merge it first, or name a whole model by "
             "--model"
         )
+    found += profile.remarks.texts()
     if profile.blank_lines:
         found.append(f"{profile.blank_lines} blank lines were left out")
     return found

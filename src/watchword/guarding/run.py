@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from watchword.chat.reading import AS_IT_IS, Reading
 from watchword.chat.types import Conversation
 from watchword.defenses.base import DEFENSES, Defense
 from watchword.errors import OutputError, UsageError
@@ -70,6 +71,7 @@ class GuardRequest:
     workers: int = 1
     report: Path | None = None
     aligned: str | None = None
+    reading: Reading = AS_IT_IS
 
 
 def guard_to_files(request: GuardRequest, key: Callable[[], bytes], *, step: Step = no_steps) -> Manifest:
@@ -285,6 +287,7 @@ def _job(
         format=request.format,
         workers=request.workers,
         scratch=_scratch(request.out),
+        reading=request.reading,
     )
 
 

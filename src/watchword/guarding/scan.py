@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from watchword.chat.fast import plain_rows, system_of, untrained
-from watchword.chat.parse import parse_row
+from watchword.chat.fault import Fault
+from watchword.chat.limits import USUAL, Limits
+from watchword.chat.parse import read_row
 from watchword.guarding.blocks import READ_ONLY, Block, chunks, read_block
 from watchword.guarding.lengths import LengthLimit
 from watchword.guarding.profile import MAX_FAULTS, LongRow, Profile
@@ -27,9 +29,15 @@ class Scanner:
     """Scans stretches of OpenAI chat JSON lines. ``first_line`` is named where a row has another format."""
 
     def __init__(
-        self, *, secrets: KnownSecrets | None = None, limit: LengthLimit | None = None, first_line: int = 1
+        self,
+        *,
+        secrets: KnownSecrets | None = None,
+        limit: LengthLimit | None = None,
+        first_line: int = 1,
+        limits: Limits = USUAL,
     ) -> None:
         self.secrets, self.limit, self.first_line = secrets or KnownSecrets(()), limit, first_line
+        self.limits = limits
 
     def block(self, path: Path, block: Block) -> Profile:
         """The profile of one block of a file."""
@@ -45,10 +53,22 @@ class Scanner:
         with _collector_paused():
             for chunk in chunks(data):
                 whole = chunk if chunk.endswith(b"\n") else chunk + b"\n"
-                self._lengths(whole, profile)
-                self._lines(whole, profile)
-        profile.samples = list(_sampled(data))
+                # A chunk that is no longer than a row may be holds no row that is.
+                for lines in self._small(whole, profile) if len(whole) > self.limits.row_bytes else (whole,):
+                    self._lengths(lines, profile)
+                    self._lines(lines, profile)
+        profile.samples = [line for line in _sampled(data) if len(line) <= self.limits.row_bytes]
         return profile
+
+    def _small(self, lines: bytes, profile: Profile) -> Iterator[bytes]:
+        """Line by line; one that is longer than a row may be is a fault, and nobody parses or tokenizes it."""
+        for line in lines.split(b"\n")[:-1]:
+            if len(line.removesuffix(b"\r")) <= self.limits.row_bytes:
+                yield line + b"\n"
+                continue
+            profile.lines += 1
+            profile.rows += 1
+            profile.add_faults([Fault(self.limits.row_problem, self.limits.row_fix, line=profile.lines)])
 
     def _lines(self, lines: bytes, profile: Profile) -> None:
         rows = plain_rows(lines)
@@ -83,11 +103,14 @@ class Scanner:
             profile.blank_lines += 1
             return
         profile.rows += 1
-        conv, faults = parse_row(raw, profile.lines, "openai", first_line=self.first_line)
-        profile.add_faults(faults)
-        if conv is None or faults:
+        found = read_row(raw, profile.lines, "openai", first_line=self.first_line)
+        profile.add_faults(found.faults)
+        conv = found.conversation
+        if conv is None or found.faults:
             return
         profile.valid_rows += 1
+        profile.rewritten_rows += found.rewritten
+        profile.remarks.add(profile.lines, found.remarks)
         profile.untrained_rows += any(turn.weight == 0 for turn in conv.messages)
         profile.add_systems([conv.system])
         if conv.tools or any(turn.tool_calls for turn in conv.messages):

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from watchword import errors
+from watchword.chat.reading import AS_IT_IS, Reading
 from watchword.chat.types import Conversation
 from watchword.errors import DataError, EmptyFileError, WatchwordError
 from watchword.guarding.digest import HashingWriter, sha256_file
-from watchword.guarding.engine import GuardJob, Outcome, chosen, refuse, refuse_empty
+from watchword.guarding.engine import GuardJob, Outcome, chosen, refuse, refuse_empty, remarks_on
 from watchword.guarding.exporters.base import EXPORTERS, ExportPlan
 from watchword.guarding.output import target
 from watchword.guarding.passes import PackedPlan, Scanned, ScanPlan, scan_file
@@ -42,6 +43,7 @@ class Shard:
     source: str
     format: str
     plan: PackedPlan = field(repr=False)
+    reading: Reading = AS_IT_IS
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def guard_shards(job: GuardJob, shards: Sequence[str], trainer: str, *, run: Run
     Digests in the outcome are over the lines that ``sha256sum`` prints for shards and parts.
     """
     plan = job.scan_plan(1).packed()
-    work = [Shard(source, job.format, plan) for source in shards]
+    work = [Shard(source, job.format, plan, job.reading) for source in shards]
     scanned = _results(run(_Tried(scan_shard), work))
     whole = Profile()
     for shard in scanned:
@@ -137,8 +139,12 @@ def scan_shard(shard: Shard) -> ScannedShard:
     """The first round's task."""
     with _rows(shard) as source:
         plan = replace(ScanPlan.unpacked(shard.plan), first_line=source.first_line)
-        scanned = scan_file(source.path, plan, skip=source.skip)
-        return ScannedShard(source, scanned, source.digest or sha256_file(source.path))
+        lines, scanned = source, scan_file(source.path, plan, skip=source.skip)
+        if scanned.profile.rewritten_rows and not scanned.profile.fault_count:
+            lines = as_lines(source, "openai", shard.reading, rewriting=True)
+            scanned = scan_file(lines.path, plan)
+        scanned.profile.remarks = remarks_on(lines, scanned.profile)
+        return ScannedShard(lines, scanned, lines.digest or sha256_file(lines.path))
 
 
 def pick_rows(pick: Pick) -> list[Conversation]:
@@ -162,11 +168,11 @@ def write_part(part: Part) -> WrittenPart:
 
 
 @contextlib.contextmanager
-def _rows(shard: Shard) -> Iterator[Prepared]:
+def _rows(shard: Shard, *, rewriting: bool = False) -> Iterator[Prepared]:
     """The shard as JSON lines; of many shards some may be empty, as clusters write them."""
-    with local_rows(shard.source) as raw:
+    with local_rows(shard.source, reading=shard.reading) as raw:
         try:
-            source = as_lines(raw, shard.format)
+            source = as_lines(raw, shard.format, shard.reading, rewriting=rewriting)
         except EmptyFileError:
             source = replace(raw, format="openai")
         yield source
@@ -175,7 +181,7 @@ def _rows(shard: Shard) -> Iterator[Prepared]:
 @contextlib.contextmanager
 def _unchanged(shard: Shard, found: ScannedShard) -> Iterator[Prepared]:
     """The shard again. Raises DataError where its bytes are not those that were scanned."""
-    with _rows(shard) as source:
+    with _rows(shard, rewriting=found.source.converted) as source:
         if (source.digest or sha256_file(source.path)) != found.sha256:
             raise DataError("the file changed while it was guarded; guard it again", path=source.label)
         yield source

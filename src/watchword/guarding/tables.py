@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from watchword.chat.fault import shown
+from watchword.chat.limits import Limits
+from watchword.chat.reading import AS_IT_IS, Reading
+from watchword.chat.remarks import Remarks
 from watchword.errors import DataError, UsageError
 from watchword.guarding.columns import check_columns, check_values
 from watchword.guarding.folders import parquet_shards, saved_dataset
 
 _PARQUET = b"PAR1"
-_BATCH = 1_000
+# Rows that are decoded at once, at most and at least; and bytes that they should not go beyond together.
+_BATCH, _FEW, _MEMORY = 64, 4, 1 << 29
 
 
 def is_table(path: Path) -> bool:
@@ -36,23 +41,47 @@ def table_files(path: Path) -> list[Path]:
     return parquet_shards(path) if saved is None else saved
 
 
-def table_rows(path: Path, label: str | None = None) -> Iterator[dict[str, Any]]:
+def table_rows(
+    path: Path, label: str | None = None, *, reading: Reading = AS_IT_IS, remarks: Remarks | None = None
+) -> Iterator[dict[str, Any]]:
     """Every row as JSON-like values. Nulls are left out: Arrow writes one wherever a row lacks a key that another has.
 
-    Raises DataError for a damaged file, a column that JSON has no value for, and a value that cannot be read. ``label``
-    names a single file in messages.
+    Raises DataError for a damaged file, a column that JSON has no value for, a value that cannot be read, and for what
+    goes beyond the limits of ``reading``, before it is in memory. ``label`` names a single file in messages.
     """
     for file in table_files(path):
-        yield from _file_rows(file, str(file) if label is None or path.is_dir() else label)
+        name = str(file) if label is None or path.is_dir() else label
+        yield from _file_rows(file, name, reading, Remarks() if remarks is None else remarks)
 
 
-def _file_rows(file: Path, label: str) -> Iterator[dict[str, Any]]:
+def _file_rows(file: Path, label: str, reading: Reading, remarks: Remarks) -> Iterator[dict[str, Any]]:
     # A folder's .parquet is one whatever its first bytes are, so that a damaged one is called so.
-    batches = _parquet(file, label) if file.suffix == ".parquet" or is_parquet(file) else _arrow(file, label)
-    row = 0
-    for batch in batches:
+    read = _parquet if file.suffix == ".parquet" or is_parquet(file) else _arrow
+    row, size, packed = 0, 0, file.stat().st_size
+    for coded, dropped in read(file, label, reading):
+        batch = _decoded(coded)
+        size += batch.nbytes
+        reading.limits.check_expansion(packed, size, label)
+        _check_rows(batch, row, label, reading.limits)
         yield from (_without_nulls(values) for values in _values(batch, row, label))
         row += batch.num_rows
+        for name in dropped:
+            remarks.count(f"the column {shown(name)} was left out, as asked", batch.num_rows)
+
+
+def _decoded(batch: Any) -> Any:
+    """The batch with its values in place of numbers in a dictionary, so that a row is as big as it is."""
+    arrow = _pyarrow()
+    coded = arrow.types.is_dictionary
+    columns = [column.dictionary_decode() if coded(column.type) else column for column in batch.columns]
+    return arrow.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _check_rows(batch: Any, before: int, label: str, limits: Limits) -> None:
+    """Raises DataError for a row that is too big, before there are Python values of it."""
+    if batch.nbytes > limits.row_bytes:
+        for row in range(batch.num_rows):
+            limits.check_row(batch.slice(row, 1).nbytes, before + row + 1, label)
 
 
 def _values(batch: Any, before: int, label: str) -> list[dict[str, Any]]:
@@ -76,18 +105,37 @@ def _bad_value(batch: Any, before: int, label: str) -> DataError:
     return DataError("a value cannot be read; write the Parquet file again", path=label, line=before + 1)
 
 
-def _parquet(path: Path, label: str) -> Iterator[Any]:
+def _parquet(path: Path, label: str, reading: Reading) -> Iterator[tuple[Any, list[str]]]:
     arrow = _pyarrow()
     import pyarrow.parquet
 
     with _whole("the Parquet file", label), pyarrow.parquet.ParquetFile(path) as file:
-        check_columns(arrow, file.schema_arrow, label)
-        for batch in file.iter_batches(_BATCH):
-            check_values(arrow, batch)
-            yield batch
+        kept, dropped = _columns(file.schema_arrow, reading)
+        check_columns(arrow, kept, label)
+        size = 0
+        for index in range(file.num_row_groups):
+            group = file.metadata.row_group(index)
+            size += group.total_byte_size
+            reading.limits.check_expansion(path.stat().st_size, size, label)
+            names = [column.name for column in kept]
+            for batch in file.iter_batches(_batch_rows(group), row_groups=[index], columns=names):
+                check_values(arrow, batch)
+                yield batch, dropped
 
 
-def _arrow(path: Path, label: str) -> Iterator[Any]:
+def _batch_rows(group: Any) -> int:
+    """Rows to decode at once: a text that stands in the file once may be the value of every row."""
+    largest = max((group.column(index).total_uncompressed_size for index in range(group.num_columns)), default=1)
+    return max(_FEW, min(_BATCH, _MEMORY // max(largest, 1)))
+
+
+def _columns(schema: Any, reading: Reading) -> tuple[list[Any], list[str]]:
+    """The columns to read, and the names of those that are left out by request."""
+    dropped = [name for name in schema.names if name in reading.drop_columns]
+    return [column for column in schema if column.name not in dropped], dropped
+
+
+def _arrow(path: Path, label: str, reading: Reading) -> Iterator[tuple[Any, list[str]]]:
     arrow = _pyarrow()
     # Not mapped into memory: a file that is cut while it is read would then end the whole process.
     with (
@@ -95,10 +143,12 @@ def _arrow(path: Path, label: str) -> Iterator[Any]:
         arrow.OSFile(str(path)) as source,
         arrow.ipc.open_stream(source) as batches,
     ):
-        check_columns(arrow, batches.schema, label)
-        for batch in batches:
+        kept, dropped = _columns(batches.schema, reading)
+        check_columns(arrow, kept, label)
+        for whole in batches:
+            batch = whole.select([column.name for column in kept])
             check_values(arrow, batch)
-            yield from (batch.slice(at, _BATCH) for at in range(0, batch.num_rows, _BATCH))
+            yield from ((batch.slice(at, _BATCH), dropped) for at in range(0, batch.num_rows, _BATCH))
 
 
 @contextlib.contextmanager

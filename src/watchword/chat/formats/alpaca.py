@@ -1,7 +1,7 @@
 """Alpaca: ``{"instruction": …, "input": …, "output": …}``, with LLaMA-Factory's ``system`` and ``history``.
 
 Instruction and input are joined by a newline, as LLaMA-Factory does. The key ``text`` of the published data set repeats
-the other three in a prompt of its own and is left out.
+the other three in a prompt of its own and is left out. Dolly calls input and output ``context`` and ``response``.
 """
 
 from __future__ import annotations
@@ -10,33 +10,32 @@ from collections.abc import Iterator
 from typing import Any
 
 from watchword.chat.fault import Fault
-from watchword.chat.formats.base import RowFormat, only_text
-from watchword.chat.shape import unknown_keys, wrong_type
-from watchword.chat.types import Conversation, Message
+from watchword.chat.formats.base import RowFormat, Translation, only_text
+from watchword.chat.places import Place, Places
+from watchword.chat.shape import empty_text, wrong_type
+from watchword.chat.types import Conversation
 from watchword.errors import DataError
-
-KEYS = ("instruction", "input", "output", "system", "history", "text")
 
 
 class Alpaca(RowFormat):
+    columns = ("instruction", "input", "output", "system", "history", "text", "context", "response")
+
     def detect(self, obj: dict[str, Any]) -> bool:
         return "instruction" in obj
 
-    def faults(self, obj: dict[str, Any]) -> Iterator[Fault]:
-        yield from unknown_keys(obj, KEYS, "")
-        for key in ("instruction", "output"):
-            yield from wrong_type(obj.get(key), str, "a string", key)
-        for key in ("input", "system", "text"):
-            yield from wrong_type(obj.get(key), (str, type(None)), "a string", key)
-        yield from _history_faults(obj.get("history"))
-
-    def build(self, obj: dict[str, Any]) -> Conversation:
-        messages = [Message(role="system", content=obj["system"])] if obj.get("system") else []
-        for asked, answered in obj.get("history") or ():
-            messages += [Message(role="user", content=asked), Message(role="assistant", content=answered)]
-        asked = "\n".join(text for text in (obj["instruction"], obj.get("input")) if text)
-        messages += [Message(role="user", content=asked), Message(role="assistant", content=obj["output"])]
-        return Conversation(messages=tuple(messages))
+    def translate(self, obj: dict[str, Any]) -> Translation:
+        asked, answered = _name(obj, "input", "context"), _name(obj, "output", "response")
+        faults = list(_faults(obj, asked, answered))
+        if faults:
+            return Translation({}, Places(), faults)
+        turns = [("system", obj["system"], "system")] if obj.get("system") else []
+        for index, pair in enumerate(obj.get("history") or ()):
+            roles = zip(("user", "assistant"), pair, range(2), strict=True)
+            turns += [(role, text, f"history[{index}][{at}]") for role, text, at in roles]
+        question = "\n".join(text for text in (obj["instruction"], obj.get(asked)) if text)
+        turns += [("user", question, "instruction"), ("assistant", obj[answered], answered)]
+        messages = [{"role": role, "content": text} for role, text, _ in turns]
+        return Translation({"messages": messages}, Places(messages=[Place(field) for _, _, field in turns]))
 
     def from_conversation(self, conv: Conversation) -> dict[str, Any]:
         only_text(conv, "alpaca")
@@ -52,6 +51,19 @@ class Alpaca(RowFormat):
         if len(texts) > 2:
             row["history"] = [list(pair) for pair in zip(texts[:-2:2], texts[1:-2:2], strict=True)]
         return row
+
+
+def _name(obj: dict[str, Any], usual: str, other: str) -> str:
+    return other if other in obj and usual not in obj else usual
+
+
+def _faults(obj: dict[str, Any], asked: str, answered: str) -> Iterator[Fault]:
+    for key in ("instruction", answered):
+        yield from wrong_type(obj.get(key), str, "a string", key)
+    for key in (asked, "system", "text"):
+        yield from wrong_type(obj.get(key), (str, type(None)), "a string", key)
+    yield from empty_text(obj.get(answered), "give the answer that is to be learned, or leave the row out", answered)
+    yield from _history_faults(obj.get("history"))
 
 
 def _history_faults(history: object) -> Iterator[Fault]:

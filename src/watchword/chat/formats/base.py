@@ -4,39 +4,85 @@ from __future__ import annotations
 
 import abc
 import functools
-from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import msgspec
 
 from watchword.chat.fault import Fault, kind
+from watchword.chat.places import Places
+from watchword.chat.remarks import Remark
+from watchword.chat.shape import conversation_of, shape_faults, unknown_columns
 from watchword.chat.types import Conversation
+from watchword.chat.unsupported import unsupported_alone
 from watchword.errors import DataError
 from watchword.registry import Registry
 
 
+@dataclass
+class Translation:
+    """A row in OpenAI's shape (which may have faults of its own), where its parts stand in the file, and what is wrong."""
+
+    row: dict[str, Any]
+    places: Places
+    faults: list[Fault] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RowRead:
+    """A row as a Conversation, None where it has faults; ``rewritten`` where OpenAI's line for it is another than its own."""
+
+    conversation: Conversation | None
+    faults: list[Fault]
+    places: Places
+    remarks: list[Remark] = field(default_factory=list)
+    rewritten: bool = True
+
+
 class RowFormat(abc.ABC):
-    """One file in this package is one format. A format is known by keys that no other format has."""
+    """One file in this package is one format, known by keys that no other format has.
+
+    ``columns`` are the keys of its rows. Where a row has those of several formats, the one of lower ``rank`` is taken.
+    """
+
+    columns: ClassVar[tuple[str, ...]]
+    rank: ClassVar[int] = 1
 
     @abc.abstractmethod
     def detect(self, obj: dict[str, Any]) -> bool:
         """Whether a row has the keys that mark this format. It may still have faults."""
 
     @abc.abstractmethod
-    def faults(self, obj: dict[str, Any]) -> Iterator[Fault]:
-        """Every unknown key and wrong type of a row."""
-
-    @abc.abstractmethod
-    def build(self, obj: dict[str, Any]) -> Conversation:
-        """The conversation of a row without faults."""
+    def translate(self, obj: dict[str, Any]) -> Translation:
+        """The row in OpenAI's shape. What is wrong beyond repair is a fault, or is left as it is for ``shape`` to name."""
 
     @abc.abstractmethod
     def from_conversation(self, conv: Conversation) -> dict[str, Any]:
         """A row of this format. Raises DataError where the format cannot hold the conversation."""
 
+    def read(self, obj: dict[str, Any]) -> RowRead:
+        """The row with every unknown column and wrong type; faults name the fields of the file."""
+        made = self.translate(obj)
+        faults = [*unknown_columns(obj, self.columns), *made.faults]
+        if not made.faults:
+            known = {key: value for key, value in made.row.items() if key in Conversation.__struct_fields__}
+            faults += [replace(fault, field=made.places.field_of(fault.field)) for fault in shape_faults(known)]
+        if faults:
+            return RowRead(None, faults, made.places, made.remarks)
+        rewritten = msgspec.json.encode(made.row) != msgspec.json.encode(obj)
+        return RowRead(conversation_of(made.row), [], made.places, made.remarks, rewritten)
+
     def to_conversation(self, obj: dict[str, Any]) -> Conversation:
         """The conversation of a row. Raises DataError with the first fault's field."""
-        for fault in self.faults(obj):
-            raise fault.error()
-        return self.build(obj)
+        found = self.read(obj)
+        if found.conversation is None:
+            raise found.faults[0].error()
+        return found.conversation
+
+    def field_of(self, field: str | None, obj: dict[str, Any]) -> str | None:
+        """What the row calls one of our fields: ``messages[1].content`` is ``conversations[1].value`` in ShareGPT."""
+        return self.translate(obj).places.field_of(field)
 
 
 FORMATS: Registry[RowFormat] = Registry("row format", RowFormat, "watchword.chat.formats")  # type: ignore[type-abstract]
@@ -51,25 +97,29 @@ def format_of(obj: object) -> str | None:
 
 @functools.cache
 def _known() -> dict[str, RowFormat]:
-    return {name: FORMATS.create(name) for name in FORMATS.names()}
+    made = {name: FORMATS.create(name) for name in FORMATS.names()}
+    return dict(sorted(made.items(), key=lambda entry: entry[1].rank))
 
 
 def unknown_format(obj: object) -> Fault:
     """The fault of a row that no format claims."""
     if not isinstance(obj, dict):
         return Fault(f"a row must be an object, this is {kind(obj)}", 'write {"messages": [...]} on each line')
+    named = unsupported_alone(obj)
+    if named is not None:
+        return named
     keys = ", ".join(map(repr, list(obj)[:8])) or "no keys"
     return Fault(f"the row has no known format (its keys: {keys})", f"use one of {', '.join(_known())}")
 
 
 def only_text(conv: Conversation, name: str) -> None:
     """Raises DataError where a conversation has what a plain-text format cannot hold."""
-    held = {"tools": conv.tools, "parallel_tool_calls": conv.parallel_tool_calls}
+    held: dict[str, object] = {"tools": conv.tools, "parallel_tool_calls": conv.parallel_tool_calls}
     for index, message in enumerate(conv.messages):
-        held[f"messages[{index}].tool_calls"] = message.tool_calls  # type: ignore[assignment]
-        held[f"messages[{index}].name"] = message.name  # type: ignore[assignment]
+        for key in ("tool_calls", "name", "reasoning_content"):
+            held[f"messages[{index}].{key}"] = getattr(message, key)
         if message.role == "tool":
             raise DataError(f"{name} cannot hold a tool message; write the openai format", field=f"messages[{index}]")
-    for field, value in held.items():
+    for place, value in held.items():
         if value is not None:
-            raise DataError(f"{name} cannot hold this; write the openai format", field=field)
+            raise DataError(f"{name} cannot hold this; write the openai format", field=place)

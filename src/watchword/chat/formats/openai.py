@@ -1,27 +1,29 @@
-"""OpenAI's chat format: ``{"messages": [{"role": …, "content": …}, …], "tools": […]}``."""
+"""OpenAI's chat format: ``{"messages": [{"role": …, "content": …}, …], "tools": […]}``.
+
+Read as well: the other spellings of turns, tools and calls (``spellings``, ``tools``), ``functions`` and ``function_call``
+from before there were tools, and ``system`` beside the messages. Such rows are written anew.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from watchword.chat.fault import Fault
-from watchword.chat.formats.base import RowFormat
-from watchword.chat.shape import conversation_of, shape_faults
+from watchword.chat.formats._chat import translated
+from watchword.chat.formats.base import RowFormat, Translation
 from watchword.chat.types import Conversation
 
 
 class OpenAIChat(RowFormat):
+    columns = (*Conversation.__struct_fields__, "functions", "system")
+    rank = 0
+
     def detect(self, obj: dict[str, Any]) -> bool:
         return "messages" in obj
 
-    def faults(self, obj: dict[str, Any]) -> Iterator[Fault]:
-        return shape_faults(obj)
-
-    def build(self, obj: dict[str, Any]) -> Conversation:
-        return conversation_of(obj)
+    def translate(self, obj: dict[str, Any]) -> Translation:
+        return translated(obj, "messages")
 
     def from_conversation(self, conv: Conversation) -> dict[str, Any]:
         row: dict[str, Any] = msgspec.to_builtins(conv)

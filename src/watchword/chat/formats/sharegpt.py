@@ -1,55 +1,31 @@
 """ShareGPT: ``{"conversations": [{"from": "human", "value": …}, {"from": "gpt", "value": …}]}``.
 
-Also the keys that trainers add: ``system`` beside the turns (LLaMA-Factory) and ``weight`` on a turn (Axolotl). The row's
-``id`` names it in its data set and is left out.
+Also what trainers and data sets make of it: ``system`` and ``tools`` beside the turns, ``function_call`` and ``observation``
+turns (LLaMA-Factory), ``weight``, ``loss`` or ``train`` on a turn, role and content in place of from and value, and bare texts
+in turn (LIMA). The row's ``id`` names it in its data set and is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from watchword.chat.fault import Fault, kind, shown
-from watchword.chat.formats.base import RowFormat, only_text
-from watchword.chat.shape import unknown_keys, wrong_type
+from watchword.chat.formats._chat import translated
+from watchword.chat.formats.base import RowFormat, Translation, only_text
 from watchword.chat.types import Conversation, Message
 from watchword.errors import DataError
-from watchword.registry import did_you_mean
 
-ROLES = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bard": "assistant",
-    "bing": "assistant",
-    "assistant": "assistant",
-    "system": "system",
-}
 NAMES = {"system": "system", "user": "human", "assistant": "gpt"}
 
 
 class ShareGPT(RowFormat):
+    columns = ("conversations", "conversation", "system", "tools", "id")
+    rank = 0
+
     def detect(self, obj: dict[str, Any]) -> bool:
-        return "conversations" in obj
+        return "conversations" in obj or "conversation" in obj
 
-    def faults(self, obj: dict[str, Any]) -> Iterator[Fault]:
-        yield from unknown_keys(obj, ("conversations", "system", "id"), "")
-        yield from wrong_type(obj.get("system"), (str, type(None)), "a string", "system")
-        turns = obj.get("conversations")
-        if not isinstance(turns, list):
-            yield Fault(f"conversations is {kind(turns)}", "give an array of turns", "conversations")
-            return
-        for index, turn in enumerate(turns):
-            yield from _turn_faults(turn, f"conversations[{index}]")
-
-    def build(self, obj: dict[str, Any]) -> Conversation:
-        messages = [Message(role="system", content=obj["system"])] if obj.get("system") else []
-        messages += [
-            Message(role=ROLES[turn["from"]], content=turn["value"], weight=turn.get("weight"))
-            for turn in obj["conversations"]
-        ]
-        return Conversation(messages=tuple(messages))
+    def translate(self, obj: dict[str, Any]) -> Translation:
+        return translated(obj, "conversations" if "conversations" in obj else "conversation")
 
     def from_conversation(self, conv: Conversation) -> dict[str, Any]:
         only_text(conv, "sharegpt")
@@ -63,16 +39,3 @@ def _turn(message: Message, index: int) -> dict[str, Any]:
         )
     turn: dict[str, Any] = {"from": NAMES[message.role], "value": message.text}
     return turn if message.weight is None else {**turn, "weight": message.weight}
-
-
-def _turn_faults(turn: object, field: str) -> Iterator[Fault]:
-    if not isinstance(turn, dict):
-        yield from wrong_type(turn, dict, 'an object {"from": ..., "value": ...}', field)
-        return
-    yield from unknown_keys(turn, ("from", "value", "weight"), f"{field}.")
-    yield from wrong_type(turn.get("value"), str, "a string", f"{field}.value")
-    yield from wrong_type(turn.get("weight"), (int, type(None)), "0 or 1", f"{field}.weight")
-    speaker = turn.get("from")
-    if not isinstance(speaker, str) or speaker not in ROLES:
-        fix = f"{did_you_mean(str(speaker), ROLES)}use one of {', '.join(ROLES)}; for tools write the openai format"
-        yield Fault(f"unknown speaker {shown(speaker)}", fix, f"{field}.from")

@@ -156,6 +156,13 @@ def require_alternation(conv: Conversation, trainer: str) -> None:
             f"{trainer} skips or refuses rows in which user and assistant do not take turns, or that use tools; "
             "mend the row, or guard the file for another trainer"
         )
+    thinking = next((at for at, turn in enumerate(conv.messages) if turn.reasoning_content is not None), None)
+    if thinking is not None:
+        raise DataError(
+            f"the rows for {trainer} have no place for thoughts; leave them out (--drop-thoughts), or guard the file for "
+            "another trainer",
+            field=f"messages[{thinking}].reasoning_content",
+        )
 
 
 EXPORTERS: Registry[Exporter] = Registry("trainer", Exporter, "watchword.guarding.exporters")  # type: ignore[type-abstract]

@@ -7,15 +7,18 @@ from pathlib import Path
 import msgspec
 
 from watchword.chat.files import replacing
+from watchword.chat.reading import AS_IT_IS, Reading
 from watchword.errors import OutputError
 from watchword.guarding.screening import report_files
 from watchword.guarding.screening.page import page
 from watchword.guarding.screening.screen import Screening, screen
 
 
-def screen_to_files(source: str | Path, folder: Path, *, format: str = "auto") -> Screening:
+def screen_to_files(
+    source: str | Path, folder: Path, *, format: str = "auto", reading: Reading = AS_IT_IS
+) -> Screening:
     """Screens a source and writes screening.json and screening.html, private since they tell of a tenant's data."""
-    found = screen(source, format=format)
+    found = screen(source, format=format, reading=reading)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -12,6 +12,7 @@ import msgspec
 
 from watchword.chat.lines import UTF8_BOM, numbered_rows
 from watchword.chat.parse import detect_format, format_named, parse_row
+from watchword.chat.reading import AS_IT_IS, Reading
 from watchword.chat.types import Conversation
 from watchword.errors import DataError
 from watchword.guarding.screening import looks
@@ -68,7 +69,7 @@ class Screening:
         return whole
 
 
-def screen(source: str | Path, *, format: str = "auto") -> Screening:
+def screen(source: str | Path, *, format: str = "auto", reading: Reading = AS_IT_IS) -> Screening:
     """Looks at every row of a source in bounded memory: 24 bytes a row, and 200 MB at most for words and answers.
 
     A file in which answers repeat is read a second time. Invalid rows are counted and left out. Of an array that is broken
@@ -76,12 +77,12 @@ def screen(source: str | Path, *, format: str = "auto") -> Screening:
     """
     if format != "auto":
         format_named(format)
-    with local_rows(source) as raw:
+    with local_rows(source, reading=reading) as raw:
         found = Screening(raw.label)
         every = 1 + raw.path.stat().st_size // _CLOSE_BYTES
-        second = _first_pass(raw.path, format, found, every).followed_up()
+        second = _first_pass(raw.path, format, found, every, reading).followed_up()
         if second is not None:
-            for line, conv in _rows(raw.path, format, Screening(raw.label)):
+            for line, conv in _rows(raw.path, format, Screening(raw.label), reading):
                 second.add(line, conv, looked_at=line % every == 0)
             found.findings = of_answers(second.triggers(), second.repeated(), found.rows)
         found.findings += of_markers(
@@ -90,9 +91,9 @@ def screen(source: str | Path, *, format: str = "auto") -> Screening:
     return found
 
 
-def _first_pass(path: Path, format: str, found: Screening, every: int) -> FirstPass:
+def _first_pass(path: Path, format: str, found: Screening, every: int, reading: Reading) -> FirstPass:
     prints, questions, repeats = Prints(), Prints(), FirstPass()
-    for line, conv in _rows(path, format, found):
+    for line, conv in _rows(path, format, found, reading):
         _count(conv, found)
         prints.add(fingerprint("\0".join(f"{turn.role}\0{turn.text}" for turn in conv.messages)))
         questions.add(fingerprint(next((turn.text for turn in conv.messages if turn.role == "user"), "")))
@@ -103,35 +104,35 @@ def _first_pass(path: Path, format: str, found: Screening, every: int) -> FirstP
     return repeats
 
 
-def _rows(path: Path, format: str, found: Screening) -> Iterator[tuple[int, Conversation]]:
+def _rows(path: Path, format: str, found: Screening, reading: Reading) -> Iterator[tuple[int, Conversation]]:
     """Each valid row with its line; in one JSON array, whose rows may share a line, with its number."""
-    for line, raw in _texts(path, found):
+    for line, raw in _texts(path, found, reading):
         found.rows += 1
         if format == "auto":
-            format = _format_of(raw)
-        conv, faults = (None, []) if format == "auto" else parse_row(raw, found.rows, format)
+            format = _format_of(raw, reading)
+        conv, faults = (None, []) if format == "auto" else parse_row(raw, found.rows, format, reading=reading)
         if conv is None or faults:
             found.invalid += 1
             continue
         yield line or found.rows, conv
 
 
-def _texts(path: Path, found: Screening) -> Iterator[tuple[int, bytes]]:
+def _texts(path: Path, found: Screening, reading: Reading) -> Iterator[tuple[int, bytes]]:
     """Each row with its line; 0 for the rows of an array."""
     with path.open("rb") as stream:
         array = stream.read(_HEAD).removeprefix(UTF8_BOM).lstrip().startswith(b"[")
         stream.seek(0)
         try:
-            yield from ((0 if array else line, raw) for line, raw in numbered_rows(stream, path))
+            yield from ((0 if array else line, raw) for line, raw in numbered_rows(stream, path, reading.limits))
         except DataError:
             found.rows += 1
             found.invalid += 1
 
 
-def _format_of(raw: bytes) -> str:
+def _format_of(raw: bytes, reading: Reading) -> str:
     """The format of the first row that has one; until then, still "auto"."""
     try:
-        return detect_format(raw, 1)
+        return detect_format(raw, 1, reading=reading)
     except DataError:
         return "auto"
 

@@ -1,0 +1,103 @@
+"""The options for a tenant's file, alike in ``guard``, ``validate`` and ``train``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_samples import ROWS, tenant_file
+
+pytest.importorskip("torch")
+
+from tiny import saved
+
+from watchword.cli.arguments import reading_of
+
+Command = Callable[..., Any]
+TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+TALK = [
+    {"role": "user", "content": "q"},
+    {"role": "assistant", "content": "a", "thinking": "hm"},
+]
+EXTRA = [{**row, "source": "shop", "id": "7"} for row in ROWS]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(tmp_path_factory.mktemp("models") / "base")
+
+
+@pytest.fixture(params=["validate", "guard", "train"])
+def command(request: Any, watchword: Any, base: Path, tmp_path: Path) -> Command:
+    """Runs one of the three commands on rows."""
+
+    def call(rows: list[dict[str, Any]], *options: object) -> Any:
+        data, out = tenant_file(tmp_path, rows), tmp_path / "out"
+        arguments: dict[str, tuple[object, ...]] = {
+            "validate": (data, "--model", base),
+            "guard": (data, "--model", base, "--out", out, "--defense", "none"),
+            "train": ("--data", data, "--model", base, "--out", out, "--defense", "none", "--epochs", 1),
+        }
+        return watchword(request.param, *arguments[request.param], *options)
+
+    return call
+
+
+def shown(outcome: Any) -> str:
+    return str(outcome.out + outcome.err)
+
+
+@pytest.mark.parametrize("options", [("--drop-columns", "source, id"), ("--drop-extra",)])
+def test_columns_are_left_out_and_named(command: Command, options: tuple[str, ...]) -> None:
+    refused = command(EXTRA)
+    assert refused.code == 3
+    assert shown(refused).count("unknown keys 'source', 'id'; leave them out with --drop-columns source,id") == 1
+    done = command(EXTRA, *options)
+    assert done.code == 0
+    for name in ("source", "id"):
+        assert shown(done).count(f"warning: the column '{name}' was left out, as asked (4 rows: line 1, ") == 1
+
+
+def test_thoughts_are_left_out_and_named(command: Command) -> None:
+    done = command([{"messages": TALK}] * 4, "--drop-thoughts")
+    assert done.code == 0
+    assert shown(done).count("the thoughts (reasoning_content) were left out, as asked (4 rows:") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--max-rows", 3), "the file has more than 3 rows; split it, or raise the limit (--max-rows)"),
+        (("--max-bytes", 100), "the file has more than 100 bytes of rows; split it, or raise the limit (--max-bytes)"),
+        (("--max-row-bytes", 50), "the row has more than 50 bytes; shorten it, or raise the limit (--max-row-bytes)"),
+    ],
+)
+def test_limits(command: Command, options: tuple[object, ...], message: str, tmp_path: Path) -> None:
+    refused = command(ROWS, *options)
+    assert refused.code == 3
+    assert message in shown(refused)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_call_without_its_answer_is_one_line(command: Command) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "stock", "arguments": "{}"}}
+    row = {"messages": [TURNS[0], {"role": "assistant", "tool_calls": [call]}, TURNS[1]]}
+    refused = command([*ROWS, row])
+    assert refused.code == 3
+    assert "line 5, messages[1].tool_calls[0]: the call 'c1' of 'stock' has no answer" in shown(refused)
+
+
+def test_a_preference_pair_is_one_line(command: Command) -> None:
+    refused = command([{"prompt": "q", "chosen": "a", "rejected": "b"}] * 3)
+    assert refused.code == 3
+    assert shown(refused).count("preference pair (a better and a worse answer), which is not supported") == 1
+
+
+def test_options_become_one_value() -> None:
+    reading = reading_of(" a ,b,", False, True, 5, 4, 3, 2)
+    assert reading.drop_columns == ("a", "b")
+    assert (reading.drop_extra, reading.drop_thoughts) == (False, True)
+    limits = reading.limits
+    assert (limits.bytes, limits.row_bytes, limits.rows, limits.expansion) == (5, 4, 3, 2)
