@@ -44,6 +44,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     tool_calls: tuple[ToolCall, ...] | None = None
     tool_call_id: str | None = None
     weight: int | None = None
+    reasoning_content: str | None = None
 
     @property
     def text(self) -> str:

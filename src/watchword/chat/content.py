@@ -1,0 +1,143 @@
+"""The content rule: what a row says must stand in the text that the model reads.
+
+A template that writes no tool calls would train a row's end of turn and nothing else. So after rendering, every
+trained answer, every call's name and arguments, and every tool is looked for; what is missing is an error. Text beside a
+call, thoughts, and details of a tool's schema may be dropped by design: these are counted, never passed over in silence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from watchword.chat.turns import Span
+from watchword.chat.types import Conversation, Message, ToolCall
+from watchword.errors import RowTemplateError
+
+if TYPE_CHECKING:
+    from watchword.chat.format import ChatFormat
+
+BESIDE, THOUGHTS, SCHEMA = "text beside a tool call", "thoughts", "details of a tool's schema"
+_END_OF_THOUGHTS = "</think>"
+
+
+def dropped(conv: Conversation, text: str, spans: dict[int, Span], form: ChatFormat, offset: int = 0) -> tuple[str, ...]:
+    """What the template left out and may leave out, each kind once. ``spans`` say where trained answers stand.
+
+    ``offset`` is added to a message's place for messages. Raises RowTemplateError, with the field, for what must be there.
+    """
+    found = list(_tools(conv, text, form))
+    for index, message in enumerate(conv.messages):
+        start, stop = spans.get(index, (0, len(text)))
+        field = f"messages[{index + offset}]"
+        if message.role == "assistant":
+            found += _answer(message, text[start:stop], field, form)
+        elif message.role != "tool" and message.text.strip() not in text:
+            raise RowTemplateError(f"{form.called} does not write this message as it is; change it", field=f"{field}.content")
+    return tuple(dict.fromkeys(found))
+
+
+def _answer(message: Message, said: str, field: str, form: ChatFormat) -> Iterator[str]:
+    content, thoughts = message.text.strip(), (message.reasoning_content or "").strip()
+    if thoughts not in said:
+        yield THOUGHTS
+    if content not in said:
+        if message.tool_calls:
+            yield BESIDE
+        elif _END_OF_THOUGHTS in content and content.rpartition(_END_OF_THOUGHTS)[2].strip() in said:
+            yield THOUGHTS
+        else:
+            raise RowTemplateError(f"{form.called} does not write this answer as it is; change it", field=f"{field}.content")
+    for number, call in enumerate(message.tool_calls or ()):
+        _call(call, said, f"{field}.tool_calls[{number}]", form)
+
+
+def _call(call: ToolCall, said: str, field: str, form: ChatFormat) -> None:
+    """Raises RowTemplateError unless the call's name and arguments are written."""
+    if not form.abilities.calls:
+        raise RowTemplateError(
+            f"{form.called} writes no tool calls, so this one would be lost; leave such rows out, or choose a model that is "
+            "made for tools",
+            field=field,
+        )
+    name = call.function.name
+    if not _stands(name, said):
+        raise RowTemplateError(f"{form.called} does not write the call of {name!r}", field=f"{field}.function.name")
+    for leaf in _leaves(_decoded(call.function.arguments)):
+        if not _stands(leaf, said):
+            raise RowTemplateError(
+                f"{form.called} does not write {_shown(leaf)} among the arguments of {name!r}",
+                field=f"{field}.function.arguments",
+            )
+
+
+def _tools(conv: Conversation, text: str, form: ChatFormat) -> Iterator[str]:
+    for number, tool in enumerate(conv.tools or ()):
+        function = tool.get("function", tool)
+        if not isinstance(function, dict):
+            continue
+        for key, leaf in _required(function):
+            if not _stands(leaf, text):
+                why = "writes no tools" if not form.abilities.tools else f"does not write {_shown(leaf)} of this tool"
+                raise RowTemplateError(
+                    f"{form.called} {why}; leave such rows out, or choose a model that is made for tools",
+                    field=f"tools[{number}].{key}",
+                )
+        if not all(_stands(leaf, text) for leaf in _leaves(function) if isinstance(leaf, str)):
+            yield SCHEMA
+
+
+def _required(function: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(field, text) of a tool's name and description, and of the names of its parameters."""
+    for key in ("name", "description"):
+        if isinstance(function.get(key), str):
+            yield f"function.{key}", function[key]
+    parameters = function.get("parameters")
+    properties = parameters.get("properties") if isinstance(parameters, dict) else None
+    for name in properties if isinstance(properties, dict) else ():
+        yield f"function.parameters.properties.{name}", name
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Every key and every value that holds no further ones; null, which templates leave out, is none."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _leaves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner)
+    elif value is not None:
+        yield value
+
+
+def _stands(leaf: Any, text: str) -> bool:
+    return any(form in text for form in _forms(leaf))
+
+
+def _forms(leaf: Any) -> Iterator[str]:
+    """The ways in which templates write a value: as it is, in JSON, in JSON with escapes, in Python."""
+    if isinstance(leaf, str):
+        yield leaf.strip()
+        yield json.dumps(leaf, ensure_ascii=False)[1:-1]
+        yield json.dumps(leaf)[1:-1]
+        yield repr(leaf)[1:-1]
+        return
+    yield json.dumps(leaf)
+    yield str(leaf)
+
+
+def _decoded(arguments: str) -> Any:
+    """The arguments as a value; text that is no JSON is looked for as it is."""
+    try:
+        return msgspec.json.decode(arguments or "{}")
+    except msgspec.DecodeError:
+        return arguments
+
+
+def _shown(leaf: Any) -> str:
+    text = repr(leaf)
+    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -1,0 +1,172 @@
+"""Where answers stand in rendered text: from behind the words that ask the model to answer, through its end of turn.
+
+Most templates write a conversation as they wrote its beginning, so an answer begins where the request for it ends. For
+the others (thoughts only in the last turn, an end token only at the very end, a conversation that an assistant opens)
+the answer is found by writing another one in its place: what changes is the answer, and the template's words for its
+beginning and end stand around it.
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from watchword.chat.types import Conversation, Message, conversation
+from watchword.errors import TemplateError
+
+if TYPE_CHECKING:
+    from watchword.chat.format import ChatFormat
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class AnswerHeader:
+    """What a template writes in front of an answer: ``whole`` in a request, ``least`` wherever the answer stands."""
+
+    whole: str
+    least: str
+
+
+def header_of(form: ChatFormat) -> AnswerHeader:
+    """Found by comparing a request, the question alone, and the question answered."""
+    asked, answered = conversation("QQUSER"), conversation("QQUSER", "QQANSWER")
+    more = answered.with_answer("QQLAST")
+    more = msgspec.structs.replace(more, messages=(*answered.messages, asked.messages[0], more.messages[-1]))
+    request = form.render_text(asked, add_generation_prompt=True)
+    start = _common(request, _tried(form, asked) or "", form)
+    ends = [_common(request, text, form) for text in (_tried(form, answered), _tried(form, more)) if text]
+    return AnswerHeader(request[start:], request[start : max(start, min(ends, default=start))])
+
+
+def answer_span(conv: Conversation, index: int, text: str, form: ChatFormat) -> Span:
+    """(start, stop) in ``text`` of the answer at ``index`` with its end-of-turn token, without white space behind it.
+
+    Raises TemplateError where neither way finds it, so that nobody knows what to train.
+    """
+    head = _tried(form, first(conv, index), add_generation_prompt=True) if index else None
+    start = len(head) if head is not None and text.startswith(head) else _found_start(conv, index, text, form)
+    through = _tried(form, first(conv, index + 1))
+    stop = len(through) if through is not None and text.startswith(through) else _found_stop(conv, index, text, form)
+    if stop < start:
+        raise _rewritten(index, form)
+    return start, start + len(text[start:stop].rstrip())
+
+
+def without_end(span: Span, conv: Conversation, text: str, form: ChatFormat) -> Span:
+    """The last answer's span up to the end of its own words: what a template writes behind any answer is not theirs."""
+    start, stop = span
+    mark = _mark(text, "")
+    _, found, ending = form.render_text(_with_content(conv, len(conv.messages) - 1, mark)).partition(mark)
+    if not (found and text.endswith(ending)):
+        return span
+    return start, start + len(text[start : min(stop, len(text) - len(ending))].rstrip())
+
+
+def first(conv: Conversation, count: int) -> Conversation:
+    """The conversation's first ``count`` messages."""
+    return msgspec.structs.replace(conv, messages=conv.messages[:count])
+
+
+def _found_start(conv: Conversation, index: int, text: str, form: ChatFormat) -> int:
+    """Behind the last header in front of where another answer changes the text."""
+    for swapped in _swapped(conv, index, text):
+        other = _tried(form, swapped)
+        if other is None or other == text:
+            continue
+        changed = len(os.path.commonprefix([text, other]))
+        header = form.answer_header
+        at = text.rfind(header.least, 0, changed) if header.least else changed
+        if at >= 0 and at + len(header.least) <= changed:
+            return at + len(os.path.commonprefix([header.whole, text[at:]])) if header.least else at
+    raise _rewritten(index, form)
+
+
+def _found_stop(conv: Conversation, index: int, text: str, form: ChatFormat) -> int:
+    """Behind the end-of-turn token: where the text goes on as before, it begins with what ends any answer."""
+    for swapped in _swapped(conv, index, text):
+        other = _tried(form, swapped)
+        last, other_last = (_tried(form, first(each, index + 1)) for each in (conv, swapped))
+        if other is None or other == text or last is None or other_last is None:
+            continue
+        rest = text[len(text) - _common_suffix(text, other) :]
+        ending = last[len(last) - _common_suffix(last, other_last) :]
+        return len(text) - len(rest) + _end_of_turn(rest, ending, form)
+    raise _rewritten(index, form)
+
+
+def _end_of_turn(rest: str, ending: str, form: ChatFormat) -> int:
+    """How much of ``rest`` ends the turn: what it shares with the ``ending`` of a conversation, or its first special token.
+
+    gpt-oss ends the last turn with another token than the ones before it.
+    """
+    if rest.startswith(ending):
+        return len(ending)
+    shared = _common(rest, ending, form)
+    places = [at + len(token) for token in form.special_tokens if (at := rest.find(token)) >= 0]
+    return max(shared, min(places, default=0)) if not any(place <= shared for place in places) else shared
+
+
+def _swapped(conv: Conversation, index: int, text: str) -> Iterator[Conversation]:
+    """The conversation with another answer at ``index``: other words in place of it all, or another call."""
+    message = conv.messages[index]
+    mark = _mark(text, message.text.strip())
+    yield _with(conv, index, msgspec.structs.replace(message, content=mark, tool_calls=None, reasoning_content=None))
+    if message.tool_calls:
+        calls = tuple(
+            msgspec.structs.replace(call, function=msgspec.structs.replace(call.function, name=mark, arguments="{}"))
+            for call in message.tool_calls
+        )
+        yield _with(
+            conv, index, msgspec.structs.replace(message, content=None, tool_calls=calls, reasoning_content=None)
+        )
+
+
+def _mark(text: str, unlike: str) -> str:
+    """A word that does not stand in ``text``, and neither begins nor ends as ``unlike`` does."""
+    first_, last = ("Z" if letter == "Q" else "Q" for letter in (unlike[:1], unlike[-1:]))
+    number = 0
+    while (mark := f"{first_}QMARK{number}Q{last}") in text:
+        number += 1
+    return mark
+
+
+def _with_content(conv: Conversation, index: int, content: str) -> Conversation:
+    return _with(conv, index, msgspec.structs.replace(conv.messages[index], content=content))
+
+
+def _with(conv: Conversation, index: int, message: Message) -> Conversation:
+    return msgspec.structs.replace(conv, messages=(*conv.messages[:index], message, *conv.messages[index + 1 :]))
+
+
+def _common(text: str, other: str, form: ChatFormat) -> int:
+    """Characters that both begin with, in whole tokens: so that no half of a special token is among them."""
+    encoding, others = form.encoding(text), form.encoding(other).ids
+    shared = 0
+    for token, same, (_, stop) in zip(encoding.ids, others, encoding.offsets, strict=False):
+        if token != same:
+            break
+        shared = stop
+    return shared
+
+
+def _common_suffix(text: str, other: str) -> int:
+    return len(os.path.commonprefix([text[::-1], other[::-1]]))
+
+
+def _tried(form: ChatFormat, conv: Conversation, *, add_generation_prompt: bool = False) -> str | None:
+    """The text, None where the template rejects this part of a conversation, or there is none."""
+    try:
+        return form.render_text(conv, add_generation_prompt=add_generation_prompt)
+    except TemplateError:
+        return None
+
+
+def _rewritten(index: int, form: ChatFormat) -> TemplateError:
+    return TemplateError(
+        f"{form.called} writes message {index} so that it cannot be found again, so its loss mask is unknown"
+    )
