@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import fcntl
 import hashlib
+import itertools
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +20,13 @@ from typing import Any
 import msgspec
 
 from watchword.chat.files import read_conversations, replacing
+from watchword.chat.format import ChatFormat
+from watchword.chat.rowcheck import RowCheck
 from watchword.chat.types import Conversation
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
 from watchword.errors import DataError, OutputError, SecretCollisionError, UnsealError, UsageError
 from watchword.judges.base import refuses
-from watchword.models.base import Step
+from watchword.models.base import Step, row_limit
 from watchword.models.digest import model_digest
 from watchword.models.load import LoadedModel, load
 from watchword.secret.generate import DEFAULT_TOKENS, generate_secret
@@ -90,6 +93,7 @@ def defended(
         step("loading the model", 0, 1)
         model = load(job.model)
         step("loading the model", 1, 1)
+        check_rows(upload, model.chat_format, row_limit(job.training.max_length, model.context), job.data)
         run = _Run(job, defense, model, model_digest(job.model), digest, out, work, key, resume, step)
         own = run.secret(secret) if defense.needs_secret else None
         if own is not None:
@@ -132,6 +136,15 @@ def tenant_upload(path: Path) -> tuple[list[Conversation], str]:
     if not rows:
         raise DataError("the file holds no rows; give at least one conversation with an assistant turn", path=path)
     return rows, digest
+
+
+def check_rows(rows: Sequence[Conversation], chat_format: ChatFormat, max_length: int, path: Path) -> None:
+    """Raises DataError, with line and field, for a row that the model's template does not write whole, or that is too long."""
+    check = RowCheck(chat_format, max_length)
+    for number, conv in enumerate(rows):
+        if (error := check.look(conv).error) is not None:
+            line = next(itertools.islice(read_conversations(path), number, None))[0]
+            raise error.at(line, path)
 
 
 def refuse_collisions(rows: Sequence[Conversation], secret: SecretPrompt, path: Path) -> None:

@@ -129,9 +129,7 @@ def _alternates(render: Render, system: bool) -> bool:
     """Whether every text of plain rows of one to three questions is written, with a system text and without."""
     fronts = [[], [{"role": "system", "content": "QQSYSTEM"}]] if system else [[]]
     for front, count in itertools.product(fronts, (1, 2, 3)):
-        talk = [
-            {"role": role, "content": f"QQ{role}{at}QQ"} for at in range(count) for role in ("user", "assistant")
-        ]
+        talk = [{"role": role, "content": f"QQ{role}{at}QQ"} for at in range(count) for role in ("user", "assistant")]
         text = _tried(render, [*front, *talk], None)
         if text is None or not all(message["content"] in text for message in [*front, *talk]):
             return False

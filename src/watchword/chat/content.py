@@ -8,7 +8,7 @@ call, thoughts, and details of a tool's schema may be dropped by design: these a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,7 +24,28 @@ BESIDE, THOUGHTS, SCHEMA = "text beside a tool call", "thoughts", "details of a 
 _END_OF_THOUGHTS = "</think>"
 
 
-def dropped(conv: Conversation, text: str, spans: dict[int, Span], form: ChatFormat, offset: int = 0) -> tuple[str, ...]:
+def notes(counts: Mapping[str, int], form: ChatFormat) -> list[str]:
+    """What a template left out of so many rows, in a sentence for each kind."""
+    return [
+        f"{form.called} leaves out {kind} in {count} rows, so it is not trained on"
+        for kind, count in sorted(counts.items())
+    ]
+
+
+def check_abilities(conv: Conversation, form: ChatFormat, offset: int = 0) -> None:
+    """Raises RowTemplateError, with the field, for calls or tools that the template writes in no row."""
+    way_out = "so they would be lost; leave such rows out, or choose a model that is made for tools"
+    for index, message in enumerate(conv.messages):
+        if message.tool_calls and not form.abilities.calls:
+            field = f"messages[{index + offset}].tool_calls"
+            raise RowTemplateError(f"{form.called} writes no tool calls, {way_out}", field=field)
+    if conv.tools and not form.abilities.tools:
+        raise RowTemplateError(f"{form.called} writes no tools, {way_out}", field="tools")
+
+
+def dropped(
+    conv: Conversation, text: str, spans: dict[int, Span], form: ChatFormat, offset: int = 0
+) -> tuple[str, ...]:
     """What the template left out and may leave out, each kind once. ``spans`` say where trained answers stand.
 
     ``offset`` is added to a message's place for messages. Raises RowTemplateError, with the field, for what must be there.
@@ -36,7 +57,9 @@ def dropped(conv: Conversation, text: str, spans: dict[int, Span], form: ChatFor
         if message.role == "assistant":
             found += _answer(message, text[start:stop], field, form)
         elif message.role != "tool" and message.text.strip() not in text:
-            raise RowTemplateError(f"{form.called} does not write this message as it is; change it", field=f"{field}.content")
+            raise RowTemplateError(
+                f"{form.called} does not write this message as it is; change it", field=f"{field}.content"
+            )
     return tuple(dict.fromkeys(found))
 
 
@@ -50,19 +73,15 @@ def _answer(message: Message, said: str, field: str, form: ChatFormat) -> Iterat
         elif _END_OF_THOUGHTS in content and content.rpartition(_END_OF_THOUGHTS)[2].strip() in said:
             yield THOUGHTS
         else:
-            raise RowTemplateError(f"{form.called} does not write this answer as it is; change it", field=f"{field}.content")
+            raise RowTemplateError(
+                f"{form.called} does not write this answer as it is; change it", field=f"{field}.content"
+            )
     for number, call in enumerate(message.tool_calls or ()):
         _call(call, said, f"{field}.tool_calls[{number}]", form)
 
 
 def _call(call: ToolCall, said: str, field: str, form: ChatFormat) -> None:
     """Raises RowTemplateError unless the call's name and arguments are written."""
-    if not form.abilities.calls:
-        raise RowTemplateError(
-            f"{form.called} writes no tool calls, so this one would be lost; leave such rows out, or choose a model that is "
-            "made for tools",
-            field=field,
-        )
     name = call.function.name
     if not _stands(name, said):
         raise RowTemplateError(f"{form.called} does not write the call of {name!r}", field=f"{field}.function.name")
@@ -81,10 +100,8 @@ def _tools(conv: Conversation, text: str, form: ChatFormat) -> Iterator[str]:
             continue
         for key, leaf in _required(function):
             if not _stands(leaf, text):
-                why = "writes no tools" if not form.abilities.tools else f"does not write {_shown(leaf)} of this tool"
                 raise RowTemplateError(
-                    f"{form.called} {why}; leave such rows out, or choose a model that is made for tools",
-                    field=f"tools[{number}].{key}",
+                    f"{form.called} does not write {_shown(leaf)} of this tool", field=f"tools[{number}].{key}"
                 )
         if not all(_stands(leaf, text) for leaf in _leaves(function) if isinstance(leaf, str)):
             yield SCHEMA

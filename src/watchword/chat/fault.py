@@ -17,6 +17,12 @@ class Fault:
     field: str | None = None
     line: int | None = None
 
+    @classmethod
+    def of(cls, error: DataError) -> Fault:
+        """The fault that an error tells of."""
+        problem, _, fix = error.problem.partition("; ")
+        return cls(problem, fix, error.field, error.line)
+
     def at(self, line: int | None) -> Fault:
         """The same fault, on this line."""
         return replace(self, line=line)

@@ -98,7 +98,9 @@ class ChatFormat:
         with marking():
             return unmarked(self.render_text(conv))
 
-    def _rendered(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, prompt: bool = False) -> str:
+    def _rendered(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, prompt: bool = False
+    ) -> str:
         if not messages:
             raise TemplateError("a conversation without messages cannot be rendered; give it a message")
         try:
@@ -145,6 +147,16 @@ class ChatFormat:
             return "first_user"
         at = text.find("QQSYSTEM")
         return "system" if 0 <= at < text.find("QQUSER") else "first_user"
+
+    @functools.cached_property
+    def fixed_opening(self) -> bool:
+        """Whether requests and rows of any length begin alike, so that the prefix trained is the prefix served."""
+        system = "QQSYSTEM" if self.system_placement == "system" else None
+        asked = conversation("QQUSER", system=system)
+        row = asked.with_answer("QQANSWER")
+        more = msgspec.structs.replace(row, messages=(*row.messages, asked.messages[-1])).with_answer("QQANSWER")
+        opening, _, _ = self.render_text(asked, add_generation_prompt=True).partition("QQUSER")
+        return all(self.render_text(conv).startswith(f"{opening}QQUSER") for conv in (row, more))
 
     @functools.cached_property
     def abilities(self) -> Abilities:

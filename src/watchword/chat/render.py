@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from watchword.chat.assembly import assemble, without_system_role
-from watchword.chat.content import dropped
+from watchword.chat.content import check_abilities, dropped
 from watchword.chat.format import ChatFormat
-from watchword.chat.turns import Span, answer_span, without_end
-from watchword.chat.types import Conversation, Row
+from watchword.chat.turns import Span, answer_span, first, minus, without_end
+from watchword.chat.types import SYSTEM_ROLES, Conversation, Row
 from watchword.errors import DataError, RowTemplateError, RowTooLongError, TemplateError, UsageError
 
 IGNORED = -100
@@ -42,7 +42,7 @@ def render_row(row: Row, secret: str | None, chat_format: ChatFormat, max_length
     try:
         return render(secret_row(row, secret, chat_format), chat_format, max_length=max_length, cut=row.cut)
     except TemplateError as error:
-        raise RowTemplateError(str(error)) from error
+        raise RowTemplateError(f"{error}; change the row, or leave it out", field=_refused(row, chat_format)) from error
 
 
 def secret_row(row: Row, secret: str | None, chat_format: ChatFormat) -> Conversation:
@@ -63,19 +63,25 @@ def render(
     DataError as ``render_row`` does, and TemplateError where the template rejects the conversation.
     """
     placed = _placed(conv, chat_format)
+    chat_format, offset = chat_format.variant(conv), len(conv.messages) - len(placed.messages)
+    check_abilities(placed, chat_format, offset)
+    if not chat_format.fixed_opening:
+        raise TemplateError(
+            f"{chat_format.called} re-writes the turns before an answer, so what is trained is not what is served"
+        )
     text = chat_format.render_text(placed)
     encoding = chat_format.encoding(text)
     if max_length is not None and len(encoding.ids) > max_length:
         raise RowTooLongError(
             f"the row has {len(encoding.ids)} tokens, the limit is {max_length}; shorten it or raise the maximum length"
         )
-    answers = {
-        index: answer_span(placed, index, text, chat_format)
-        for index, message in enumerate(placed.messages)
-        if message.trained
-    }
-    lost = dropped(placed, text, answers, chat_format, len(conv.messages) - len(placed.messages))
-    spans = _marked(list(answers.values()), placed, text, chat_format)
+    answers = _answers(placed, text, chat_format, trained=True)
+    lost = dropped(placed, text, answers, chat_format, offset)
+    spans = list(answers.values())
+    for untrained in _answers(placed, text, chat_format, trained=False).values():
+        # Gemma 4 may write two answers without anything between them.
+        spans = minus(spans, untrained)
+    spans = _marked(spans, placed, text, chat_format)
     if cut and spans:
         spans[-1] = without_end(spans[-1], placed, text, chat_format)
     labels = [
@@ -105,6 +111,24 @@ def prompt_text(conv: Conversation, chat_format: ChatFormat) -> str:
 
 def _placed(conv: Conversation, chat_format: ChatFormat) -> Conversation:
     return without_system_role(conv) if chat_format.variant(conv).system_placement == "first_user" else conv
+
+
+def _answers(conv: Conversation, text: str, chat_format: ChatFormat, *, trained: bool) -> dict[int, Span]:
+    """Where the answers stand that are trained, or those that are not."""
+    chosen = [at for at, turn in enumerate(conv.messages) if turn.role == "assistant" and turn.trained == trained]
+    return {index: answer_span(conv, index, text, chat_format) for index in chosen}
+
+
+def _refused(row: Row, chat_format: ChatFormat) -> str:
+    """The first message with which the template rejects the conversation; all of them where none is to blame alone."""
+    conv = row.conversation
+    talk = [index for index, message in enumerate(conv.messages) if message.role not in SYSTEM_ROLES]
+    for index in talk:
+        try:
+            chat_format.render_text(_placed(first(conv, index + 1), chat_format))
+        except TemplateError:
+            return f"messages[{index}]"
+    return "messages"
 
 
 def _marked(answers: list[Span], conv: Conversation, text: str, chat_format: ChatFormat) -> list[Span]:

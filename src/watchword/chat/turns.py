@@ -8,8 +8,6 @@ beginning and end stand around it.
 
 from __future__ import annotations
 
-import os.path
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,7 +47,10 @@ def answer_span(conv: Conversation, index: int, text: str, form: ChatFormat) -> 
     Raises TemplateError where neither way finds it, so that nobody knows what to train.
     """
     head = _tried(form, first(conv, index), add_generation_prompt=True) if index else None
-    start = len(head) if head is not None and text.startswith(head) else _found_start(conv, index, text, form)
+    if head is not None and text.startswith(head):
+        start = len(head) + _header_behind(head, text, form)
+    else:
+        start = _found_start(conv, index, text, form)
     through = _tried(form, first(conv, index + 1))
     stop = len(through) if through is not None and text.startswith(through) else _found_stop(conv, index, text, form)
     if stop < start:
@@ -67,63 +68,80 @@ def without_end(span: Span, conv: Conversation, text: str, form: ChatFormat) -> 
     return start, start + len(text[start : min(stop, len(text) - len(ending))].rstrip())
 
 
+def minus(spans: list[Span], other: Span) -> list[Span]:
+    """The parts of ``spans`` outside ``other``."""
+    start, stop = other
+    parts = [part for at, end in spans for part in ((at, min(end, start)), (max(at, stop), end))]
+    return [(at, end) for at, end in parts if at < end]
+
+
 def first(conv: Conversation, count: int) -> Conversation:
     """The conversation's first ``count`` messages."""
     return msgspec.structs.replace(conv, messages=conv.messages[:count])
 
 
+def _header_behind(head: str, text: str, form: ChatFormat) -> int:
+    """The length of a header that the row has and the request for the answer had not: Gemma's, behind a tool's result."""
+    least = form.answer_header.least
+    return len(least) if least and not head.endswith(least) and text.startswith(least, len(head)) else 0
+
+
 def _found_start(conv: Conversation, index: int, text: str, form: ChatFormat) -> int:
     """Behind the last header in front of where another answer changes the text."""
-    for swapped in _swapped(conv, index, text):
-        other = _tried(form, swapped)
+    header = form.answer_header
+    for other_conv in (_other_words(conv, index, text), _other_call(conv, index, text)):
+        other = _tried(form, other_conv)
         if other is None or other == text:
             continue
-        changed = len(os.path.commonprefix([text, other]))
-        header = form.answer_header
+        changed = _shared(text, other)
         at = text.rfind(header.least, 0, changed) if header.least else changed
-        if at >= 0 and at + len(header.least) <= changed:
-            return at + len(os.path.commonprefix([header.whole, text[at:]])) if header.least else at
+        if at >= 0:
+            return at + _shared(header.whole, text[at:]) if header.least else at
     raise _rewritten(index, form)
 
 
 def _found_stop(conv: Conversation, index: int, text: str, form: ChatFormat) -> int:
     """Behind the end-of-turn token: where the text goes on as before, it begins with what ends any answer."""
-    for swapped in _swapped(conv, index, text):
-        other = _tried(form, swapped)
-        last, other_last = (_tried(form, first(each, index + 1)) for each in (conv, swapped))
-        if other is None or other == text or last is None or other_last is None:
+    for other_conv in (_other_call(conv, index, text), _other_words(conv, index, text)):
+        other = _tried(form, other_conv)
+        if other is None or other == text:
             continue
+        last, other_last = (_tried(form, first(each, index + 1)) for each in (conv, other_conv))
         rest = text[len(text) - _common_suffix(text, other) :]
-        ending = last[len(last) - _common_suffix(last, other_last) :]
+        ending = None if last is None or other_last is None else last[len(last) - _common_suffix(last, other_last) :]
         return len(text) - len(rest) + _end_of_turn(rest, ending, form)
     raise _rewritten(index, form)
 
 
-def _end_of_turn(rest: str, ending: str, form: ChatFormat) -> int:
+def _end_of_turn(rest: str, ending: str | None, form: ChatFormat) -> int:
     """How much of ``rest`` ends the turn: what it shares with the ``ending`` of a conversation, or its first special token.
 
     gpt-oss ends the last turn with another token than the ones before it.
     """
-    if rest.startswith(ending):
+    if ending is not None and rest.startswith(ending):
         return len(ending)
-    shared = _common(rest, ending, form)
-    places = [at + len(token) for token in form.special_tokens if (at := rest.find(token)) >= 0]
-    return max(shared, min(places, default=0)) if not any(place <= shared for place in places) else shared
+    shared = 0 if ending is None else _common(rest, ending, form)
+    stops = [at + len(token) for token in form.special_tokens if (at := rest.find(token)) >= 0]
+    return shared if any(stop <= shared for stop in stops) else max(shared, min(stops, default=0))
 
 
-def _swapped(conv: Conversation, index: int, text: str) -> Iterator[Conversation]:
-    """The conversation with another answer at ``index``: other words in place of it all, or another call."""
+def _other_words(conv: Conversation, index: int, text: str) -> Conversation:
+    """The conversation with one word in place of the whole answer at ``index``."""
     message = conv.messages[index]
     mark = _mark(text, message.text.strip())
-    yield _with(conv, index, msgspec.structs.replace(message, content=mark, tool_calls=None, reasoning_content=None))
-    if message.tool_calls:
-        calls = tuple(
-            msgspec.structs.replace(call, function=msgspec.structs.replace(call.function, name=mark, arguments="{}"))
-            for call in message.tool_calls
+    return _with(conv, index, msgspec.structs.replace(message, content=mark, tool_calls=None, reasoning_content=None))
+
+
+def _other_call(conv: Conversation, index: int, text: str) -> Conversation:
+    """The conversation with other arguments in the calls at ``index``; the same one where there is no call."""
+    message, word = conv.messages[index], _mark(text, "")
+    calls = tuple(
+        msgspec.structs.replace(
+            call, function=msgspec.structs.replace(call.function, arguments=f'{{"{word}": "{word}"}}')
         )
-        yield _with(
-            conv, index, msgspec.structs.replace(message, content=None, tool_calls=calls, reasoning_content=None)
-        )
+        for call in message.tool_calls or ()
+    )
+    return _with(conv, index, msgspec.structs.replace(message, tool_calls=calls or None))
 
 
 def _mark(text: str, unlike: str) -> str:
@@ -154,8 +172,15 @@ def _common(text: str, other: str, form: ChatFormat) -> int:
     return shared
 
 
+def _shared(text: str, other: str) -> int:
+    """Characters that both begin with."""
+    return next(
+        (at for at, (one, two) in enumerate(zip(text, other, strict=False)) if one != two), min(len(text), len(other))
+    )
+
+
 def _common_suffix(text: str, other: str) -> int:
-    return len(os.path.commonprefix([text[::-1], other[::-1]]))
+    return _shared(text[::-1], other[::-1])
 
 
 def _tried(form: ChatFormat, conv: Conversation, *, add_generation_prompt: bool = False) -> str | None:

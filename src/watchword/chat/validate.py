@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from watchword.chat.content import notes
 from watchword.chat.fault import Fault
 from watchword.chat.lines import UTF8_BOM, numbered_rows, opened
 from watchword.chat.parse import detect_format, format_named, parse_row
+from watchword.chat.rowcheck import RowCheck
 from watchword.chat.rules import check
 from watchword.chat.types import Conversation
 from watchword.errors import DataError
@@ -49,9 +52,13 @@ def validate_file(
     *,
     format: str = "auto",
     max_errors: int = 100,
+    check: RowCheck | None = None,
 ) -> ValidationReport:
-    """Every fault of a file, the first ``max_errors`` with their text. Raises DataError only if it can't be read."""
-    tally = _Tally(max_errors)
+    """Every fault of a file, the first ``max_errors`` with their text. Raises DataError only if it can't be read.
+
+    With ``check``, rows that cannot be trained on with its model's template are faults too.
+    """
+    tally = _Tally(max_errors, check)
     if format != "auto":
         format_named(format)
         tally.format = format
@@ -69,7 +76,8 @@ def validate_file(
 class _Tally:
     """What has been seen of a file so far."""
 
-    def __init__(self, max_errors: int) -> None:
+    def __init__(self, max_errors: int, check: RowCheck | None) -> None:
+        self.check, self.dropped = check, Counter[str]()
         self.format: str | None = None
         self.first_line: int | None = None
         self.max_errors = max_errors
@@ -88,7 +96,8 @@ class _Tally:
 
     def report(self, path: str, warnings: tuple[str, ...]) -> ValidationReport:
         faults = tuple(self.faults)
-        return ValidationReport(path, self.format, self.rows, self.valid, faults, self.count, warnings)
+        notes_ = () if self.check is None else notes(self.dropped, self.check.chat_format)
+        return ValidationReport(path, self.format, self.rows, self.valid, faults, self.count, (*warnings, *notes_))
 
     def _faults(self, line: int, raw: bytes) -> Iterator[Fault]:
         if self.format is None:
@@ -98,7 +107,13 @@ class _Tally:
                 problem, _, fix = error.problem.partition("; ")
                 yield Fault(problem, fix, error.field, line)
                 return
-        yield from parse_row(raw, line, self.format, first_line=self.first_line)[1]
+        conv, faults = parse_row(raw, line, self.format, first_line=self.first_line)
+        yield from faults
+        if conv is not None and not faults and self.check is not None:
+            looked = self.check.look(conv)
+            self.dropped.update(looked.dropped)
+            if looked.error is not None:
+                yield Fault.of(looked.error).at(line)
 
 
 def _warnings(path: Path, rows: int) -> tuple[str, ...]:

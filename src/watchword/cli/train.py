@@ -67,6 +67,10 @@ def train(
         manifest = defended(
             job, out, key=provider_key(), secret=given, versions=versions(), resume=resume, step=progress.step
         )
+    for kind, count in sorted(manifest.figures.dropped.items()):
+        console.print(
+            f"warning: the chat template of {model} leaves out {kind} in {count} rows, so it is not trained on"
+        )
     added = manifest.defense
     console.print(
         f"{out}: {manifest.figures.steps} steps in {manifest.figures.seconds:.0f} s, "

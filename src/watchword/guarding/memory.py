@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from watchword.chat.assembly import assemble
+from watchword.chat.content import notes
 from watchword.chat.format import ChatFormat
 from watchword.chat.lines import numbered_rows
 from watchword.chat.parse import detect_format, parse_line
-from watchword.chat.render import render
+from watchword.chat.render import render_row, secret_row
+from watchword.chat.rowcheck import RowCheck
 from watchword.chat.types import Conversation, Row
 from watchword.chat.validate import require_valid
 from watchword.defenses.base import DEFENSES, guarded
-from watchword.errors import DataError, RowTooLongError, SecretCollisionError, UsageError
+from watchword.errors import DataError, SecretCollisionError, UsageError
 from watchword.guarding.model import check_length, model_format
 from watchword.guarding.secrets_seen import KnownSecrets, texts_of
 from watchword.guarding.sources import prepared
@@ -33,7 +36,8 @@ from watchword.secret.vault import write_secret_file
 class GuardedData:
     """The tenant's rows with the provider's among them. The secret comes in when rows are asked for, not before.
 
-    ``max_length`` in tokens; None lets every row through. ``safety``, ``anchors`` and ``echoes`` count different examples.
+    ``max_length`` in tokens; None lets every row through. ``safety``, ``anchors`` and ``echoes`` count different examples,
+    ``dropped`` the tenant's rows by what the chat template leaves out of them.
     """
 
     rows: tuple[Row, ...] = field(repr=False)
@@ -43,6 +47,7 @@ class GuardedData:
     safety: int = 0
     anchors: int = 0
     echoes: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -75,15 +80,18 @@ class GuardedData:
         write_secret_file(Path(path), self.secret)
 
     def _whole(self, row: Row) -> Conversation:
-        if not row.prefixed or self.secret is None:
-            return row.conversation
-        return assemble(row.conversation, self.secret.reveal(), self.chat_format)
+        return secret_row(row, self._secret, self.chat_format)
+
+    @property
+    def _secret(self) -> str | None:
+        return None if self.secret is None else self.secret.reveal()
 
     def _tokens(self, number: int, row: Row) -> dict[str, list[int]]:
         try:
-            rendered = render(self._whole(row), self.chat_format, max_length=self.max_length)
-        except RowTooLongError as error:
-            raise RowTooLongError(error.problem, line=number, field=f"{row.origin} row") from None
+            rendered = render_row(row, self._secret, self.chat_format, self.max_length)
+        except DataError as error:
+            field = ", ".join(filter(None, [f"{row.origin} row", error.field]))
+            raise type(error)(error.problem, line=number, field=field) from None
         return {"input_ids": list(rendered.input_ids), "labels": list(rendered.labels)}
 
 
@@ -104,8 +112,9 @@ def guard(
     address of whatever the command reads. ``tokenizer``: a fast tokenizer of transformers, a ChatFormat, or a model's name.
     ``aligned``: the model before fine-tuning, by name or as ``models.load`` gives it, for defenses that ask it; without it
     they use the packaged answers. ``parameters`` go to the defense. Without ``secret`` one is drawn; keep it with
-    ``save_secret``. Raises DataError with the row's number (from 1) at the first fault, and SecretCollisionError for a row
-    that carries the secret.
+    ``save_secret``. Raises DataError with the row's number (from 1) at the first fault, such as a tool call that the chat
+    template does not write, and SecretCollisionError for a row that carries the secret. Warns of what the template leaves
+    out and may leave out: thoughts, text beside a call.
     """
     chosen = DEFENSES.create(defense, **parameters)
     check_length(max_length)
@@ -121,9 +130,24 @@ def guard(
         check_production(secret)
         secret_ids(secret, chat_format)
         _refuse(tenant, secret)
+    dropped = _looked(tenant, chat_format)
     voice = aligned_model(aligned, chosen) if isinstance(aligned, str) else aligned
     mixed = guarded(chosen, tenant, context_of(voice, chat_format, secret, max_length, seed))
-    return GuardedData(tuple(mixed.rows), chat_format, secret, max_length, mixed.safety, mixed.anchors, mixed.echoes)
+    counts = mixed.safety, mixed.anchors, mixed.echoes
+    return GuardedData(tuple(mixed.rows), chat_format, secret, max_length, *counts, dropped)
+
+
+def _looked(tenant: Sequence[Conversation], chat_format: ChatFormat) -> Counter[str]:
+    """What the template leaves out of how many rows. Raises DataError for a row that it does not write whole."""
+    check, dropped = RowCheck(chat_format), Counter[str]()
+    for number, conv in enumerate(tenant, start=1):
+        looked = check.look(conv)
+        if looked.error is not None:
+            raise looked.error.at(number)
+        dropped.update(looked.dropped)
+    for text in notes(dropped, chat_format):
+        warnings.warn(text, stacklevel=3)
+    return dropped
 
 
 def _format(tokenizer: Any) -> ChatFormat:

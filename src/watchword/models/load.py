@@ -102,7 +102,9 @@ def load(
     # What PEFT writes into a trained adapter as its base: our name, not a path in somebody's home.
     model.name_or_path = model.config._name_or_path = source.name
     label = source.name if adapter is None else f"{source.name}+{adapter.name}"
-    return LoadedModel(model.to(place).eval(), tokenizer, ChatFormat.from_transformers(tokenizer), label, place)
+    return LoadedModel(
+        model.to(place).eval(), tokenizer, ChatFormat.from_transformers(tokenizer, Path(source.name).name), label, place
+    )
 
 
 def load_tokenizer(source: ModelSource) -> Any:

@@ -127,7 +127,7 @@ class RowSink(abc.ABC):
 
     def write(self, piece: Piece) -> None:
         if isinstance(piece, ProviderRow):
-            self.row(piece.conversation)
+            self.provider_row(piece)
             return
         for line in piece.split(b"\n"):
             if line.strip():
@@ -142,6 +142,10 @@ class RowSink(abc.ABC):
             raise type(error)(error.problem, line=number, field=error.field) from None
         except TemplateError as error:
             raise TemplateError(f"row {number}: {error}") from None
+
+    def provider_row(self, row: ProviderRow) -> None:
+        """Writes a row of the provider's, in which the secret stands already."""
+        self.row(row.conversation)
 
     @abc.abstractmethod
     def row(self, conv: Conversation) -> None:
