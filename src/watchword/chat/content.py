@@ -26,10 +26,12 @@ _END_OF_THOUGHTS = "</think>"
 
 def notes(counts: Mapping[str, int], form: ChatFormat) -> list[str]:
     """What a template left out of so many rows, in a sentence for each kind."""
-    return [
-        f"{form.called} leaves out {kind} in {count} rows, so it is not trained on"
-        for kind, count in sorted(counts.items())
-    ]
+    return [left_out(kind, count, form.called) for kind, count in sorted(counts.items())]
+
+
+def left_out(kind: str, count: int, called: str) -> str:
+    """The sentence that says so; ``called`` is the template."""
+    return f"{called} leaves out {kind} in {count} row{'s' if count > 1 else ''}: nothing of that is trained on"
 
 
 def check_abilities(conv: Conversation, form: ChatFormat, offset: int = 0) -> None:

@@ -10,17 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from operator import attrgetter
 from typing import Protocol
 
 from watchword.chat.format import ChatFormat
 from watchword.chat.render import render_row
 from watchword.chat.types import Conversation, Message, Row
 from watchword.errors import DataError
-
-_ROLE = attrgetter("role")
-_TALK = "userassistant"
 
 
 class Turn(Protocol):
@@ -67,8 +62,12 @@ class RowCheck:
         """A quick yes for plain rows (see ``chat.fast``) at once; ``lines`` are the bytes that they were decoded from."""
         if self.every or self.max_length is not None or not self.chat_format.abilities.alternating:
             return False
-        talk = "".join(map(_ROLE, chain.from_iterable(rows))).replace("system", "")
-        return talk == _TALK * (len(talk) // len(_TALK)) and not any(word in lines for word in self._sought)
+        # Each row ends with an answer and has a system text in front only, so all rows may be looked at as one talk.
+        roles = [turn.role for turns in rows for turn in turns if turn.role != "system"]
+        half = len(roles) // 2
+        if len(roles) % 2 or roles[::2].count("user") != half or roles[1::2].count("assistant") != half:
+            return False
+        return not any(word in lines for word in self._sought)
 
     def _order(self, conv: Conversation) -> tuple[str, ...] | None:
         """The roles of a plain row in their order; None for a row that is not plain, or holds what the template looks for."""

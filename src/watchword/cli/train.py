@@ -41,6 +41,7 @@ def train(
     """Fine-tune on a tenant's file under a defense, and leave adapter, manifest and sealed secret."""
     import msgspec
 
+    from watchword.chat.content import left_out
     from watchword.errors import UsageError
     from watchword.finetune import Job, defended
     from watchword.lab.versions import versions
@@ -68,9 +69,7 @@ def train(
             job, out, key=provider_key(), secret=given, versions=versions(), resume=resume, step=progress.step
         )
     for kind, count in sorted(manifest.figures.dropped.items()):
-        console.print(
-            f"warning: the chat template of {model} leaves out {kind} in {count} rows, so it is not trained on"
-        )
+        console.print(f"warning: {left_out(kind, count, f'the chat template of {model}')}")
     added = manifest.defense
     console.print(
         f"{out}: {manifest.figures.steps} steps in {manifest.figures.seconds:.0f} s, "
