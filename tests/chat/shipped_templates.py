@@ -13,7 +13,9 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from watchword.chat.format import ChatFormat
 
 # What stands in a template as one token: <|im_end|>, <｜User｜>, <|turn>, <turn|>, <end_of_turn>, </s>, [INST].
-_TOKEN = re.compile(r"<\|[^|<>\s'{]+\|?>|<｜[^｜<>]+｜>|</?s>|<(?:start|end)_of_\w+>|<[a-z_]+\|>|<sop>|\[/?[A-Z]+\]|\[gMASK\]")
+_TOKEN = re.compile(
+    r"<\|[^|<>\s'{]+\|?>|<｜[^｜<>]+｜>|</?s>|<(?:start|end)_of_\w+>|<[a-z_]+\|>|<sop>|\[/?[A-Z]+\]|\[gMASK\]"
+)
 _BOS, _EOS = "<|begin|>", "<|endoftext|>"
 _THINK = ("<think>", "</think>")
 
@@ -32,9 +34,7 @@ def training_variant(name: str) -> str | None:
 def chat_format(name: str, template: str | None = None) -> ChatFormat:
     text = shipped()[name]
     special = sorted({*_TOKEN.findall(text), _BOS, _EOS})
-    return ChatFormat(
-        _tokenizer(tuple(special)), template or text, {"bos_token": _BOS, "eos_token": _EOS}, name=name
-    )
+    return ChatFormat(_tokenizer(tuple(special)), template or text, {"bos_token": _BOS, "eos_token": _EOS}, name=name)
 
 
 @functools.cache

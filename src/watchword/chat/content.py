@@ -105,7 +105,7 @@ def _tools(conv: Conversation, text: str, form: ChatFormat) -> Iterator[str]:
                 raise RowTemplateError(
                     f"{form.called} does not write {_shown(leaf)} of this tool", field=f"tools[{number}].{key}"
                 )
-        if not all(_stands(leaf, text) for leaf in _leaves(function) if isinstance(leaf, str)):
+        if not all(_stands(text_, text) for text_ in _details(function)):
             yield SCHEMA
 
 
@@ -118,6 +118,22 @@ def _required(function: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     properties = parameters.get("properties") if isinstance(parameters, dict) else None
     for name in properties if isinstance(properties, dict) else ():
         yield f"function.parameters.properties.{name}", name
+
+
+def _details(schema: Any) -> Iterator[str]:
+    """Names and texts in a schema; the words of JSON Schema itself, and types, templates write in ways of their own."""
+    if isinstance(schema, list):
+        for inner in schema:
+            yield from _details(inner)
+    elif isinstance(schema, dict):
+        for key, inner in schema.items():
+            if key == "properties" and isinstance(inner, dict):
+                yield from inner
+                yield from _details(list(inner.values()))
+            elif key != "type":
+                yield from _details(inner)
+    elif isinstance(schema, str):
+        yield schema
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -45,6 +45,12 @@ def render_row(row: Row, secret: str | None, chat_format: ChatFormat, max_length
         raise RowTemplateError(f"{error}; change the row, or leave it out", field=_refused(row, chat_format)) from error
 
 
+def row_error(error: DataError, row: Row, number: int) -> DataError:
+    """The error with the row's ``number`` (from 1) among those to train on, and with whose row it is."""
+    whose = "tenant row" if row.origin == "tenant" else f"the provider's {row.origin} row"
+    return type(error)(error.problem, line=number, field=", ".join(filter(None, [whose, error.field])))
+
+
 def secret_row(row: Row, secret: str | None, chat_format: ChatFormat) -> Conversation:
     """The row's conversation, with the secret if it is a prefixed row."""
     if not row.prefixed:
@@ -136,7 +142,13 @@ def _marked(answers: list[Span], conv: Conversation, text: str, chat_format: Cha
     found = chat_format.generation_spans(conv)
     if found is None or found[0] != text:
         return answers
-    overlaps = [
-        (max(start, at), min(stop, end)) for start, stop in answers for at, end in found[1] if at < stop and start < end
-    ]
-    return [(start, start + len(text[start:stop].rstrip())) for start, stop in overlaps if start < stop]
+    overlaps: list[Span] = []
+    for start, stop in answers:
+        for at, end in found[1]:
+            inside = max(start, at), min(stop, end)
+            if inside[0] >= inside[1]:
+                continue
+            # A template may mark the end token apart from the words: white space between them belongs to both.
+            joined = overlaps and overlaps[-1][1] == inside[0]
+            overlaps[-1:] = [(overlaps[-1][0], inside[1])] if joined else [*overlaps[-1:], inside]
+    return [(start, start + len(text[start:stop].rstrip())) for start, stop in overlaps]

@@ -15,7 +15,7 @@ from watchword.chat.content import notes
 from watchword.chat.format import ChatFormat
 from watchword.chat.lines import numbered_rows
 from watchword.chat.parse import detect_format, parse_line
-from watchword.chat.render import render_row, secret_row
+from watchword.chat.render import render_row, row_error, secret_row
 from watchword.chat.rowcheck import RowCheck
 from watchword.chat.types import Conversation, Row
 from watchword.chat.validate import require_valid
@@ -90,8 +90,7 @@ class GuardedData:
         try:
             rendered = render_row(row, self._secret, self.chat_format, self.max_length)
         except DataError as error:
-            field = ", ".join(filter(None, [f"{row.origin} row", error.field]))
-            raise type(error)(error.problem, line=number, field=field) from None
+            raise row_error(error, row, number) from None
         return {"input_ids": list(rendered.input_ids), "labels": list(rendered.labels)}
 
 

@@ -15,7 +15,7 @@ from watchword.chat.format import ChatFormat
 from watchword.chat.render import render_row, secret_row
 from watchword.chat.types import Conversation, Row
 from watchword.defenses.base import Defense, DefenseContext, Upload
-from watchword.errors import RowTooLongError, UsageError
+from watchword.errors import RowTemplateError, RowTooLongError, UsageError
 from watchword.guarding.weave import ProviderRow
 from watchword.safety.library import examples
 from watchword.secret.prompt import SecretPrompt
@@ -76,7 +76,10 @@ def _made(
 
 
 def _measured(row: Row, chat_format: ChatFormat, secret: str | None, limit: int | None) -> ProviderRow:
-    rendered = render_row(row, secret, chat_format, None)
+    try:
+        rendered = render_row(row, secret, chat_format, None)
+    except RowTemplateError as error:
+        raise RowTemplateError(error.problem, field=f"the provider's {row.origin} row") from error
     tokens = len(rendered.input_ids)
     if limit is not None and tokens > limit:
         system = len(row.conversation.system or "")
