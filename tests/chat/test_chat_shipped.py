@@ -6,6 +6,7 @@ import pytest
 from shipped_templates import chat_format, shipped, training_variant
 from template_table import (
     CHAT,
+    LAST_THOUGHT,
     OPENED,
     PAGE,
     SYSTEM,
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.skipif(not NAMES, reason="TRL is not installed")
 MARKED = [name for name in NAMES if training_variant(name)]
 # GLM's answers are followed by the next header at once, and by nothing at the end.
 ENDLESS = {"glm4moe"}
-CASES = {"chat": CHAT, "system": SYSTEM, "opened": OPENED, "tools": TOOLS, "thoughts": THOUGHTFUL}
+CASES = {"last": LAST_THOUGHT, "chat": CHAT, "system": SYSTEM, "opened": OPENED, "tools": TOOLS, "thoughts": THOUGHTFUL}
 
 
 def test_the_page_says_what_works() -> None:

@@ -22,7 +22,7 @@ from tokenizers import Encoding, Tokenizer
 
 from watchword.chat.abilities import Abilities, abilities_of, wants_parts
 from watchword.chat.jinja import RENDER_ERRORS, compiled, has_generation_marks, marking, sought_words, unmarked
-from watchword.chat.turns import AnswerHeader, header_of
+from watchword.chat.turns import AnswerHeader, header_of, tried
 from watchword.chat.types import Conversation, Message, conversation
 from watchword.errors import ModelUnavailableError, TemplateError
 
@@ -156,7 +156,8 @@ class ChatFormat:
         row = asked.with_answer("QQANSWER")
         more = msgspec.structs.replace(row, messages=(*row.messages, asked.messages[-1])).with_answer("QQANSWER")
         opening, _, _ = self.render_text(asked, add_generation_prompt=True).partition("QQUSER")
-        return all(self.render_text(conv).startswith(f"{opening}QQUSER") for conv in (row, more))
+        texts = (tried(self, conv) for conv in (row, more))
+        return all(text is None or text.startswith(f"{opening}QQUSER") for text in texts)
 
     @functools.cached_property
     def abilities(self) -> Abilities:

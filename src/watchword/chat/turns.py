@@ -36,8 +36,8 @@ def header_of(form: ChatFormat) -> AnswerHeader:
     more = answered.with_answer("QQLAST")
     more = msgspec.structs.replace(more, messages=(*answered.messages, asked.messages[0], more.messages[-1]))
     request = form.render_text(asked, add_generation_prompt=True)
-    start = _common(request, _tried(form, asked) or "", form)
-    ends = [_common(request, text, form) for text in (_tried(form, answered), _tried(form, more)) if text]
+    start = _common(request, tried(form, asked) or "", form)
+    ends = [_common(request, text, form) for text in (tried(form, answered), tried(form, more)) if text]
     return AnswerHeader(request[start:], request[start : max(start, min(ends, default=start))])
 
 
@@ -46,12 +46,12 @@ def answer_span(conv: Conversation, index: int, text: str, form: ChatFormat) -> 
 
     Raises TemplateError where neither way finds it, so that nobody knows what to train.
     """
-    head = _tried(form, first(conv, index), add_generation_prompt=True) if index else None
+    head = tried(form, first(conv, index), add_generation_prompt=True) if index else None
     if head is not None and text.startswith(head):
         start = len(head) + _header_behind(head, text, form)
     else:
         start = _found_start(conv, index, text, form)
-    through = _tried(form, first(conv, index + 1))
+    through = tried(form, first(conv, index + 1))
     stop = len(through) if through is not None and text.startswith(through) else _found_stop(conv, index, text, form)
     if stop < start:
         raise _rewritten(index, form)
@@ -90,7 +90,7 @@ def _found_start(conv: Conversation, index: int, text: str, form: ChatFormat) ->
     """Behind the last header in front of where another answer changes the text."""
     header = form.answer_header
     for other_conv in (_other_words(conv, index, text), _other_call(conv, index, text)):
-        other = _tried(form, other_conv)
+        other = tried(form, other_conv)
         if other is None or other == text:
             continue
         changed = _shared(text, other)
@@ -103,10 +103,10 @@ def _found_start(conv: Conversation, index: int, text: str, form: ChatFormat) ->
 def _found_stop(conv: Conversation, index: int, text: str, form: ChatFormat) -> int:
     """Behind the end-of-turn token: where the text goes on as before, it begins with what ends any answer."""
     for other_conv in (_other_call(conv, index, text), _other_words(conv, index, text)):
-        other = _tried(form, other_conv)
+        other = tried(form, other_conv)
         if other is None or other == text:
             continue
-        last, other_last = (_tried(form, first(each, index + 1)) for each in (conv, other_conv))
+        last, other_last = (tried(form, first(each, index + 1)) for each in (conv, other_conv))
         rest = text[len(text) - _common_suffix(text, other) :]
         ending = None if last is None or other_last is None else last[len(last) - _common_suffix(last, other_last) :]
         return len(text) - len(rest) + _end_of_turn(rest, ending, form)
@@ -183,7 +183,7 @@ def _common_suffix(text: str, other: str) -> int:
     return _shared(text[::-1], other[::-1])
 
 
-def _tried(form: ChatFormat, conv: Conversation, *, add_generation_prompt: bool = False) -> str | None:
+def tried(form: ChatFormat, conv: Conversation, *, add_generation_prompt: bool = False) -> str | None:
     """The text, None where the template rejects this part of a conversation, or there is none."""
     try:
         return form.render_text(conv, add_generation_prompt=add_generation_prompt)
