@@ -93,11 +93,11 @@ def defended(
         step("loading the model", 0, 1)
         model = load(job.model)
         step("loading the model", 1, 1)
-        check_rows(upload, model.chat_format, row_limit(job.training.max_length, model.context), job.data)
         run = _Run(job, defense, model, model_digest(job.model), digest, out, work, key, resume, step)
         own = run.secret(secret) if defense.needs_secret else None
         if own is not None:
             refuse_collisions(upload, own, job.data)
+        check_rows(upload, model.chat_format, row_limit(job.training.max_length, model.context), job.data)
         data = guarded(defense, upload, run.context(own))
         figures = run.train(data, own)
         manifest = run.manifest(data, own, figures, versions or {})
