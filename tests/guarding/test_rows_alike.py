@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from guarding_rows import SECRET_TEXT, chat_format, chat_row, write_rows
+from guarding_rows import SECRET_TEXT, chat_format, chat_row, turns, write_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -59,7 +59,10 @@ def anchors() -> list[Row]:
 @pytest.mark.parametrize("name", ["smollm2", "qwen3", "llama2"])
 def test_training_memory_and_exporters_give_the_same_ids_and_labels(name: str, secret: SecretPrompt) -> None:
     form = chat_format(name)
-    tenant = [conversation("One?", "First.").with_answer("More."), conversation("Two?", "Second.", system="Be brief.")]
+    tenant = [
+        turns(("user", "One?"), ("assistant", "1."), ("user", "More?"), ("assistant", "2.")),
+        conversation("Two?", "Second.", system="Be brief."),
+    ]
     if name == "qwen3":
         tenant += [msgspec.convert(row, Conversation) for row in (TOOL_ROW, THOUGHTFUL)]
     rows = [*map(Row, tenant), *anchors()]
@@ -214,11 +217,8 @@ def test_what_a_template_leaves_out_is_a_warning_of_validation(folder: Path, tmp
 
 def test_a_fault_of_the_providers_row_says_whose_it_is() -> None:
     bad = Row(conversation("q", "a"), origin="anchor", prefixed=True)
-    form = ChatFormat(
-        chat_format("smollm2").tokenizer,
-        "{{ raise_exception('no') if messages | length > 1 }}{{ messages[0].content }}",
-        {},
-    )
+    text = "{{ raise_exception('no') if messages | length > 1 }}{{ messages[0].content }}"
+    form = ChatFormat(chat_format("smollm2").tokenizer, text, {})
     with pytest.raises(RowTemplateError, match="the provider's anchor row"):
         provider_rows([bad], form, SecretPrompt(SECRET_TEXT, kind="random", tokens=20, entropy_bits=200.0), None)
     with pytest.raises(RowTemplateError, match="rejects this conversation: no"):
