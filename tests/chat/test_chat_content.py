@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchword.chat.assembly import assemble
-from watchword.chat.content import BESIDE, SCHEMA, THOUGHTS, notes
+from watchword.chat.content import BESIDE, RESULTS, SCHEMA, THOUGHTS, notes
 from watchword.chat.format import ChatFormat
 from watchword.chat.render import IGNORED, RenderedRow, render, render_prompt, render_row
 from watchword.chat.types import Conversation, FunctionCall, Message, Row, ToolCall, conversation
@@ -157,6 +157,32 @@ def test_thoughts_go_where_the_template_takes_them(key: str) -> None:
     )
     row = render(conv, form)
     assert (row.dropped, trained(row, form)) == ((), "<think>Hm.</think>a<|im_end|>")
+
+
+def test_thoughts_in_the_answer_that_are_written_are_not_counted() -> None:
+    opening = (FRAME % "").replace("<|im_start|>assistant\n{% endif %}", "<|im_start|>assistant\n<think>\n{% endif %}")
+    for answer in ("<think>\nHm.\n</think>\n\na", "a"):
+        assert render(conversation("q", answer), made(opening)).dropped == ()
+
+
+def test_results_that_are_not_written_are_counted() -> None:
+    silent = (FRAME % WRITTEN["json"]).replace("{{ m.content }}", "{% if m.role != 'tool' %}{{ m.content }}{% endif %}")
+    assert render(TOOL_CASE, made(silent)).dropped == (RESULTS,)
+
+
+def test_tools_that_are_nested_deeply_are_judged_too() -> None:
+    deep: dict[str, Any] = {"type": "object"}
+    for _ in range(400):
+        deep = {"type": "object", "properties": {"p": deep}}
+    tool = {"type": "function", "function": {"name": "oven", "description": "Heats", "parameters": deep}}
+    row = Row(msgspec.structs.replace(conversation("q", "a"), tools=(tool,)))
+    assert render_row(row, None, made(FRAME % ""), None).dropped == ()
+    for _ in range(4000):
+        deep = {"properties": {"p": deep}}
+    tool = {"type": "function", "function": {"name": "oven", "description": "Heats", "parameters": deep}}
+    row = Row(msgspec.structs.replace(conversation("q", "a"), tools=(tool,)))
+    with pytest.raises(RowTemplateError, match="rejects this conversation"):
+        render_row(row, None, made(FRAME % ""), None)
 
 
 def test_thoughts_written_into_earlier_answers_are_counted_where_the_template_drops_them() -> None:

@@ -8,11 +8,13 @@ call, thoughts, and details of a tool's schema may be dropped by design: these a
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from watchword.chat.fault import shown
 from watchword.chat.turns import Span
 from watchword.chat.types import Conversation, Message, ToolCall
 from watchword.errors import RowTemplateError
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from watchword.chat.format import ChatFormat
 
 BESIDE, THOUGHTS, SCHEMA = "text beside a tool call", "thoughts", "details of a tool's schema"
-_END_OF_THOUGHTS = "</think>"
+RESULTS = "results of tools"
+_THOUGHTS, _END_OF_THOUGHTS = "<think>", "</think>"
 
 
 def notes(counts: Mapping[str, int], form: ChatFormat) -> list[str]:
@@ -58,7 +61,9 @@ def dropped(
         field = f"messages[{index + offset}]"
         if message.role == "assistant":
             found += _answer(message, text[start:stop], field, form)
-        elif message.role != "tool" and message.text.strip() not in text:
+        elif message.role == "tool":
+            found += [] if _result_stands(message.text, text) else [RESULTS]
+        elif message.text.strip() not in text:
             raise RowTemplateError(
                 f"{form.called} does not write this message as it is; change it", field=f"{field}.content"
             )
@@ -72,14 +77,24 @@ def _answer(message: Message, said: str, field: str, form: ChatFormat) -> Iterat
     if content not in said:
         if message.tool_calls:
             yield BESIDE
-        elif _END_OF_THOUGHTS in content and content.rpartition(_END_OF_THOUGHTS)[2].strip() in said:
-            yield THOUGHTS
+        elif _without_thoughts(content) in said:
+            if _thoughts_in(content) not in said:
+                yield THOUGHTS
         else:
             raise RowTemplateError(
                 f"{form.called} does not write this answer as it is; change it", field=f"{field}.content"
             )
     for number, call in enumerate(message.tool_calls or ()):
         _call(call, said, f"{field}.tool_calls[{number}]", form)
+
+
+def _without_thoughts(content: str) -> str:
+    return content.rpartition(_END_OF_THOUGHTS)[2].strip()
+
+
+def _thoughts_in(content: str) -> str:
+    """Thoughts that stand in the content itself; the request for an answer may hold the tag that opens them."""
+    return content.rpartition(_END_OF_THOUGHTS)[0].strip().removeprefix(_THOUGHTS).strip()
 
 
 def _call(call: ToolCall, said: str, field: str, form: ChatFormat) -> None:
@@ -90,7 +105,7 @@ def _call(call: ToolCall, said: str, field: str, form: ChatFormat) -> None:
     for leaf in _leaves(_decoded(call.function.arguments)):
         if not _stands(leaf, said):
             raise RowTemplateError(
-                f"{form.called} does not write {_shown(leaf)} among the arguments of {name!r}",
+                f"{form.called} does not write {shown(leaf)} among the arguments of {name!r}",
                 field=f"{field}.function.arguments",
             )
 
@@ -103,7 +118,7 @@ def _tools(conv: Conversation, text: str, form: ChatFormat) -> Iterator[str]:
         for key, leaf in _required(function):
             if not _stands(leaf, text):
                 raise RowTemplateError(
-                    f"{form.called} does not write {_shown(leaf)} of this tool", field=f"tools[{number}].{key}"
+                    f"{form.called} does not write {shown(leaf)} of this tool", field=f"tools[{number}].{key}"
                 )
         if not all(_stands(text_, text) for text_ in _details(function)):
             yield SCHEMA
@@ -120,33 +135,37 @@ def _required(function: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield f"function.parameters.properties.{name}", name
 
 
-def _details(schema: Any) -> Iterator[str]:
+def _details(schema: dict[str, Any]) -> Iterator[str]:
     """Names and texts in a schema; the words of JSON Schema itself, and types, templates write in ways of their own."""
-    if isinstance(schema, list):
-        for inner in schema:
-            yield from _details(inner)
-    elif isinstance(schema, dict):
-        for key, inner in schema.items():
-            if key == "properties" and isinstance(inner, dict):
-                yield from inner
-                yield from _details(list(inner.values()))
-            elif key != "type":
-                yield from _details(inner)
-    elif isinstance(schema, str):
-        yield schema
+    waiting: list[Any] = [schema]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            properties = value.get("properties")
+            if isinstance(properties, dict):
+                yield from properties
+                waiting += properties.values()
+            waiting += (inner for key, inner in value.items() if key not in ("type", "properties"))
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    """Every key and every value that holds no further ones; null, which templates leave out, is none."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield key
-            yield from _leaves(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _leaves(inner)
-    elif value is not None:
-        yield value
+    """Every key and every value that holds no further ones; null, which templates leave out, is none.
+
+    Not recursive, as above: how deep values are nested is the tenant's choice.
+    """
+    waiting = deque([value])
+    while waiting:
+        value = waiting.popleft()
+        if isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+        elif value is not None:
+            yield value
 
 
 def _stands(leaf: Any, text: str) -> bool:
@@ -165,14 +184,14 @@ def _forms(leaf: Any) -> Iterator[str]:
     yield str(leaf)
 
 
+def _result_stands(result: str, text: str) -> bool:
+    """Whether a tool's result is written, as it is or, where it is JSON, value by value."""
+    return _stands(result, text) or all(_stands(leaf, text) for leaf in _leaves(_decoded(result)))
+
+
 def _decoded(arguments: str) -> Any:
     """The arguments as a value; text that is no JSON is looked for as it is."""
     try:
         return msgspec.json.decode(arguments or "{}")
     except msgspec.DecodeError:
         return arguments
-
-
-def _shown(leaf: Any) -> str:
-    text = repr(leaf)
-    return text if len(text) <= 40 else f"{text[:39]}…"

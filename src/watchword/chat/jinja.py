@@ -17,8 +17,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from watchword.errors import TemplateError
 
-# What a template raises on its way: its own refusal, or an operation on a value that it did not expect.
-RENDER_ERRORS = (jinja2.TemplateError, TypeError, KeyError, ValueError, AttributeError, IndexError)
+# What a template raises on its way: its own refusal, or an operation on a value that it did not expect or that is too deep.
+RENDER_ERRORS = (jinja2.TemplateError, TypeError, KeyError, ValueError, AttributeError, IndexError, RecursionError)
 # Characters that no text holds (Unicode keeps them for uses like this one), so they can mark places in it.
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
