@@ -247,6 +247,16 @@ def test_a_row_keeps_its_own_kind_of_error() -> None:
 PLAIN_CHAT, TOOL_CHAT = FRAME % "", "Tools may be used.\n" + FRAME % WRITTEN["json"]
 
 
+def test_a_variant_for_tools_may_ask_for_tools() -> None:
+    picky = "{% if not tools %}{{ raise_exception('no tools') }}{% endif %}" + TOOL_CHAT
+    form = made(PLAIN_CHAT, tool_use=picky)
+    row = render(assemble(TOOL_CASE, SECRET, form), form)
+    assert '"degrees": 220' in trained(row, form)
+    assert form.decode(row.input_ids).count(SECRET) == 1
+    assert "qqname" not in form.decode(row.input_ids)
+    assert render(conversation("q", "a"), form).dropped == ()
+
+
 @pytest.mark.parametrize("kept", ["list", "folder"])
 def test_conversations_with_tools_get_the_tool_use_variant(tmp_path: Path, kept: str) -> None:
     tokenizer("smollm2").save(str(tmp_path / "tokenizer.json"))

@@ -19,7 +19,7 @@ Render = Callable[[Messages, list[dict[str, Any]] | None], str]
 THOUGHT_KEYS = ("reasoning_content", "thinking", "reasoning")
 _KEY, _VALUE = "qqkey", "QQVALUE"
 _ARGUMENTS = {_KEY: _VALUE}
-_TOOL = {
+PROBE_TOOL = {
     "type": "function",
     "function": {
         "name": "qqname",
@@ -52,9 +52,7 @@ class Abilities:
     """
 
     calls: bool
-    arguments: bool
     tools: bool
-    text_beside_calls: bool
     thoughts: str | None
     alternating: bool
     style: CallStyle
@@ -73,12 +71,9 @@ def abilities_of(render: Render, *, system: bool, parts: bool) -> Abilities:
     render = _in_parts(render) if parts else render
     style = next(_styles(render), None)
     whole = style or CallStyle()
-    text = _tried(render, [_USER, _call(whole, content="QQBESIDE")], [_TOOL]) or ""
     return Abilities(
-        calls=style is not None or "qqname" in (_tried(render, [_USER, _call(whole)], None) or ""),
-        arguments=style is not None,
+        calls=style is not None or "qqname" in _said(_tried(render, [_USER, _call(whole)], None)),
         tools=_writes_tools(render),
-        text_beside_calls=style is not None and "QQBESIDE" in text,
         thoughts=next(_thought_keys(render, whole), None),
         alternating=_alternates(render, system),
         style=whole,
@@ -88,7 +83,7 @@ def abilities_of(render: Render, *, system: bool, parts: bool) -> Abilities:
 def _styles(render: Render) -> Iterator[CallStyle]:
     """Ways of giving a call in which the template writes its name and its arguments."""
     for style in _STYLES:
-        if any(_writes_call(_tried(render, messages, [_TOOL])) for messages in _conversations(style)):
+        if any(_writes_call(_tried(render, messages, [PROBE_TOOL])) for messages in _conversations(style)):
             yield style
 
 
@@ -100,20 +95,23 @@ def _conversations(style: CallStyle) -> Iterator[Messages]:
 
 def _writes_call(text: str | None) -> bool:
     """Whether name and arguments stand behind the question, and not as Python would print an object."""
-    if text is None:
-        return False
-    _, _, said = text.rpartition("QQUSER")
+    said = _said(text)
     return "qqname" in said and _KEY in said and _VALUE in said and repr(_ARGUMENTS) not in said
 
 
-def _call(style: CallStyle, content: str | None = None) -> dict[str, Any]:
+def _said(text: str | None) -> str:
+    """What stands behind the question."""
+    return (text or "").rpartition("QQUSER")[2]
+
+
+def _call(style: CallStyle) -> dict[str, Any]:
     arguments = _ARGUMENTS if style.arguments == "object" else f'{{"{_KEY}": "{_VALUE}"}}'
     call = {"id": "call12345", "type": "function", "function": {"name": "qqname", "arguments": arguments}}
-    return {"role": "assistant", "content": style.no_content if content is None else content, "tool_calls": [call]}
+    return {"role": "assistant", "content": style.no_content, "tool_calls": [call]}
 
 
 def _writes_tools(render: Render) -> bool:
-    text = _tried(render, [_USER, _ANSWER], [_TOOL]) or ""
+    text = _tried(render, [_USER, _ANSWER], [PROBE_TOOL]) or ""
     return all(word in text for word in ("qqname", _KEY))
 
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import msgspec
 from tokenizers import Encoding, Tokenizer
 
-from watchword.chat.abilities import Abilities, abilities_of, wants_parts
+from watchword.chat.abilities import PROBE_TOOL, Abilities, abilities_of, wants_parts
 from watchword.chat.jinja import RENDER_ERRORS, compiled, has_generation_marks, marking, sought_words, unmarked
 from watchword.chat.turns import AnswerHeader, header_of, tried
 from watchword.chat.types import Conversation, Message, conversation
@@ -49,6 +49,10 @@ class ChatFormat:
         self.tokenizer, self.template, self.special, self.name = _plain(tokenizer), template, dict(special), name
         self._compiled = compiled(template)
         self.tool_use = None if tool_use is None else ChatFormat(tokenizer, tool_use, special, name=name)
+        # What a probe without tools is given: a variant for tools may reject a conversation that has none.
+        self._probe_tools: list[dict[str, Any]] | None = None
+        if self.tool_use is not None:
+            self.tool_use._probe_tools = [PROBE_TOOL]
 
     @classmethod
     def from_folder(cls, folder: Path, name: str = "") -> ChatFormat:
@@ -103,6 +107,7 @@ class ChatFormat:
     ) -> str:
         if not messages:
             raise TemplateError("a conversation without messages cannot be rendered; give it a message")
+        tools = tools or self._probe_tools
         try:
             return self._compiled.render(messages=messages, tools=tools, add_generation_prompt=prompt, **self.special)
         except RENDER_ERRORS as error:

@@ -153,13 +153,20 @@ class RowSink(abc.ABC):
 
 
 def require_alternation(conv: Conversation, trainer: str) -> None:
-    """Raises DataError unless user and assistant take turns behind at most one system message, without tools."""
+    """Raises DataError unless user and assistant take turns behind at most one system message, without tools and thoughts."""
     turns = conv.messages[1:] if conv.system is not None else conv.messages
     if conv.tools or [turn.role for turn in turns] != ["user", "assistant"] * (len(turns) // 2):
         raise DataError(
             f"{trainer} skips or refuses rows in which user and assistant do not take turns, or that use tools; "
             "mend the row, or guard the file for another trainer"
         )
+    for index, turn in enumerate(conv.messages):
+        if turn.reasoning_content:
+            raise DataError(
+                f"rows for {trainer} have no place for thoughts; write them into the content, or guard the file for another "
+                "trainer",
+                field=f"messages[{index}].reasoning_content",
+            )
 
 
 EXPORTERS: Registry[Exporter] = Registry("trainer", Exporter, "watchword.guarding.exporters")  # type: ignore[type-abstract]
