@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 from golden_families import FAMILIES, TOOL, chat_format, tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -98,13 +99,26 @@ def test_a_word_that_the_template_looks_for_is_seen_through_escapes() -> None:
     form = chat_format("qwen3")
     assert "</think>" in form.sought_words
     for spelt in ("</think>", "\\u003c/think\\u003e", "<\\/think>"):
-        turns = f'{{"role": "user", "content": "q"}}, {{"role": "assistant", "content": "<think>m{spelt}n"}}'
+        turns = f'{{"role": "user", "content": "q"}}, {{"role": "assistant", "content": "<think>Hmm.{spelt}No."}}'
         lines = f'{{"messages": [{turns}, {turns}]}}\n'.encode()
         plain = plain_rows(lines)
         assert plain is not None
         assert not RowCheck(form).surely_fine(lines, plain)
         conv = msgspec.json.decode(lines, type=Conversation)
         assert RowCheck(form).look(conv).dropped == (THOUGHTS,)
+
+
+@pytest.mark.parametrize("change", ["replace('#', '')", "upper", "escape", "truncate(80)", "replace('\\n', ' ')"])
+def test_a_template_that_changes_texts_is_asked_about_every_row(change: str) -> None:
+    text = (
+        "{%% for m in messages %%}<|im_start|>{{ m.role }}\n{{ m.content | %s }}<|im_end|>\n{%% endfor %%}"
+        "{%% if add_generation_prompt %%}<|im_start|>assistant\n{%% endif %%}"
+    )
+    asked = RowCheck(ChatFormat(tokenizer("smollm2"), text % change, {}))
+    for answer in ("A", "Quite <b> so #1\nq" + " long" * 20):
+        turns = [{"role": "user", "content": "A"}, {"role": "assistant", "content": answer}]
+        found = asked.look(msgspec.convert({"messages": turns}, Conversation))
+        assert (found.error is None) == (answer == "A")
 
 
 def test_a_template_that_takes_one_question_only_is_asked_about_every_kind_of_row() -> None:

@@ -33,6 +33,10 @@ _ANSWER = {"role": "assistant", "content": "QQANSWER"}
 _RESULT = {"role": "tool", "content": "QQRESULT", "tool_call_id": "call12345", "name": "qqname"}
 
 
+# What a template might escape, replace, cut, or turn to another case.
+_ANY_TEXT = " aA1 <b>&amp;</b> \"'\\ `#*_~ {{ x }} [y] é ß 🥖\r\n\n  - z\t." + " long" * 400 + "."
+
+
 @dataclass(frozen=True)
 class CallStyle:
     """How the template takes a call: its arguments as an ``object`` or as ``text``, and what stands for no content."""
@@ -48,7 +52,8 @@ _STYLES = (CallStyle("object", ""), CallStyle("text", ""), CallStyle("object", N
 class Abilities:
     """What a template writes. ``thoughts`` is the key under which it takes a message's thoughts, None where it drops them.
 
-    ``alternating``: whether it takes rows in which user and assistant take turns, of any length and with a system text.
+    ``alternating``: whether it takes rows in which user and assistant take turns, of any length and with a system text, and
+    writes every text in them as it is.
     """
 
     calls: bool
@@ -127,7 +132,9 @@ def _alternates(render: Render, system: bool) -> bool:
     """Whether every text of plain rows of one to three questions is written, with a system text and without."""
     fronts = [[], [{"role": "system", "content": "QQSYSTEM"}]] if system else [[]]
     for front, count in itertools.product(fronts, (1, 2, 3)):
-        talk = [{"role": role, "content": f"QQ{role}{at}QQ"} for at in range(count) for role in ("user", "assistant")]
+        talk = [
+            {"role": role, "content": f"{role}{at}{_ANY_TEXT}"} for at in range(count) for role in ("user", "assistant")
+        ]
         text = _tried(render, [*front, *talk], None)
         if text is None or not all(message["content"] in text for message in [*front, *talk]):
             return False

@@ -72,13 +72,13 @@ def dropped(
 
 def _answer(message: Message, said: str, field: str, form: ChatFormat) -> Iterator[str]:
     content, thoughts = message.text.strip(), (message.reasoning_content or "").strip()
-    if thoughts not in said:
+    if not _thought_first(thoughts, content if content in said else "", said):
         yield THOUGHTS
     if content not in said:
         if message.tool_calls:
             yield BESIDE
         elif _without_thoughts(content) in said:
-            if _thoughts_in(content) not in said:
+            if not _thought_first(_thoughts_in(content), _without_thoughts(content), said):
                 yield THOUGHTS
         else:
             raise RowTemplateError(
@@ -86,6 +86,11 @@ def _answer(message: Message, said: str, field: str, form: ChatFormat) -> Iterat
             )
     for number, call in enumerate(message.tool_calls or ()):
         _call(call, said, f"{field}.tool_calls[{number}]", form)
+
+
+def _thought_first(thoughts: str, content: str, said: str) -> bool:
+    """Whether thoughts are written, and the answer's words behind them."""
+    return not thoughts or (thoughts in said and content in said.partition(thoughts)[2])
 
 
 def _without_thoughts(content: str) -> str:

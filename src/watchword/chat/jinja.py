@@ -6,7 +6,7 @@ import contextvars
 import datetime
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -65,14 +65,21 @@ def unmarked(text: str) -> tuple[str, list[tuple[int, int]]]:
 
 
 def sought_words(template: str) -> frozenset[str]:
-    """Tags such as ``</think>`` that the template looks for in what it is given: rows that hold one are written otherwise."""
+    """Tags such as ``</think>`` that the template looks for in what it is given: rows that hold one are written otherwise.
+
+    Names are left out where a template compares with them: these are roles and keys.
+    """
     tree = _environment().parse(template)
-    found = [const for compare in tree.find_all(nodes.Compare) for const in compare.find_all(nodes.Const)]
-    for call in tree.find_all(nodes.Call):
-        if isinstance(call.node, nodes.Getattr) and call.node.attr in _LOOKS:
-            found += [arg for arg in call.args if isinstance(arg, nodes.Const)]
-    words = (const.value for const in found if isinstance(const.value, str))
-    return frozenset(word for word in words if len(word) > 2 and not word.replace("_", "").isalnum())
+    compared = _strings(const for compare in tree.find_all(nodes.Compare) for const in compare.find_all(nodes.Const))
+    looks: list[Any] = [call for call in tree.find_all(nodes.Call) if getattr(call.node, "attr", None) in _LOOKS]
+    looks += [found for found in tree.find_all(nodes.Filter) if found.name == "replace"]
+    given = _strings(arg for look in looks for arg in look.args[:1] if isinstance(arg, nodes.Const))
+    tags = [word for word in compared if not word.replace("_", "").isalnum()]
+    return frozenset(word for word in (*tags, *given) if word.strip())
+
+
+def _strings(found: Iterable[nodes.Const]) -> list[str]:
+    return [const.value for const in found if isinstance(const.value, str)]
 
 
 class _Generation(Extension):

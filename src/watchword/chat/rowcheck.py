@@ -47,7 +47,7 @@ class RowCheck:
 
     def look(self, conv: Conversation) -> Looked:
         """Renders the row unless its kind is known to be fine."""
-        order = None if self.every or self.max_length is not None else self._order(conv)
+        order = self._order(conv) if self._may_know else None
         if order in self._fine:
             return Looked()
         try:
@@ -60,7 +60,7 @@ class RowCheck:
 
     def surely_fine(self, lines: bytes, rows: Sequence[Sequence[Turn]]) -> bool:
         """A quick yes for plain rows (see ``chat.fast``) at once; ``lines`` are the bytes that they were decoded from."""
-        if self.every or self.max_length is not None or not self.chat_format.abilities.alternating:
+        if not self._may_know:
             return False
         # Each row ends with an answer and has a system text in front only, so all rows may be looked at as one talk.
         roles = [turn.role for turns in rows for turn in turns if turn.role != "system"]
@@ -68,6 +68,11 @@ class RowCheck:
         if len(roles) % 2 or roles[::2].count("user") != half or roles[1::2].count("assistant") != half:
             return False
         return not any(word in lines for word in self._sought)
+
+    @property
+    def _may_know(self) -> bool:
+        """Whether a row can be judged by others: not where each is to be rendered, or is written otherwise than it is."""
+        return not self.every and self.max_length is None and self.chat_format.abilities.alternating
 
     def _order(self, conv: Conversation) -> tuple[str, ...] | None:
         """The roles of a plain row in their order; None for a row that is not plain, or holds what the template looks for."""
