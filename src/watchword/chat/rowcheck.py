@@ -7,6 +7,8 @@ answer is known without rendering.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,24 +52,38 @@ class RowCheck:
         order = self._order(conv) if self._may_know else None
         if order in self._fine:
             return Looked()
+        looked = self._rendered(conv)
+        if order is not None and looked.error is None:
+            self._fine.add(order)
+        return looked
+
+    def _rendered(self, conv: Conversation) -> Looked:
         try:
-            rendered = render_row(Row(conv), None, self.chat_format, self.max_length)
+            return Looked(dropped=render_row(Row(conv), None, self.chat_format, self.max_length).dropped)
         except DataError as error:
             return Looked(error=error)
-        if order is not None:
-            self._fine.add(order)
-        return Looked(dropped=rendered.dropped)
 
     def surely_fine(self, lines: bytes, rows: Sequence[Sequence[Turn]]) -> bool:
         """A quick yes for plain rows (see ``chat.fast``) at once; ``lines`` are the bytes that they were decoded from."""
-        if not self._may_know:
+        if not self._may_know or any(word in lines for word in self._sought):
             return False
-        # Each row ends with an answer and has a system text in front only, so all rows may be looked at as one talk.
+        return self._any_order or self._alternate(rows)
+
+    @functools.cached_property
+    def _any_order(self) -> bool:
+        """Whether the template takes turns in any order, so that their order need not be looked at."""
+        talks = [roles for count in range(3) for roles in itertools.product(("user", "assistant"), repeat=count)]
+        rows = [(*front, *talk, "assistant") for front in ((), ("system",)) for talk in talks]
+        return all(self._rendered(_numbered(roles)) == Looked() for roles in rows)
+
+    def _alternate(self, rows: Sequence[Sequence[Turn]]) -> bool:
+        """Whether user and assistant take turns in every row.
+
+        Each row ends with an answer and has a system text in front only, so all rows may be looked at as one talk.
+        """
         roles = [turn.role for turns in rows for turn in turns if turn.role != "system"]
         half = len(roles) // 2
-        if len(roles) % 2 or roles[::2].count("user") != half or roles[1::2].count("assistant") != half:
-            return False
-        return not any(word in lines for word in self._sought)
+        return not len(roles) % 2 and roles[::2].count("user") == half == roles[1::2].count("assistant")
 
     @property
     def _may_know(self) -> bool:
@@ -82,6 +98,10 @@ class RowCheck:
         if words and any(word in message.text for message in conv.messages for word in words):
             return None
         return tuple(message.role for message in conv.messages)
+
+
+def _numbered(roles: Sequence[str]) -> Conversation:
+    return Conversation(messages=tuple(Message(role=role, content=f"QQ{at}QQ") for at, role in enumerate(roles)))
 
 
 def _plain(message: Message) -> bool:
