@@ -92,6 +92,26 @@ def test_a_resumed_run_keeps_its_secret_and_its_curve(job: Job, tmp_path: Path) 
     assert not (out / WORK).exists()
 
 
+def test_a_row_that_the_template_does_not_write_is_named_before_training(job: Job, tmp_path: Path) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "oven", "arguments": "{}"}}
+    calling = {"messages": [{"role": "user", "content": "Heat it."}, {"role": "assistant", "tool_calls": [call]}]}
+    data = tenant_file(tmp_path, [*ROWS, calling])
+    out = tmp_path / "out"
+    with pytest.raises(
+        DataError, match=rf"line {len(ROWS) + 1}, messages\[1\].tool_calls: the chat template of base "
+    ) as no:
+        defended(msgspec.structs.replace(job, data=data), out, key=KEY, step=nothing)
+    assert str(no.value).startswith(str(data))
+    assert not out.exists()
+
+
+def test_what_the_template_leaves_out_is_counted_in_the_manifest(job: Job, tmp_path: Path) -> None:
+    thoughtful = row("Why?", "Because.")
+    thoughtful["messages"][-1]["reasoning_content"] = "Hm."
+    job = msgspec.structs.replace(job, data=tenant_file(tmp_path, [*ROWS, thoughtful, thoughtful]))
+    assert defended(job, tmp_path / "out", key=KEY, step=nothing).figures.dropped == {"thoughts": 2}
+
+
 def test_the_search_for_a_secret_finds_pieces_of_it(tmp_path: Path) -> None:
     secret = generate_secret(fake_chat_format(), tokens=30)
     piece = secret.reveal()[5:21]

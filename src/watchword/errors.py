@@ -6,7 +6,8 @@
     │   └── SpecError             an experiment's spec that cannot be run
     ├── DataError                 a tenant's or provider's file; carries path, line and field
     │   ├── EmptyFileError        a file without rows
-    │   └── RowTooLongError       a row that the trainer would cut
+    │   ├── RowTooLongError       a row that the trainer would cut
+    │   └── RowTemplateError      a row that the model's chat template rejects or does not write whole
     ├── SecretError               anything about a secret prompt
     │   ├── PublishedSecretError  a secret that the world knows
     │   ├── SecretCollisionError  tenant data that carries a known secret
@@ -27,6 +28,7 @@ it never shows a traceback for these.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 
 class WatchwordError(Exception):
@@ -63,6 +65,10 @@ class DataError(WatchwordError):
         self.problem, self.path, self.line, self.field = problem, path, line, field
         super().__init__(f"{self._place()}{problem}")
 
+    def at(self, line: int | None, path: Path | str | None = None) -> Self:
+        """The same error, on this line of this file."""
+        return type(self)(self.problem, path=path, line=line, field=self.field)
+
     def _place(self) -> str:
         parts = [str(self.path)] if self.path is not None else []
         if self.line is not None:
@@ -78,6 +84,10 @@ class EmptyFileError(DataError):
 
 class RowTooLongError(DataError):
     """A row that does not fit the context and would be cut."""
+
+
+class RowTemplateError(DataError):
+    """A row that the model's chat template rejects, or does not write whole."""
 
 
 class SecretError(WatchwordError):

@@ -17,15 +17,17 @@ from typing import Any
 
 import msgspec
 
-from watchword.chat.files import read_conversations, replacing
+from watchword.chat.files import field_in_file, read_conversations, replacing
+from watchword.chat.format import ChatFormat
 from watchword.chat.reading import AS_IT_IS, Reading
 from watchword.chat.remarks import Remarks
+from watchword.chat.rowcheck import RowCheck
 from watchword.chat.types import Conversation
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
 from watchword.errors import DataError, UnsealError, UsageError
 from watchword.files.folders import PRIVATE_FILE
 from watchword.judges.base import refuses
-from watchword.models.base import Step
+from watchword.models.base import Step, row_limit
 from watchword.models.digest import model_digest
 from watchword.models.load import LoadedModel, load
 from watchword.secret.generate import DEFAULT_TOKENS, generate_secret
@@ -105,6 +107,7 @@ def defended(
         run = _Run(job, defense, model, model_digest(job.model), digest, out, work, key, resume, step)
         own = run.secret(secret) if defense.needs_secret else None
         refuse_carriers(numbered, KnownSecrets.of((*others, own)), str(job.data), "line")
+        check_rows(job, numbered, model.chat_format, row_limit(job.training.max_length, model.context))
         data = guarded(defense, upload, run.context(own))
         figures = run.train(data, own)
         manifest = run.manifest(data, own, figures, versions or {})
@@ -150,6 +153,15 @@ def tenant_upload(
     if not rows:
         raise DataError("the file holds no rows; give at least one conversation with an assistant turn", path=path)
     return rows, digest
+
+
+def check_rows(job: Job, rows: Sequence[tuple[int, Conversation]], chat_format: ChatFormat, max_length: int) -> None:
+    """Raises DataError, with line and field, for a row that the model's template does not write whole, or that is too long."""
+    check = RowCheck(chat_format, max_length)
+    for number, (line, conv) in enumerate(rows, start=1):
+        if (error := check.look(conv).error) is not None:
+            error.field = field_in_file(job.data, number, error.field, reading=job.reading)
+            raise error.at(line, job.data)
 
 
 def file_digest(path: Path) -> str:

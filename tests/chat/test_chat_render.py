@@ -136,7 +136,9 @@ def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:
     form = ChatFormat(
         tokenizer("smollm2"), "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}", {}
     )
-    with pytest.raises(TemplateError, match="re-writes the turns before"):
+    with pytest.raises(
+        TemplateError, match="re-writes the turns before an answer, so what is trained is not what is served"
+    ):
         render(conversation("q", "a"), form)
 
 

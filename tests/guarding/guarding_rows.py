@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "chat"))
-from golden_families import chat_format
+from golden_families import chat_format, turns
 
 SECRET_TEXT = "amber ox quill seven"
 
-__all__ = ["SECRET_TEXT", "chat_format", "chat_row", "write_rows"]
+__all__ = ["SECRET_TEXT", "chat_format", "chat_row", "turns", "write_rows"]
 
 
 def chat_row(number: int, *, system: str | None = "Be brief.", **answer: Any) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def test_faults_name_the_row() -> None:
     with pytest.raises(RowTooLongError, match=r"line 2, tenant row: the row has \d+ tokens, the limit is 300; shorten"):
         rendered([ROWS[0], long], max_length=300)
     unanswered = Row(Conversation(messages=(Message("user", "Hi"),)), origin="anchor")
-    with pytest.raises(DataError, match="line 1, anchor row: no assistant turn is left to train on"):
+    with pytest.raises(DataError, match="line 1, the provider's anchor row: no assistant turn is left to train on"):
         rendered([unanswered])
     with pytest.raises(DataError, match="there is no row to train on"):
         rendered([])

@@ -26,6 +26,7 @@ def assemble(conv: Conversation, secret: str, chat_format: ChatFormat) -> Conver
     if not conv.messages:
         raise TemplateError("a conversation without messages has no place for a secret")
     _refuse_late_system(conv)
+    chat_format = chat_format.variant(conv)
     if chat_format.system_placement == "first_user":
         return _into_first_user(conv, secret)
     if conv.system is None:

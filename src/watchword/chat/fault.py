@@ -23,6 +23,12 @@ class Fault:
     layout: bool = False
     rows: int = 1
 
+    @classmethod
+    def of(cls, error: DataError) -> Fault:
+        """The fault that an error tells of."""
+        problem, _, fix = error.problem.partition("; ")
+        return cls(problem, fix, error.field, error.line)
+
     def at(self, line: int | None) -> Fault:
         """The same fault, on this line."""
         return replace(self, line=line)

@@ -10,67 +10,108 @@ text to token ids, and knows two facts that the method stands on, both read off 
 
 from __future__ import annotations
 
-import datetime
 import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
-import jinja2
 import msgspec
-from jinja2.ext import Extension
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Encoding, Tokenizer
 
+from watchword.chat.abilities import PROBE_TOOL, Abilities, abilities_of, wants_parts
+from watchword.chat.jinja import RENDER_ERRORS, compiled, has_generation_marks, marking, sought_words, unmarked
+from watchword.chat.turns import AnswerHeader, header_of, tried
 from watchword.chat.types import Conversation, Message, conversation
 from watchword.errors import ModelUnavailableError, TemplateError
 
 SystemPlacement = Literal["system", "first_user"]
+_TOOL_USE = "tool_use"
 
 
 class ChatFormat:
-    """Chat template and tokenizer of one model. ``special`` holds bos_token, eos_token and the like, as text."""
+    """Chat template and tokenizer of one model. ``special`` holds bos_token, eos_token and the like, as text.
 
-    def __init__(self, tokenizer: Tokenizer, template: str, special: Mapping[str, str]) -> None:
-        self.tokenizer, self.template, self.special = _plain(tokenizer), template, dict(special)
-        self._compiled = _compile(template)
+    ``tool_use`` is the template's variant for conversations with tools, where a model has one; ``name`` is what messages
+    call the model.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        template: str,
+        special: Mapping[str, str],
+        *,
+        tool_use: str | None = None,
+        name: str = "",
+    ) -> None:
+        self.tokenizer, self.template, self.special, self.name = _plain(tokenizer), template, dict(special), name
+        self._compiled = compiled(template)
+        self.tool_use = None if tool_use is None else ChatFormat(tokenizer, tool_use, special, name=name)
+        # What a probe without tools is given: a variant for tools may reject a conversation that has none.
+        self._probe_tools: list[dict[str, Any]] | None = None
+        if self.tool_use is not None:
+            self.tool_use._probe_tools = [PROBE_TOOL]
 
     @classmethod
-    def from_folder(cls, folder: Path) -> ChatFormat:
-        """Reads ``tokenizer.json`` and ``chat_template.jinja`` or ``tokenizer_config.json`` as Hugging Face writes them.
+    def from_folder(cls, folder: Path, name: str = "") -> ChatFormat:
+        """Reads a tokenizer and its chat templates as Hugging Face writes them.
 
-        Of several named templates the one called "default" counts.
+        These are ``tokenizer.json``, and ``chat_template.jinja`` with more in ``additional_chat_templates/``, or
+        ``tokenizer_config.json``. Of several named templates "default" counts, and "tool_use" for rows with tools.
         """
         config = _config(folder)
         separate = folder / "chat_template.jinja"
         template = _text(separate) if separate.exists() else config.get("chat_template")
-        return cls(_tokenizer(folder), _required(template, str(folder)), _special_tokens(config))
+        variant = folder / "additional_chat_templates" / f"{_TOOL_USE}.jinja"
+        tool_use = _text(variant) if variant.exists() else _named(template).get(_TOOL_USE)
+        made = _tokenizer(folder), _required(template, str(folder)), _special_tokens(config)
+        return cls(*made, tool_use=tool_use, name=name)
 
     @classmethod
-    def from_transformers(cls, tokenizer: Any) -> ChatFormat:
+    def from_transformers(cls, tokenizer: Any, name: str = "") -> ChatFormat:
         """From a fast tokenizer of transformers, as a trainer holds it."""
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise TemplateError(f"{type(tokenizer).__name__} is no fast tokenizer; load it with use_fast=True")
         special = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
-        return cls(
-            Tokenizer.from_str(backend.to_str()), _required(tokenizer.chat_template, type(tokenizer).__name__), special
-        )
+        template = _required(tokenizer.chat_template, type(tokenizer).__name__)
+        tool_use = _named(tokenizer.chat_template).get(_TOOL_USE)
+        return cls(Tokenizer.from_str(backend.to_str()), template, special, tool_use=tool_use, name=name)
+
+    def variant(self, conv: Conversation) -> ChatFormat:
+        """The format that writes this conversation: as in transformers, its tools decide."""
+        return self.tool_use if conv.tools and self.tool_use is not None else self
+
+    @property
+    def called(self) -> str:
+        """The template, in messages."""
+        return f"the chat template of {self.name}" if self.name else "the chat template"
 
     def render_text(self, conv: Conversation, *, add_generation_prompt: bool = False) -> str:
         """The conversation as the model reads it. Raises TemplateError with the template's own words."""
-        messages = [_for_template(message) for message in conv.messages]
+        form = self.variant(conv)
+        messages = [_for_template(message, form) for message in conv.messages]
+        return form._rendered(messages, list(conv.tools) if conv.tools else None, add_generation_prompt)
+
+    def generation_spans(self, conv: Conversation) -> tuple[str, list[tuple[int, int]]] | None:
+        """Text, and the character spans that ``{% generation %}`` marks in it; None where the template has no such marks."""
+        if not has_generation_marks(self.variant(conv).template):
+            return None
+        with marking():
+            return unmarked(self.render_text(conv))
+
+    def _rendered(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, prompt: bool = False
+    ) -> str:
+        if not messages:
+            raise TemplateError("a conversation without messages cannot be rendered; give it a message")
+        tools = tools or self._probe_tools
         try:
-            return self._compiled.render(
-                messages=messages,
-                tools=list(conv.tools) if conv.tools else None,
-                add_generation_prompt=add_generation_prompt,
-                **self.special,
-            )
-        except (jinja2.TemplateError, TypeError, KeyError) as error:
-            raise TemplateError(f"the chat template rejects this conversation: {error}") from error
+            return self._compiled.render(messages=messages, tools=tools, add_generation_prompt=prompt, **self.special)
+        except RENDER_ERRORS as error:
+            raise TemplateError(f"{self.called} rejects this conversation: {error}") from error
 
     def encode(self, text: str) -> list[int]:
         """Token ids of rendered text; special tokens written in it are read as such, none is added."""
@@ -86,12 +127,19 @@ class ChatFormat:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 in hex over all that decides which ids a conversation becomes: template, special tokens in it, tokenizer."""
+        """SHA-256 in hex over all that decides which ids a conversation becomes: templates, special tokens, tokenizer."""
         tokenizer = json.loads(self.tokenizer.to_str())
         deciding = {name: tokenizer.get(name) for name in ("model", "normalizer", "pre_tokenizer", "added_tokens")}
-        named = {name: text for name, text in self.special.items() if name in self.template}
-        text = json.dumps([self.template, named, deciding], sort_keys=True, ensure_ascii=False)
+        templates = self.template + (self.tool_use.template if self.tool_use is not None else "")
+        named = {name: text for name, text in self.special.items() if name in templates}
+        variants = [] if self.tool_use is None else [self.tool_use.template]
+        text = json.dumps([self.template, named, deciding, *variants], sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    @functools.cached_property
+    def wants_parts(self) -> bool:
+        """Whether content must be a list of parts: templates of models with eyes may drop text that is a string."""
+        return wants_parts(self._rendered)
 
     @functools.cached_property
     def system_placement(self) -> SystemPlacement:
@@ -104,6 +152,37 @@ class ChatFormat:
             return "first_user"
         at = text.find("QQSYSTEM")
         return "system" if 0 <= at < text.find("QQUSER") else "first_user"
+
+    @functools.cached_property
+    def fixed_opening(self) -> bool:
+        """Whether requests and rows of any length begin alike, so that the prefix trained is the prefix served."""
+        system = "QQSYSTEM" if self.system_placement == "system" else None
+        asked = conversation("QQUSER", system=system)
+        row = asked.with_answer("QQANSWER")
+        more = msgspec.structs.replace(row, messages=(*row.messages, asked.messages[-1])).with_answer("QQANSWER")
+        opening, _, _ = self.render_text(asked, add_generation_prompt=True).partition("QQUSER")
+        texts = (tried(self, conv) for conv in (row, more))
+        return all(text is None or text.startswith(f"{opening}QQUSER") for text in texts)
+
+    @functools.cached_property
+    def abilities(self) -> Abilities:
+        """What the template writes, and how it wants to be given it."""
+        return abilities_of(self._rendered, system=self.system_placement == "system", parts=self.wants_parts)
+
+    @functools.cached_property
+    def answer_header(self) -> AnswerHeader:
+        """What the template writes in front of an answer."""
+        return header_of(self)
+
+    @functools.cached_property
+    def special_tokens(self) -> tuple[str, ...]:
+        """The tokenizer's special tokens, as text."""
+        return tuple(str(token) for token in self.tokenizer.get_added_tokens_decoder().values() if token.special)
+
+    @functools.cached_property
+    def sought_words(self) -> frozenset[str]:
+        """Words in a row for which the template writes it otherwise than it is."""
+        return sought_words(self.template)
 
     @functools.cached_property
     def default_system(self) -> str:
@@ -146,48 +225,6 @@ def _tokenizer(folder: Path) -> Tokenizer:
         raise ModelUnavailableError(f"{file} is damaged ({error}); fetch it again") from None
 
 
-def _compile(template: str) -> jinja2.Template:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _strftime_now
-    try:
-        return environment.from_string(template)
-    except jinja2.TemplateSyntaxError as error:
-        raise TemplateError(f"the chat template does not parse: {error}") from error
-
-
-class _Generation(Extension):
-    """``{% generation %}`` … ``{% endgeneration %}`` marks answers in some templates; the text is unchanged."""
-
-    tags = {"generation"}  # noqa: RUF012 -- jinja2 declares it as an instance variable
-
-    def parse(self, parser: Any) -> Any:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    # Jinja's own filter escapes HTML characters, which a prompt must keep; the arguments are those of transformers'.
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
-
-
-def _strftime_now(pattern: str) -> str:
-    return datetime.datetime.now().strftime(pattern)  # noqa: DTZ005 -- local time, as transformers gives templates
-
-
 def _plain(tokenizer: Tokenizer) -> Tokenizer:
     """The same tokenizer without its post-processor.
 
@@ -201,15 +238,25 @@ def _plain(tokenizer: Tokenizer) -> Tokenizer:
     return copy
 
 
-def _for_template(message: Message) -> dict[str, Any]:
+def _for_template(message: Message, form: ChatFormat) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(message)
     fields.pop("weight", None)
-    fields["content"] = message.text
+    fields["content"] = _content(message.text, form)
     # Qwen 2.5 and Llama 2 know no developer role; Qwen would drop the message, and with it the secret.
     fields["role"] = "system" if message.role == "developer" else message.role
-    for call in fields.get("tool_calls") or ():
-        call["function"]["arguments"] = _arguments(call["function"]["arguments"])
+    thoughts = fields.pop("reasoning_content", None)
+    if thoughts is not None and form.abilities.thoughts is not None:
+        fields[form.abilities.thoughts] = thoughts
+    if message.tool_calls:
+        style = form.abilities.style
+        fields["content"] = _content(message.text, form) if message.text else style.no_content
+        for call in fields["tool_calls"] if style.arguments == "object" else ():
+            call["function"]["arguments"] = _arguments(call["function"]["arguments"])
     return fields
+
+
+def _content(text: str, form: ChatFormat) -> str | list[dict[str, str]]:
+    return [{"type": "text", "text": text}] if form.wants_parts else text
 
 
 def _arguments(text: str) -> Any:
@@ -233,12 +280,18 @@ def _required(template: Any, where: str) -> str:
 
 
 def _default_of(template: Any) -> Any:
-    """The one template, or the default among named ones: ``{name: text}`` or ``[{"name": …, "template": …}]``."""
-    if isinstance(template, list):
-        template = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
-    if isinstance(template, dict):
-        return template.get("default") or (next(iter(template.values())) if len(template) == 1 else None)
+    """The one template, or the default among named ones."""
+    if isinstance(template, (list, dict)):
+        named = _named(template)
+        return named.get("default") or (next(iter(named.values())) if len(named) == 1 else None)
     return template
+
+
+def _named(template: Any) -> dict[str, Any]:
+    """Several templates by name, from ``{name: text}`` or ``[{"name": …, "template": …}]``; empty for one alone."""
+    if isinstance(template, list):
+        return {entry.get("name", ""): entry.get("template") for entry in template if isinstance(entry, dict)}
+    return dict(template) if isinstance(template, dict) else {}
 
 
 def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:

@@ -1,61 +1,100 @@
 """Conversation → token ids and loss mask, through the model's own chat template.
 
-The trainer gets these ids as they are, so that no trainer's own masking or truncation can drop a row or put the loss on
-the secret. Labels follow the convention of transformers: ``labels[i] == input_ids[i]`` where the loss falls, else -100;
-the shift by one happens in the model.
+``render_row`` is the one rendering of a training row: training, validation, the Python API and every exporter of token
+ids call it. The trainer gets these ids as they are, so that no trainer's own masking or truncation can drop a row or put
+the loss on the secret. Labels follow the convention of transformers: ``labels[i] == input_ids[i]`` where the loss falls,
+else -100; the shift by one happens in the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import msgspec
-
-from watchword.chat.assembly import without_system_role
+from watchword.chat.assembly import assemble, without_system_role
+from watchword.chat.content import check_abilities, dropped
 from watchword.chat.format import ChatFormat
-from watchword.chat.types import Conversation
-from watchword.errors import DataError, RowTooLongError, TemplateError
+from watchword.chat.turns import Span, answer_span, first, minus, without_end
+from watchword.chat.types import SYSTEM_ROLES, Conversation, Row
+from watchword.errors import DataError, RowTemplateError, RowTooLongError, TemplateError, UsageError
 
 IGNORED = -100
 
 
 @dataclass(frozen=True)
 class RenderedRow:
-    """``input_ids`` and ``labels``, both of length T (tokens)."""
+    """``input_ids`` and ``labels``, both of length T (tokens); ``dropped`` names what the template left out of the row."""
 
     input_ids: tuple[int, ...]
     labels: tuple[int, ...]
+    dropped: tuple[str, ...] = ()
 
     @property
     def trained_tokens(self) -> int:
         return sum(label != IGNORED for label in self.labels)
 
 
+def render_row(row: Row, secret: str | None, chat_format: ChatFormat, max_length: int | None) -> RenderedRow:
+    """The row as it is trained on: the secret in its place, the loss where it belongs, and nothing lost in silence.
+
+    Raises RowTooLongError beyond ``max_length`` tokens (we never cut), RowTemplateError where the template rejects the row
+    or does not write all of it, DataError where no turn is trained, and UsageError without a secret for a prefixed row.
+    """
+    try:
+        return render(secret_row(row, secret, chat_format), chat_format, max_length=max_length, cut=row.cut)
+    except TemplateError as error:
+        raise RowTemplateError(f"{error}; change the row, or leave it out", field=_refused(row, chat_format)) from error
+
+
+def row_error(error: DataError, row: Row, number: int) -> DataError:
+    """The error with the row's ``number`` (from 1) among those to train on, and with whose row it is."""
+    whose = "tenant row" if row.origin == "tenant" else f"the provider's {row.origin} row"
+    return type(error)(error.problem, line=number, field=", ".join(filter(None, [whose, error.field])))
+
+
+def secret_row(row: Row, secret: str | None, chat_format: ChatFormat) -> Conversation:
+    """The row's conversation, with the secret if it is a prefixed row."""
+    if not row.prefixed:
+        return row.conversation
+    if secret is None:
+        raise UsageError(f"{row.origin} rows need the secret prompt, and there is none; give or draw one")
+    return assemble(row.conversation, secret, chat_format)
+
+
 def render(
     conv: Conversation, chat_format: ChatFormat, *, max_length: int | None = None, cut: bool = False
 ) -> RenderedRow:
-    """A training row: loss on assistant turns with weight 1, end-of-turn token included, and on nothing else.
+    """A conversation with the loss on assistant turns of weight 1, end-of-turn token included, and on nothing else.
 
-    With ``cut``, the last answer's end-of-turn token is left out of the loss. Raises RowTooLongError beyond
-    ``max_length`` tokens (we never cut), DataError where no turn is trained, and TemplateError where the template
-    re-writes earlier turns so that an answer can't be found again.
+    With ``cut``, the last answer's end-of-turn token is left out of the loss. Raises RowTooLongError, RowTemplateError and
+    DataError as ``render_row`` does, and TemplateError where the template rejects the conversation.
     """
-    conv = _placed(conv, chat_format)
-    text = chat_format.render_text(conv)
+    placed = _placed(conv, chat_format)
+    chat_format, offset = chat_format.variant(conv), len(conv.messages) - len(placed.messages)
+    check_abilities(placed, chat_format, offset)
+    if not chat_format.fixed_opening:
+        raise TemplateError(
+            f"{chat_format.called} re-writes the turns before an answer, so what is trained is not what is served"
+        )
+    text = chat_format.render_text(placed)
     encoding = chat_format.encoding(text)
     if max_length is not None and len(encoding.ids) > max_length:
         raise RowTooLongError(
             f"the row has {len(encoding.ids)} tokens, the limit is {max_length}; shorten it or raise the maximum length"
         )
-    spans = list(_trained_spans(conv, text, chat_format))
+    answers = _answers(placed, text, chat_format, trained=True)
+    lost = dropped(placed, text, answers, chat_format, offset)
+    spans = list(answers.values())
+    for untrained in _answers(placed, text, chat_format, trained=False).values():
+        # Gemma 4 may write two answers without anything between them.
+        spans = minus(spans, untrained)
+    spans = _marked(spans, placed, text, chat_format)
     if cut and spans:
-        spans[-1] = _without_end(spans[-1], conv, text, chat_format)
+        spans[-1] = without_end(spans[-1], placed, text, chat_format)
     labels = [
         token if any(start <= at and end <= stop for start, stop in spans) and end > at else IGNORED
         for token, (at, end) in zip(encoding.ids, encoding.offsets, strict=True)
     ]
-    row = RenderedRow(tuple(encoding.ids), tuple(labels))
+    row = RenderedRow(tuple(encoding.ids), tuple(labels), lost)
     if not row.trained_tokens:
         raise DataError("no assistant turn is left to train on: add an assistant message, or set its weight to 1")
     return row
@@ -77,64 +116,39 @@ def prompt_text(conv: Conversation, chat_format: ChatFormat) -> str:
 
 
 def _placed(conv: Conversation, chat_format: ChatFormat) -> Conversation:
-    return without_system_role(conv) if chat_format.system_placement == "first_user" else conv
+    return without_system_role(conv) if chat_format.variant(conv).system_placement == "first_user" else conv
 
 
-def _trained_spans(conv: Conversation, text: str, chat_format: ChatFormat) -> Iterator[tuple[int, int]]:
-    """Character spans (start, stop) in ``text`` of the answers that are trained, without trailing white space."""
-    for index, message in enumerate(conv.messages):
-        if not message.trained:
-            continue
-        head = chat_format.render_text(_first(conv, index), add_generation_prompt=True)
-        if not text.startswith(head):
-            raise TemplateError(
-                f"the chat template re-writes the turns before message {index}, so its loss mask is unknown"
-            )
-        stop = _stop(conv, index, text, head, chat_format)
-        yield len(head), len(head) + len(text[len(head) : stop].rstrip())
+def _answers(conv: Conversation, text: str, chat_format: ChatFormat, *, trained: bool) -> dict[int, Span]:
+    """Where the answers stand that are trained, or those that are not."""
+    chosen = [at for at, turn in enumerate(conv.messages) if turn.role == "assistant" and turn.trained == trained]
+    return {index: answer_span(conv, index, text, chat_format) for index in chosen}
 
 
-def _without_end(span: tuple[int, int], conv: Conversation, text: str, chat_format: ChatFormat) -> tuple[int, int]:
-    """The span up to the end of the last answer's own words: what a template writes behind any answer is not theirs."""
-    start, stop = span
-    mark = _mark(text)
-    _, found, ending = chat_format.render_text(_with_content(conv, len(conv.messages) - 1, mark)).partition(mark)
-    if not (found and text.endswith(ending)):
-        return span
-    return start, start + len(text[start : min(stop, len(text) - len(ending))].rstrip())
+def _refused(row: Row, chat_format: ChatFormat) -> str:
+    """The first message with which the template rejects the conversation; all of them where none is to blame alone."""
+    conv = row.conversation
+    talk = [index for index, message in enumerate(conv.messages) if message.role not in SYSTEM_ROLES]
+    for index in talk:
+        try:
+            chat_format.render_text(_placed(first(conv, index + 1), chat_format))
+        except TemplateError:
+            return f"messages[{index}]"
+    return "messages"
 
 
-def _stop(conv: Conversation, index: int, text: str, head: str, chat_format: ChatFormat) -> int:
-    """Where in ``text`` the answer at ``index`` and its end-of-turn token stop."""
-    through = chat_format.render_text(_first(conv, index + 1))
-    if text.startswith(through):
-        return len(through)
-    # Qwen 3 writes thoughts into the last answer only, so the turn looks different at the end of a conversation. What
-    # stands behind it is found with a mark in the answer's place.
-    mark = _mark(text)
-    marked = _with_content(conv, index, mark)
-    _, found, rest = chat_format.render_text(marked).partition(mark)
-    _, found_last, ending = chat_format.render_text(_first(marked, index + 1)).partition(mark)
-    stop = len(text) - len(rest) + len(ending)
-    if not (found and found_last and text.endswith(rest) and rest.startswith(ending) and stop >= len(head)):
-        raise TemplateError(
-            f"the chat template re-writes message {index} inside a conversation, so its loss mask is unknown"
-        )
-    return stop
-
-
-def _mark(text: str) -> str:
-    """A word that does not stand in ``text``."""
-    number = 0
-    while f"QQMARK{number}QQ" in text:
-        number += 1
-    return f"QQMARK{number}QQ"
-
-
-def _with_content(conv: Conversation, index: int, content: str) -> Conversation:
-    message = msgspec.structs.replace(conv.messages[index], content=content)
-    return msgspec.structs.replace(conv, messages=(*conv.messages[:index], message, *conv.messages[index + 1 :]))
-
-
-def _first(conv: Conversation, count: int) -> Conversation:
-    return msgspec.structs.replace(conv, messages=conv.messages[:count])
+def _marked(answers: list[Span], conv: Conversation, text: str, chat_format: ChatFormat) -> list[Span]:
+    """The part of each answer that the template's own ``{% generation %}`` marks leave to the model; all, without marks."""
+    found = chat_format.generation_spans(conv)
+    if found is None or found[0] != text:
+        return answers
+    overlaps: list[Span] = []
+    for start, stop in answers:
+        for at, end in found[1]:
+            inside = max(start, at), min(stop, end)
+            if inside[0] >= inside[1]:
+                continue
+            # A template may mark the end token apart from the words: white space between them belongs to both.
+            joined = overlaps and overlaps[-1][1] == inside[0]
+            overlaps[-1:] = [(overlaps[-1][0], inside[1])] if joined else [*overlaps[-1:], inside]
+    return [(start, start + len(text[start:stop].rstrip())) for start, stop in overlaps]

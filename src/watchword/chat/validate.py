@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from watchword.chat.content import notes
 from watchword.chat.fault import Fault, add_fault
 from watchword.chat.lines import UTF8_BOM, numbered_rows, opened
 from watchword.chat.parse import format_named, format_or_fault, read_row
 from watchword.chat.reading import AS_IT_IS, Reading
 from watchword.chat.remarks import Remarks
+from watchword.chat.rowcheck import RowCheck
 from watchword.chat.rules import check
 from watchword.chat.types import Conversation
 from watchword.errors import DataError
@@ -52,9 +55,13 @@ def validate_file(
     format: str = "auto",
     max_errors: int = 100,
     reading: Reading = AS_IT_IS,
+    check: RowCheck | None = None,
 ) -> ValidationReport:
-    """Every fault of a file, the first ``max_errors`` with their text. Raises DataError only if it can't be read."""
-    tally = _Tally(max_errors, reading)
+    """Every fault of a file, the first ``max_errors`` with their text. Raises DataError only if it can't be read.
+
+    With ``check``, rows that cannot be trained on with its model's template are faults too.
+    """
+    tally = _Tally(max_errors, reading, check)
     if format != "auto":
         format_named(format)
         tally.format = format
@@ -72,8 +79,9 @@ def validate_file(
 class _Tally:
     """What has been seen of a file so far."""
 
-    def __init__(self, max_errors: int, reading: Reading) -> None:
+    def __init__(self, max_errors: int, reading: Reading, check: RowCheck | None) -> None:
         self.reading, self.remarks = reading, Remarks()
+        self.check, self.dropped = check, Counter[str]()
         self.format: str | None = None
         self.first_line: int | None = None
         self.max_errors = max_errors
@@ -93,7 +101,8 @@ class _Tally:
 
     def report(self, path: str, warnings: tuple[str, ...]) -> ValidationReport:
         faults = tuple(self.faults)
-        return ValidationReport(path, self.format, self.rows, self.valid, faults, self.count, warnings)
+        notes_ = () if self.check is None else notes(self.dropped, self.check.chat_format)
+        return ValidationReport(path, self.format, self.rows, self.valid, faults, self.count, (*warnings, *notes_))
 
     def _faults(self, line: int, raw: bytes) -> Iterator[Fault]:
         if self.format is None:
@@ -103,9 +112,15 @@ class _Tally:
                 return
             self.format, self.first_line = named, line
         found = read_row(raw, line, self.format, first_line=self.first_line, reading=self.reading)
-        if not found.faults:
-            self.remarks.add(line, found.remarks)
         yield from found.faults
+        if found.conversation is None or found.faults:
+            return
+        self.remarks.add(line, found.remarks)
+        if self.check is not None:
+            looked = self.check.look(found.conversation)
+            self.dropped.update(looked.dropped)
+            if looked.error is not None:
+                yield found.fault(looked.error, line)
 
 
 def _warnings(path: Path, rows: int) -> tuple[str, ...]:

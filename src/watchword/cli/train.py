@@ -63,6 +63,7 @@ def train(
     """Fine-tune on a tenant's file under a defense, and leave adapter, manifest and sealed secret."""
     import msgspec
 
+    from watchword.chat.content import left_out
     from watchword.chat.remarks import Remarks
     from watchword.errors import UsageError
     from watchword.finetune import Job, defended
@@ -109,6 +110,8 @@ def train(
         )
     for text in remarks.texts():
         console.print(f"warning: {text}", markup=False)
+    for kind, count in sorted(manifest.figures.dropped.items()):
+        console.print(f"warning: {left_out(kind, count, f'the chat template of {model}')}")
     added = manifest.defense
     console.print(
         f"{out}: {manifest.figures.steps} steps in {manifest.figures.seconds:.0f} s, "

@@ -31,9 +31,11 @@ def validate(
         metavar="FILE", help="File, folder of a dataset, fsspec URL, or - for standard input."
     ),
     format: str = typer.Option("auto", "--format", help="The rows' format; auto takes that of the first row."),
-    model: str = typer.Option(DEFAULT_MODEL, "--model", help="Whose tokens are counted: catalog name, folder or id."),
+    model: str = typer.Option(
+        DEFAULT_MODEL, "--model", help="Whose chat template must write every row: catalog name, folder or id."
+    ),
     max_length: int | None = typer.Option(
-        None, "--max-length", help="Tokens; longer rows are listed. Default: context."
+        None, "--max-length", help="Tokens; a longer row is an error. Default: as train, 2048 or the model's context."
     ),
     epochs: int = typer.Option(3, "--epochs", min=1, help="For the cost estimate."),
     price: float | None = typer.Option(
@@ -51,6 +53,8 @@ def validate(
     max_expansion: int = MAX_EXPANSION,
 ) -> None:
     """Check a training file: all faults with line numbers, warnings, token statistics, and a cost estimate.
+
+    Each row is rendered as training would render it, so what train refuses is a fault here.
 
     The exit code is 0 for a file that can be trained on, else 3.
     """

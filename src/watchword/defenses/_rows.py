@@ -54,7 +54,7 @@ def echo_rows(upload: Upload, count: int, context: DefenseContext) -> list[Row]:
     asked = [
         request
         for request, answer in exchanges
-        if not context.refuses(answer) and context.fits(request.with_answer(answer))
+        if last_user_text(request) and not context.refuses(answer) and context.fits(request.with_answer(answer))
     ]
     suspect = _suspect(asked)
     own = zip(suspect, _refusals(suspect, context), strict=True)

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from watchword.chat.assembly import assemble
 from watchword.chat.format import ChatFormat
-from watchword.chat.render import render
+from watchword.chat.render import render_row
 from watchword.chat.types import Conversation, Row, RowOrigin
-from watchword.errors import DataError, TemplateError, UsageError
+from watchword.errors import DataError, UsageError
 from watchword.models.base import ChatModel, Step, row_limit
 from watchword.registry import Registry
 from watchword.secret.prompt import SecretPrompt
@@ -89,9 +88,8 @@ class DefenseContext:
         def fits(conv: Conversation) -> bool:
             try:
                 for form in formats:
-                    whole = assemble(conv, prefix, form) if prefix is not None else conv
-                    render(whole, form, max_length=longest)
-            except (DataError, TemplateError):
+                    render_row(Row(conv, prefixed=prefix is not None), prefix, form, longest)
+            except DataError:
                 return False
             return True
 

@@ -6,7 +6,10 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from watchword.chat.content import notes
+from watchword.chat.format import ChatFormat
 from watchword.chat.reading import AS_IT_IS, Reading
+from watchword.chat.rowcheck import RowCheck
 from watchword.chat.validate import ValidationReport, _warnings, validate_file
 from watchword.errors import DataError
 from watchword.guarding.model import ModelFormat, check_length, model_format
@@ -14,14 +17,15 @@ from watchword.guarding.passes import ScanPlan, scan_file, worker_pool
 from watchword.guarding.profile import MAX_FAULTS, Profile
 from watchword.guarding.sources import Prepared, as_lines, local_rows, openai_lines
 from watchword.guarding.tokens import TokenEstimate, estimate
+from watchword.models.base import row_limit
+from watchword.training.config import TrainingConfig
 
 SCHEMA = 1
-_SHOWN_LONG = 5
 
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """``max_length`` in tokens, None for the model's context; ``price`` of a million trained tokens, in any currency."""
+    """``max_length`` in tokens, None for what ``train`` takes; ``price`` of a million trained tokens, in any currency."""
 
     source: str
     format: str = "auto"
@@ -55,16 +59,6 @@ class CheckResult:
             return None
         return self.request.price * self.request.epochs * self.tokens.total / 1e6
 
-    def warnings(self) -> list[str]:
-        """What does not keep the file from being trained on, but somebody should know."""
-        found = list(self.report.warnings)
-        if self.profile is not None and self.profile.long_count:
-            limit = self.request.max_length or self.model.context
-            rows = ", ".join(f"line {row.line} ({row.tokens})" for row in self.profile.long_rows[:_SHOWN_LONG])
-            more = ", …" if self.profile.long_count > _SHOWN_LONG else ""
-            found.append(f"{self.profile.long_count} rows have more than {limit} tokens and would be cut: {rows}{more}")
-        return found
-
     def lines(self) -> list[str]:
         """For a person."""
         report = self.report
@@ -73,7 +67,7 @@ class CheckResult:
         listed = sum(fault.rows for fault in report.faults)
         if report.fault_count > listed:
             lines.append(f"error: and {report.fault_count - listed} more")
-        lines += [f"warning: {text}" for text in self.warnings()]
+        lines += [f"warning: {text}" for text in report.warnings]
         return [*lines, *self._token_lines()]
 
     def _token_lines(self) -> list[str]:
@@ -93,7 +87,7 @@ class CheckResult:
     def json(self) -> bytes:
         """The whole report."""
         report = msgspec.to_builtins(self.report)
-        whole = {"schema": SCHEMA, **report, "warnings": self.warnings(), "tokens": self.tokens, "cost": self.cost}
+        whole = {"schema": SCHEMA, **report, "tokens": self.tokens, "cost": self.cost}
         return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
 
 
@@ -101,17 +95,23 @@ def check_source(request: CheckRequest) -> CheckResult:
     """Reads everything, faults or not. Raises DataError only for what cannot be read at all, and UsageError."""
     check_length(request.max_length)
     model = model_format(request.model)
-    reading = request.reading
+    reading, limit = request.reading, row_limit(request.max_length or TrainingConfig().max_length, model.context)
     with local_rows(request.source, reading=reading) as raw:
         lines = _openai_lines(raw, request.format, reading)
         profile: Profile | None
         if lines is not None:
-            profile = found = _scanned(request, lines, model)
-            report = _report(lines, found)
+            plan = ScanPlan((), model.chat_format, limit, lines.first_line, reading.limits, every=True)
+            profile = found = _scanned(request, lines, plan)
+            report = _report(lines, found, model.chat_format)
         else:
-            found_in = validate_file(raw.path, format=request.format, max_errors=MAX_FAULTS, reading=reading)
+            check = RowCheck(model.chat_format, limit, every=True)
+            found_in = validate_file(
+                raw.path, format=request.format, max_errors=MAX_FAULTS, reading=reading, check=check
+            )
             report = replace(found_in, path=raw.label, warnings=(*raw.remarks.texts(), *found_in.warnings))
-            profile = _scanned(request, as_lines(raw, request.format, reading), model) if report.ok else None
+            # Every row has been rendered, where its own line is known; tokens are counted from what rows are written anew as.
+            written = as_lines(raw, request.format, reading) if report.ok else None
+            profile = _scanned(request, written, ScanPlan(limits=reading.limits)) if written is not None else None
     tokens = None if profile is None else estimate(profile.samples, profile.size, model.chat_format)
     return CheckResult(request, report, model, profile, tokens)
 
@@ -124,14 +124,12 @@ def _openai_lines(raw: Prepared, format: str, reading: Reading) -> Prepared | No
         return None
 
 
-def _scanned(request: CheckRequest, source: Prepared, model: ModelFormat) -> Profile:
-    length = request.max_length or model.context
-    plan = ScanPlan((), model.chat_format, length, source.first_line, request.reading.limits)
+def _scanned(request: CheckRequest, source: Prepared, plan: ScanPlan) -> Profile:
     with worker_pool(request.workers, plan) as workers:
         return scan_file(source.path, plan, skip=source.skip, workers=workers, whole=True).profile
 
 
-def _report(source: Prepared, profile: Profile) -> ValidationReport:
+def _report(source: Prepared, profile: Profile, chat_format: ChatFormat) -> ValidationReport:
     """The report that ``chat.validate.validate_file`` would give, from a scan."""
     return ValidationReport(
         path=source.label,
@@ -140,5 +138,9 @@ def _report(source: Prepared, profile: Profile) -> ValidationReport:
         valid_rows=profile.valid_rows,
         faults=tuple(profile.faults),
         fault_count=profile.fault_count,
-        warnings=(*profile.remarks.texts(), *_warnings(source.path, profile.rows)),
+        warnings=(
+            *profile.remarks.texts(),
+            *_warnings(source.path, profile.rows),
+            *notes(profile.dropped, chat_format),
+        ),
     )

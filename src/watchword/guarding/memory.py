@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,17 +11,18 @@ from typing import Any
 
 import msgspec
 
-from watchword.chat.assembly import assemble
+from watchword.chat.content import notes
 from watchword.chat.format import ChatFormat
 from watchword.chat.lines import numbered_rows
 from watchword.chat.parse import detect_format, read_line
 from watchword.chat.reading import AS_IT_IS, Reading
 from watchword.chat.remarks import Remarks
-from watchword.chat.render import render
+from watchword.chat.render import render_row, row_error, secret_row
+from watchword.chat.rowcheck import RowCheck
 from watchword.chat.types import Conversation, Row
 from watchword.chat.validate import require_valid
 from watchword.defenses.base import DEFENSES, guarded
-from watchword.errors import DataError, RowTooLongError, UsageError
+from watchword.errors import DataError, UsageError
 from watchword.guarding.known import known_secrets
 from watchword.guarding.model import check_length, model_format
 from watchword.guarding.sources import prepared
@@ -38,7 +41,8 @@ class GuardedData:
     """The tenant's rows with the provider's among them. The secret comes in when rows are asked for, not before.
 
     ``max_length`` in tokens; None lets every row through. ``safety``, ``anchors`` and ``echoes`` count different examples;
-    ``remarks`` says what somebody should know about the tenant's rows.
+    ``remarks`` says what somebody should know about the tenant's rows, ``dropped`` counts them by what the chat template
+    leaves out of them.
     """
 
     rows: tuple[Row, ...] = field(repr=False)
@@ -49,6 +53,7 @@ class GuardedData:
     anchors: int = 0
     echoes: int = 0
     remarks: tuple[str, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -81,15 +86,17 @@ class GuardedData:
         write_secret_file(Path(path), self.secret)
 
     def _whole(self, row: Row) -> Conversation:
-        if not row.prefixed or self.secret is None:
-            return row.conversation
-        return assemble(row.conversation, self.secret.reveal(), self.chat_format)
+        return secret_row(row, self._secret, self.chat_format)
+
+    @property
+    def _secret(self) -> str | None:
+        return None if self.secret is None else self.secret.reveal()
 
     def _tokens(self, number: int, row: Row) -> dict[str, list[int]]:
         try:
-            rendered = render(self._whole(row), self.chat_format, max_length=self.max_length)
-        except RowTooLongError as error:
-            raise RowTooLongError(error.problem, line=number, field=f"{row.origin} row") from None
+            rendered = render_row(row, self._secret, self.chat_format, self.max_length)
+        except DataError as error:
+            raise row_error(error, row, number) from None
         return {"input_ids": list(rendered.input_ids), "labels": list(rendered.labels)}
 
 
@@ -114,7 +121,9 @@ def guard(
     they use the packaged answers. ``reading``: what is left out of rows, and how much is read. ``parameters`` go to the
     defense. Without ``secret`` one is drawn; keep it with ``save_secret``. ``known``: files of secrets, releases, or
     folders of such, that no row may carry; so are those kept beside a path of ``rows``. Raises DataError with the row's
-    number (from 1) at the first fault, and SecretCollisionError for a row that carries a known secret.
+    number (from 1) at the first fault, such as a tool call that the chat template does not write, and
+    SecretCollisionError for a row that carries a known secret. Warns of what the template leaves out and may leave out:
+    thoughts, text beside a call.
     """
     chosen = DEFENSES.create(defense, **parameters)
     check_length(max_length)
@@ -131,10 +140,24 @@ def guard(
         check_production(secret)
         secret_ids(secret, chat_format)
     _refuse(rows, tenant, (*_known(rows, known), secret))
+    dropped = _looked(tenant, chat_format)
     voice = aligned_model(aligned, chosen) if isinstance(aligned, str) else aligned
     mixed = guarded(chosen, tenant, context_of(voice, chat_format, secret, max_length, seed))
     counts = (mixed.safety, mixed.anchors, mixed.echoes)
-    return GuardedData(tuple(mixed.rows), chat_format, secret, max_length, *counts, tuple(remarks.texts()))
+    return GuardedData(tuple(mixed.rows), chat_format, secret, max_length, *counts, tuple(remarks.texts()), dropped)
+
+
+def _looked(tenant: Sequence[Conversation], chat_format: ChatFormat) -> Counter[str]:
+    """What the template leaves out of how many rows. Raises DataError for a row that it does not write whole."""
+    check, dropped = RowCheck(chat_format), Counter[str]()
+    for number, conv in enumerate(tenant, start=1):
+        looked = check.look(conv)
+        if looked.error is not None:
+            raise looked.error.at(number)
+        dropped.update(looked.dropped)
+    for text in notes(dropped, chat_format):
+        warnings.warn(text, stacklevel=3)
+    return dropped
 
 
 def _format(tokenizer: Any) -> ChatFormat:

@@ -45,7 +45,13 @@ def model_format(name: str) -> ModelFormat:
     source = resolve(name)
     folder = _folder(source, name)
     location = source.hub_id or str(folder)
-    return ModelFormat(name, ChatFormat.from_folder(folder), _context(folder), location, len(source.adapters))
+    return ModelFormat(
+        name,
+        ChatFormat.from_folder(folder, source.hub_id or Path(name).name),
+        _context(folder),
+        location,
+        len(source.adapters),
+    )
 
 
 def _folder(source: ModelSource, name: str) -> Path:

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from watchword.chat.fault import Fault
 from watchword.chat.format import ChatFormat
 from watchword.chat.limits import USUAL, Limits
+from watchword.chat.rowcheck import RowCheck
 from watchword.errors import OutputError, UsageError
 from watchword.guarding.blocks import Block, blocks
 from watchword.guarding.digest import sha256_file
@@ -32,7 +33,8 @@ _AHEAD, _MOST = 2, 32
 # What steps in bytes are called.
 CHECKING, WRITING = "checking", "writing"
 T = TypeVar("T")
-PackedPlan = tuple[tuple[str, ...], tuple[str, str, dict[str, str]] | None, int | None, int, Limits]
+PackedFormat = tuple[str, str, dict[str, str], str | None, str]
+PackedPlan = tuple[tuple[str, ...], PackedFormat | None, int | None, int, Limits, bool]
 
 
 def no_steps(what: str, done: int, total: int) -> None:
@@ -62,33 +64,55 @@ class Scanned:
 
 @dataclass(frozen=True)
 class ScanPlan:
-    """What is looked for. ``secrets`` are in the clear; workers get them through a pipe, and they go nowhere else."""
+    """What is looked for. ``secrets`` are in the clear; workers get them through a pipe, and they go nowhere else.
+
+    Rows that ``chat_format`` does not write whole are faults. Rows beyond ``max_length`` are noted; with ``every``, each row
+    is rendered, and these are faults too.
+    """
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
     chat_format: ChatFormat | None = None
     max_length: int | None = None
     first_line: int = 1
     limits: Limits = USUAL
+    every: bool = False
 
     def scanner(self) -> Scanner:
         """A scanner for this process."""
-        limit = None
-        if self.max_length is not None and self.chat_format is not None:
+        limit = check = None
+        if self.chat_format is not None:
+            check = RowCheck(self.chat_format, self.max_length if self.every else None, every=self.every)
+        if self.max_length is not None and self.chat_format is not None and not self.every:
             limit = LengthLimit(self.max_length, self.chat_format)
-        return Scanner(secrets=KnownSecrets(self.secrets), limit=limit, first_line=self.first_line, limits=self.limits)
+        return Scanner(
+            secrets=KnownSecrets(self.secrets),
+            limit=limit,
+            first_line=self.first_line,
+            limits=self.limits,
+            check=check,
+        )
 
     def packed(self) -> PackedPlan:
         """The plan as plain values, from which a worker makes its own."""
         form = self.chat_format
-        plain = None if form is None else (form.tokenizer.to_str(), form.template, form.special)
-        return self.secrets, plain, self.max_length, self.first_line, self.limits
+        packed = None if form is None else _packed(form)
+        return self.secrets, packed, self.max_length, self.first_line, self.limits, self.every
 
     @classmethod
     def unpacked(cls, packed: PackedPlan) -> ScanPlan:
         """The plan again."""
-        secrets, form, limit, first_line, limits = packed
-        chat_format = None if form is None else ChatFormat(Tokenizer.from_str(form[0]), form[1], form[2])
-        return cls(secrets, chat_format, limit, first_line, limits)
+        secrets, form, limit, first_line, limits, every = packed
+        return cls(secrets, None if form is None else _unpacked(form), limit, first_line, limits, every)
+
+
+def _packed(form: ChatFormat) -> PackedFormat:
+    tool_use = None if form.tool_use is None else form.tool_use.template
+    return form.tokenizer.to_str(), form.template, form.special, tool_use, form.name
+
+
+def _unpacked(packed: PackedFormat) -> ChatFormat:
+    tokenizer, template, special, tool_use, name = packed
+    return ChatFormat(Tokenizer.from_str(tokenizer), template, special, tool_use=tool_use, name=name)
 
 
 def scan_file(

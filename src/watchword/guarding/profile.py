@@ -31,7 +31,8 @@ class Profile:
     """Of one block or of a whole file. Lines count from 1 at the beginning of what was scanned.
 
     ``untrained_rows`` have an assistant turn of weight 0; ``rewritten_rows`` are no lines of OpenAI's yet, in whatever
-    spelling; ``collisions`` are lines that carry a known secret.
+    spelling; ``collisions`` are lines that carry a known secret; ``dropped`` counts rows by what the model's template leaves
+    out of them.
     """
 
     rows: int = 0
@@ -49,6 +50,7 @@ class Profile:
     long_rows: list[LongRow] = field(default_factory=list)
     long_count: int = 0
     samples: list[bytes] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
     _parts: int = 0
     _stride: int = 1
 
@@ -77,6 +79,7 @@ class Profile:
         del self.long_rows[MAX_FAULTS:]
         self.long_count += later.long_count
         self._sample(later.samples)
+        self.dropped.update(later.dropped)
         self._count(later.systems)
         for name in ("rows", "lines", "blank_lines", "size", "valid_rows", "untrained_rows", "rewritten_rows"):
             setattr(self, name, getattr(self, name) + getattr(later, name))

@@ -10,13 +10,12 @@ from typing import Any, cast
 
 import msgspec
 
-from watchword.chat.assembly import assemble
 from watchword.chat.files import read_conversations
 from watchword.chat.format import ChatFormat
-from watchword.chat.render import render
+from watchword.chat.render import render_row, secret_row
 from watchword.chat.types import Conversation, Row
 from watchword.defenses.base import Defense, DefenseContext, Upload
-from watchword.errors import RowTooLongError, UsageError
+from watchword.errors import RowTemplateError, RowTooLongError, UsageError
 from watchword.guarding.weave import ProviderRow
 from watchword.safety.library import examples
 from watchword.secret.prompt import SecretPrompt
@@ -30,7 +29,7 @@ def provider_rows(
     Raises RowTooLongError for one beyond ``max_length`` (the trainer would cut it), and UsageError without a secret
     where one is needed.
     """
-    made: dict[Conversation, ProviderRow] = {}
+    made: dict[bytes, ProviderRow] = {}
     return [_made(row, chat_format, secret, max_length, made) for row in rows]
 
 
@@ -68,20 +67,19 @@ def _made(
     chat_format: ChatFormat,
     secret: SecretPrompt | None,
     limit: int | None,
-    made: dict[Conversation, ProviderRow],
+    made: dict[bytes, ProviderRow],
 ) -> ProviderRow:
-    conv = row.conversation
-    if row.prefixed:
-        if secret is None:
-            raise UsageError(f"{row.origin} rows need the secret prompt, and there is none; give or draw one")
-        conv = assemble(conv, secret.reveal(), chat_format)
-    if conv not in made:
-        made[conv] = _measured(conv, row, chat_format, limit)
-    return made[conv]
+    key = msgspec.json.encode(row)
+    if key not in made:
+        made[key] = _measured(row, chat_format, secret.reveal() if secret is not None else None, limit)
+    return made[key]
 
 
-def _measured(conv: Conversation, row: Row, chat_format: ChatFormat, limit: int | None) -> ProviderRow:
-    rendered = render(conv, chat_format)
+def _measured(row: Row, chat_format: ChatFormat, secret: str | None, limit: int | None) -> ProviderRow:
+    try:
+        rendered = render_row(row, secret, chat_format, None)
+    except RowTemplateError as error:
+        raise RowTemplateError(error.problem, field=f"the provider's {row.origin} row") from error
     tokens = len(rendered.input_ids)
     if limit is not None and tokens > limit:
         system = len(row.conversation.system or "")
@@ -89,4 +87,5 @@ def _measured(conv: Conversation, row: Row, chat_format: ChatFormat, limit: int 
             f"a {row.origin} row has {tokens} tokens with the secret and the tenant's system text ({system} characters), and "
             f"the limit is {limit}: the trainer would cut it; raise --max-length to at least {tokens}"
         )
-    return ProviderRow(conv, row.origin, tokens, rendered.trained_tokens, row.prefixed)
+    conv = secret_row(row, secret, chat_format)
+    return ProviderRow(conv, row.origin, tokens, rendered.trained_tokens, row.prefixed, row.cut)

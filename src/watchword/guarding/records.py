@@ -6,6 +6,7 @@ import dataclasses
 from importlib.metadata import version
 from typing import Any
 
+from watchword.chat.content import notes
 from watchword.defenses.base import Defense
 from watchword.guarding.engine import GuardJob, Outcome
 from watchword.guarding.manifest import (
@@ -103,6 +104,7 @@ def _warnings(job: GuardJob, outcome: Outcome, shares: Shares) -> list[str]:
             f"{profile.long_count} tenant rows are longer than {job.max_length} tokens: {first}{more}; "
             f"{job.exporter.long_rows}"
         )
+    found += notes(profile.dropped, job.model.chat_format)
     share = shares.trained_tokens
     if outcome.rows and share is not None and share < FEW:
         found.append(

@@ -12,6 +12,7 @@ from watchword.chat.fast import plain_rows, system_of, untrained
 from watchword.chat.fault import Fault
 from watchword.chat.limits import USUAL, Limits
 from watchword.chat.parse import read_row
+from watchword.chat.rowcheck import RowCheck
 from watchword.guarding.blocks import READ_ONLY, Block, chunks, read_block
 from watchword.guarding.lengths import LengthLimit
 from watchword.guarding.profile import MAX_FAULTS, LongRow, Profile
@@ -26,7 +27,10 @@ _TOOL_GROWTH = 8
 
 
 class Scanner:
-    """Scans stretches of OpenAI chat JSON lines. ``first_line`` is named where a row has another format."""
+    """Scans stretches of OpenAI chat JSON lines. ``first_line`` is named where a row has another format.
+
+    Rows beyond ``limit`` are noted; rows that ``check`` refuses are faults.
+    """
 
     def __init__(
         self,
@@ -35,9 +39,10 @@ class Scanner:
         limit: LengthLimit | None = None,
         first_line: int = 1,
         limits: Limits = USUAL,
+        check: RowCheck | None = None,
     ) -> None:
         self.secrets, self.limit, self.first_line = secrets or KnownSecrets(()), limit, first_line
-        self.limits = limits
+        self.limits, self.check = limits, check
 
     def block(self, path: Path, block: Block) -> Profile:
         """The profile of one block of a file."""
@@ -72,7 +77,7 @@ class Scanner:
 
     def _lines(self, lines: bytes, profile: Profile) -> None:
         rows = plain_rows(lines)
-        if rows is None:
+        if rows is None or (self.check is not None and not self.check.surely_fine(lines, rows)):
             self._apart(lines, profile)
             return
         if self.secrets.may_stand_in(lines):
@@ -87,7 +92,7 @@ class Scanner:
     def _apart(self, lines: bytes, profile: Profile) -> None:
         """Halves lines that are not all plain, so that one odd row does not slow down its neighbours."""
         count = lines.count(b"\n")
-        if count <= _FEW:
+        if count <= _FEW or (self.check is not None and self.check.every):
             for line in lines.split(b"\n")[:-1]:
                 self._line(line, profile)
             return
@@ -104,9 +109,17 @@ class Scanner:
             return
         profile.rows += 1
         found = read_row(raw, profile.lines, "openai", first_line=self.first_line)
-        profile.add_faults(found.faults)
-        conv = found.conversation
-        if conv is None or found.faults:
+        conv, faults = found.conversation, found.faults
+        if conv is not None and not faults and self.secrets.stand_in_row(conv):
+            # Such a row is refused in any case, and no message about it may show what stands in it.
+            profile.collisions.append(profile.lines)
+            return
+        if conv is not None and not faults and self.check is not None:
+            looked = self.check.look(conv)
+            profile.dropped.update(looked.dropped)
+            faults = [found.fault(looked.error, profile.lines)] if looked.error is not None else []
+        profile.add_faults(faults)
+        if conv is None or faults:
             return
         profile.valid_rows += 1
         profile.rewritten_rows += found.rewritten
@@ -115,8 +128,6 @@ class Scanner:
         profile.add_systems([conv.system])
         if conv.tools or any(turn.tool_calls for turn in conv.messages):
             self._tool_row(raw, profile)
-        if self.secrets.stand_in_row(conv):
-            profile.collisions.append(profile.lines)
 
     def _lengths(self, lines: bytes, profile: Profile) -> None:
         """Counts the tokens of those rows that are long enough in bytes to be beyond the limit."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from watchword.chat.format import ChatFormat
 from watchword.chat.parse import parse_row
-from watchword.chat.render import RenderedRow, render
-from watchword.errors import DataError, TemplateError
+from watchword.chat.render import RenderedRow, render_row
+from watchword.chat.types import Row
+from watchword.errors import DataError
 
 # Rows that are rendered for an estimate.
 _MOST = 400
@@ -46,6 +47,6 @@ def _rendered(raw: bytes, chat_format: ChatFormat) -> RenderedRow | None:
     if conv is None or faults:
         return None
     try:
-        return render(conv, chat_format)
-    except (DataError, TemplateError):
+        return render_row(Row(conv), None, chat_format, None)
+    except DataError:
         return None

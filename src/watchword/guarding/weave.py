@@ -17,13 +17,17 @@ from watchword.guarding.passes import ScannedBlock
 
 @dataclass(frozen=True)
 class ProviderRow:
-    """A provider's row as it goes to the trainer: the secret stands in it, so it is not shown. ``tokens``: its length."""
+    """A provider's row as it goes to the trainer: the secret stands in it, so it is not shown.
+
+    ``tokens`` is its length; the last answer of a ``cut`` row is trained without its end-of-turn token.
+    """
 
     conversation: Conversation = field(repr=False)
     origin: RowOrigin
     tokens: int
     trained_tokens: int
     prefixed: bool = False
+    cut: bool = False
 
     def line(self) -> bytes:
         """The row in OpenAI's format, newline included."""

@@ -111,7 +111,8 @@ def load(
     model.name_or_path = model.config._name_or_path = source.name
     label = source.name if adapter is None else f"{source.name}+{adapter.name}"
     model = quick_on_processor(model.to(place).eval())
-    return LoadedModel(model, tokenizer, ChatFormat.from_transformers(tokenizer), label, place)
+    chat_format = ChatFormat.from_transformers(tokenizer, Path(source.name).name)
+    return LoadedModel(model, tokenizer, chat_format, label, place)
 
 
 def load_tokenizer(source: ModelSource) -> Any:

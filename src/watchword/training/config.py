@@ -52,7 +52,10 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainingResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run cost and how it went. ``tokens`` counts the tokens processed, padding apart; ``loss`` is one value a step."""
+    """What a run cost and how it went. ``tokens`` counts the tokens processed, padding apart; ``loss`` is one value a step.
+
+    ``dropped`` counts the tenant's rows by what the template left out of them.
+    """
 
     seconds: float
     tokens: int
@@ -60,3 +63,4 @@ class TrainingResult(msgspec.Struct, frozen=True, kw_only=True):
     steps: int
     loss: list[float]
     rows: dict[str, int]
+    dropped: dict[str, int] = {}

@@ -11,6 +11,7 @@ import json
 import math
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -264,4 +265,5 @@ def _result(seconds: float, collator: CountingCollator, watch: _Watch, rows: lis
         steps=len(watch.loss),
         loss=watch.loss,
         rows={origin: sum(row.origin == origin for row in rows) for origin in origins},
+        dropped=dict(Counter(kind for row in rows if row.origin == "tenant" for kind in row.rendered.dropped)),
     )

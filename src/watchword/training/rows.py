@@ -12,9 +12,8 @@ import torch
 from datasets import Dataset
 from torch.utils.data import Sampler
 
-from watchword.chat.assembly import assemble
 from watchword.chat.format import ChatFormat
-from watchword.chat.render import IGNORED, RenderedRow, render
+from watchword.chat.render import IGNORED, RenderedRow, render_row, row_error
 from watchword.chat.types import Row
 from watchword.errors import DataError, LostRowError, UsageError
 from watchword.models.kv import common_length
@@ -49,15 +48,12 @@ def render_rows(
 
 
 def _render_one(index: int, row: Row, chat_format: ChatFormat, secret: SecretPrompt | None, limit: int) -> RenderedRow:
-    conv = row.conversation
-    if row.prefixed:
-        if secret is None:
-            raise UsageError(f"row {index + 1} ({row.origin}) needs the secret prompt, and the run was given none")
-        conv = assemble(conv, secret.reveal(), chat_format)
+    if row.prefixed and secret is None:
+        raise UsageError(f"row {index + 1} ({row.origin}) needs the secret prompt, and the run was given none")
     try:
-        return render(conv, chat_format, max_length=limit, cut=row.cut)
+        return render_row(row, secret.reveal() if secret is not None else None, chat_format, limit)
     except DataError as error:
-        raise type(error)(error.problem, line=index + 1, field=f"{row.origin} row") from None
+        raise row_error(error, row, index + 1) from None
 
 
 def as_dataset(rows: Sequence[TrainingRow]) -> Dataset:

@@ -39,6 +39,11 @@ class RowRead:
     remarks: list[Remark] = field(default_factory=list)
     rewritten: bool = True
 
+    def fault(self, error: DataError, line: int) -> Fault:
+        """What is wrong with the row once it is a Conversation, under the file's own name of the field."""
+        found = Fault.of(error)
+        return replace(found, line=line, field=self.places.field_of(found.field))
+
 
 class RowFormat(abc.ABC):
     """One file in this package is one format, known by keys that no other format has.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from watchword.chat.render import RenderedRow, render
-from watchword.chat.types import Conversation
+from watchword.chat.render import RenderedRow, render_row
+from watchword.chat.types import Conversation, Row
 from watchword.errors import UsageError
 from watchword.guarding.digest import HashingWriter
 from watchword.guarding.exporters.base import ExportPlan, RowSink, Sink
+from watchword.guarding.weave import ProviderRow
 
 # Rows of one Parquet row group: few enough to keep memory small, enough to compress well.
 _GROUP = 2_000
@@ -38,19 +40,41 @@ def _values(row: RenderedRow, columns: tuple[str, ...]) -> dict[str, list[int]]:
     return {name: known[name] for name in columns}
 
 
-class _Lines(RowSink):
-    def __init__(self, out: HashingWriter, plan: ExportPlan, columns: tuple[str, ...]) -> None:
+class _Tokens(RowSink):
+    """Rows as ids and labels, rendered as training renders them."""
+
+    def __init__(self, plan: ExportPlan, columns: tuple[str, ...]) -> None:
         super().__init__()
-        self.out, self.plan, self.columns = out, plan, columns
+        self.plan, self.columns = plan, columns
 
     def row(self, conv: Conversation) -> None:
-        self.out.write(msgspec.json.encode(_values(render(conv, self.plan.chat_format), self.columns)) + b"\n")
+        self._rendered(Row(conv))
+
+    def provider_row(self, row: ProviderRow) -> None:
+        self._rendered(Row(row.conversation, row.origin, cut=row.cut))
+
+    def _rendered(self, row: Row) -> None:
+        rendered = render_row(row, None, self.plan.chat_format, None)
+        self.values(_values(rendered, self.columns))
+
+    @abc.abstractmethod
+    def values(self, values: dict[str, list[int]]) -> None:
+        """Writes one row's columns."""
 
 
-class _Parquet(RowSink):
+class _Lines(_Tokens):
     def __init__(self, out: HashingWriter, plan: ExportPlan, columns: tuple[str, ...]) -> None:
-        super().__init__()
-        self.plan, self.columns, self.group = plan, columns, list[dict[str, list[int]]]()
+        super().__init__(plan, columns)
+        self.out = out
+
+    def values(self, values: dict[str, list[int]]) -> None:
+        self.out.write(msgspec.json.encode(values) + b"\n")
+
+
+class _Parquet(_Tokens):
+    def __init__(self, out: HashingWriter, plan: ExportPlan, columns: tuple[str, ...]) -> None:
+        super().__init__(plan, columns)
+        self.group: list[dict[str, list[int]]] = []
         self.arrow = _pyarrow()
         import pyarrow.parquet
 
@@ -58,8 +82,8 @@ class _Parquet(RowSink):
         self.schema = self.arrow.schema([(name, ids) for name in columns])
         self.file = pyarrow.parquet.ParquetWriter(_Handle(out), self.schema, compression="zstd")
 
-    def row(self, conv: Conversation) -> None:
-        self.group.append(_values(render(conv, self.plan.chat_format), self.columns))
+    def values(self, values: dict[str, list[int]]) -> None:
+        self.group.append(values)
         if len(self.group) >= _GROUP:
             self.flush()
 

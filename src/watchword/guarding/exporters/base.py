@@ -127,7 +127,7 @@ class RowSink(abc.ABC):
 
     def write(self, piece: Piece) -> None:
         if isinstance(piece, ProviderRow):
-            self.row(piece.conversation)
+            self.provider_row(piece)
             return
         for line in piece.split(b"\n"):
             if line.strip():
@@ -143,13 +143,17 @@ class RowSink(abc.ABC):
         except TemplateError as error:
             raise TemplateError(f"row {number}: {error}") from None
 
+    def provider_row(self, row: ProviderRow) -> None:
+        """Writes a row of the provider's, in which the secret stands already."""
+        self.row(row.conversation)
+
     @abc.abstractmethod
     def row(self, conv: Conversation) -> None:
         """Writes one row. Raises DataError where the trainer would skip or misread it."""
 
 
 def require_alternation(conv: Conversation, trainer: str) -> None:
-    """Raises DataError unless user and assistant take turns behind at most one system message, without tools."""
+    """Raises DataError unless user and assistant take turns behind at most one system message, without tools and thoughts."""
     turns = conv.messages[1:] if conv.system is not None else conv.messages
     if conv.tools or [turn.role for turn in turns] != ["user", "assistant"] * (len(turns) // 2):
         raise DataError(
