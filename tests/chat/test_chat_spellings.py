@@ -333,6 +333,16 @@ def test_faults_name_the_fields_of_the_file(row: Any, field: str, problem: str) 
         ({"instruction": "q", "output": "a"}, "messages[1].content", "output"),
         ({"prompt": [USER], "completion": [ANSWER]}, "messages[1].weight", "completion[0].weight"),
         ({"query": "q", "answers": [BARE_CALL]}, "messages[1].tool_calls[0].function.name", "answers"),
+        (
+            {
+                "conversations": [
+                    {"from": "human", "value": "q"},
+                    {"from": "function_call", "value": json.dumps(BARE_CALL)},
+                ]
+            },
+            "messages[1].tool_calls",
+            "conversations[1].value",
+        ),
     ],
 )
 def test_a_format_translates_our_field_names(row: dict[str, Any], ours: str, theirs: str) -> None:

@@ -28,6 +28,8 @@ class Place:
         call = _CALL.match(rest)
         if call and int(call[1]) < len(self.calls):
             return self.calls[int(call[1])]
+        if rest == "tool_calls" and self.calls:
+            return self.calls[0]
         if self.names is None or not rest:
             return self.field
         head = _HEAD.match(rest)
