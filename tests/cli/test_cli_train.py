@@ -114,7 +114,7 @@ def test_a_row_longer_than_the_context_is_never_cut(train: Train, tmp_path: Path
     data = tenant_file(tmp_path, [*ROWS, row("Hi", "long " * 100)])
     done = train("--max-length", 200, data=data)
     assert done.code == 3
-    assert "line 5, tenant row: the row has" in done.err
+    assert "tenant.jsonl, line 5: the row has" in done.err
     assert "the limit is 200; shorten it or raise the maximum length" in done.err
     assert not (tmp_path / "out").exists()
 

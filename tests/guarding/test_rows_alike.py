@@ -29,6 +29,7 @@ from watchword.guarding.exporters.base import EXPORTERS, ExportPlan
 from watchword.guarding.memory import GuardedData
 from watchword.guarding.model import ModelFormat, model_format
 from watchword.guarding.provider import provider_rows
+from watchword.guarding.weave import Piece
 from watchword.safety.library import examples
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.rows import render_rows
@@ -79,7 +80,8 @@ def _exported(tenant: list[Row], ours: list[Row], form: ChatFormat, secret: Secr
     out, plan = io.BytesIO(), ExportPlan(Path("out.jsonl"), "small", form, 4096)
     lines = b"".join(msgspec.json.encode(row.conversation) + b"\n" for row in tenant)
     with EXPORTERS.create("trl").sink(HashingWriter(out), plan) as sink:
-        for piece in (lines, *provider_rows(ours, form, secret, 4096)):
+        pieces: list[Piece] = [lines, *provider_rows(ours, form, secret, 4096)]
+        for piece in pieces:
             sink.write(piece)
     return [json.loads(line) for line in out.getvalue().splitlines()]
 

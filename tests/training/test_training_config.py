@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from watchword.errors import UsageError
-from watchword.training.config import MOST_SEED, TrainingConfig
+from watchword.training.config import MOST_SEED, TrainingConfig, TrainingResult
 
 
 @pytest.mark.parametrize("name", ["epochs", "learning_rate", "batch_size", "lora_rank", "lora_alpha", "max_length"])
@@ -42,3 +42,12 @@ def test_what_training_could_not_use(fields: dict[str, Any], message: str) -> No
 def test_extremes_that_are_fine() -> None:
     config = TrainingConfig(seed=MOST_SEED, checkpoint_steps=1, lora_dropout=0.0, epochs=1)
     assert msgspec.json.decode(msgspec.json.encode(config), type=TrainingConfig) == config
+
+
+def test_a_count_of_nothing_is_not_written_so_that_older_signatures_hold() -> None:
+    old = b'{"seconds":1.0,"tokens":2,"tokens_per_second":2.0,"steps":1,"loss":[0.5],"rows":{"tenant":1}}'
+    result = msgspec.json.decode(old, type=TrainingResult)
+    assert result.dropped == {}
+    assert msgspec.json.encode(result) == old
+    lost = msgspec.structs.replace(result, dropped={"thoughts": 2})
+    assert msgspec.json.decode(msgspec.json.encode(lost), type=TrainingResult) == lost

@@ -51,10 +51,11 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(f"training: lora_dropout is {self.lora_dropout}; it must be at least 0 and less than 1")
 
 
-class TrainingResult(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a run cost and how it went. ``tokens`` counts the tokens processed, padding apart; ``loss`` is one value a step.
 
-    ``dropped`` counts the tenant's rows by what the template left out of them.
+    ``dropped`` counts the tenant's rows by what the template left out of them; where it is empty it is not written, so
+    that manifests signed before there was such a count still hold.
     """
 
     seconds: float
