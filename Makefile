@@ -43,6 +43,8 @@ lock:
 	$(COMPILE) pyproject.toml --all-extras --generate-hashes -o requirements.lock
 	$(MAKE) --always-make $(PEER_LOCKS)
 
+# Axolotl imports triton, on a CPU as well; to the others it is but a part of torch for CUDA.
+tests/peers/axolotl.lock: NOT_LOCKED := $(filter-out triton,$(NOT_LOCKED))
 # uv keeps the versions that stand in its output where it may: a peer then shares as many packages with us as it can.
 tests/peers/%.lock: tests/peers/%.in
 	cp requirements.lock $@

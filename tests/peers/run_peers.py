@@ -18,10 +18,8 @@ import venv
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+TESTS, ROOT = HERE.parents[0], HERE.parents[1]
 PEERS = ("trl", *sorted(path.stem for path in HERE.glob("*.lock")))
-# Where the tests of peers are. Others need not even be importable with a peer's versions.
-TESTS = ("tests/peers", "tests/guarding")
 
 
 def main(names: list[str]) -> int:
@@ -53,7 +51,6 @@ def set_up(peer: str) -> Path:
     # Little of what is installed is ever imported, so that to compile all of it is in vain.
     install = [python, "-m", "pip", "install", "--quiet", "--quiet", "--no-compile", "--no-deps"]
     subprocess.run([*install, "--requirement", lock], check=True)
-    subprocess.run([*install, "--editable", ROOT], check=True)
     ready.write_text(made_from, "utf-8")
     print(f"{peer}: set up in {time.monotonic() - began:.0f} s", flush=True)
     return python
@@ -70,9 +67,13 @@ def _see_packages_of_caller(folder: Path, python: Path) -> None:
 def run_tests(peer: str, python: Path) -> int:
     """Pytest's exit status; 5, no test at all, is a failure like any other."""
     environment = {**os.environ, "WATCHWORD_PEERS": peer, "AXOLOTL_DO_NOT_TRACK": "1"}
-    environment["PATH"] = os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])
+    # The peer's own commands, and ours from where they always are: Axolotl cannot share typer with them.
+    commands = [str(python.parent), sysconfig.get_path("scripts"), os.environ.get("PATH", "")]
+    environment["PATH"] = os.pathsep.join(commands)
+    # Files without a mark need not even be importable with a peer's versions.
+    marked = [path for path in sorted(TESTS.rglob("test_*.py")) if "mark.peers(" in path.read_text("utf-8")]
     # Plugins that peers bring along are not written for our pytest.
-    command = [python, "-m", "pytest", "--disable-plugin-autoload", "-p", "no:cacheprovider", *TESTS]
+    command = [python, "-m", "pytest", "--disable-plugin-autoload", "-p", "no:cacheprovider", *marked]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
