@@ -9,6 +9,7 @@ them, behind its own: what a peer wants in another version is installed there, a
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,7 @@ def main(names: list[str]) -> int:
             return 2
     pythons = {name: Path(sys.executable) if name == "trl" else set_up(name) for name in names}
     for name, python in pythons.items():
-        print(f"== {name}", flush=True)
+        print(f"== {name}: {versions(name, python)}", flush=True)
         if failed := run_tests(name, python):
             return failed
     return 0
@@ -62,6 +63,16 @@ def _see_packages_of_caller(folder: Path, python: Path) -> None:
     own = subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
     lines = [f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})", str(HERE / "stand_ins")]
     (Path(own) / "behind_our_own.pth").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def versions(peer: str, python: Path) -> str:
+    """What the environment holds of the peer itself and of what all of them stand on, Python first."""
+    asked = (HERE / f"{peer}.in").read_text("utf-8") if peer != "trl" else "trl==1"
+    names = re.findall(r"^([a-z-]+)\S*==", asked, re.MULTILINE)
+    names = list(dict.fromkeys([*names, "torch", "transformers", "datasets"]))
+    show = f"import platform, importlib.metadata as m; print(platform.python_version(), *map(m.version, {names}))"
+    found = subprocess.run([python, "-c", show], check=True, capture_output=True, text=True).stdout.split()
+    return ", ".join(f"{name} {version}" for name, version in zip(["Python", *names], found, strict=True))
 
 
 def run_tests(peer: str, python: Path) -> int:
