@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import run_peers
 
 CONFTEST = Path(__file__).parents[1] / "conftest.py"
 TESTS = """
@@ -65,3 +66,17 @@ def test_which_tests_run(tmp_path: Path, peers: str, summary: str) -> None:
 def test_a_module_that_skips(tmp_path: Path, peers: str, summary: str) -> None:
     (tmp_path / "test_it.py").write_text(SKIPPING_MODULE)
     assert summary in pytest_says(tmp_path, peers)
+
+
+def test_a_misspelt_peer_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_peers.main(["axolotel"]) == 2
+    assert "choose from trl, axolotl, llama_factory, ms_swift, ray" in capsys.readouterr().err
+
+
+def test_the_first_peer_that_fails_is_the_last_and_fails_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = []
+    monkeypatch.setattr(run_peers, "set_up", Path)
+    monkeypatch.setattr(run_peers, "versions", lambda peer, python: "")
+    monkeypatch.setattr(run_peers, "run_tests", lambda peer, python: ran.append(peer) or 5 * (peer == "ray"))
+    assert run_peers.main(["trl", "ray", "axolotl"]) == 5
+    assert ran == ["trl", "ray"]
