@@ -1,7 +1,7 @@
-# Needs python3 >= 3.11 and make. Everything lands in .venv and in the model cache.
-.PHONY: setup demo test lint lock clean
+# Needs python3 >= 3.11 and make. Everything lands in .venv, in .venv-peers and in the model cache.
+.PHONY: setup demo test test-peers lint lock clean
 PYTHON ?= python3
-BIN := .venv/bin
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
 setup: .venv/.ready
 
@@ -21,6 +21,10 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
+# Other trainers and Ray, each in an environment of its own; PEERS="axolotl ray" runs some of them.
+test-peers: setup
+	$(BIN)/python tests/peers/run_peers.py $(PEERS)
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -31,10 +35,20 @@ lint: setup
 NOT_LOCKED := torch triton setuptools cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti \
   nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver \
   nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
+COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --quiet --no-header --no-annotate \
+  $(foreach p,$(NOT_LOCKED),--no-emit-package $(p))
+PEER_LOCKS := $(patsubst %.in,%.lock,$(wildcard tests/peers/*.in))
 lock:
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --quiet \
-	  --no-header --no-annotate $(foreach p,$(NOT_LOCKED),--no-emit-package $(p)) -o requirements.lock
+	$(COMPILE) pyproject.toml --all-extras --generate-hashes -o requirements.lock
+	$(MAKE) --always-make $(PEER_LOCKS)
+
+# Axolotl imports triton, on a CPU as well; to the others it is but a part of torch for CUDA.
+tests/peers/axolotl.lock: NOT_LOCKED := $(filter-out triton,$(NOT_LOCKED))
+# uv keeps the versions that stand in its output where it may: a peer then shares as many packages with us as it can.
+tests/peers/%.lock: tests/peers/%.in
+	cp requirements.lock $@
+	$(COMPILE) $< $(addprefix --excludes ,$(wildcard tests/peers/$*.left_out)) -o $@
 
 clean:
 	rm -rf runs build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""What all tests share: no network outside integration tests, and no deadline for Hypothesis on a busy machine."""
+"""What all tests share: no network outside integration tests, no deadline for Hypothesis, and peers in their own place."""
 
 from __future__ import annotations
 
@@ -23,7 +23,41 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
 settings.register_profile("watchword", deadline=None)
 settings.load_profile("watchword")
 
+# The trainers whose tests are to run, and then only those; set by tests/peers/run_peers.py.
+PEERS = set(os.environ.get("WATCHWORD_PEERS", "").split())
+# Installed with Watchword, so that its tests run with all others as well.
+OURS = {"trl"}
+
 _CONNECT, _LOOK_UP = socket.socket.connect, socket.getaddrinfo
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves the tests of peers to the environments that have them; there, leaves out all others."""
+    left_out = [item for item in items if not _belongs_here(item)]
+    items[:] = [item for item in items if _belongs_here(item)]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _belongs_here(item: pytest.Item) -> bool:
+    peers = {name for mark in item.iter_markers("peers") for name in mark.args}
+    return bool(peers & PEERS) if PEERS else peers <= OURS
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Iterator[None]:
+    return _unskipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    return _unskipped((yield))
+
+
+def _unskipped(report: Any) -> Any:
+    """The report; where peers' tests run, to skip is to fail, for something was not set up."""
+    if PEERS and report.skipped:
+        report.outcome, report.longrepr = "failed", f"{report.longrepr[2]}; nothing may be skipped for WATCHWORD_PEERS"
+    return report
 
 
 class NetworkBlockedError(RuntimeError):

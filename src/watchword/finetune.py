@@ -107,7 +107,8 @@ def defended(
         run = _Run(job, defense, model, model_digest(job.model), digest, out, work, key, resume, step)
         own = run.secret(secret) if defense.needs_secret else None
         refuse_carriers(numbered, KnownSecrets.of((*others, own)), str(job.data), "line")
-        check_rows(job, numbered, model.chat_format, row_limit(job.training.max_length, model.context))
+        limit = row_limit(job.training.max_length, model.context)
+        check_rows(numbered, model.chat_format, limit, job.data, job.reading)
         data = guarded(defense, upload, run.context(own))
         figures = run.train(data, own)
         manifest = run.manifest(data, own, figures, versions or {})
@@ -155,13 +156,22 @@ def tenant_upload(
     return rows, digest
 
 
-def check_rows(job: Job, rows: Sequence[tuple[int, Conversation]], chat_format: ChatFormat, max_length: int) -> None:
-    """Raises DataError, with line and field, for a row that the model's template does not write whole, or that is too long."""
+def check_rows(
+    rows: Sequence[tuple[int, Conversation]],
+    chat_format: ChatFormat,
+    max_length: int,
+    path: Path,
+    reading: Reading = AS_IT_IS,
+) -> None:
+    """Raises DataError, with line and field, for a row that the model's template does not write whole, or that is too long.
+
+    ``rows`` are all rows of ``path`` with their lines, as ``tenant_upload`` gives them.
+    """
     check = RowCheck(chat_format, max_length)
     for number, (line, conv) in enumerate(rows, start=1):
         if (error := check.look(conv).error) is not None:
-            error.field = field_in_file(job.data, number, error.field, reading=job.reading)
-            raise error.at(line, job.data)
+            error.field = field_in_file(path, number, error.field, reading=reading)
+            raise error.at(line, path)
 
 
 def file_digest(path: Path) -> str:

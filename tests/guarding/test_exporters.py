@@ -90,6 +90,7 @@ def test_settings_never_hold_the_secret_and_name_the_data(exported: Any, trainer
 
 @pytest.mark.parametrize("name", ["out.parquet", "out.jsonl"])
 @pytest.mark.integration
+@pytest.mark.peers("trl")
 def test_trl_trains_on_our_ids_and_labels(exported: Any, tokenizer: Any, name: str) -> None:
     trl, datasets, transformers = (pytest.importorskip(each) for each in ("trl", "datasets", "transformers"))
     path, settings, wanted = exported("trl", [*PLAIN_ROWS, MASKED], name)
@@ -123,9 +124,12 @@ def test_trl_trains_on_our_ids_and_labels(exported: Any, tokenizer: Any, name: s
 
 
 @pytest.mark.integration
+@pytest.mark.peers("axolotl")
 def test_axolotl_reads_our_ids_and_mask(exported: Any, tokenizer: Any) -> None:
-    strategies = pytest.importorskip("axolotl.prompt_strategies.chat_template", exc_type=ImportError)
-    yaml, dicts = pytest.importorskip("yaml"), pytest.importorskip("axolotl.utils.dict", exc_type=ImportError)
+    import yaml
+    from axolotl.prompt_strategies import chat_template as strategies
+    from axolotl.utils import dict as dicts
+
     path, settings, wanted = exported("axolotl", [*PLAIN_ROWS, MASKED])
     config = dicts.DictDefault(yaml.safe_load(settings["out.axolotl.yaml"]))
     strategy = strategies.load(tokenizer, config, dict(config["datasets"][0]))
@@ -136,17 +140,18 @@ def test_axolotl_reads_our_ids_and_mask(exported: Any, tokenizer: Any) -> None:
 
 @pytest.mark.parametrize("rows", [PLAIN_ROWS, [*PLAIN_ROWS, MASKED]], ids=["plain", "weights"])
 @pytest.mark.integration
+@pytest.mark.peers("llama_factory")
 def test_llama_factory_reads_our_ids_and_mask(
     exported: Any, tokenizer: Any, model: ModelFormat, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DISABLE_VERSION_CHECK", "1")
-    converter = pytest.importorskip("llamafactory.data.converter", exc_type=ImportError)
+    import yaml
+    from llamafactory.data import converter
     from llamafactory.data.parser import get_dataset_list
     from llamafactory.data.processor.supervised import SupervisedDatasetProcessor
     from llamafactory.data.template import parse_template
     from llamafactory.hparams import DataArguments
 
-    yaml = pytest.importorskip("yaml")
     path, settings, wanted = exported("llama-factory", rows)
     config = yaml.safe_load(settings["out.llama-factory.yaml"])
     names = ("dataset", "cutoff_len", "train_on_prompt", "mask_history", "packing")
@@ -214,8 +219,9 @@ def test_ms_swift_gets_loss_for_weight(exported: Any) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.peers("ms_swift")
 def test_ms_swift_reads_our_ids_and_mask(exported: Any, tokenizer: Any, model: ModelFormat) -> None:
-    swift = pytest.importorskip("swift.template", exc_type=ImportError)
+    from swift import template as swift
     from swift.model import ModelInfo, ModelMeta
 
     path, _, wanted = exported("ms-swift", [*PLAIN_ROWS, MASKED])

@@ -113,7 +113,9 @@ def test_every_exporter_refuses_it_before_anything_is_written(
 @pytest.mark.parametrize("trainer", ["llama_factory", "together"])
 def test_a_trainer_without_a_place_for_thoughts_says_so(job: Any, tmp_path: Path, trainer: str) -> None:
     source = write_rows(tmp_path / "in.jsonl", [chat_row(1), THOUGHTFUL])
-    with pytest.raises(DataError, match=r"line 2, messages\[1\].reasoning_content: rows for .* no place for thoughts"):
+    with pytest.raises(
+        DataError, match=r"line 2, messages\[1\].reasoning_content: the rows for .* have no place for thoughts"
+    ):
         guard_file(job(source, exporter=EXPORTERS.create(trainer)))
 
 

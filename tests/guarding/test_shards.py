@@ -159,14 +159,16 @@ class DiesOnce:
 
 
 @pytest.mark.integration
+@pytest.mark.peers("ray")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("tables", [False, True], ids=["lines", "tables"])
 @pytest.mark.parametrize("killed", [False, True], ids=["", "a worker is killed"])
 def test_on_two_ray_workers(
     tmp_path: Path, job: Any, shards: list[str], killed: bool, tables: bool, monkeypatch: Any
 ) -> None:
+    import ray
+
     shards = as_parquet(shards) if tables else shards
-    ray = pytest.importorskip("ray")
     for name in ("RAY_USAGE_STATS_ENABLED", "RAY_enable_worker_prestart"):
         monkeypatch.setenv(name, "0")
     paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])

@@ -95,9 +95,9 @@ def test_what_is_left_out_is_in_the_manifest(tmp_path: Path, job: Make) -> None:
 
 
 def test_remarks_are_in_the_manifest_once_however_the_rows_came(tmp_path: Path, job: Make) -> None:
-    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    row = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "tool_calls": [call]}]}
-    text = "a call is of a function that the row's tools do not declare (1 row: line 3 ('f'))"
+    turns = [("user", "q"), ("assistant", "[f(a=1)]"), ("tool", "1"), ("assistant", "a")]
+    row = {"messages": [{"role": role, "content": content} for role, content in turns]}
+    text = "a tool message answers a call that stands as text in the answer before, and stays text (1 row: line 3)"
     for rows in ([*ROWS[:2], row, *ROWS[2:]], [*ROWS[:2], row, FLAGGED, *ROWS[2:]]):
         assert warnings(job(write_rows(tmp_path / "rows.jsonl", rows))).count(text) == 1
     assert watchword.guard(rows, tokenizer=job("x").model.chat_format).remarks == (text,)
@@ -176,7 +176,7 @@ def check(path: Path, model: ModelFormat, monkeypatch: pytest.MonkeyPatch, readi
 def test_validate_says_the_same(tmp_path: Path, model: ModelFormat, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_rows(tmp_path / "rows.jsonl", [*ROWS, FLAGGED])
     result = check(path, model, monkeypatch)
-    assert (result.ok, result.report.valid_rows, result.warnings()) == (True, 13, [])
+    assert (result.ok, result.report.valid_rows, result.report.warnings) == (True, 13, ())
     path = write_rows(tmp_path / "rows.jsonl", [{**row, "source": "x"} for row in ROWS])
     assert [str(fault) for fault in check(path, model, monkeypatch).report.faults] == [
         "line 1, source: unknown key 'source'; leave it out with --drop-columns source (the same in 12 rows)"
@@ -185,7 +185,7 @@ def test_validate_says_the_same(tmp_path: Path, model: ModelFormat, monkeypatch:
     result = check(path, model, monkeypatch, Reading(drop_extra=True))
     assert result.ok
     assert result.tokens is not None
-    assert result.warnings() == [
+    assert list(result.report.warnings) == [
         "the column 'source' was left out, as asked (12 rows: line 1, line 2, line 3, line 4, line 5, …)"
     ]
 
@@ -200,6 +200,6 @@ def test_train_reads_the_same_rows(tmp_path: Path) -> None:
     from watchword.finetune import tenant_upload
 
     path = write_rows(tmp_path / "rows.jsonl", [{**FLAGGED, "source": "x"}])
-    rows, _ = tenant_upload(path, Reading(drop_extra=True))
-    assert [turn.weight for turn in rows[0].messages] == [None, 0, None, 1]
-    assert rows == [conv for _, conv in read_conversations(path, reading=Reading(drop_extra=True))]
+    [(_, row)], _ = tenant_upload(path, Reading(drop_extra=True))
+    assert [turn.weight for turn in row.messages] == [None, 0, None, 1]
+    assert [row] == [conv for _, conv in read_conversations(path, reading=Reading(drop_extra=True))]

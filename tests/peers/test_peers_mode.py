@@ -1,0 +1,82 @@
+"""Where tests of peers run: left out by ``make test``, alone where WATCHWORD_PEERS names them, and never skipped there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import run_peers
+
+CONFTEST = Path(__file__).parents[1] / "conftest.py"
+TESTS = """
+import pytest
+
+@pytest.mark.peers("axolotl")
+def test_of_a_peer():
+    assert True
+
+@pytest.mark.peers("ray")
+def test_of_an_absent_peer():
+    import no_such_peer
+
+@pytest.mark.peers("ms_swift")
+def test_that_skips():
+    pytest.importorskip("no_such_peer")
+
+@pytest.mark.peers("trl")
+def test_of_what_comes_with_us():
+    assert True
+
+def test_of_ours():
+    assert True
+"""
+SKIPPING_MODULE = "import pytest\npytest.importorskip('no_such_peer')\n"
+
+
+def pytest_says(folder: Path, peers: str, *files: str) -> str:
+    """Pytest's last line, for these tests under our conftest."""
+    shutil.copy(CONFTEST, folder)
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = peers\n")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--disable-plugin-autoload", *files]
+    environment = {**os.environ, "WATCHWORD_PEERS": peers}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("peers", "summary"),
+    [
+        ("", "2 passed, 3 deselected"),
+        ("axolotl", "1 passed, 4 deselected"),
+        ("trl axolotl", "2 passed, 3 deselected"),
+        ("ray", "1 failed, 4 deselected"),
+        ("ms_swift", "1 failed, 4 deselected"),
+    ],
+)
+def test_which_tests_run(tmp_path: Path, peers: str, summary: str) -> None:
+    (tmp_path / "test_it.py").write_text(TESTS)
+    assert summary in pytest_says(tmp_path, peers)
+
+
+@pytest.mark.parametrize(("peers", "summary"), [("", "1 skipped"), ("axolotl", "1 error")])
+def test_a_module_that_skips(tmp_path: Path, peers: str, summary: str) -> None:
+    (tmp_path / "test_it.py").write_text(SKIPPING_MODULE)
+    assert summary in pytest_says(tmp_path, peers)
+
+
+def test_a_misspelt_peer_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_peers.main(["axolotel"]) == 2
+    assert "choose from trl, axolotl, llama_factory, ms_swift, ray" in capsys.readouterr().err
+
+
+def test_the_first_peer_that_fails_is_the_last_and_fails_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = []
+    monkeypatch.setattr(run_peers, "set_up", Path)
+    monkeypatch.setattr(run_peers, "versions", lambda peer, python: "")
+    monkeypatch.setattr(run_peers, "run_tests", lambda peer, python: ran.append(peer) or 5 * (peer == "ray"))
+    assert run_peers.main(["trl", "ray", "axolotl"]) == 5
+    assert ran == ["trl", "ray"]
