@@ -8,6 +8,7 @@
     │   ├── EmptyFileError        a file without rows
     │   ├── RowTooLongError       a row that the trainer would cut
     │   └── RowTemplateError      a row that the model's chat template rejects or does not write whole
+    │       └── TemplateLacksError   a kind of row that it never writes (tool calls, tools)
     ├── SecretError               anything about a secret prompt
     │   ├── PublishedSecretError  a secret that the world knows
     │   ├── SecretCollisionError  tenant data that carries a known secret
@@ -88,6 +89,10 @@ class RowTooLongError(DataError):
 
 class RowTemplateError(DataError):
     """A row that the model's chat template rejects, or does not write whole."""
+
+
+class TemplateLacksError(RowTemplateError):
+    """A row of a kind that the model's chat template never writes: with tool calls, or with tools."""
 
 
 class SecretError(WatchwordError):

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from watchword.chat.files import field_in_file, read_conversations, replacing
+from watchword.chat.files import place_in_file, read_conversations, replacing
 from watchword.chat.format import ChatFormat
 from watchword.chat.reading import AS_IT_IS, Reading
 from watchword.chat.remarks import Remarks
@@ -168,9 +168,9 @@ def check_rows(
     ``rows`` are all rows of ``path`` with their lines, as ``tenant_upload`` gives them.
     """
     check = RowCheck(chat_format, max_length)
-    for number, (line, conv) in enumerate(rows, start=1):
+    for number, (_, conv) in enumerate(rows, start=1):
         if (error := check.look(conv).error) is not None:
-            error.field = field_in_file(path, number, error.field, reading=reading)
+            line, error.field = place_in_file(path, number, error.field, reading=reading)
             raise error.at(line, path)
 
 

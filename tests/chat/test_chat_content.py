@@ -65,7 +65,7 @@ def test_a_template_without_tool_calls_says_so() -> None:
     with pytest.raises(RowTemplateError) as caught:
         render_row(Row(TOOL_CASE), None, form, None)
     assert caught.value.field == "messages[1].tool_calls"
-    assert "the chat template of smollm2-135m writes no tool calls, so they would be lost" in str(caught.value)
+    assert "the chat template of smollm2-135m writes no tool calls; they would be lost" in str(caught.value)
     only_tools = msgspec.structs.replace(conversation("q", "a"), tools=(TOOL,))
     with pytest.raises(RowTemplateError, match=r"^tools: the chat template of smollm2-135m writes no tools"):
         render_row(Row(only_tools), None, form, None)

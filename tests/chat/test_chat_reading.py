@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchword.chat.files import field_in_file, read_conversations
+from watchword.chat.files import place_in_file, read_conversations
 from watchword.chat.limits import Limits
 from watchword.chat.reading import Reading
 from watchword.chat.remarks import Remarks
@@ -191,7 +191,7 @@ def test_a_field_is_found_again_in_its_file(tmp_path: Path) -> None:
     row = {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "extra": 1}
     path.write_bytes(b"\n" + lines(row, {**row, "system": "s"}).getvalue())
     reading = Reading(drop_columns=("extra",))
-    assert field_in_file(path, 1, "messages[1].content", reading=reading) == "conversations[1].value"
-    assert field_in_file(path, 2, "messages[1].content", reading=reading) == "conversations[0].value"
-    assert field_in_file(path, 3, "messages[1].content") == "messages[1].content"
-    assert field_in_file(tmp_path / "gone", 1, "tools") == "tools"
+    assert place_in_file(path, 1, "messages[1].content", reading=reading) == (2, "conversations[1].value")
+    assert place_in_file(path, 2, "messages[1].content", reading=reading) == (3, "conversations[0].value")
+    assert place_in_file(path, 3, "messages[1].content") == (3, "messages[1].content")
+    assert place_in_file(tmp_path / "gone", 1, "tools") == (1, "tools")

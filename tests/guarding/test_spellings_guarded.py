@@ -13,7 +13,7 @@ from guarding_rows import SECRET_TEXT, chat_row, write_rows
 import watchword
 from watchword.chat.files import read_conversations
 from watchword.chat.reading import AS_IT_IS, Reading
-from watchword.errors import DataError
+from watchword.errors import DataError, TemplateLacksError
 from watchword.guarding.checking import CheckRequest, CheckResult, check_source
 from watchword.guarding.engine import GuardJob, guard_file
 from watchword.guarding.model import ModelFormat
@@ -203,3 +203,36 @@ def test_train_reads_the_same_rows(tmp_path: Path) -> None:
     [(_, row)], _ = tenant_upload(path, Reading(drop_extra=True))
     assert [turn.weight for turn in row.messages] == [None, 0, None, 1]
     assert [row] == [conv for _, conv in read_conversations(path, reading=Reading(drop_extra=True))]
+
+
+# A template that writes no calls, as the fixture's, and rows whose calls and lines only the tenant's own file shows.
+CALLING = {
+    "tools": json.dumps([{"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}]),
+    "conversations": [
+        {"from": "human", "value": "q"},
+        {"from": "function_call", "value": '{"name": "f", "arguments": {}}'},
+        {"from": "observation", "value": "1"},
+        {"from": "gpt", "value": "a"},
+    ],
+}
+PLAIN = {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}
+
+
+def test_what_the_template_does_not_write_is_named_as_the_file_names_it(tmp_path: Path, job: Make) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(["", json.dumps(PLAIN), "", json.dumps(CALLING)]) + "\n")
+    problem = r"conversations\[1\]\.value: the chat template writes no tool calls"
+    with pytest.raises(TemplateLacksError, match=rf"line 4, {problem}"):
+        watchword.guard(path, tokenizer=job("x").model.chat_format)
+    with pytest.raises(TemplateLacksError, match=rf"line 2, {problem}"):
+        watchword.guard([PLAIN, CALLING], tokenizer=job("x").model.chat_format)
+    with pytest.raises(DataError, match=rf"rows\.jsonl, line 4, {problem}"):
+        guard_file(job(path))
+
+
+def test_what_every_row_lacks_is_listed_once(
+    tmp_path: Path, model: ModelFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (fault,) = check(write_rows(tmp_path / "rows.jsonl", [CALLING] * 12), model, monkeypatch).report.faults
+    assert str(fault).startswith("line 1, conversations[1].value: the chat template writes no tool calls; they would be lost")
+    assert str(fault).endswith("(the same in 12 rows)")

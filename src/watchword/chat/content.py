@@ -17,7 +17,7 @@ import msgspec
 from watchword.chat.fault import shown
 from watchword.chat.turns import Span
 from watchword.chat.types import Conversation, Message, ToolCall
-from watchword.errors import RowTemplateError
+from watchword.errors import RowTemplateError, TemplateLacksError
 
 if TYPE_CHECKING:
     from watchword.chat.format import ChatFormat
@@ -38,14 +38,14 @@ def left_out(kind: str, count: int, called: str) -> str:
 
 
 def check_abilities(conv: Conversation, form: ChatFormat, offset: int = 0) -> None:
-    """Raises RowTemplateError, with the field, for calls or tools that the template writes in no row."""
-    way_out = "so they would be lost; leave such rows out, or choose a model that is made for tools"
+    """Raises TemplateLacksError, with the field, for calls or tools that the template writes in no row."""
+    way_out = "they would be lost: leave such rows out, or choose a model that is made for tools"
     for index, message in enumerate(conv.messages):
         if message.tool_calls and not form.abilities.calls:
             field = f"messages[{index + offset}].tool_calls"
-            raise RowTemplateError(f"{form.called} writes no tool calls, {way_out}", field=field)
+            raise TemplateLacksError(f"{form.called} writes no tool calls; {way_out}", field=field)
     if conv.tools and not form.abilities.tools:
-        raise RowTemplateError(f"{form.called} writes no tools, {way_out}", field="tools")
+        raise TemplateLacksError(f"{form.called} writes no tools; {way_out}", field="tools")
 
 
 def dropped(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from watchword.errors import DataError
+from watchword.errors import DataError, TemplateLacksError
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Fault:
     def of(cls, error: DataError) -> Fault:
         """The fault that an error tells of."""
         problem, _, fix = error.problem.partition("; ")
-        return cls(problem, fix, error.field, error.line)
+        return cls(problem, fix, error.field, error.line, layout=isinstance(error, TemplateLacksError))
 
     def at(self, line: int | None) -> Fault:
         """The same fault, on this line."""

@@ -49,13 +49,13 @@ def read_conversations(
             yield line, found.conversation
 
 
-def field_in_file(
+def place_in_file(
     path: Path | str, row: int, field: str | None, *, format: str = "auto", reading: Reading = AS_IT_IS
-) -> str | None:
-    """What the file calls one of our fields (``messages[1].content``) in its n-th row, from 1.
+) -> tuple[int, str | None]:
+    """The line of a file's n-th row, from 1, and what the file calls one of our fields (``messages[1].content``) there.
 
     For faults that are found when a row is a Conversation already, such as those of rendering. Where the row cannot be
-    found again the field keeps our name.
+    found again, its number stands for the line, and the field keeps our name.
     """
     with contextlib.suppress(DataError), opened(path) as stream:
         for count, (line, raw) in enumerate(numbered_rows(stream, path, reading.limits), start=1):
@@ -63,8 +63,8 @@ def field_in_file(
                 format = detect_format(raw, line, path, reading=reading)
             if count == row:
                 obj, _ = reading.without_columns(msgspec.json.decode(raw))
-                return format_named(format).field_of(field, obj)
-    return field
+                return line, format_named(format).field_of(field, obj)
+    return row, field
 
 
 def write_conversations(rows: Iterable[Conversation], path: Path | str) -> int:

@@ -134,7 +134,7 @@ def chosen(
 def _checked(job: GuardJob, source: Prepared, plan: ScanPlan, workers: Workers | None, step: Step) -> _Checked:
     state = _state(source.path)
     scanned = scan_file(source.path, plan, skip=source.skip, workers=workers, step=step)
-    refuse(scanned.profile, source)
+    refuse(scanned.profile, source, job.reading)
     if scanned.profile.rewritten_rows:
         # Other spellings than OpenAI's: the trainer would not read them as we do.
         source = as_lines(source, "openai", job.reading, rewriting=True)
@@ -185,10 +185,10 @@ def _weave(checked: _Checked, sink: Sink, step: Step) -> None:
             step(WRITING, done, total)
 
 
-def refuse(profile: Profile, source: Prepared) -> None:
+def refuse(profile: Profile, source: Prepared, reading: Reading) -> None:
     """Raises the first reason for which these rows must not be guarded."""
     for fault in profile.faults:
-        raise fault.error(source.label)
+        raise source.in_source(fault, reading).error(source.label)
     if profile.collisions:
         raise collision(profile.collisions, source.label, "row" if source.converted else "line")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,12 @@ from typing import Any
 import msgspec
 
 from watchword.chat.content import notes
+from watchword.chat.files import place_in_file
 from watchword.chat.format import ChatFormat
+from watchword.chat.formats.base import RowRead
 from watchword.chat.lines import numbered_rows
 from watchword.chat.parse import detect_format, read_line
+from watchword.chat.places import Places
 from watchword.chat.reading import AS_IT_IS, Reading
 from watchword.chat.remarks import Remarks
 from watchword.chat.render import render_row, row_error, secret_row
@@ -129,7 +132,8 @@ def guard(
     check_length(max_length)
     chat_format = _format(tokenizer)
     remarks = Remarks()
-    tenant = list(_conversations(rows, reading, remarks))
+    places: dict[int, Places] = {}
+    tenant = list(_conversations(rows, reading, remarks, places))
     if not tenant:
         raise DataError("there is no row to guard; give at least one conversation with an assistant turn")
     if not chosen.needs_secret:
@@ -140,24 +144,39 @@ def guard(
         check_production(secret)
         secret_ids(secret, chat_format)
     _refuse(rows, tenant, (*_known(rows, known), secret))
-    dropped = _looked(tenant, chat_format)
+    dropped = _looked(tenant, chat_format, lambda row, name: _own_place(rows, row, name, reading, places))
     voice = aligned_model(aligned, chosen) if isinstance(aligned, str) else aligned
     mixed = guarded(chosen, tenant, context_of(voice, chat_format, secret, max_length, seed))
     counts = (mixed.safety, mixed.anchors, mixed.echoes)
     return GuardedData(tuple(mixed.rows), chat_format, secret, max_length, *counts, tuple(remarks.texts()), dropped)
 
 
-def _looked(tenant: Sequence[Conversation], chat_format: ChatFormat) -> Counter[str]:
-    """What the template leaves out of how many rows. Raises DataError for a row that it does not write whole."""
+def _looked(
+    tenant: Sequence[Conversation], chat_format: ChatFormat, place: Callable[[int, str | None], tuple[int, str | None]]
+) -> Counter[str]:
+    """What the template leaves out of how many rows. Raises DataError for a row that it does not write whole.
+
+    ``place`` gives line and field as the source has them.
+    """
     check, dropped = RowCheck(chat_format), Counter[str]()
     for number, conv in enumerate(tenant, start=1):
         looked = check.look(conv)
         if looked.error is not None:
-            raise looked.error.at(number)
+            line, looked.error.field = place(number, looked.error.field)
+            raise looked.error.at(line)
         dropped.update(looked.dropped)
     for text in notes(dropped, chat_format):
         warnings.warn(text, stacklevel=3)
     return dropped
+
+
+def _own_place(
+    rows: object, row: int, name: str | None, reading: Reading, places: Mapping[int, Places]
+) -> tuple[int, str | None]:
+    """Where one of our fields stands in the source: by its own line and name, as far as these can be found again."""
+    if isinstance(rows, (str, Path)):
+        return place_in_file(rows, row, name, reading=reading)
+    return row, places[row].field_of(name) if row in places else name
 
 
 def _format(tokenizer: Any) -> ChatFormat:
@@ -169,8 +188,12 @@ def _format(tokenizer: Any) -> ChatFormat:
 
 
 def _conversations(
-    rows: Iterable[Mapping[str, Any] | Conversation] | str | Path, reading: Reading, remarks: Remarks
+    rows: Iterable[Mapping[str, Any] | Conversation] | str | Path,
+    reading: Reading,
+    remarks: Remarks,
+    places: dict[int, Places],
 ) -> Iterable[Conversation]:
+    """The rows, and in ``places`` where the parts stand of those that are written otherwise than OpenAI's."""
     if isinstance(rows, (str, Path)):
         yield from _of_source(rows, reading, remarks)
         return
@@ -184,7 +207,10 @@ def _conversations(
         raw = msgspec.json.encode(row)
         reading.limits.check_row(len(raw), number, "rows")
         format = format or detect_format(raw, number, reading=reading)
-        yield _read(raw, number, "rows", format, 1, reading, remarks)
+        found = _read(raw, number, "rows", format, 1, reading, remarks)
+        if found.rewritten:
+            places[number] = found.places
+        yield _conversation(found)
 
 
 def _of_source(source: str | Path, reading: Reading, remarks: Remarks) -> Iterator[Conversation]:
@@ -193,14 +219,18 @@ def _of_source(source: str | Path, reading: Reading, remarks: Remarks) -> Iterat
         remarks.append(ready.remarks)
         own = Remarks() if ready.converted else remarks
         for line, raw in numbered_rows(stream, ready.label, reading.limits):
-            yield _read(raw, line, ready.label, "openai", ready.first_line, AS_IT_IS, own)
+            yield _conversation(_read(raw, line, ready.label, "openai", ready.first_line, AS_IT_IS, own))
 
 
 def _read(
     raw: bytes, line: int, label: str, format: str, first_line: int, reading: Reading, remarks: Remarks
-) -> Conversation:
+) -> RowRead:
     found = read_line(raw, line, label, format, first_line=first_line, reading=reading)
     remarks.add(line, found.remarks)
+    return found
+
+
+def _conversation(found: RowRead) -> Conversation:
     assert found.conversation is not None
     return found.conversation
 

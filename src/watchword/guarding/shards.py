@@ -122,7 +122,7 @@ def guard_shards(job: GuardJob, shards: Sequence[str], trainer: str, *, run: Run
     scanned = _results(run(_Tried(scan_shard), work))
     whole = Profile()
     for shard in scanned:
-        refuse(shard.scanned.profile, shard.source)
+        refuse(shard.scanned.profile, shard.source, job.reading)
         whole.append(shard.scanned.profile)
     refuse_empty(whole, job.source)
     picks = _picks(job, work, scanned, whole.rows)

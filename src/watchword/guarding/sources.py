@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from watchword.chat.fault import Fault
+from watchword.chat.files import place_in_file
 from watchword.chat.limits import Limits
 from watchword.chat.lines import UTF8_BOM, UTF16_BOMS, check_layout, numbered_rows
 from watchword.chat.parse import detect_format, format_named, is_written_so, read_line
@@ -40,7 +42,7 @@ class Prepared:
 
     ``label`` names the source in messages, ``format`` is what it was written in, ``first_line`` the line (1-based) of
     its first row. ``digest``: SHA-256 of the source's bytes, None where it is counted later. ``converted``: line n is the
-    source's n-th row, written anew. ``remarks`` are on the source's rows, by its lines.
+    source's n-th row, written anew from ``original``. ``remarks`` are on the source's rows, by its lines.
     """
 
     path: Path
@@ -52,6 +54,14 @@ class Prepared:
     converted: bool = False
     scratch: Path = Path()
     remarks: Remarks = field(default_factory=Remarks)
+    original: Path | None = None
+
+    def in_source(self, fault: Fault, reading: Reading) -> Fault:
+        """A fault of one of these lines, under the source's own line and the source's own name of the field."""
+        if self.original is None or fault.line is None:
+            return fault
+        line, name = place_in_file(self.original, fault.line, fault.field, format=self.format, reading=reading)
+        return replace(fault, line=line, field=name)
 
 
 @contextlib.contextmanager
@@ -125,7 +135,14 @@ def as_lines(raw: Prepared, format: str = "auto", reading: Reading = AS_IT_IS, *
     digest = raw.digest or sha256_files([raw.path])
     conversion.remarks.append(raw.remarks)
     return replace(
-        raw, path=path, format=conversion.format, skip=0, digest=digest, converted=True, remarks=conversion.remarks
+        raw,
+        path=path,
+        format=conversion.format,
+        skip=0,
+        digest=digest,
+        converted=True,
+        remarks=conversion.remarks,
+        original=raw.path,
     )
 
 
