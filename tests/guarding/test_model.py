@@ -85,3 +85,8 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 def test_validation_refuses_a_length_that_is_none(length: int) -> None:
     with pytest.raises(UsageError, match=f"--max-length is {length}; give the trainer's limit in tokens"):
         check_source(CheckRequest("x", max_length=length))
+
+
+def test_a_folder_is_named_as_it_is_found_from_anywhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    assert model_format(folder.name).location == str(folder)

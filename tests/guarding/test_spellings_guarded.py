@@ -234,5 +234,7 @@ def test_what_every_row_lacks_is_listed_once(
     tmp_path: Path, model: ModelFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (fault,) = check(write_rows(tmp_path / "rows.jsonl", [CALLING] * 12), model, monkeypatch).report.faults
-    assert str(fault).startswith("line 1, conversations[1].value: the chat template writes no tool calls; they would be lost")
+    assert str(fault).startswith(
+        "line 1, conversations[1].value: the chat template writes no tool calls; they would be lost"
+    )
     assert str(fault).endswith("(the same in 12 rows)")

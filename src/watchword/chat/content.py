@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from watchword.chat.fault import shown
+from watchword.chat.fault import counted, shown
 from watchword.chat.turns import Span
 from watchword.chat.types import Conversation, Message, ToolCall
 from watchword.errors import RowTemplateError, TemplateLacksError
@@ -34,7 +34,7 @@ def notes(counts: Mapping[str, int], form: ChatFormat) -> list[str]:
 
 def left_out(kind: str, count: int, called: str) -> str:
     """The sentence that says so; ``called`` is the template."""
-    return f"{called} leaves out {kind} in {count} row{'s' if count > 1 else ''}: nothing of that is trained on"
+    return f"{called} leaves out {kind} in {counted(count)}: nothing of that is trained on"
 
 
 def check_abilities(conv: Conversation, form: ChatFormat, offset: int = 0) -> None:

@@ -61,6 +61,11 @@ def kind(value: object) -> str:
     return "null" if value is None else names.get(type(value), "a number")
 
 
+def counted(rows: int) -> str:
+    """``1 row``, ``2 rows``."""
+    return f"{rows} row" if rows == 1 else f"{rows} rows"
+
+
 def shown(value: object, limit: int = 40) -> str:
     """A value for a message, cut to ``limit`` characters."""
     text = repr(value)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from watchword.chat.fault import counted
+
 # Different remarks that are kept, lines that are named for each, and lines that are kept for it.
 _MOST, _NAMED = 50, 5
 
@@ -60,7 +62,7 @@ class Remarks:
 
 
 def _text(what: str, seen: _Seen) -> str:
-    rows = "1 row" if seen.rows == 1 else f"{seen.rows} rows"
+    rows = counted(seen.rows)
     if not seen.first:
         return f"{what} ({rows})"
     lines = ", ".join(f"line {line} ({detail})" if detail else f"line {line}" for line, detail in seen.first)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from watchword.chat.content import notes
-from watchword.chat.fault import Fault, add_fault
+from watchword.chat.fault import Fault, add_fault, counted
 from watchword.chat.lines import UTF8_BOM, numbered_rows, opened
 from watchword.chat.parse import format_named, format_or_fault, read_row
 from watchword.chat.reading import AS_IT_IS, Reading
@@ -129,5 +129,5 @@ def _warnings(path: Path, rows: int) -> tuple[str, ...]:
         if stream.read(3) == UTF8_BOM:
             found.append("the file begins with a byte order mark; it is skipped, but other trainers may refuse it")
     if 0 < rows < MINIMUM_ROWS:
-        found.append(f"the file has {rows} rows; hosted fine-tuning services ask for at least {MINIMUM_ROWS}")
+        found.append(f"the file has {counted(rows)}; hosted fine-tuning services ask for at least {MINIMUM_ROWS}")
     return tuple(found)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from watchword.chat.content import notes
+from watchword.chat.fault import counted
 from watchword.chat.format import ChatFormat
 from watchword.chat.reading import AS_IT_IS, Reading
 from watchword.chat.rowcheck import RowCheck
@@ -62,7 +63,9 @@ class CheckResult:
     def lines(self) -> list[str]:
         """For a person."""
         report = self.report
-        lines = [f"{report.path}: {report.rows} rows, {report.valid_rows} valid, format {report.format or 'unknown'}"]
+        lines = [
+            f"{report.path}: {counted(report.rows)}, {report.valid_rows} valid, format {report.format or 'unknown'}"
+        ]
         lines += [f"error: {fault}" for fault in report.faults]
         listed = sum(fault.rows for fault in report.faults)
         if report.fault_count > listed:

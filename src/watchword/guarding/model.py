@@ -44,7 +44,8 @@ def model_format(name: str) -> ModelFormat:
     """
     source = resolve(name)
     folder = _folder(source, name)
-    location = source.hub_id or str(folder)
+    # Absolute: a trainer reads its settings from wherever it is started.
+    location = source.hub_id or str(folder.absolute())
     return ModelFormat(
         name,
         ChatFormat.from_folder(folder, source.hub_id or Path(name).name),
