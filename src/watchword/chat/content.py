@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from watchword.chat.format import ChatFormat
 
 BESIDE, THOUGHTS, SCHEMA = "text beside a tool call", "thoughts", "details of a tool's schema"
-RESULTS = "results of tools"
+RESULTS, END = "results of tools", "a part of the end of turns (the tokenizer joins it with what follows)"
 _THOUGHTS, _END_OF_THOUGHTS = "<think>", "</think>"
 
 

@@ -9,9 +9,10 @@ else -100; the shift by one happens in the model.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import compress
 
 from watchword.chat.assembly import assemble, without_system_role
-from watchword.chat.content import check_abilities, dropped
+from watchword.chat.content import END, check_abilities, dropped
 from watchword.chat.format import ChatFormat
 from watchword.chat.turns import Span, answer_span, first, minus, without_end
 from watchword.chat.types import SYSTEM_ROLES, Conversation, Row
@@ -90,14 +91,49 @@ def render(
     spans = _marked(spans, placed, text, chat_format)
     if cut and spans:
         spans[-1] = without_end(spans[-1], placed, text, chat_format)
-    labels = [
-        token if any(start <= at and end <= stop for start, stop in spans) and end > at else IGNORED
-        for token, (at, end) in zip(encoding.ids, encoding.offsets, strict=True)
-    ]
-    row = RenderedRow(tuple(encoding.ids), tuple(labels), lost)
+    trained = [end > at and any(_belongs(at, end, span, text) for span in spans) for at, end in encoding.offsets]
+    kept = list(compress(encoding.offsets, trained))
+    # The last token of a cut answer may hold its end too, which is not to be learnt.
+    if not cut and any(_lost(span, kept, text) for span in spans):
+        _check_words(placed, answers, kept, text, chat_format, offset)
+        lost = (*lost, END)
+    labels = [token if counts else IGNORED for token, counts in zip(encoding.ids, trained, strict=True)]
+    row = RenderedRow(tuple(encoding.ids), tuple(labels), tuple(dict.fromkeys(lost)))
     if not row.trained_tokens:
         raise DataError("no assistant turn is left to train on: add an assistant message, or set its weight to 1")
     return row
+
+
+def _belongs(at: int, end: int, span: Span, text: str) -> bool:
+    """Whether the token of ``text[at:end]`` is the answer's: inside its span, but for white space that it is joined with."""
+    start, stop = span
+    if end <= start or at >= stop:
+        return False
+    return not text[at : max(at, start)].strip() and not text[min(end, stop) : end].strip()
+
+
+def _lost(span: Span, kept: list[Span], text: str) -> bool:
+    """Whether a token at an edge of the span is not trained, since the tokenizer joins it with words that are not the answer's."""
+    inside = [token for token in kept if token[1] > span[0] and token[0] < span[1]]
+    if not inside:
+        return True
+    return bool(text[span[0] : inside[0][0]].strip() or text[inside[-1][1] : span[1]].strip())
+
+
+def _check_words(
+    conv: Conversation, answers: dict[int, Span], kept: list[Span], text: str, chat_format: ChatFormat, offset: int
+) -> None:
+    """Raises RowTemplateError unless every answer's own words are trained; of its end of turn a part may be missing."""
+    trained = {place for at, end in kept for place in range(at, end)}
+    for index, (start, stop) in answers.items():
+        words = conv.messages[index].text.strip()
+        at = text.rfind(words, start, stop)
+        if words and at >= 0 and not trained.issuperset(range(at, at + len(words))):
+            raise RowTemplateError(
+                f"the tokenizer joins a part of this answer with what {chat_format.called} writes around it, so it would not be "
+                "trained on; take the template that the tokenizer was made with",
+                field=f"messages[{index + offset}].content",
+            )
 
 
 def training_text(conv: Conversation, chat_format: ChatFormat) -> str:

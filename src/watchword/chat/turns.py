@@ -107,9 +107,11 @@ def _found_stop(conv: Conversation, index: int, text: str, form: ChatFormat) -> 
         if other is None or other == text:
             continue
         last, other_last = (tried(form, first(each, index + 1)) for each in (conv, other_conv))
-        rest = text[len(text) - _common_suffix(text, other) :]
+        at = len(text) - _common_suffix(text, other)
+        # Nobody else's words may be taken for the end of this answer's turn.
+        rest = text[at : max(at, _next_words(conv, index, text, form))]
         ending = None if last is None or other_last is None else last[len(last) - _common_suffix(last, other_last) :]
-        return len(text) - len(rest) + _end_of_turn(rest, ending, form)
+        return at + _end_of_turn(rest, ending, form)
     raise _rewritten(index, form)
 
 
@@ -120,9 +122,27 @@ def _end_of_turn(rest: str, ending: str | None, form: ChatFormat) -> int:
     """
     if ending is not None and rest.startswith(ending):
         return len(ending)
-    shared = 0 if ending is None else _common(rest, ending, form)
+    shared = 0 if ending is None else _whole_words(rest[: _common(rest, ending, form)])
     stops = [at + len(token) for token in form.special_tokens if (at := rest.find(token)) >= 0]
     return shared if any(stop <= shared for stop in stops) else max(shared, min(stops, default=0))
+
+
+def _whole_words(shared: str) -> int:
+    """How much of what the end of a turn shares with another end is its own.
+
+    Behind white space, or a tag that is closed, the next turn's header may begin with the same letters as that other end goes on.
+    """
+    return max(shared.rfind(mark) + 1 for mark in (">", "]", "\n", " "))
+
+
+def _next_words(conv: Conversation, index: int, text: str, form: ChatFormat) -> int:
+    """Where the words of the message behind ``index`` begin in ``text``; its end where there is none, or none is found."""
+    if index + 1 >= len(conv.messages):
+        return len(text)
+    message = conv.messages[index + 1]
+    mark = _mark(text, message.text.strip())
+    other = tried(form, _with(conv, index + 1, msgspec.structs.replace(message, content=mark)))
+    return len(text) if other is None or other == text else _shared(text, other)
 
 
 def _other_words(conv: Conversation, index: int, text: str) -> Conversation:
