@@ -143,3 +143,9 @@ def test_an_experiments_secret_is_refused(model: ModelFormat) -> None:
     seeded = SecretPrompt(SECRET_TEXT, kind="seeded", tokens=9, entropy_bits=90.0)
     with pytest.raises(Exception, match="seeded"):
         watchword.guard(ROWS, defense="backdoor_align", tokenizer=model.chat_format, secret=seeded)
+
+
+@pytest.mark.parametrize("rows", [3, None, chat_row(1)], ids=["number", "nothing", "one row"])
+def test_what_is_no_list_of_rows_is_refused_in_words(rows: Any, model: ModelFormat) -> None:
+    with pytest.raises(UsageError, match="give a list of rows"):
+        watchword.guard(rows, tokenizer=model.chat_format)

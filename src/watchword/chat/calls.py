@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from watchword.chat.duplicates import keys_twice
 from watchword.chat.fault import Fault, shown
 from watchword.chat.types import Message, ToolCall
 
@@ -56,13 +57,16 @@ class Calls:
             yield Fault(f"two calls of one turn have the id {shown(call.id)}", "give each its own", f"{field}.id")
         self._open[call.id] = field, call.function.name
         self._seen.add(call.id)
+        place = f"{field}.function.arguments"
         try:
             _ARGUMENTS.decode(call.function.arguments)
+            twice = keys_twice(call.function.arguments)
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
             problem = f"the arguments {shown(call.function.arguments)} are no JSON object"
-            yield Fault(
-                problem, "write them as JSON, such as '{\"city\": \"Rome\"}' or '{}'", f"{field}.function.arguments"
-            )
+            yield Fault(problem, "write them as JSON, such as '{\"city\": \"Rome\"}' or '{}'", place)
+        else:
+            for key in twice:
+                yield Fault(f"the key {shown(key)} stands twice in the arguments", "keep one of the two", place)
 
     def _answer(self, message: Message, field: str, before: Message | None) -> Iterator[Fault]:
         name = message.tool_call_id

@@ -61,6 +61,11 @@ def kind(value: object) -> str:
     return "null" if value is None else names.get(type(value), "a number")
 
 
+def in_a_sentence(said: str) -> str:
+    """Another program's words without their capital, unless that belongs to the word (JSON)."""
+    return said if said[1:2].isupper() else said[:1].lower() + said[1:]
+
+
 def counted(rows: int) -> str:
     """``1 row``, ``2 rows``."""
     return f"{rows} row" if rows == 1 else f"{rows} rows"

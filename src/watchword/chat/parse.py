@@ -16,11 +16,11 @@ from typing import Any, NoReturn
 import msgspec
 
 from watchword.chat.duplicates import keys_twice
-from watchword.chat.fault import Fault, shown
+from watchword.chat.fault import Fault, in_a_sentence, shown
 from watchword.chat.formats.base import FORMATS, RowFormat, RowRead, format_of, unknown_format
 from watchword.chat.places import Places
 from watchword.chat.reading import AS_IT_IS, Reading
-from watchword.chat.remarks import Remark
+from watchword.chat.remarks import Remark, left_out
 from watchword.chat.rules import check, obviously_fine, remarks_on
 from watchword.chat.tools import is_plain_tool
 from watchword.chat.types import ROLES, Conversation, Message
@@ -105,7 +105,7 @@ def read_row(
     faults = [*duplicate_keys(raw), *found.faults]
     if faults:
         return _refused(faults, line)
-    remarks = [*(Remark(f"the column {shown(name)} was left out, as asked") for name in dropped), *found.remarks]
+    remarks = [*(Remark(left_out(name)) for name in dropped), *found.remarks]
     found = replace(found, remarks=remarks, rewritten=found.rewritten or bool(dropped))
     return _judged(_without_thoughts(found) if reading.drop_thoughts else found, line)
 
@@ -224,9 +224,9 @@ def _stricter(obj: object, error: Exception) -> Fault:
     """Why our parser refuses what Python takes: half of an escaped surrogate pair, or a number out of range."""
     if _half_surrogates(obj):
         problem = "broken JSON: a \\u escape is half of a surrogate pair"
-        return Fault(problem, "write the whole character; it was cut", line=1)
+        return Fault(problem, "write the whole character; the text was cut inside it", line=1)
     said = str(error).partition(" - at ")[0]
-    return Fault(f"broken JSON: {said[:1].lower()}{said[1:]}", "write a value that JSON parsers can hold", line=1)
+    return Fault(f"broken JSON: {in_a_sentence(said)}", "write a value that JSON parsers can hold", line=1)
 
 
 def _half_surrogates(obj: object) -> bool:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from watchword.chat.fault import counted
+from watchword.chat.fault import counted, shown
 
 # Different remarks that are kept, lines that are named for each, and lines that are kept for it.
 _MOST, _NAMED = 50, 5
+
+
+def left_out(column: str) -> str:
+    """What is said of a column that was left out by request."""
+    return f"the column {shown(column)} was left out, as asked"
 
 
 @dataclass(frozen=True)

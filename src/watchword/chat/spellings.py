@@ -204,6 +204,8 @@ def _renamed(turn: dict[str, Any], place: str, faults: list[Fault]) -> tuple[dic
     for key, value in turn.items():
         ours = _OTHER_KEYS.get(key, key)
         if ours != key and value is None:
+            if ours not in turn:
+                names.setdefault(ours, key)
             continue
         if ours in message:
             both = f"the turn has both {names.get(ours, ours)!r} and {key!r}"

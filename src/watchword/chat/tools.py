@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from watchword.chat.duplicates import keys_twice
-from watchword.chat.fault import Fault, shown
+from watchword.chat.fault import Fault, in_a_sentence, shown
 
 WRAPPED = 'a function among the tools had no {"type": "function", "function": ...} around it, and got one'
 _CALL_FIX = 'give {"name": ..., "arguments": {...}}'
@@ -26,7 +26,7 @@ def decoded(text: str, field: str, faults: Problems) -> Any:
         said = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(" - at ")[0]
         faults.append(
             Fault(
-                f"the text is no JSON ({said[:1].lower()}{said[1:]})",
+                f"the text is no JSON ({in_a_sentence(said)})",
                 "write it as JSON, or as a value of its own",
                 field,
             )

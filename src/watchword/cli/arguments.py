@@ -11,6 +11,7 @@ import typer
 
 from watchword.chat.limits import USUAL, Limits
 from watchword.chat.reading import Reading
+from watchword.chat.remarks import left_out
 from watchword.errors import UsageError
 
 Jobs = Annotated[
@@ -51,7 +52,7 @@ MAX_EXPANSION = typer.Option(
     USUAL.expansion,
     "--max-expansion",
     min=1,
-    help="How many times its size a file may decompress to (from 32 MB on).",
+    help="How many times its size a file may decompress to (from 32 MiB on).",
 )
 
 
@@ -68,6 +69,15 @@ def reading_of(
     columns = tuple(name.strip() for name in drop_columns.split(",") if name.strip())
     limits = Limits(bytes=max_bytes, row_bytes=max_row_bytes, rows=max_rows, expansion=max_expansion)
     return Reading(columns, drop_extra, drop_thoughts, limits)
+
+
+def never_there(reading: Reading, warnings: Sequence[str]) -> list[str]:
+    """A warning for each column to leave out that no row had, going by what was said: its name may be misspelt."""
+    return [
+        f"no row has the column {name!r}, which was to be left out"
+        for name in reading.drop_columns
+        if not any(text.startswith(left_out(name)) for text in warnings)
+    ]
 
 
 def check_report(report: Path | None, source: str) -> None:

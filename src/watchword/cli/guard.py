@@ -16,6 +16,7 @@ from watchword.cli.arguments import (
     MAX_ROW_BYTES,
     MAX_ROWS,
     check_report,
+    never_there,
     parsed_arguments,
     reading_of,
 )
@@ -109,7 +110,7 @@ def guard(
     check_report(report, source)
     with reporter(console) as progress:
         done = guard_to_files(request, provider_key, step=_in_megabytes(progress))
-    for line in done.summary():
+    for line in (*done.summary(), *(f"warning: {text}" for text in never_there(reading, done.warnings))):
         console.print(line)
     if report is not None:
         from watchword.guarding.screening.report import screen_to_files, summary

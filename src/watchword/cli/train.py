@@ -15,6 +15,7 @@ from watchword.cli.arguments import (
     MAX_EXPANSION,
     MAX_ROW_BYTES,
     MAX_ROWS,
+    never_there,
     parsed_arguments,
     reading_of,
 )
@@ -108,7 +109,7 @@ def train(
             step=progress.step,
             remarks=remarks,
         )
-    for text in remarks.texts():
+    for text in (*remarks.texts(), *never_there(reading, remarks.texts())):
         console.print(f"warning: {text}", markup=False)
     for kind, count in sorted(manifest.figures.dropped.items()):
         console.print(f"warning: {left_out(kind, count, f'the chat template of {model}')}")

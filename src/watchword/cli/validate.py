@@ -16,6 +16,7 @@ from watchword.cli.arguments import (
     MAX_ROW_BYTES,
     MAX_ROWS,
     check_report,
+    never_there,
     reading_of,
 )
 from watchword.models.catalog import DEFAULT_MODEL
@@ -74,6 +75,8 @@ def validate(
     console = Console(highlight=False, soft_wrap=True, markup=False)
     for line in result.lines():
         console.print(line)
+    for text in never_there(reading, result.report.warnings):
+        console.print(f"warning: {text}")
     if json is not None:
         with replacing(json) as stream:
             stream.write(result.json())

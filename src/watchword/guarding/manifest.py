@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from watchword.chat.fault import counted
+
 SCHEMA = 1
 
 
@@ -96,7 +98,7 @@ class Manifest(msgspec.Struct, frozen=True):
         """A few lines for a person."""
         added, share = self.provider, self.share_per_epoch
         lines = [
-            f"{self.output.file}: {self.input.rows} rows of the tenant ({self.input.format}), "
+            f"{self.output.file}: {counted(self.input.rows)} of the tenant ({self.input.format}), "
             f"{added.safety} safety rows and {added.anchors} anchors of {self.defense}{self._echoes()}"
         ]
         if share.trained_tokens is not None and added.tokens:

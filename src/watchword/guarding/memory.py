@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from watchword.chat.content import notes
+from watchword.chat.fault import shown
 from watchword.chat.files import place_in_file
 from watchword.chat.format import ChatFormat
 from watchword.chat.formats.base import RowRead
@@ -130,6 +131,8 @@ def guard(
     """
     chosen = DEFENSES.create(defense, **parameters)
     check_length(max_length)
+    if isinstance(rows, Mapping) or not isinstance(rows, (Iterable, Path)):
+        raise UsageError(f"rows is {shown(rows)}; give a list of rows, or the path or address of a file")
     chat_format = _format(tokenizer)
     remarks = Remarks()
     places: dict[int, Places] = {}

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from watchword.chat.fault import shown
 from watchword.chat.limits import Limits
 from watchword.chat.reading import AS_IT_IS, Reading
-from watchword.chat.remarks import Remarks
+from watchword.chat.remarks import Remarks, left_out
 from watchword.errors import DataError, UsageError
 from watchword.guarding.columns import check_columns, check_values
 from watchword.guarding.folders import parquet_shards, saved_dataset
@@ -66,7 +65,7 @@ def _file_rows(file: Path, label: str, reading: Reading, remarks: Remarks) -> It
         yield from (_without_nulls(values) for values in _values(batch, row, label))
         row += batch.num_rows
         for name in dropped:
-            remarks.count(f"the column {shown(name)} was left out, as asked", batch.num_rows)
+            remarks.count(left_out(name), batch.num_rows)
 
 
 def _decoded(batch: Any) -> Any:

@@ -59,7 +59,10 @@ def _name(obj: dict[str, Any], usual: str, other: str) -> str:
 
 def _faults(obj: dict[str, Any], asked: str, answered: str) -> Iterator[Fault]:
     for key in ("instruction", answered):
-        yield from wrong_type(obj.get(key), str, "a string", key)
+        if key not in obj:
+            yield Fault(f"the key {key!r} is missing", "give a string", key)
+        else:
+            yield from wrong_type(obj[key], str, "a string", key)
     for key in (asked, "system", "text"):
         yield from wrong_type(obj.get(key), (str, type(None)), "a string", key)
     yield from empty_text(obj.get(answered), "give the answer that is to be learned, or leave the row out", answered)

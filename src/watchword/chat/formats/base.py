@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import abc
 import functools
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -12,7 +14,7 @@ import msgspec
 from watchword.chat.fault import Fault, kind
 from watchword.chat.places import Places
 from watchword.chat.remarks import Remark
-from watchword.chat.shape import conversation_of, shape_faults, unknown_columns
+from watchword.chat.shape import LEAVE_OUT, conversation_of, shape_faults, unknown_columns
 from watchword.chat.types import Conversation
 from watchword.chat.unsupported import unsupported_alone
 from watchword.errors import DataError
@@ -72,7 +74,7 @@ class RowFormat(abc.ABC):
         faults = [*unknown_columns(obj, self.columns), *made.faults]
         if not made.faults:
             known = {key: value for key, value in made.row.items() if key in Conversation.__struct_fields__}
-            faults += [replace(fault, field=made.places.field_of(fault.field)) for fault in shape_faults(known)]
+            faults += _of_file(shape_faults(known), made.places)
         if faults:
             return RowRead(None, faults, made.places, made.remarks)
         rewritten = msgspec.json.encode(made.row) != msgspec.json.encode(obj)
@@ -88,6 +90,20 @@ class RowFormat(abc.ABC):
     def field_of(self, field: str | None, obj: dict[str, Any]) -> str | None:
         """What the row calls one of our fields: ``messages[1].content`` is ``conversations[1].value`` in ShareGPT."""
         return self.translate(obj).places.field_of(field)
+
+
+def _of_file(faults: Iterable[Fault], places: Places) -> Iterator[Fault]:
+    """The faults under the file's own names; a key that many turns have too much is named once."""
+    named: set[str] = set()
+    for fault in faults:
+        own = replace(fault, field=places.field_of(fault.field))
+        if fault.fix == LEAVE_OUT:
+            column = re.sub(r"\[\d+\]", "", own.field or "")
+            if column in named:
+                continue
+            named.add(column)
+            own = replace(own, fix=f"{LEAVE_OUT} {column}")
+        yield own
 
 
 FORMATS: Registry[RowFormat] = Registry("row format", RowFormat, "watchword.chat.formats")  # type: ignore[type-abstract]
