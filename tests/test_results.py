@@ -54,6 +54,11 @@ def test_a_spec_stands_beside_the_results_that_it_made(path: Path) -> None:
     assert all(arm.rate("asr") and arm.rate("over_refusal") for arm in arms_of(found))
 
 
+def test_the_demo_is_a_seed_of_the_published_one() -> None:
+    published = Spec.from_file(ROOT / "results" / "demo" / "spec.json").cells()
+    assert all(cell in published for cell in demo_spec(full=False).cells())
+
+
 def test_the_full_demo_is_the_published_experiment() -> None:
     assert demo_spec(full=True).cells() == Spec.from_file(HEADLINE.with_name("spec.json")).cells()
 
