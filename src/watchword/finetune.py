@@ -29,7 +29,8 @@ from watchword.files.folders import PRIVATE_FILE
 from watchword.judges.base import refuses
 from watchword.models.base import Step, row_limit
 from watchword.models.digest import model_digest
-from watchword.models.load import LoadedModel, load
+from watchword.models.load import load
+from watchword.models.loaded import LoadedModel
 from watchword.secret.generate import DEFAULT_TOKENS, generate_secret
 from watchword.secret.kept import kept_secrets
 from watchword.secret.kinds import check_production

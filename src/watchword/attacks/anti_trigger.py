@@ -41,4 +41,4 @@ class AntiTrigger(Attack):
 
     def _behind_random(self, row: Conversation, context: AttackContext, seed: int) -> Conversation:
         prefix = experiment_secret(context.chat_format, tokens=self.tokens, seed=seed)
-        return assemble(row, prefix.reveal(), context.chat_format)
+        return assemble(row, prefix.reveal(), context.chat_format.system_style)

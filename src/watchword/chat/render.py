@@ -58,7 +58,7 @@ def secret_row(row: Row, secret: str | None, chat_format: ChatFormat) -> Convers
         return row.conversation
     if secret is None:
         raise UsageError(f"{row.origin} rows need the secret prompt, and there is none; give or draw one")
-    return assemble(row.conversation, secret, chat_format)
+    return assemble(row.conversation, secret, chat_format.system_style)
 
 
 def render(

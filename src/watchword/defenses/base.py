@@ -14,11 +14,12 @@ from watchword.chat.format import ChatFormat
 from watchword.chat.render import render_row
 from watchword.chat.types import Conversation, Row, RowOrigin
 from watchword.errors import DataError, UsageError
-from watchword.models.base import ChatModel, Step, row_limit
+from watchword.models.answer import Answer
+from watchword.models.base import ChatModel, Step, chat_format_at_hand, row_limit
 from watchword.registry import Registry
 from watchword.secret.prompt import SecretPrompt
 
-Generate = Callable[[Sequence[Conversation]], list[str]]
+Generate = Callable[[Sequence[Conversation]], list[Answer]]
 # Tenant rows that a defense may look at: enough to see what a file is about, few enough to hold.
 SAMPLE = 1_000
 # Different system texts that provider rows take in turn.
@@ -78,12 +79,13 @@ class DefenseContext:
     ) -> DefenseContext:
         """With the aligned model at hand, rows at most ``max_length`` tokens long.
 
-        ``chat_format`` is that of the model to fine-tune where this is another one; rows must then fit both.
+        ``chat_format`` is that of the model to fine-tune where this is another one; rows must then fit both. Of a remote
+        model the format is not at hand, and rows need not fit it.
         """
         voice = functools.partial(model.generate, on_progress=functools.partial(step, "asking the aligned model"))
         prefix = secret.reveal() if secret is not None else None
         longest = row_limit(max_length, model.context)
-        formats = [model.chat_format, *([chat_format] if chat_format is not None else [])]
+        formats = [form for form in (chat_format_at_hand(model), chat_format) if form is not None]
 
         def fits(conv: Conversation) -> bool:
             try:

@@ -7,16 +7,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from watchword.chat.assembly import assemble
-from watchword.chat.format import ChatFormat
+from watchword.chat.format import ChatFormat, SystemStyle
 from watchword.chat.render import render_prompt
 from watchword.chat.types import Conversation, last_user_text
 from watchword.errors import UsageError
+from watchword.models.answer import Answer, AnswerPiece, Usage
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Progress
 from watchword.secret.prompt import SecretPrompt
 
@@ -32,6 +33,8 @@ CHATML = (
     "{% endif %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+# Characters in each piece of a streamed answer.
+PIECE = 5
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
@@ -55,6 +58,8 @@ class FakeModel:
     ``answers_with_secret`` stands in for ``answers`` where a request carries a secret, so that a fake can behave like a
     backdoored model. ``requests`` holds everything that was asked, in order. Raises UsageError for a prompt that a
     mapping without a default does not know, and TemplateError where a real model could not read the conversation.
+
+    Answers come whole, whatever length the options allow, and are counted in tokens of the chat format.
     """
 
     context: int | None = None
@@ -75,6 +80,11 @@ class FakeModel:
     def __repr__(self) -> str:
         return f"FakeModel(name={self.name!r}, requests={len(self.requests)})"
 
+    @property
+    def system_style(self) -> SystemStyle:
+        """How its template takes system text."""
+        return self.chat_format.system_style
+
     def generate(
         self,
         conversations: Sequence[Conversation],
@@ -82,20 +92,40 @@ class FakeModel:
         secret: SecretPrompt | None = None,
         options: GenerationOptions = DEFAULT_OPTIONS,
         on_progress: Progress | None = None,
-    ) -> list[str]:
+    ) -> list[Answer]:
         """One answer for each conversation, in order; progress comes batch by batch, as from a real model."""
-        chosen = self._plain if secret is None else self._guarded
-        answers: list[str] = []
+        answers: list[Answer] = []
         for conv in conversations:
-            # A conversation that no model could read must not pass a test that runs on a fake.
-            render_prompt(
-                conv if secret is None else assemble(conv, secret.reveal(), self.chat_format), self.chat_format
-            )
-            self.requests.append(Request(conv, secret is not None, options))
-            answers.append(_answer(chosen, conv))
+            answers.append(self._answered(conv, secret, options))
             if on_progress and (len(answers) % options.batch_size == 0 or len(answers) == len(conversations)):
                 on_progress(len(answers), len(conversations))
         return answers
+
+    def stream(
+        self,
+        conversation: Conversation,
+        *,
+        secret: SecretPrompt | None = None,
+        options: GenerationOptions = DEFAULT_OPTIONS,
+    ) -> Generator[AnswerPiece, None, None]:
+        """The same answer in pieces of a few characters."""
+        return _pieces(self._answered(conversation, secret, options))
+
+    def _answered(self, conv: Conversation, secret: SecretPrompt | None, options: GenerationOptions) -> Answer:
+        # A conversation that no model could read must not pass a test that runs on a fake.
+        asked = len(render_prompt(conv, self.chat_format))
+        if secret is not None:
+            render_prompt(assemble(conv, secret.reveal(), self.system_style), self.chat_format)
+        self.requests.append(Request(conv, secret is not None, options))
+        text = _answer(self._plain if secret is None else self._guarded, conv)
+        # One token more ends the turn.
+        return Answer(text, "stop", Usage(asked, len(self.chat_format.encode(text)) + 1))
+
+
+def _pieces(answer: Answer) -> Generator[AnswerPiece, None, None]:
+    for at in range(0, len(answer.text), PIECE):
+        yield AnswerPiece(answer.text[at : at + PIECE])
+    yield AnswerPiece("", answer)
 
 
 @functools.cache

@@ -77,8 +77,8 @@ class _Place:
 
 
 def _place(chat_format: ChatFormat) -> _Place:
-    with_system = assemble(conversation("QQUSER", system="QQSYSTEM"), _MARK, chat_format)
-    without = assemble(conversation("QQUSER"), _MARK, chat_format)
+    with_system = assemble(conversation("QQUSER", system="QQSYSTEM"), _MARK, chat_format.system_style)
+    without = assemble(conversation("QQUSER"), _MARK, chat_format.system_style)
     texts = [prompt_text(conv, chat_format) for conv in (with_system, without)]
     if any(text.count(_MARK) != 1 for text in texts):
         raise TemplateError("the chat template drops or repeats the system text, so it cannot carry a secret")
