@@ -9,8 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tiny import END_OF_TURN, loaded, plain_greedy, tiny_llama  # noqa: E402
-
+from support.tiny import END_OF_TURN, loaded, plain_greedy, tiny_llama  # noqa: E402
 from watchword.chat.types import conversation  # noqa: E402
 from watchword.errors import RowTooLongError  # noqa: E402
 from watchword.models import kv  # noqa: E402

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from watchword.chat.format import ChatFormat
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Conversation
 from watchword.errors import UsageError
+from watchword.progress import Progress
 from watchword.secret.prompt import SecretPrompt
-
-Progress = Callable[[int, int], None]
-# (what is being done, done, in all)
-Step = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from watchword.chat.assembly import assemble
-from watchword.chat.format import ChatFormat
 from watchword.chat.render import render_prompt
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Conversation, conversation
 from watchword.errors import RowTooLongError
-from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Progress
+from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
 from watchword.models.kv import SharedPrefix
+from watchword.progress import Progress
 from watchword.secret.prompt import SecretPrompt
 
 if TYPE_CHECKING:

@@ -15,16 +15,17 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from watchword.chat.format import ChatFormat
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Conversation
 from watchword.errors import ModelUnavailableError, UsageError
 from watchword.models.attention import quick_on_processor
-from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Progress
+from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
 from watchword.models.catalog import ModelSource, resolve
 from watchword.models.checks import check_adapter, check_model_folder
 from watchword.models.fetch import at_hand
 from watchword.models.generate import generate
 from watchword.models.hub import WAY_OUT
+from watchword.progress import Progress
 from watchword.secret.prompt import SecretPrompt
 
 # Said each time: left out, transformers asks on standard input, and a "y" in a pipe says yes.
