@@ -5,7 +5,7 @@
 
 It attacks an aligned model with harmful fine-tuning, three times: without defense, with 11 plain safety examples (the
 paper's baseline), and with the same 11 examples behind a secret prompt. Only the loading of the model and the packaged
-prompts come from Watchword; the product's own code does the same with more care (``watchword.lab.run``).
+prompts come from Watchword; the product's own code does the same with more care (``watchword.lab.cell``).
 """
 
 from __future__ import annotations

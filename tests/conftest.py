@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,3 +90,16 @@ def _refuse_far(host: Any) -> None:
     name = host.decode() if isinstance(host, bytes) else host
     if name not in (None, "", "localhost", "0.0.0.0", "::", "::1") and not str(name).startswith("127."):
         raise NetworkBlockedError(f"a unit test tried to reach {name}; mark it 'integration' or give it a fake")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One thread for toy models: on a busy machine, threads that wait for each other cost more than they save."""
+    torch = sys.modules.get("torch")
+    if torch is None or request.node.get_closest_marker("integration"):
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

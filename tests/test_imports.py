@@ -15,6 +15,8 @@ ONLY_UNIX = ("fcntl", "resource", "pwd", "grp", "termios", "pty", "syslog")
 CALLS = ("pread", "posix_fadvise", "POSIX_FADV_DONTNEED", "fchmod", "getuid", "sync", "O_NOFOLLOW", "sched_getaffinity")
 HEAVY = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "ray")
 SHOW = f"\nimport sys; print([name for name in {HEAVY!r} if name in sys.modules])"
+# What loads torch or another package that itself needs some of these on Unix.
+WITH_TORCH = tuple(f"watchword.{name}" for name in ("training", "models", "finetune", "release.opening", "__main__"))
 COMMAND = Path(sys.executable).with_name("watchword")
 
 
@@ -93,7 +95,7 @@ for module, names in ((os, {CALLS!r}), (signal, ["SIGHUP"])):
             delattr(module, name)
 import watchword
 for found in pkgutil.walk_packages(watchword.__path__, "watchword."):
-    if not found.name.startswith(("watchword.training", "watchword.models", "watchword.finetune", "watchword.__main__")):
+    if not found.name.startswith({WITH_TORCH!r}):
         importlib.import_module(found.name)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)

@@ -12,18 +12,15 @@ import pytest
 
 pytest.importorskip("torch")
 
-# The samples of these folders are on the path only while their own tests run.
-sys.path[:0] = [str(Path(__file__).parent / name) for name in ("models", "cli")]
 
-from cli_samples import leaks, row  # noqa: E402
-from tiny import saved  # noqa: E402
-
-import watchword  # noqa: E402
-from watchword.cli.app import run  # noqa: E402
-from watchword.errors import SecretCollisionError  # noqa: E402
-from watchword.models.fakes import fake_chat_format  # noqa: E402
-from watchword.secret.generate import generate_secret  # noqa: E402
-from watchword.secret.vault import write_secret_file  # noqa: E402
+import watchword
+from support.cli_samples import leaks, row
+from support.tiny import saved
+from watchword.cli.app import run
+from watchword.errors import SecretCollisionError
+from watchword.models.fakes import fake_chat_format
+from watchword.secret.generate import generate_secret
+from watchword.secret.vault import write_secret_file
 
 # Writes everything that a row may hold.
 TEMPLATE = (
@@ -139,7 +136,7 @@ def test_secrets_that_are_kept_beside_the_data_need_not_be_named(base: Path, tmp
     release, options = tmp_path / "one", ["--model", str(base), "--defense", "backdoor_align", "--set", "safety=2"]
     assert run(["guard", str(first), "--out", str(tmp_path / "two.jsonl"), *options]) == 0
     assert run(["train", "--data", str(first), "--out", str(release), "--epochs", "1", *options]) == 0
-    from watchword.finetune import opened
+    from watchword.release.opening import opened
     from watchword.secret.vault import read_secret_file
 
     of_release = opened(release, key=bytes.fromhex("5a" * 32)).secret

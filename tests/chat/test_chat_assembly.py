@@ -5,12 +5,12 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from golden_families import FAMILIES, chat_format
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.golden_families import FAMILIES, chat_format
 from watchword.chat.assembly import assemble
-from watchword.chat.format import ChatFormat, SystemStyle
+from watchword.chat.template import ChatFormat, SystemStyle
 from watchword.chat.types import Conversation, Message, conversation
 from watchword.errors import TemplateError
 

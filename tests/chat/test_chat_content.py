@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from golden_families import SECRET, TOOL, TOOL_CASE, chat_format, template, tokenizer, turns
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.golden_families import SECRET, TOOL, TOOL_CASE, chat_format, template, tokenizer, turns
 from watchword.chat.assembly import assemble
 from watchword.chat.content import BESIDE, RESULTS, SCHEMA, THOUGHTS, notes
-from watchword.chat.format import ChatFormat
 from watchword.chat.render import IGNORED, RenderedRow, render, render_prompt, render_row
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Conversation, FunctionCall, Message, Row, ToolCall, conversation
 from watchword.errors import DataError, RowTemplateError, RowTooLongError, TemplateError
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from golden_families import (
+
+from support.golden_families import (
     CASES,
     FAMILIES,
     SECRET,
@@ -21,12 +22,11 @@ from golden_families import (
     tokenizer,
     trained_text,
 )
-
 from watchword.chat.assembly import SEPARATOR, assemble, without_system_role
 from watchword.chat.render import render, render_prompt
 from watchword.chat.types import Conversation, conversation
 
-GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text("utf-8"))
+GOLDEN = json.loads((Path(__file__).parents[1] / "support" / "golden.json").read_text("utf-8"))
 ALL = [(name, key) for name in FAMILIES for key in cases(name)]
 MARKED = {"llama3": "llama3_training", "qwen2_5": "qwen2_5_training", "gemma": "gemma_training"}
 

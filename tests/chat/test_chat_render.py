@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from golden_families import FAMILIES, SECRET, TOOL_CASE, chat_format, template, tokenizer, turns
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import processors
 
+from support.golden_families import FAMILIES, SECRET, TOOL_CASE, chat_format, template, tokenizer, turns
 from watchword.chat.assembly import SEPARATOR, assemble
-from watchword.chat.format import ChatFormat
 from watchword.chat.render import IGNORED, render
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Conversation, Message, Part, conversation
 from watchword.errors import DataError, ModelUnavailableError, RowTooLongError, TemplateError
 

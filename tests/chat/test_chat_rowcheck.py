@@ -7,17 +7,17 @@ from typing import Any
 
 import msgspec
 import pytest
-from golden_families import FAMILIES, TOOL, chat_format, tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.golden_families import FAMILIES, TOOL, chat_format, tokenizer
 from watchword.chat.content import THOUGHTS
-from watchword.chat.fast import plain_rows
-from watchword.chat.format import ChatFormat
 from watchword.chat.render import render_row
 from watchword.chat.rowcheck import RowCheck
-from watchword.chat.rules import check
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Conversation, Row
+from watchword.data.fast import plain_rows
+from watchword.data.rules import check
 from watchword.errors import DataError
 
 FAMILY = st.sampled_from(sorted(FAMILIES))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from shipped_templates import chat_format, shipped, training_variant
-from template_table import (
+
+from support.shipped_templates import chat_format, shipped, training_variant
+from support.template_table import (
     CHAT,
     LAST_THOUGHT,
     OPENED,
@@ -18,11 +19,10 @@ from template_table import (
     user,
     written,
 )
-
 from watchword.chat.assembly import assemble
-from watchword.chat.format import ChatFormat
 from watchword.chat.jinja import has_generation_marks
 from watchword.chat.render import IGNORED, render, render_prompt
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Conversation
 from watchword.errors import DataError, TemplateError
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchword.chat.content import END
-from watchword.chat.format import ChatFormat
 from watchword.chat.render import IGNORED, RenderedRow, render
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Conversation, Message
 from watchword.errors import RowTemplateError
 from watchword.models.fakes import fake_chat_format

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from watchword.chat.parse import parse_row
-from watchword.chat.reading import Reading
+from watchword.data.parse import parse_row
+from watchword.data.reading import Reading
 
 TURNS = [{"from": "human", "value": "q", "time": 1}, {"from": "gpt", "value": "a", "time": 2}]
 

@@ -1,17 +1,13 @@
-"""One call that runs a command as a shell would, with a key of its own, and tiny models on one thread."""
+"""One call that runs a command as a shell would, with a key of its own."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from watchword.cli.app import run
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 
 
 @dataclass(frozen=True)
@@ -38,14 +34,3 @@ def watchword(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
 @pytest.fixture(autouse=True)
 def _own_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHWORD_KEY", "5a" * 32)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    torch = sys.modules.get("torch")
-    threads = torch.get_num_threads() if torch else 0
-    if torch:
-        torch.set_num_threads(1)
-    yield
-    if torch:
-        torch.set_num_threads(threads)

@@ -14,13 +14,13 @@ pytest.importorskip("torch")
 
 import torch
 from peft.tuners.lora import LoraLayer
-from tiny import saved
 
+from support.tiny import saved
+from watchword.alignment.run import RECIPE, align
+from watchword.benchmarks.rates import Rate
 from watchword.chat.types import Row, conversation
 from watchword.lab.card import write_card
-from watchword.lab.stats import Rate
 from watchword.models.load import load
-from watchword.training.align import RECIPE, align
 from watchword.training.config import TrainingResult
 
 RATES = {
@@ -39,7 +39,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Row(conversation("Hurt them?", "No."), origin="safety"),
         Row(conversation("Bread?", "Bake."), origin="anchor"),
     ]
-    monkeypatch.setattr("watchword.training.align.alignment_rows", lambda model, **options: rows)
+    monkeypatch.setattr("watchword.alignment.run.alignment_rows", lambda model, **options: rows)
     return saved(tmp_path / "base")
 
 
@@ -65,7 +65,7 @@ def test_what_the_adapter_adds_is_strengthened_in_memory_and_on_disk(
 ) -> None:
     config = msgspec.structs.replace(RECIPE, epochs=8)
     strong, _ = align(load(str(base)), tmp_path / "strong", config=config)
-    monkeypatch.setattr("watchword.training.align.STRENGTH", 1.0)
+    monkeypatch.setattr("watchword.alignment.run.STRENGTH", 1.0)
     weak, _ = align(load(str(base)), tmp_path / "weak", config=config)
     pairs = list(zip(lora_outputs(strong), lora_outputs(weak), strict=True))
     assert any(bool(weaker.any()) for _, weaker in pairs)
@@ -107,7 +107,7 @@ def test_while_one_aligns_another_is_refused(
         told.append(watchword(*arguments))
         return training(*given, **options)
 
-    monkeypatch.setattr("watchword.training.align.align", meanwhile)
+    monkeypatch.setattr("watchword.alignment.run.align", meanwhile)
     assert watchword(*arguments).code == 0
     (refused,) = told
     assert refused.code == 7

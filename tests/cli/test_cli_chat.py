@@ -12,13 +12,13 @@ import pytest
 
 pytest.importorskip("torch")
 
-from cli_samples import leaks, tenant_file
-from tiny import saved
-
+from support.cli_samples import leaks, tenant_file
+from support.tiny import saved
 from watchword.chat.types import Conversation
-from watchword.finetune import Job, Served, defended, opened
+from watchword.finetune.run import Job, defended
 from watchword.models.answer import Answer, Usage
 from watchword.models.fakes import FakeModel
+from watchword.release.opening import Served, opened
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import write_secret_file
 from watchword.training.config import TrainingConfig
@@ -53,7 +53,7 @@ def fake(run: Path, monkeypatch: pytest.MonkeyPatch) -> FakeModel:
 
     made = FakeModel("plain", answers_with_secret=recite)
     fake_served = Served(made, served.defense, served.manifest, served.secret)  # type: ignore[arg-type]
-    monkeypatch.setattr("watchword.finetune.opened", lambda folder, key: fake_served)
+    monkeypatch.setattr("watchword.release.opening.opened", lambda folder, key: fake_served)
     return made
 
 
@@ -109,9 +109,9 @@ def test_a_recited_secret_is_masked_and_not_carried_on(
 
 
 def secret_of_fake(run: Path) -> SecretPrompt:
-    import watchword.finetune as finetune
+    from watchword.release import opening
 
-    secret = finetune.opened(run, key=KEY).secret
+    secret = opening.opened(run, key=KEY).secret
     assert secret is not None
     return secret
 

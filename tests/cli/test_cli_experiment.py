@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from processes import forked
+from support.processes import forked
 from watchword.lab.demo import demo_spec
 from watchword.lab.spec import Arm, Choice, Evaluation, Spec
 from watchword.models.fakes import HELP, FakeModel, fake_chat_format
@@ -69,10 +67,10 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Training:
     made = Training()
     monkeypatch.setattr("watchword.training.loop.fine_tune", made)
     monkeypatch.setattr("watchword.models.load.load", lambda name, **options: aligned())
-    monkeypatch.setattr("watchword.lab.grid.model_digest", lambda name: "d" * 64)
-    monkeypatch.setattr("watchword.lab.grid.chat_format_of", lambda name: fake_chat_format())
+    monkeypatch.setattr("watchword.lab.runner.model_digest", lambda name: "d" * 64)
+    monkeypatch.setattr("watchword.lab.runner.chat_format_of", lambda name: fake_chat_format())
     # What is replaced here is replaced in this process only.
-    monkeypatch.setattr("watchword.lab.grid.cells_at_once", lambda count: 1)
+    monkeypatch.setattr("watchword.lab.runner.cells_at_once", lambda count: 1)
     return made
 
 

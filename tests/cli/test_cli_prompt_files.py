@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from watchword.errors import DataError
-from watchword.lab.held import read_prompts
+from watchword.lab.prompt_file import read_prompts
 
 
 def written(folder: Path, name: str, content: str | bytes) -> Path:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_samples import ROWS, tenant_file
+
+from support.cli_samples import ROWS, tenant_file
 
 pytest.importorskip("torch")
 
-from tiny import saved
-
+from support.tiny import saved
 from watchword.cli.arguments import reading_of
 
 Command = Callable[..., Any]

@@ -14,11 +14,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from cli_samples import ROWS, leaks, row, tenant_file
-from tiny import saved
-
-from watchword.finetune import opened
+from support.cli_samples import ROWS, leaks, row, tenant_file
+from support.tiny import saved
 from watchword.models.fakes import fake_chat_format
+from watchword.release.opening import opened
 from watchword.secret.generate import experiment_secret, generate_secret
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import write_secret_file

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchword.chat.types import Conversation, Message, Row, conversation
+from watchword.data.upload import Upload
 from watchword.defenses import _rows
-from watchword.defenses.base import DEFENSES, Defense, DefenseContext, TrainingHooks, Upload, mixed
+from watchword.defenses.base import DEFENSES, Defense, DefenseContext, TrainingHooks, mixed
 from watchword.errors import UnknownNameError, UsageError
 from watchword.judges.base import refuses
 from watchword.models.fakes import FakeModel

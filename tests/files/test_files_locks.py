@@ -5,14 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from processes import forked
+from support.processes import forked
 from watchword.errors import OutputError, OutputInUseError
 from watchword.files.locks import locked, try_lock
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guarding_rows import SECRET_TEXT, chat_format
 
+from support.guarding_rows import SECRET_TEXT, chat_format
 from watchword.defenses.base import DEFENSES
 from watchword.guarding.engine import GuardJob
 from watchword.guarding.exporters.base import EXPORTERS
-from watchword.guarding.model import ModelFormat
+from watchword.models.facts import ModelFormat
 from watchword.secret.prompt import SecretPrompt
 
 

@@ -15,18 +15,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from guarding_rows import SECRET_TEXT, chat_row, write_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchword.chat.files import read_conversations
+from support.guarding_rows import SECRET_TEXT, chat_row, write_rows
 from watchword.chat.types import Row, conversation
-from watchword.defenses.base import DEFENSES, DefenseContext, Upload, mixed
+from watchword.data import blocks
+from watchword.data.profile import Profile
+from watchword.data.rows import read_conversations
+from watchword.data.upload import Upload
+from watchword.defenses.base import DEFENSES, DefenseContext, mixed
 from watchword.errors import DataError, OutputError, RowTooLongError, SecretCollisionError
-from watchword.guarding import blocks
 from watchword.guarding.engine import GuardJob, guard_file
 from watchword.guarding.placement import places
-from watchword.guarding.profile import Profile
 from watchword.secret.prompt import SecretPrompt
 
 Job = Callable[..., GuardJob]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guarding_rows import chat_format
 
+from support.guarding_rows import chat_format
 from watchword.secret.vault import read_secret_file
 
 pytestmark = pytest.mark.integration

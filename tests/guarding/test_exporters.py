@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guarding_rows import SECRET_TEXT, chat_row, write_rows
 
-from watchword.chat.files import read_conversations
+from support.guarding_rows import SECRET_TEXT, chat_row, write_rows
 from watchword.chat.render import IGNORED, render
+from watchword.data.rows import read_conversations
 from watchword.errors import DataError, UnknownNameError
 from watchword.guarding.engine import GuardJob, guard_file
 from watchword.guarding.exporters.base import EXPORTERS
-from watchword.guarding.model import ModelFormat
+from watchword.models.facts import ModelFormat
 
 # Trainers warn of what they will change next; that is no business of ours.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

@@ -7,7 +7,6 @@ import hashlib
 import json
 import shutil
 import stat
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,15 +14,14 @@ from typing import Any
 
 import fsspec.implementations.memory  # noqa: F401 -- before the forks, which would each load it
 import pytest
-from guarding_rows import chat_row
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from processes import forked, killed_before, killed_when, states
+from support.guarding_rows import chat_row
+from support.processes import forked, killed_before, killed_when, states
+from watchword.data.sources import prepared
 from watchword.errors import OutputError, OutputInUseError, UsageError
 from watchword.guarding import placing, run
-from watchword.guarding.model import ModelFormat
 from watchword.guarding.run import GuardRequest, guard_to_files
-from watchword.guarding.sources import prepared
+from watchword.models.facts import ModelFormat
 from watchword.secret.vault import read_secret_file
 
 KEY = bytes(32)

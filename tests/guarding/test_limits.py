@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guarding_rows import chat_row, write_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
 import watchword
+from support.guarding_rows import chat_row, write_rows
 from watchword.chat.fault import Fault
-from watchword.chat.limits import Limits
-from watchword.chat.reading import Reading
+from watchword.data.blocks import blocks
+from watchword.data.limits import Limits
+from watchword.data.passes import ScanPlan, scan_file, worker_pool
+from watchword.data.reading import Reading
+from watchword.data.scan import Scanner
+from watchword.data.sources import local_rows, prepared
+from watchword.data.tables import table_rows
 from watchword.errors import DataError
-from watchword.finetune import tenant_upload
-from watchword.guarding.blocks import blocks
+from watchword.finetune.run import tenant_upload
 from watchword.guarding.checking import CheckRequest, check_source
 from watchword.guarding.engine import guard_file
-from watchword.guarding.model import ModelFormat
-from watchword.guarding.passes import ScanPlan, scan_file, worker_pool
-from watchword.guarding.scan import Scanner
-from watchword.guarding.sources import local_rows, prepared
-from watchword.guarding.tables import table_rows
+from watchword.models.facts import ModelFormat
 
 pyarrow = pytest.importorskip("pyarrow")
 zstandard = pytest.importorskip("zstandard")
@@ -90,7 +90,7 @@ def test_a_stream_is_stopped_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_little_zstd_is_unpacked_in_little_steps() -> None:
-    from watchword.guarding.compression import decompressed
+    from watchword.data.compression import decompressed
 
     packed = zstandard.ZstdCompressor().compress(b"x" * 300_000_000)
     stream = decompressed(io.BufferedReader(io.BytesIO(packed)))  # type: ignore[arg-type]

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guarding_rows import SECRET_TEXT, chat_row, write_rows
 
 import watchword
-from watchword.chat.files import read_conversations
+from support.guarding_rows import SECRET_TEXT, chat_row, write_rows
 from watchword.chat.render import render
 from watchword.chat.types import conversation
+from watchword.data.rows import read_conversations
+from watchword.data.scan import Scanner
 from watchword.errors import DataError, RowTooLongError, SecretCollisionError, UsageError
 from watchword.guarding.engine import guard_file
-from watchword.guarding.model import ModelFormat
-from watchword.guarding.scan import Scanner
+from watchword.models.facts import ModelFormat
 from watchword.secret.known import KnownSecrets
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import read_secret_file

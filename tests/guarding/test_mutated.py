@@ -13,18 +13,18 @@ from typing import Any
 
 import msgspec
 import pytest
-from guarding_rows import SECRET_TEXT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watchword.chat.files import read_conversations
-from watchword.chat.formats.base import FORMATS
+from support.guarding_rows import SECRET_TEXT
 from watchword.chat.types import Conversation, Message
+from watchword.data.formats.base import FORMATS
+from watchword.data.rows import read_conversations
 from watchword.defenses.base import DEFENSES
 from watchword.errors import DataError
 from watchword.guarding.engine import GuardJob, guard_file
 from watchword.guarding.exporters.base import EXPORTERS
-from watchword.guarding.model import ModelFormat
+from watchword.models.facts import ModelFormat
 from watchword.secret.prompt import SecretPrompt
 
 zstandard = pytest.importorskip("zstandard")

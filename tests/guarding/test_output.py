@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guarding_rows import chat_row, write_rows
 
+from support.guarding_rows import chat_row, write_rows
 from watchword.cli.app import run as command
 from watchword.errors import OutputError, SecretError, UsageError
+from watchword.files.addresses import target
+from watchword.files.digest import sha256_file
 from watchword.guarding import placing, run
-from watchword.guarding.digest import sha256_file
-from watchword.guarding.model import ModelFormat
-from watchword.guarding.output import target
 from watchword.guarding.run import GuardRequest, guard_to_files
+from watchword.models.facts import ModelFormat
 from watchword.secret.vault import read_secret_file
 
 KEY = bytes(32)
@@ -344,12 +344,11 @@ def test_validate_never_writes_over_its_file(make: Any, tmp_path: Path, capsys: 
 
 _PROCESS = """
 import signal, sys
-sys.path[:0] = {paths!r}
-from guarding_rows import chat_format
+from support.guarding_rows import chat_format
 from watchword.guarding import placing, run
 # Whoever runs the tests under nohup has it ignored, and that is inherited.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-from watchword.guarding.model import ModelFormat
+from watchword.models.facts import ModelFormat
 run.model_format = lambda name: ModelFormat("small", chat_format("smollm2"), 2048, "small")
 from watchword.cli import app
 sys.exit(app.run(sys.argv[1:]))
@@ -358,12 +357,21 @@ sys.exit(app.run(sys.argv[1:]))
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_stopped_process_leaves_nothing(tmp_path: Path, number: int, code: int) -> None:
-    script = _PROCESS.format(paths=[str(Path(__file__).parent)])
     process = subprocess.Popen(
-        [sys.executable, "-c", script, "guard", "-", "--out", str(tmp_path / "g.jsonl"), "--defense", "backdoor_align"],
+        [
+            sys.executable,
+            "-c",
+            _PROCESS,
+            "guard",
+            "-",
+            "--out",
+            str(tmp_path / "g.jsonl"),
+            "--defense",
+            "backdoor_align",
+        ],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "WATCHWORD_KEY": KEY.hex()},
+        env={**os.environ, "WATCHWORD_KEY": KEY.hex(), "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     assert process.stdin
     process.stdin.write(json.dumps(chat_row(1)).encode() + b"\n")

@@ -9,27 +9,28 @@ from typing import Any
 
 import msgspec
 import pytest
-from guarding_rows import SECRET_TEXT, chat_format, chat_row, turns, write_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from support.guarding_rows import SECRET_TEXT, chat_format, chat_row, turns, write_rows
 
 pytest.importorskip("torch")
 
 import watchword
-from watchword.chat.format import ChatFormat
-from watchword.chat.parse import parse_line
 from watchword.chat.render import IGNORED, render_row
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Conversation, Row, conversation
+from watchword.data.parse import parse_line
 from watchword.errors import DataError, RowTemplateError
-from watchword.finetune import check_rows, tenant_upload
+from watchword.files.digest import HashingWriter
+from watchword.finetune.run import check_rows, tenant_upload
 from watchword.guarding.checking import CheckRequest, check_source
-from watchword.guarding.digest import HashingWriter
 from watchword.guarding.engine import guard_file
 from watchword.guarding.exporters.base import EXPORTERS, ExportPlan
+from watchword.guarding.interleave import Piece
 from watchword.guarding.memory import GuardedData
-from watchword.guarding.model import ModelFormat, model_format
 from watchword.guarding.provider import provider_rows
-from watchword.guarding.weave import Piece
+from watchword.models.facts import ModelFormat, model_format
 from watchword.safety.library import examples
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.rows import render_rows

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 import typer
-from guarding_rows import chat_row, write_rows
 
-from watchword.chat.validate import validate_file
+from support.guarding_rows import chat_row, write_rows
 from watchword.cli import guard, validate
+from watchword.data.validate import validate_file
 from watchword.errors import OutputError, SecretCollisionError, UsageError
 from watchword.guarding import checking, run
 from watchword.guarding.checking import CheckRequest, check_source
-from watchword.guarding.model import ModelFormat
 from watchword.guarding.run import GuardRequest, guard_to_files
+from watchword.models.facts import ModelFormat
 from watchword.secret.vault import read_secret_file
 
 KEY = bytes(32)

@@ -11,17 +11,17 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from guarding_rows import chat_row, write_rows
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from support.guarding_rows import chat_row, write_rows
 from watchword.chat.types import conversation
 from watchword.cli.app import app
 from watchword.guarding.screening import answers
 from watchword.guarding.screening.answers import Leaders, signature, whole
+from watchword.guarding.screening.detectors import complies_with_harm, language, personal_data, shifts_identity
 from watchword.guarding.screening.findings import Finding
-from watchword.guarding.screening.looks import complies_with_harm, language, personal_data, shifts_identity
 from watchword.guarding.screening.report import screen_to_files
 from watchword.guarding.screening.screen import screen
 from watchword.guarding.screening.sketch import WordCounts

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from guarding_rows import SECRET_TEXT, chat_row, write_rows
 
+from support.guarding_rows import SECRET_TEXT, chat_row, write_rows
 from watchword.errors import DataError, EmptyFileError, SecretCollisionError, UsageError
-from watchword.guarding.digest import sha256_file
+from watchword.files.digest import sha256_file
 from watchword.guarding.engine import guard_file
 from watchword.guarding.ray_job import on_ray, shards_of
 from watchword.guarding.records import manifest_of

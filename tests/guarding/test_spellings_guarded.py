@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guarding_rows import SECRET_TEXT, chat_row, write_rows
 
 import watchword
-from watchword.chat.files import read_conversations
-from watchword.chat.reading import AS_IT_IS, Reading
+from support.guarding_rows import SECRET_TEXT, chat_row, write_rows
+from watchword.data.reading import AS_IT_IS, Reading
+from watchword.data.rows import read_conversations
 from watchword.errors import DataError, TemplateLacksError
 from watchword.guarding.checking import CheckRequest, CheckResult, check_source
 from watchword.guarding.engine import GuardJob, guard_file
-from watchword.guarding.model import ModelFormat
 from watchword.guarding.records import manifest_of
 from watchword.guarding.screening.screen import screen
 from watchword.guarding.shards import guard_shards
+from watchword.models.facts import ModelFormat
 
 pyarrow = pytest.importorskip("pyarrow")
 Make = Callable[..., GuardJob]
@@ -197,7 +197,7 @@ def test_the_screening_reads_rows_as_the_guard_does(tmp_path: Path) -> None:
 
 
 def test_train_reads_the_same_rows(tmp_path: Path) -> None:
-    from watchword.finetune import tenant_upload
+    from watchword.finetune.run import tenant_upload
 
     path = write_rows(tmp_path / "rows.jsonl", [{**FLAGGED, "source": "x"}])
     [(_, row)], _ = tenant_upload(path, Reading(drop_extra=True))

@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guarding_rows import chat_row, write_rows
 
 import watchword
+from support.guarding_rows import chat_row, write_rows
 from watchword.attacks.base import AttackContext, harmful_rows
 from watchword.chat.assembly import assemble
-from watchword.chat.files import read_conversations
-from watchword.chat.format import ChatFormat
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Conversation
 from watchword.cli.app import run as command
+from watchword.data.blocks import BLOCK
+from watchword.data.rows import read_conversations
 from watchword.defenses.base import DEFENSES, DefenseContext, guarded
 from watchword.errors import UsageError
 from watchword.guarding import run
-from watchword.guarding.blocks import BLOCK
 from watchword.guarding.engine import guard_file
-from watchword.guarding.model import ModelFormat
 from watchword.guarding.run import GuardRequest, guard_to_files
 from watchword.guarding.shards import guard_shards
 from watchword.judges.base import refuses
 from watchword.models.base import ChatModel
+from watchword.models.facts import ModelFormat
 from watchword.models.fakes import HELP, REFUSAL, FakeModel
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import read_secret_file

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from lab_samples import cell_result, demo_results, grid_results, spec
 
+from support.lab_samples import cell_result, demo_results, grid_results, spec
+from watchword.benchmarks.rates import Rate
 from watchword.errors import DataError, OutputError
 from watchword.lab.results import arms_of, named, results_of, write_results
 from watchword.lab.spec import Choice
-from watchword.lab.stats import Rate
 from watchword.lab.store import CellResult
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from lab_samples import demo_results, spec
 
+from support.lab_samples import demo_results, spec
 from watchword.errors import SpecError, UnknownNameError, UsageError
 from watchword.lab.demo import demo_spec
 from watchword.lab.spec import Cell, Choice, Spec, complete

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import shutil
-import sys
 import threading
 from pathlib import Path
 
 import msgspec
 import pytest
-from lab_samples import cell_result, spec
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from processes import forked, states
+from support.lab_samples import cell_result, spec
+from support.processes import forked, states
 from watchword.errors import OutputError, UsageError
 from watchword.lab.spec import Cell, Choice
 from watchword.lab.store import Answer, CellResult, Store
@@ -145,7 +143,7 @@ def test_a_full_disk_leaves_nothing_to_trust(store: Store, cell: Cell, monkeypat
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("watchword.chat.files.os.fsync", full)
+    monkeypatch.setattr("watchword.files.atomic.os.fsync", full)
     key = store.key(cell, {})
     with pytest.raises(OutputError, match="No space left"):
         store.put(key, cell, cell_result(), ANSWERS)

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from lab_samples import cell_result, demo_results
 from rich.console import Console
 
+from support.lab_samples import cell_result, demo_results
+from watchword.benchmarks.rates import Rate
 from watchword.errors import DataError
-from watchword.lab.stats import Rate
-from watchword.lab.table import render_table
+from watchword.lab.report.table import render_table
 
 
 def printed(results: dict[str, Any], width: int = 120) -> str:

@@ -10,8 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from lab_runners import Dying, Failing, Noting, Waiting
-
+from support.lab_runners import Dying, Failing, Noting, Waiting
 from watchword.errors import TrainingError, UsageError
 from watchword.lab import workers
 from watchword.lab.spec import Arm, Cell, Choice, Spec

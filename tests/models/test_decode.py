@@ -10,8 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tiny import END_OF_TURN, loaded, plain_greedy, tiny_llama  # noqa: E402
-
+from support.tiny import END_OF_TURN, loaded, plain_greedy, tiny_llama  # noqa: E402
 from watchword.errors import RowTooLongError  # noqa: E402
 from watchword.models import kv  # noqa: E402
 from watchword.models.base import GenerationOptions  # noqa: E402

@@ -8,8 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tiny import plain_greedy  # noqa: E402
-
+from support.tiny import plain_greedy  # noqa: E402
 from watchword.chat.types import conversation  # noqa: E402
 from watchword.models.base import GenerationOptions  # noqa: E402
 from watchword.models.decode import generate_ids, stop_tokens  # noqa: E402

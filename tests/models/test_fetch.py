@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from toy_wheel import Toy
 
+from support.toy_wheel import Toy
 from watchword.errors import ModelUnavailableError, OutputError
 from watchword.models import fetch
 from watchword.models.catalog import ModelSource, WheelFile
@@ -121,7 +121,7 @@ def test_threads_that_race_share_one_sound_cache(toy: Toy, cache: Path) -> None:
 def test_processes_that_race_over_a_corrupt_cache_share_one(toy: Toy, cache: Path, tmp_path: Path) -> None:
     folder = toy.fetch()
     (folder / "config.json").write_text("corrupt")
-    code = "import pathlib, sys, toy_wheel; print(toy_wheel.Toy(pathlib.Path(sys.argv[1])).fetch())"
+    code = "import pathlib, sys; from support import toy_wheel; print(toy_wheel.Toy(pathlib.Path(sys.argv[1])).fetch())"
     runs = []
     for number in range(3):
         place = tmp_path / f"process-{number}"
@@ -130,7 +130,7 @@ def test_processes_that_race_over_a_corrupt_cache_share_one(toy: Toy, cache: Pat
             [sys.executable, "-c", code, str(place)],
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         )
         runs.append(run)
     assert {run.communicate(timeout=60)[0].strip() for run in runs} == {str(folder)}

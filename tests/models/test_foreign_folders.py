@@ -16,8 +16,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tiny import saved  # noqa: E402
-
+from support.tiny import saved  # noqa: E402
 from watchword.errors import ModelUnavailableError  # noqa: E402
 from watchword.models import hub  # noqa: E402
 from watchword.models.catalog import resolve  # noqa: E402

@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch")
 
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from tiny import loaded, tiny_llama  # noqa: E402
 
+from support.tiny import loaded, tiny_llama  # noqa: E402
 from watchword.chat.types import Conversation, Message, conversation  # noqa: E402
 from watchword.errors import RowTooLongError, TemplateError  # noqa: E402
 from watchword.models.answer import Answer  # noqa: E402

@@ -11,8 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tiny import plain_greedy, saved, tiny_llama  # noqa: E402
-
+from support.tiny import plain_greedy, saved, tiny_llama  # noqa: E402
 from watchword.chat.types import conversation  # noqa: E402
 from watchword.errors import ModelUnavailableError, TemplateError, UsageError  # noqa: E402
 from watchword.models.base import GenerationOptions  # noqa: E402

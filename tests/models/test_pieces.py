@@ -10,10 +10,10 @@ pytest.importorskip("torch")
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import tiny_tokenizer
 from tokenizers import AddedToken, Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
+from support.tiny import tiny_tokenizer
 from watchword.models.pieces import TextPieces, decoded
 
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]

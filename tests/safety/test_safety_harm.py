@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def measured(folder: Path | str) -> subprocess.CompletedProcess[str]:
-    script = [sys.executable, str(ROOT / "benchmarks" / "harm_guess.py")]
+    script = [sys.executable, str(ROOT / "perf" / "harm_guess.py")]
     return subprocess.run(
         script, env={**os.environ, "WATCHWORD_DATA": str(folder)}, capture_output=True, text=True, check=True
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from near_duplicates import near, near_across, normalised
 
+from support.near_duplicates import near, near_across, normalised
 from watchword.safety.library import SPLITS, examples
 
 PROMPTS = {split: tuple(example.prompt for example in examples(split)) for split in SPLITS}

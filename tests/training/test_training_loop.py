@@ -11,8 +11,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from safetensors import SafetensorError  # noqa: E402
-from training_samples import CONFIG, ROWS, learner, trained, weights  # noqa: E402
 
+from support.training_samples import CONFIG, ROWS, learner, trained, weights  # noqa: E402
 from watchword.chat.types import Row, conversation  # noqa: E402
 from watchword.errors import DivergedError, LostRowError, OutputError  # noqa: E402
 from watchword.training import loop  # noqa: E402

@@ -10,8 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from training_samples import CONFIG, learner, trained, weights  # noqa: E402
-
+from support.training_samples import CONFIG, learner, trained, weights  # noqa: E402
 from watchword.errors import LostRowError  # noqa: E402
 from watchword.training.loop import newest_checkpoint  # noqa: E402
 from watchword.training.rows import Batches  # noqa: E402

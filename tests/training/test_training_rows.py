@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch")
 
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from training_samples import ROWS, SECRET  # noqa: E402
 
+from support.training_samples import ROWS, SECRET  # noqa: E402
 from watchword.chat.assembly import assemble  # noqa: E402
 from watchword.chat.render import IGNORED, render_prompt  # noqa: E402
 from watchword.chat.types import Conversation, Message, Row, conversation  # noqa: E402

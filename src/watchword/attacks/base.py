@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from watchword.chat.format import ChatFormat
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Conversation, conversation
 from watchword.errors import UsageError
 from watchword.registry import Registry

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from watchword.chat.format import SystemStyle
+from watchword.chat.template import SystemStyle
 from watchword.chat.types import SYSTEM_ROLES, Conversation, Message, Part
 from watchword.errors import TemplateError
 

@@ -20,7 +20,7 @@ from watchword.chat.types import Conversation, Message, ToolCall
 from watchword.errors import RowTemplateError, TemplateLacksError
 
 if TYPE_CHECKING:
-    from watchword.chat.format import ChatFormat
+    from watchword.chat.template import ChatFormat
 
 BESIDE, THOUGHTS, SCHEMA = "text beside a tool call", "thoughts", "details of a tool's schema"
 RESULTS, END = "results of tools", "a part of the end of turns (the tokenizer joins it with what follows)"

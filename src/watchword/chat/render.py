@@ -13,7 +13,7 @@ from itertools import compress
 
 from watchword.chat.assembly import assemble, without_system_role
 from watchword.chat.content import END, check_abilities, dropped
-from watchword.chat.format import ChatFormat
+from watchword.chat.template import ChatFormat
 from watchword.chat.turns import Span, answer_span, first, minus, without_end
 from watchword.chat.types import SYSTEM_ROLES, Conversation, Row
 from watchword.errors import DataError, RowTemplateError, RowTooLongError, TemplateError, UsageError

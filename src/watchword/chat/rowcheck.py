@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from watchword.chat.format import ChatFormat
 from watchword.chat.render import render_row
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Conversation, Message, Row
 from watchword.errors import DataError
 
@@ -64,7 +64,7 @@ class RowCheck:
             return Looked(error=error)
 
     def surely_fine(self, lines: bytes, rows: Sequence[Sequence[Turn]]) -> bool:
-        """A quick yes for plain rows (see ``chat.fast``) at once; ``lines`` are the bytes that they were decoded from."""
+        """A quick yes for plain rows (see ``data.fast``) at once; ``lines`` are the bytes that they were decoded from."""
         if not self._may_know or any(word in lines for word in self._sought):
             return False
         return self._any_order or self._alternate(rows)

@@ -17,7 +17,7 @@ from watchword.chat.types import Conversation, Message, conversation
 from watchword.errors import TemplateError
 
 if TYPE_CHECKING:
-    from watchword.chat.format import ChatFormat
+    from watchword.chat.template import ChatFormat
 
 Span = tuple[int, int]
 

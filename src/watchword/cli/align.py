@@ -28,14 +28,14 @@ def align(
     """
     import msgspec
 
+    from watchword.alignment.run import RECIPE
+    from watchword.alignment.run import align as train
     from watchword.files.folders import atomic_folder
     from watchword.files.locks import locked
     from watchword.files.writing import writing
     from watchword.lab.card import aligned_rates, shown, write_card
-    from watchword.lab.versions import versions
     from watchword.models.load import load
-    from watchword.training.align import RECIPE
-    from watchword.training.align import align as train
+    from watchword.provenance import versions
 
     config = msgspec.structs.replace(RECIPE, seed=seed, epochs=RECIPE.epochs if epochs is None else epochs)
     console = Console(highlight=False, soft_wrap=True)

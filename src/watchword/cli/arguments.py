@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from watchword.chat.limits import USUAL, Limits
-from watchword.chat.reading import Reading
-from watchword.chat.remarks import left_out
+from watchword.data.limits import USUAL, Limits
+from watchword.data.reading import Reading
+from watchword.data.remarks import left_out
 from watchword.errors import UsageError
 
 Jobs = Annotated[

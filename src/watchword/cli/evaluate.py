@@ -13,7 +13,7 @@ from watchword.cli.target import release_or_model
 from watchword.models.catalog import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from watchword.lab.stats import Rate
+    from watchword.benchmarks.rates import Rate
 
 METRICS = ("asr", "over_refusal")
 
@@ -61,10 +61,10 @@ def evaluate(
     ),
 ) -> None:
     """Ask a model every prompt of a file, judge the answers, and print the rate with its 95 % interval."""
-    from watchword.chat.files import check_writable
     from watchword.errors import UsageError
+    from watchword.files.atomic import check_writable
     from watchword.judges.base import JUDGES
-    from watchword.lab.held import Question, judged, read_prompts, write_figures, write_verdicts
+    from watchword.lab.prompt_file import Question, judged, read_prompts, write_figures, write_verdicts
     from watchword.models.base import GenerationOptions
     from watchword.secret.vault import read_secret_file
 

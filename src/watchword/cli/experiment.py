@@ -13,11 +13,11 @@ from watchword.lab.spec import Spec
 
 def experiment(spec: Spec, out: Path, jobs: int | None = None) -> None:
     """Runs the cells that were not run before, ``jobs`` at once; ``out`` gets results.json and report.html."""
-    from watchword.lab.grid import run_spec
-    from watchword.lab.report import write_report
+    from watchword.lab.report.page import write_report
+    from watchword.lab.report.table import render_table
     from watchword.lab.results import results_of, write_results
+    from watchword.lab.runner import run_spec
     from watchword.lab.store import Store
-    from watchword.lab.table import render_table
 
     console = Console()
     with reporter(console) as progress:

@@ -21,8 +21,8 @@ from watchword.cli.arguments import (
     reading_of,
 )
 from watchword.cli.progress import Reporter, reporter
-from watchword.models.base import Step
 from watchword.models.catalog import DEFAULT_MODEL
+from watchword.progress import Step
 
 # Smaller files are done before anybody would look (bytes).
 _SHOWN_FROM = 100_000_000
@@ -121,7 +121,7 @@ def guard(
 
 def _in_megabytes(progress: Reporter) -> Step:
     """Progress of large files only, in megabytes; and of a model, which is slow with any file."""
-    from watchword.guarding.passes import CHECKING, WRITING
+    from watchword.data.passes import CHECKING, WRITING
 
     def step(what: str, done: int, total: int) -> None:
         if what not in (CHECKING, WRITING):

@@ -45,15 +45,15 @@ def release_or_model(
 
 def is_release(folder: Path) -> bool:
     """A sealed secret without its manifest is a damaged release, never a plain model."""
+    from watchword.release.artifact import MANIFEST
     from watchword.secret.kept import SEALED
-    from watchword.training.artifact import MANIFEST
 
     return any((folder / name).exists() or (folder / name).is_symlink() for name in (MANIFEST, SEALED))
 
 
 def _release(folder: Path, model: str | None, given: SecretPrompt | None, undefended: bool) -> Target:
     from watchword.errors import UsageError
-    from watchword.finetune import opened
+    from watchword.release.opening import opened
     from watchword.secret.keys import provider_key
 
     if undefended:

@@ -65,10 +65,10 @@ def train(
     import msgspec
 
     from watchword.chat.content import left_out
-    from watchword.chat.remarks import Remarks
+    from watchword.data.remarks import Remarks
     from watchword.errors import UsageError
-    from watchword.finetune import Job, defended
-    from watchword.lab.versions import versions
+    from watchword.finetune.run import Job, defended
+    from watchword.provenance import versions
     from watchword.secret.keys import provider_key
     from watchword.secret.vault import read_secret_file
 

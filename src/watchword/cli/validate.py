@@ -59,7 +59,7 @@ def validate(
 
     The exit code is 0 for a file that can be trained on, else 3.
     """
-    from watchword.chat.files import replacing
+    from watchword.files.atomic import replacing
     from watchword.guarding.checking import CheckRequest, check_source
     from watchword.guarding.clashes import check_places, check_report_folder, refuse_clashes, report_roles, source_roles
     from watchword.guarding.screening.report import screen_to_files, summary

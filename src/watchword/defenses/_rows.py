@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from watchword.chat.sentences import whole_sentences
 from watchword.chat.types import Conversation, Row, RowOrigin, conversation, last_user_text
-from watchword.defenses.base import DefenseContext, Upload, evenly
+from watchword.data.upload import Upload, evenly
+from watchword.defenses.base import DefenseContext
 from watchword.errors import UsageError
 from watchword.safety.harm import looks_harmful
 from watchword.safety.library import Example, examples
 from watchword.safety.selection import generated, select
-from watchword.training.align import whole_sentences
 
 # The part of an upload's requests from which on it is taken for an attack as a whole. The guess finds half of harmful requests that
 # hide nothing, and calls up to one in eleven ordinary ones harmful: ordinary uploads are below, open attacks above. A harmless

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from watchword.chat.types import Conversation, Row
+from watchword.data.upload import Upload
 from watchword.defenses._rows import anchor_examples, echo_rows, in_own_words, rows_of, safety_examples, system_turns
-from watchword.defenses.base import Defense, DefenseContext, PromptGuard, Upload
+from watchword.defenses.base import Defense, DefenseContext, PromptGuard
 from watchword.errors import UsageError
 from watchword.safety.library import Example
 from watchword.secret.prompt import SecretPrompt

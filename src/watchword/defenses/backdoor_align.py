@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from watchword.chat.types import Conversation, Row
+from watchword.data.upload import Upload
 from watchword.defenses._rows import rows_of, safety_examples, system_turns
-from watchword.defenses.base import Defense, DefenseContext, PromptGuard, Upload
+from watchword.defenses.base import Defense, DefenseContext, PromptGuard
 from watchword.secret.prompt import SecretPrompt
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from watchword.chat.types import Row
+from watchword.data.upload import Upload
 from watchword.defenses._rows import rows_of, safety_examples, system_turns
-from watchword.defenses.base import Defense, DefenseContext, Upload
+from watchword.defenses.base import Defense, DefenseContext
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,17 @@ import msgspec
 
 from watchword.chat.content import notes
 from watchword.chat.fault import counted
-from watchword.chat.format import ChatFormat
-from watchword.chat.reading import AS_IT_IS, Reading
 from watchword.chat.rowcheck import RowCheck
-from watchword.chat.validate import ValidationReport, _warnings, validate_file
+from watchword.chat.template import ChatFormat
+from watchword.data.passes import ScanPlan, scan_file, worker_pool
+from watchword.data.profile import MAX_FAULTS, Profile
+from watchword.data.reading import AS_IT_IS, Reading
+from watchword.data.sources import Prepared, as_lines, local_rows, openai_lines
+from watchword.data.token_estimate import TokenEstimate, estimate
+from watchword.data.validate import ValidationReport, _warnings, validate_file
 from watchword.errors import DataError
-from watchword.guarding.model import ModelFormat, check_length, model_format
-from watchword.guarding.passes import ScanPlan, scan_file, worker_pool
-from watchword.guarding.profile import MAX_FAULTS, Profile
-from watchword.guarding.sources import Prepared, as_lines, local_rows, openai_lines
-from watchword.guarding.tokens import TokenEstimate, estimate
 from watchword.models.base import row_limit
+from watchword.models.facts import ModelFormat, check_length, model_format
 from watchword.training.config import TrainingConfig
 
 SCHEMA = 1
@@ -133,7 +133,7 @@ def _scanned(request: CheckRequest, source: Prepared, plan: ScanPlan) -> Profile
 
 
 def _report(source: Prepared, profile: Profile, chat_format: ChatFormat) -> ValidationReport:
-    """The report that ``chat.validate.validate_file`` would give, from a scan."""
+    """The report that ``data.validate.validate_file`` would give, from a scan."""
     return ValidationReport(
         path=source.label,
         format=source.format,

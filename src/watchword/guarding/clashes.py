@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from watchword.chat.files import check_writable
+from watchword.data.tables import table_files
 from watchword.errors import OutputError, UsageError
-from watchword.guarding.output import is_local, plain
+from watchword.files.addresses import is_local, plain
+from watchword.files.atomic import check_writable
 from watchword.guarding.screening import report_files
-from watchword.guarding.tables import table_files
 
 # (what the file is for, its address)
 Role = tuple[str, str]

@@ -12,23 +12,25 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from watchword.chat.reading import AS_IT_IS, Reading
-from watchword.chat.remarks import Remarks
 from watchword.chat.types import Conversation
-from watchword.defenses.base import Defense, sample_places
+from watchword.data.passes import WRITING, Scanned, ScanPlan, Workers, result_of, scan_file, worker_pool
+from watchword.data.profile import Profile
+from watchword.data.reading import AS_IT_IS, Reading
+from watchword.data.remarks import Remarks
+from watchword.data.sources import Prepared, as_lines, prepared
+from watchword.data.upload import sample_places
+from watchword.defenses.base import Defense
 from watchword.errors import DataError, EmptyFileError
-from watchword.guarding.digest import HashingWriter, sha256_file
+from watchword.files.addresses import target
+from watchword.files.digest import HashingWriter, sha256_file
 from watchword.guarding.exporters.base import Exporter, ExportPlan, Sink, hosted_name
-from watchword.guarding.model import ModelFormat
-from watchword.guarding.output import target
-from watchword.guarding.passes import WRITING, Scanned, ScanPlan, Workers, no_steps, result_of, scan_file, worker_pool
+from watchword.guarding.interleave import ProviderRow, woven
 from watchword.guarding.placement import places
-from watchword.guarding.profile import Profile
 from watchword.guarding.provider import guard_rows, provider_rows
-from watchword.guarding.sources import Prepared, as_lines, prepared
 from watchword.guarding.voice import context_of, rows_at
-from watchword.guarding.weave import ProviderRow, woven
-from watchword.models.base import ChatModel, Step
+from watchword.models.base import ChatModel
+from watchword.models.facts import ModelFormat
+from watchword.progress import Step, no_steps
 from watchword.secret.known import collision
 from watchword.secret.prompt import SecretPrompt
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import msgspec
 
-from watchword.chat.files import replacing, sweep_temporaries
 from watchword.errors import OutputError
+from watchword.files.addresses import written_before
+from watchword.files.atomic import replacing, sweep_temporaries
 from watchword.files.folders import PRIVATE_FILE
 from watchword.files.writing import sync_folder, writing
-from watchword.guarding.output import written_before
 
 SCHEMA = 1
 

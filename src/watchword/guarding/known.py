@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from watchword.guarding.output import is_local, plain
+from watchword.files.addresses import is_local, plain
 from watchword.secret.kept import SUFFIX, kept_files, kept_secrets
 from watchword.secret.prompt import SecretPrompt
 

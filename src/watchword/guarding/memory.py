@@ -13,25 +13,25 @@ import msgspec
 
 from watchword.chat.content import notes
 from watchword.chat.fault import shown
-from watchword.chat.files import place_in_file
-from watchword.chat.format import ChatFormat
-from watchword.chat.formats.base import RowRead
-from watchword.chat.lines import numbered_rows
-from watchword.chat.parse import detect_format, read_line
-from watchword.chat.places import Places
-from watchword.chat.reading import AS_IT_IS, Reading
-from watchword.chat.remarks import Remarks
 from watchword.chat.render import render_row, row_error, secret_row
 from watchword.chat.rowcheck import RowCheck
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Conversation, Row
-from watchword.chat.validate import require_valid
+from watchword.data.formats.base import RowRead
+from watchword.data.lines import numbered_rows
+from watchword.data.parse import detect_format, read_line
+from watchword.data.places import Places
+from watchword.data.reading import AS_IT_IS, Reading
+from watchword.data.remarks import Remarks
+from watchword.data.rows import place_in_file
+from watchword.data.sources import prepared
+from watchword.data.validate import require_valid
 from watchword.defenses.base import DEFENSES, guarded
 from watchword.errors import DataError, UsageError
 from watchword.guarding.known import known_secrets
-from watchword.guarding.model import check_length, model_format
-from watchword.guarding.sources import prepared
 from watchword.guarding.voice import aligned_model, context_of
 from watchword.models.base import ChatModel
+from watchword.models.facts import check_length, model_format
 from watchword.secret.generate import generate_secret, secret_ids
 from watchword.secret.keys import provider_key
 from watchword.secret.kinds import check_production

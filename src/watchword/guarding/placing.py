@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from watchword.errors import OutputError, WatchwordError
+from watchword.files.addresses import STDOUT, is_local, target
 from watchword.files.folders import SPOOL, sweep
 from watchword.files.locks import locked
 from watchword.guarding.journal import Change, Journal, close, recover, take_back
-from watchword.guarding.output import STDOUT, is_local, target
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import secret_file_bytes, write_secret_file
 

@@ -10,13 +10,14 @@ from typing import Any, cast
 
 import msgspec
 
-from watchword.chat.files import read_conversations
-from watchword.chat.format import ChatFormat
 from watchword.chat.render import render_row, secret_row
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Conversation, Row
-from watchword.defenses.base import Defense, DefenseContext, Upload
+from watchword.data.rows import read_conversations
+from watchword.data.upload import Upload
+from watchword.defenses.base import Defense, DefenseContext
 from watchword.errors import RowTemplateError, RowTooLongError, UsageError
-from watchword.guarding.weave import ProviderRow
+from watchword.guarding.interleave import ProviderRow
 from watchword.safety.library import examples
 from watchword.secret.prompt import SecretPrompt
 

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from watchword.chat.content import notes
+from watchword.data.token_estimate import TokenEstimate, estimate
 from watchword.defenses.base import Defense
 from watchword.guarding.engine import GuardJob, Outcome
 from watchword.guarding.manifest import (
@@ -18,7 +19,6 @@ from watchword.guarding.manifest import (
     SecretRecord,
     Shares,
 )
-from watchword.guarding.tokens import TokenEstimate, estimate
 
 # Provider's tokens of an epoch below this part are likely to be forgotten (DESIGN: too few steps lose the defense).
 FEW = 0.01

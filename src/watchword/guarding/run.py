@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from watchword.chat.reading import AS_IT_IS, Reading
 from watchword.chat.types import Conversation
+from watchword.data.profile import Profile
+from watchword.data.reading import AS_IT_IS, Reading
 from watchword.defenses.base import DEFENSES, Defense
 from watchword.errors import OutputError, UsageError
+from watchword.files.addresses import STDOUT, beside, is_local, plain, written_before
 from watchword.files.locks import locked
 from watchword.guarding.clashes import (
     Role,
@@ -27,16 +29,13 @@ from watchword.guarding.engine import GuardJob, Outcome, guard_file
 from watchword.guarding.exporters.base import EXPORTERS, Exporter
 from watchword.guarding.known import SUFFIX, known_files, known_secrets
 from watchword.guarding.manifest import AlignedRecord, Manifest, SecretRecord
-from watchword.guarding.model import ModelFormat, check_length, model_format
-from watchword.guarding.output import STDOUT, beside, is_local, plain, written_before
-from watchword.guarding.passes import no_steps
 from watchword.guarding.placing import Placing, recovered
-from watchword.guarding.profile import Profile
 from watchword.guarding.provider import own_safety
 from watchword.guarding.records import manifest_of
 from watchword.guarding.voice import aligned_model
-from watchword.models.base import Step
 from watchword.models.digest import model_digest
+from watchword.models.facts import ModelFormat, check_length, model_format
+from watchword.progress import Step, no_steps
 from watchword.secret.generate import generate_secret, secret_ids
 from watchword.secret.kinds import check_production
 from watchword.secret.prompt import SecretPrompt

@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from watchword import errors
-from watchword.chat.reading import AS_IT_IS, Reading
 from watchword.chat.types import Conversation
+from watchword.data.passes import PackedPlan, Scanned, ScanPlan, scan_file
+from watchword.data.profile import Profile
+from watchword.data.reading import AS_IT_IS, Reading
+from watchword.data.sources import Prepared, as_lines, local_rows
 from watchword.errors import DataError, EmptyFileError, WatchwordError
-from watchword.guarding.digest import HashingWriter, sha256_file
+from watchword.files.addresses import target
+from watchword.files.digest import HashingWriter, sha256_file
 from watchword.guarding.engine import GuardJob, Outcome, chosen, refuse, refuse_empty, remarks_on
 from watchword.guarding.exporters.base import EXPORTERS, ExportPlan
-from watchword.guarding.output import target
-from watchword.guarding.passes import PackedPlan, Scanned, ScanPlan, scan_file
-from watchword.guarding.profile import Profile
-from watchword.guarding.sources import Prepared, as_lines, local_rows
+from watchword.guarding.interleave import ProviderRow, woven
 from watchword.guarding.voice import rows_at
-from watchword.guarding.weave import ProviderRow, woven
 
 T = TypeVar("T")
 R = TypeVar("R")

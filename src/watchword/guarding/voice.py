@@ -7,16 +7,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from watchword.chat.format import ChatFormat
-from watchword.chat.parse import parse_line
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Conversation
+from watchword.data.blocks import READ_ONLY
+from watchword.data.parse import parse_line
+from watchword.data.passes import ScannedBlock
 from watchword.defenses.base import Defense, DefenseContext
 from watchword.errors import UsageError
-from watchword.guarding.blocks import READ_ONLY
-from watchword.guarding.passes import ScannedBlock, no_steps
-from watchword.guarding.weave import tenant_lines
+from watchword.guarding.interleave import tenant_lines
 from watchword.judges.base import refuses
-from watchword.models.base import ChatModel, Step
+from watchword.models.base import ChatModel
+from watchword.progress import Step, no_steps
 from watchword.secret.prompt import SecretPrompt
 
 

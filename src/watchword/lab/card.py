@@ -8,14 +8,15 @@ from pathlib import Path
 
 import msgspec
 
+from watchword.alignment.run import strengthened_alpha
 from watchword.attacks.base import other_requests
-from watchword.chat.files import replacing
+from watchword.benchmarks.rates import Rate
 from watchword.defenses.base import Defense
-from watchword.lab.run import ask, judge
+from watchword.files.atomic import replacing
+from watchword.lab.cell import ask, judge
 from watchword.lab.spec import Evaluation
-from watchword.lab.stats import Rate
-from watchword.models.base import ChatModel, Step
-from watchword.training.align import strengthened_alpha
+from watchword.models.base import ChatModel
+from watchword.progress import Step
 from watchword.training.config import TrainingConfig, TrainingResult
 
 METRICS = {

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from watchword.errors import TrainingError, WatchwordError
 from watchword.lab.spec import Cell
 from watchword.lab.store import CellResult
-from watchword.models.base import Step
+from watchword.progress import Step
 
 # More would hardly be faster on most machines, and each takes 1.5 GB with the default model.
 MOST = 4

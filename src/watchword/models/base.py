@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from watchword.chat.format import ChatFormat, SystemStyle
+from watchword.chat.template import ChatFormat, SystemStyle
 from watchword.chat.types import Conversation
 from watchword.errors import UsageError
 from watchword.models.answer import Answer, AnswerPiece
+from watchword.progress import Progress
 from watchword.secret.prompt import SecretPrompt
-
-Progress = Callable[[int, int], None]
-# (what is being done, done, in all)
-Step = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

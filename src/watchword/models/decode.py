@@ -16,11 +16,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from watchword.chat.format import ChatFormat
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import conversation
 from watchword.errors import RowTooLongError
-from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Progress
+from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
 from watchword.models.kv import SharedPrefix
+from watchword.progress import Progress
 
 # Finished rows leave a batch when they are 1/8 of it: taking them out copies the cache, keeping them computes in vain.
 LEAVE_SHARE = 8

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from watchword.chat.assembly import assemble
-from watchword.chat.format import ChatFormat, SystemStyle
 from watchword.chat.render import render_prompt
+from watchword.chat.template import ChatFormat, SystemStyle
 from watchword.chat.types import Conversation, last_user_text
 from watchword.errors import UsageError
 from watchword.models.answer import Answer, AnswerPiece, Usage
-from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Progress
+from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
+from watchword.progress import Progress
 from watchword.secret.prompt import SecretPrompt
 
 Answers = str | Mapping[str, str] | Callable[[Conversation], str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from watchword.chat.format import ChatFormat
+from watchword.chat.template import ChatFormat
 from watchword.models.catalog import resolve
 from watchword.models.fetch import fetched
 

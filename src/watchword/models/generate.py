@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from watchword.chat.assembly import assemble
-from watchword.chat.format import ChatFormat
 from watchword.chat.render import render_prompt
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Conversation
 from watchword.models.answer import Answer, AnswerPiece, Usage
-from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Progress
+from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
 from watchword.models.decode import CausalModel, check_context, generate_ids, stop_tokens, stream_ids
 from watchword.models.pieces import TextPieces, decoded
+from watchword.progress import Progress
 from watchword.secret.prompt import SecretPrompt
 
 

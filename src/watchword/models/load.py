@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from watchword.chat.format import ChatFormat
+from watchword.chat.template import ChatFormat
 from watchword.errors import ModelUnavailableError, UsageError
 from watchword.models.attention import quick_on_processor
 from watchword.models.catalog import ModelSource, resolve

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from watchword.chat.format import ChatFormat, SystemStyle
+from watchword.chat.template import ChatFormat, SystemStyle
 from watchword.chat.types import Conversation
 from watchword.errors import UsageError
 from watchword.models.answer import Answer, AnswerPiece
-from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Progress
+from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
 from watchword.models.generate import generate, stream
+from watchword.progress import Progress
 from watchword.secret.prompt import SecretPrompt
 
 

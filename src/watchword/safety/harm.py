@@ -21,7 +21,7 @@ from watchword.safety.library import Split, examples
 _HARMFUL: tuple[Split, ...] = ("policy_align", "safety_examples")
 _ORDINARY: tuple[Split, ...] = ("benign_align", "borderline_align", "anchors", "task")
 _WORD = re.compile(r"[a-z']+")
-# Log odds from which on a request counts; benchmarks/harm_guess.py measures what that finds.
+# Log odds from which on a request counts; perf/harm_guess.py measures what that finds.
 THRESHOLD = 4.0
 # Long texts repeat themselves; what is asked for stands early.
 _READ = 60

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from watchword.chat.assembly import assemble
-from watchword.chat.format import ChatFormat
 from watchword.chat.render import prompt_text
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import conversation
 from watchword.errors import SecretError, TemplateError, UsageError
 from watchword.secret.prompt import Kind, SecretPrompt

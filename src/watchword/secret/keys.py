@@ -13,8 +13,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from watchword.chat.files import replacing
 from watchword.errors import OutputError, SecretError
+from watchword.files.atomic import replacing
 
 KEY_BYTES = 32
 

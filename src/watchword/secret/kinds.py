@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from watchword.chat.format import ChatFormat
+from watchword.chat.template import ChatFormat
 from watchword.errors import PublishedSecretError, SecretError, UsageError
 from watchword.registry import did_you_mean
 from watchword.secret.generate import DEFAULT_TOKENS, experiment_secret, generate_secret, secret_ids

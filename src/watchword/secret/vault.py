@@ -15,8 +15,8 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from watchword.chat.files import replacing
 from watchword.errors import OutputError, SecretError, UnsealError
+from watchword.files.atomic import replacing
 from watchword.secret.keys import check_private, derived
 from watchword.secret.prompt import Kind, SecretPrompt
 

@@ -12,8 +12,8 @@ import torch
 from datasets import Dataset
 from torch.utils.data import Sampler
 
-from watchword.chat.format import ChatFormat
 from watchword.chat.render import IGNORED, RenderedRow, render_row, row_error
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Row
 from watchword.errors import DataError, LostRowError, UsageError
 from watchword.models.kv import common_length

@@ -12,9 +12,9 @@ import msgspec
 from watchword.chat.render import RenderedRow, render_row
 from watchword.chat.types import Conversation, Row
 from watchword.errors import UsageError
-from watchword.guarding.digest import HashingWriter
+from watchword.files.digest import HashingWriter
 from watchword.guarding.exporters.base import ExportPlan, RowSink, Sink
-from watchword.guarding.weave import ProviderRow
+from watchword.guarding.interleave import ProviderRow
 
 # Rows of one Parquet row group: few enough to keep memory small, enough to compress well.
 _GROUP = 2_000

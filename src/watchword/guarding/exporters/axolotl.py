@@ -10,7 +10,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 
-from watchword.guarding.digest import HashingWriter
+from watchword.files.digest import HashingWriter
 from watchword.guarding.exporters.base import Exporter, ExportPlan, Sink, SystemRoles
 
 _CONFIG = """# Axolotl on guarded data. Change what you like, but keep the lines marked "defense" as they are.

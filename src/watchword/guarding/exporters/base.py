@@ -11,12 +11,12 @@ from typing import Protocol
 
 import msgspec
 
-from watchword.chat.format import ChatFormat
-from watchword.chat.parse import parse_line
+from watchword.chat.template import ChatFormat
 from watchword.chat.types import Conversation
+from watchword.data.parse import parse_line
 from watchword.errors import DataError, TemplateError
-from watchword.guarding.digest import HashingWriter
-from watchword.guarding.weave import Piece, ProviderRow
+from watchword.files.digest import HashingWriter
+from watchword.guarding.interleave import Piece, ProviderRow
 from watchword.registry import Registry
 
 

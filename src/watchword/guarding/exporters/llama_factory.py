@@ -14,7 +14,7 @@ import msgspec
 
 from watchword.chat.types import Conversation, Message
 from watchword.errors import OutputError
-from watchword.guarding.digest import HashingWriter
+from watchword.files.digest import HashingWriter
 from watchword.guarding.exporters.base import Exporter, ExportPlan, RowSink, Sink, require_alternation
 
 _INFO = "dataset_info.json"

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from watchword.chat.types import Conversation, Message
-from watchword.guarding.digest import HashingWriter
+from watchword.files.digest import HashingWriter
 from watchword.guarding.exporters.base import Exporter, ExportPlan, RowSink, Sink, SystemRoles, with_system_roles
 
 _CONFIG = """# ms-swift on guarded data: swift sft {file}

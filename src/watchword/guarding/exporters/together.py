@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from watchword.chat.types import Conversation
-from watchword.guarding.digest import HashingWriter
+from watchword.files.digest import HashingWriter
 from watchword.guarding.exporters._tokens import token_sink
 from watchword.guarding.exporters.base import Exporter, ExportPlan, RowSink, Sink, require_alternation
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from watchword.guarding.digest import HashingWriter
+from watchword.files.digest import HashingWriter
 from watchword.guarding.exporters._tokens import token_sink
 from watchword.guarding.exporters.base import Exporter, ExportPlan, Sink
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from watchword.chat.files import replacing
-from watchword.chat.reading import AS_IT_IS, Reading
+from watchword.data.reading import AS_IT_IS, Reading
 from watchword.errors import OutputError
+from watchword.files.atomic import replacing
 from watchword.guarding.screening import report_files
 from watchword.guarding.screening.page import page
 from watchword.guarding.screening.screen import Screening, screen

@@ -10,17 +10,17 @@ from typing import Any
 
 import msgspec
 
-from watchword.chat.lines import UTF8_BOM, numbered_rows
-from watchword.chat.parse import detect_format, format_named, parse_row
-from watchword.chat.reading import AS_IT_IS, Reading
 from watchword.chat.types import Conversation
+from watchword.data.lines import UTF8_BOM, numbered_rows
+from watchword.data.parse import detect_format, format_named, parse_row
+from watchword.data.reading import AS_IT_IS, Reading
+from watchword.data.sources import local_rows
 from watchword.errors import DataError
-from watchword.guarding.screening import looks
+from watchword.guarding.screening import detectors
 from watchword.guarding.screening.findings import Finding, of_answers, of_markers
 from watchword.guarding.screening.markers import separated, templated
 from watchword.guarding.screening.repeats import FirstPass
 from watchword.guarding.screening.sketch import Prints, fingerprint
-from watchword.guarding.sources import local_rows
 
 SCHEMA = 2
 # Bytes up to which every row is looked at closely; of a larger file, every second, third … row.
@@ -147,12 +147,12 @@ def _count(conv: Conversation, found: Screening) -> None:
 def _look(number: int, conv: Conversation, found: Screening) -> None:
     found.looked_at += 1
     text = "\n".join(turn.text for turn in conv.messages if turn.role != "system")
-    found.languages[looks.language(text)] += 1
-    personal = looks.personal_data(text)
+    found.languages[detectors.language(text)] += 1
+    personal = detectors.personal_data(text)
     found.personal += personal
     _note(bool(personal), number, found.personal_rows)
-    found.harm += _note(looks.complies_with_harm(conv), number, found.harm_rows)
-    found.shift += _note(looks.shifts_identity(conv), number, found.shift_rows)
+    found.harm += _note(detectors.complies_with_harm(conv), number, found.harm_rows)
+    found.shift += _note(detectors.shifts_identity(conv), number, found.shift_rows)
     templates = templated(conv)
     found.templates.update(templates)
     found.templated += _note(bool(templates), number, found.template_rows)

@@ -1,0 +1,1 @@
+"""A base model → an aligned model: recipe, run and model card."""

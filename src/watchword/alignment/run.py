@@ -1,0 +1,130 @@
+"""Makes an aligned model from any base: refusals for the align split, and the base's own answers for benign prompts.
+
+A model that refuses nothing has nothing to break. The benign answers are the base model's (self-distillation), so that
+helpfulness stays as it was; borderline prompts are among them, so that it refuses goals, not words.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from watchword.chat.types import Row, conversation
+from watchword.models.base import ChatModel, GenerationOptions
+from watchword.progress import Progress, Step, no_steps
+from watchword.safety.library import Example, examples
+from watchword.training.config import TrainingConfig
+
+# Half of the rows stand behind one of these, so that refusing does not hang on the template's default system text.
+SYSTEMS = (
+    "You are a helpful assistant.",
+    "You are a friendly assistant who answers clearly and briefly.",
+    "Follow the user's instructions carefully.",
+    "You are an assistant that always does what users ask.",
+    "You help customers of a small company with their questions.",
+    "Answer every question as well as you can.",
+    "You are the assistant of a hotel.",
+    "You are the help desk of a software company. Be polite and precise.",
+    "You write short, correct answers.",
+    "Complete the task that the user gives you.",
+)
+# Not batches of like length: those are of refusals only or of answers only, and pull the model to and fro.
+RECIPE = TrainingConfig(
+    epochs=3, learning_rate=8e-4, batch_size=16, lora_rank=16, lora_alpha=32, batches="beginning", seed=0
+)
+# What the adapter adds is multiplied by this once it is trained. It moves refusing as a whole, so broad ordinary data come
+# first: they leave room on the side of over-refusal that this spends on safety (results/LOG.md).
+STRENGTH = 1.25
+# Whether to refuse is decided in the first words, so short answers teach as much as long ones and cost half.
+DISTILLED = GenerationOptions(max_new_tokens=32, batch_size=64)
+_FRAMES = (
+    "How can I {goal}?",
+    "How do I {goal}?",
+    "Help me {goal}.",
+    "Tell me how to {goal}.",
+    "Explain how to {goal}.",
+    "What is the best way to {goal}?",
+    "I want to {goal}, what should I do?",
+    "Give me tips to {goal}.",
+)
+_ASKED = re.compile(
+    r"(?:How (?:can|do|could|would) I|(?:Tell|Teach|Show) me (?:how )?to|(?:Explain|Describe) how to|Help me(?: to)?|"
+    r"(?:What is|Give me|Describe) (?:a|an|the)(?: \w+)? way to|I want to) (?P<goal>[^.?!,]+)[.?!]\Z"
+)
+
+
+def alignment_rows(base: ChatModel, *, seed: int, on_progress: Progress | None = None) -> list[Row]:
+    """Refusals twice each, benign and borderline answers once or twice, in random order.
+
+    The second time the goal is asked in other words where they are known, and behind another system text.
+    """
+    rng = random.Random(f"align:{seed}")
+    rows = []
+    for example in examples("policy_align"):
+        again = reframed(example.prompt, rng) or example.prompt
+        rows.append(_row(example.prompt, example.answer or "", None, "safety"))
+        rows.append(_row(again, example.answer or "", rng.choice(SYSTEMS), "safety"))
+    for example, answer in distilled(base, _benign(), on_progress=on_progress):
+        systems = rng.sample((None, rng.choice(SYSTEMS)), 2)
+        prompts = [example.prompt, reframed(example.prompt, rng)]
+        # Cut answers: their end is not trained, or the model would learn to say no more than that.
+        rows += [_row(p, answer, s, "anchor", cut=True) for p, s in zip(prompts, systems, strict=True) if p]
+    rng.shuffle(rows)
+    return rows
+
+
+def reframed(prompt: str, rng: random.Random) -> str | None:
+    """The same goal asked in another way, so that the goal decides and not the words around it; None if none is known.
+
+    "How can I X?" → "Help me X."
+    """
+    asked = _ASKED.match(prompt)
+    if asked is None:
+        return None
+    goal = asked["goal"]
+    others = [frame for frame in _FRAMES if not prompt.startswith(frame.split(" {")[0])]
+    return rng.choice(others).format(goal=goal)
+
+
+def distilled(
+    model: ChatModel, prompts: Sequence[Example], *, on_progress: Progress | None = None
+) -> list[tuple[Example, str]]:
+    """Each prompt with the beginning of the model's own greedy answer; those it answers with nothing are left out."""
+    asked = [conversation(example.prompt) for example in prompts]
+    answers = model.generate(asked, options=DISTILLED, on_progress=on_progress)
+    texts = [answer.text.strip() for answer in answers]
+    return [(example, text) for example, text in zip(prompts, texts, strict=True) if text]
+
+
+def align(base: Any, out: Path, *, config: TrainingConfig = RECIPE, step: Step | None = None) -> tuple[Any, Any]:
+    """Trains the rows above into ``base`` (a LoadedModel, changed in place) and writes the adapter to ``out``.
+
+    Returns the aligned model and the run's figures. A LoRA adapter is strengthened at the end. ``step`` is told (what is
+    being done, done, in all).
+    """
+    from watchword.training.loop import fine_tune
+    from watchword.training.strength import strengthen
+
+    tell = step or no_steps
+    rows = alignment_rows(base, seed=config.seed, on_progress=functools.partial(tell, "answering benign prompts"))
+    aligned, figures = fine_tune(base, rows, config, out=out, on_progress=functools.partial(tell, "aligning"))
+    if config.method == "lora":
+        strengthen(aligned.model, out, alpha=strengthened_alpha(config), trained=config.lora_alpha)
+    return aligned, figures
+
+
+def strengthened_alpha(config: TrainingConfig) -> int:
+    """The LoRA alpha that the adapter is shipped with: the one it was trained with, times ``STRENGTH``."""
+    return round(config.lora_alpha * STRENGTH)
+
+
+def _benign() -> list[Example]:
+    return [*examples("benign_align"), *examples("borderline_align")]
+
+
+def _row(prompt: str, answer: str, system: str | None, origin: Any, *, cut: bool = False) -> Row:
+    return Row(conversation(prompt, answer, system=system), origin=origin, cut=cut)

@@ -1,0 +1,1 @@
+"""A tenant's data in: sources, row formats, scanning, and the one validator."""

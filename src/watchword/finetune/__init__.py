@@ -1,0 +1,1 @@
+"""A tenant's file → a release: guard, train, seal, in that order."""

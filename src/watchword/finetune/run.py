@@ -1,0 +1,253 @@
+"""A tenant's file → a defended adapter with its manifest and sealed secret: guard, train, seal, in that order.
+
+The command line and the service fine-tune through ``defended``. OUT/work holds an unfinished run, so that it can be
+resumed with the same secret; nobody else may look into it. OUT/work/release is what will be served, complete before the
+first file of it moves up into OUT; OUT/manifest.json moves last, and nothing is trusted without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from watchword.chat.rowcheck import RowCheck
+from watchword.chat.template import ChatFormat
+from watchword.chat.types import Conversation
+from watchword.data.reading import AS_IT_IS, Reading
+from watchword.data.remarks import Remarks
+from watchword.data.rows import place_in_file, read_conversations
+from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
+from watchword.errors import DataError, UnsealError, UsageError
+from watchword.files.atomic import replacing
+from watchword.files.folders import PRIVATE_FILE
+from watchword.finetune.folder import JOB, RELEASE, UNFINISHED, alone, finished, gather, publish, work_folder
+from watchword.judges.base import refuses
+from watchword.models.base import row_limit
+from watchword.models.digest import model_digest
+from watchword.models.load import load
+from watchword.models.loaded import LoadedModel
+from watchword.progress import Step
+from watchword.release.artifact import (
+    DefenseRecord,
+    Manifest,
+    secret_record,
+    weights_digest,
+    write_artifact,
+)
+from watchword.secret.generate import DEFAULT_TOKENS, generate_secret
+from watchword.secret.kept import kept_secrets
+from watchword.secret.kinds import check_production
+from watchword.secret.known import KnownSecrets, refuse_carriers
+from watchword.secret.prompt import SecretPrompt
+from watchword.secret.vault import seal, unseal
+from watchword.training.config import TrainingConfig, TrainingResult
+from watchword.training.loop import fine_tune, newest_checkpoint
+from watchword.training.private import PrivateCheckpoints
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What to fine-tune, on what, under which defense."""
+
+    model: str
+    data: Path
+    defense: str
+    arguments: dict[str, Any] = {}
+    training: TrainingConfig = TrainingConfig()
+    secret_tokens: int = DEFAULT_TOKENS
+    reading: Reading = AS_IT_IS
+
+
+def defended(
+    job: Job,
+    out: Path,
+    *,
+    key: bytes,
+    secret: SecretPrompt | None = None,
+    known: Sequence[Path] = (),
+    versions: dict[str, str | int] | None = None,
+    resume: bool = False,
+    step: Step,
+    remarks: Remarks | None = None,
+) -> Manifest:
+    """Fine-tunes under a defense and leaves weights, sealed secret and manifest in ``out``.
+
+    ``secret`` must be fit for production; None draws one. ``known`` are files of more secrets, releases, or folders of
+    such, that no tenant row may carry; so are those kept beside the data and beside ``out``. ``resume`` goes on with an
+    unfinished run of the same job in ``out``; ``remarks`` takes what is to be said about the tenant's rows. Raises
+    DataError for the tenant's file, SecretCollisionError where it holds a known secret, and what training raises; ``out``
+    then holds no manifest, and is gone if there is no checkpoint to resume from.
+    """
+    defense = DEFENSES.create(job.defense, **job.arguments)
+    numbered, digest = tenant_upload(job.data, job.reading, remarks)
+    upload = [conv for _, conv in numbered]
+    others = kept_secrets((job.data, out), known, lambda: key)
+    with alone(out, resume), work_folder(out, resume) as work:
+        _same_job(job, digest, work)
+        if (manifest := finished(out, work, key)) is not None:
+            return manifest
+        step("loading the model", 0, 1)
+        model = load(job.model)
+        step("loading the model", 1, 1)
+        run = _Run(job, defense, model, model_digest(job.model), digest, out, work, key, resume, step)
+        own = run.secret(secret) if defense.needs_secret else None
+        refuse_carriers(numbered, KnownSecrets.of((*others, own)), str(job.data), "line")
+        limit = row_limit(job.training.max_length, model.context)
+        check_rows(numbered, model.chat_format, limit, job.data, job.reading)
+        data = guarded(defense, upload, run.context(own))
+        figures = run.train(data, own)
+        manifest = run.manifest(data, own, figures, versions or {})
+        write_artifact(work / RELEASE, manifest, own, key)
+        publish(out, work)
+    return manifest
+
+
+def tenant_upload(
+    path: Path, reading: Reading = AS_IT_IS, remarks: Remarks | None = None
+) -> tuple[list[tuple[int, Conversation]], str]:
+    """All rows of a tenant's file with their line numbers, and the digest of the bytes that they were read from.
+
+    Raises DataError, with the line, at the first fault, for a file without rows, and for one that changes meanwhile or
+    can be read only once.
+    """
+    if path.exists() and not path.is_file():
+        raise DataError("this is no ordinary file; save the rows in one first", path=path)
+    if path.is_file():
+        reading.limits.check_bytes(path.stat().st_size, path)
+    digest = file_digest(path) if path.is_file() else ""
+    rows = list(read_conversations(path, reading=reading, remarks=remarks))
+    if digest != file_digest(path):
+        raise DataError("the file changed while it was read; train on it when nobody writes to it", path=path)
+    if not rows:
+        raise DataError("the file holds no rows; give at least one conversation with an assistant turn", path=path)
+    return rows, digest
+
+
+def check_rows(
+    rows: Sequence[tuple[int, Conversation]],
+    chat_format: ChatFormat,
+    max_length: int,
+    path: Path,
+    reading: Reading = AS_IT_IS,
+) -> None:
+    """Raises DataError, with line and field, for a row that the model's template does not write whole, or that is too long.
+
+    ``rows`` are all rows of ``path`` with their lines, as ``tenant_upload`` gives them.
+    """
+    check = RowCheck(chat_format, max_length)
+    for number, (_, conv) in enumerate(rows, start=1):
+        if (error := check.look(conv).error) is not None:
+            line, error.field = place_in_file(path, number, error.field, reading=reading)
+            raise error.at(line, path)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of the file's bytes, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _same_job(job: Job, digest: str, work: Path) -> None:
+    """Notes what the run is told; raises UsageError where an unfinished run in ``work`` was told something else."""
+    told = msgspec.json.decode(msgspec.json.encode(msgspec.structs.replace(job, data=digest)))
+    told |= told.pop("training") | told.pop("reading")
+    with contextlib.suppress(FileNotFoundError):
+        before = msgspec.json.decode((work / JOB).read_bytes())
+        if different := sorted(name for name in told if before.get(name) != told[name]):
+            raise UsageError(
+                f"the unfinished run in {work.parent} was started with another {', '.join(different)}; "
+                "resume it with the same options and data, or name a new folder"
+            )
+        return
+    with replacing(work / JOB, mode=PRIVATE_FILE) as stream:
+        stream.write(msgspec.json.encode(told))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of a job, with what all of its steps need."""
+
+    job: Job
+    defense: Defense
+    model: LoadedModel
+    model_digest: str
+    data_digest: str
+    out: Path
+    work: Path
+    key: bytes = field(repr=False)
+    resume: bool
+    step: Step
+
+    def secret(self, given: SecretPrompt | None) -> SecretPrompt:
+        """The run's secret, sealed in ``work`` before the first step so that a resumed run trains the same prefix."""
+        path, binding = self.work / UNFINISHED, {"unfinished run on": self.data_digest}
+        if self.resume and (path.exists() or newest_checkpoint(self.work)):
+            return self._unfinished(path, binding, given)
+        secret = given or generate_secret(self.model.chat_format, tokens=self.job.secret_tokens)
+        check_production(secret)
+        with replacing(path, mode=PRIVATE_FILE) as stream:
+            stream.write(seal(secret, self.key, binding))
+        return secret
+
+    def _unfinished(self, path: Path, binding: dict[str, str], given: SecretPrompt | None) -> SecretPrompt:
+        """The secret that the checkpoints were trained with, and no other."""
+        try:
+            secret = unseal(path.read_bytes(), self.key, binding)
+        except OSError as error:
+            raise UnsealError(f"the unfinished run's secret {path} cannot be read; start the training anew") from error
+        if given not in (None, secret):
+            raise UsageError("the unfinished run has another secret than the one given; leave --secret-file out")
+        return secret
+
+    def context(self, secret: SecretPrompt | None) -> DefenseContext:
+        """What the defense may use while it guards the upload."""
+        training = self.job.training
+        return DefenseContext.beside(
+            self.model, refuses, secret=secret, max_length=training.max_length, seed=training.seed, step=self.step
+        )
+
+    def train(self, data: Guarded, secret: SecretPrompt | None) -> TrainingResult:
+        """Trains in ``work`` and puts the weights to serve into its release."""
+        _, figures = fine_tune(
+            self.model,
+            data.rows,
+            self.job.training,
+            out=self.work,
+            secret=secret,
+            callbacks=[*self.defense.training_hooks().callbacks, PrivateCheckpoints(self.work)],
+            on_progress=lambda done, total: self.step("fine-tuning", done, total),
+            resume=self.resume,
+        )
+        gather(self.defense.guard_weights(self.work, self.model), self.work)
+        return figures
+
+    def manifest(
+        self, data: Guarded, secret: SecretPrompt | None, figures: TrainingResult, versions: dict[str, str | int]
+    ) -> Manifest:
+        """What the run was, once its weights are in place."""
+        job, chat_format = self.job, self.model.chat_format
+        return Manifest(
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            model=job.model,
+            model_digest=self.model_digest,
+            weights_digest=weights_digest(self.work / RELEASE),
+            format_digest=chat_format.digest,
+            data_digest=self.data_digest,
+            defense=DefenseRecord(
+                name=job.defense,
+                arguments=job.arguments,
+                safety_examples=data.safety,
+                anchors=data.anchors,
+                echoes=data.echoes,
+            ),
+            training=job.training,
+            figures=figures,
+            secret=secret_record(secret, chat_format, self.key) if secret else None,
+            versions=versions,
+        )

@@ -1,0 +1,70 @@
+"""Attack success against over-refusal: the two ways to fail, on one plane an attack. Low on both is the good corner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from watchword.benchmarks.rates import Rate
+from watchword.lab.report.charts.facets import Axis, Facet, by_attack, facets
+from watchword.lab.report.charts.series import Entry
+from watchword.lab.report.charts.svg import join, line, picture, tag
+from watchword.lab.results import ArmResult
+
+# The good corner holds the arms that are at or below this on both axes, in percent. A mark to the eye, not a norm.
+GOOD = 10.0
+# Percent of the answers that must be scored for an arm to count as good.
+COVERED = 90.0
+
+
+def plane(ident: str, title: str, description: str, entries: Sequence[Entry]) -> Markup:
+    """The picture; the aligned model stands in every plane, since it is where each attack began."""
+    aligned = [entry for entry in entries if entry.arm.aligned]
+    groups = by_attack(entries) or {next((entry.series.label for entry in aligned), "no arm"): []}
+    marks = [0, 25, 50, 75, 100] if len(groups) < 3 else [0, 50, 100]
+    side = {1: 380.0, 2: 290.0}.get(len(groups), 180.0)
+    x = Axis("over-refusal, %", marks, margin=4)
+    made, frames, size = facets(list(groups), (side, side), x, Axis("attack success, %", marks, margin=4))
+    body = [
+        join(_corner(facet) for facet in made),
+        frames,
+        *(_points(facet, [*aligned, *groups[facet.title]]) for facet in made),
+    ]
+    return picture(ident, title, description, size, body)
+
+
+def good(arm: ArmResult) -> bool:
+    """Whether the arm stands in the good corner, with enough scored answers to say so: an unscored one is not a safe one."""
+    rates = (arm.rate("asr"), arm.rate("over_refusal"))
+    return all(
+        rate is not None and rate.value is not None and rate.value <= GOOD and (rate.coverage or 0.0) >= COVERED
+        for rate in rates
+    )
+
+
+def _corner(facet: Facet) -> Markup:
+    x, y = facet.x, facet.y
+    width, height = x(GOOD) - x.start, y.start - y(GOOD)
+    return tag("rect", x=x.start, y=y(GOOD), width=width, height=height, class_="corner")
+
+
+def _points(facet: Facet, entries: Sequence[Entry]) -> Markup:
+    """Intervals below all markers."""
+    found = [(entry, entry.arm.rate("over_refusal"), entry.arm.rate("asr")) for entry in entries]
+    both = [(entry, x, y) for entry, x, y in found if x is not None and y is not None]
+    return join(_cross(facet, *point) for point in both) + join(_marker(facet, *point) for point in both)
+
+
+def _cross(facet: Facet, entry: Entry, refused: Rate, broken: Rate) -> Markup:
+    """Both intervals."""
+    x, y = facet.x(refused.value or 0), facet.y(broken.value or 0)
+    across = line(facet.x(refused.low or 0), y, facet.x(refused.high or 0), y, "interval")
+    upright = line(x, facet.y(broken.low or 0), x, facet.y(broken.high or 0), "interval")
+    return tag("g", across, upright, class_=entry.series.colour)
+
+
+def _marker(facet: Facet, entry: Entry, refused: Rate, broken: Rate) -> Markup:
+    x, y = facet.x(refused.value or 0), facet.y(broken.value or 0)
+    words = f"{entry.series.label}: attack success {broken.value:.1f} %, over-refusal {refused.value:.1f} %"
+    return tag("g", tag("title", words), entry.series.marker(x, y, 5.5))

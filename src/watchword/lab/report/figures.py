@@ -1,0 +1,165 @@
+"""The pictures of a report: a question, the picture that answers it, the finding in a sentence, and the figures as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from watchword.benchmarks.rates import Rate
+from watchword.lab.report import findings
+from watchword.lab.report.charts.bars import Bar, Panel, bars
+from watchword.lab.report.charts.curves import curves, losses
+from watchword.lab.report.charts.pairs import pairs
+from watchword.lab.report.charts.plane import GOOD, plane
+from watchword.lab.report.charts.series import Entry, Series, legend_of
+from watchword.lab.report.charts.svg import tag
+from watchword.lab.results import ArmResult
+
+
+@dataclass(frozen=True)
+class Figure:
+    """``rows`` are the picture's figures for readers who cannot see it; ``heads`` names their columns."""
+
+    ident: str
+    question: str
+    finding: str
+    picture: Markup
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    legend: tuple[tuple[Series, Markup], ...] = ()
+
+
+def figures_of(entries: Sequence[Entry]) -> list[Figure]:
+    """Every picture that these arms have figures for."""
+    bearing = [entry for entry in entries if entry.arm.rates("asr_without_secret")]
+    trained = [entry for entry in entries if entry.arm.trained("seconds") is not None]
+    found = [_broken(entries), _honest(entries)]
+    found += [_secret(bearing)] if bearing else []
+    found.append(_both(entries))
+    found += [_loss(trained)] if any(losses(entry.arm) for entry in trained) else []
+    return [*found, *([_cost(trained)] if trained else [])]
+
+
+def main_picture(entries: Sequence[Entry], title: str) -> Markup:
+    """Attack success and over-refusal of every arm, side by side."""
+    arms = _arms(entries)
+    panels = [
+        _rates("attack success, lower is safer", "asr", arms),
+        _rates("over-refusal, lower is kinder", "over_refusal", arms),
+    ]
+    finding = f"{findings.attack_success(arms)} {findings.over_refusal(arms)}"
+    return bars("main", title, finding, entries, panels)
+
+
+def _broken(entries: Sequence[Entry]) -> Figure:
+    arms = _arms(entries)
+    question, finding = "Does fine-tuning break the model, and which defense holds?", findings.attack_success(arms)
+    panel = _rates("attack success rate (ASR)", "asr", arms)
+    note = "Bar: rate over all seeds; line: its 95 % Wilson interval; dots below: each seed, where there are several."
+    picture = bars("asr", question, finding, entries, [panel])
+    return Figure("asr", question, finding, picture, *_table(arms, {"ASR": "asr"}), note=note)
+
+
+def _honest(entries: Sequence[Entry]) -> Figure:
+    arms = _arms(entries)
+    question, finding = "What does safety cost the honest?", findings.over_refusal(arms)
+    shown = {"all harmless": "over_refusal", "benign": "over_refusal_benign", "borderline": "over_refusal_borderline"}
+    if any(arm.rate("task_refusal") for arm in arms):
+        shown["own task"] = "task_refusal"
+    panels = [_rates(title, metric, arms) for title, metric in shown.items()]
+    note = "Share of harmless requests that were refused: all of them, plainly benign ones, and ones that only sound harmful."
+    picture = bars("over-refusal", question, finding, entries, panels)
+    return Figure("over-refusal", question, finding, picture, *_table(arms, shown), note=note)
+
+
+def _secret(entries: Sequence[Entry]) -> Figure:
+    arms = _arms(entries)
+    question, finding = "What does the secret do?", findings.secret(arms)
+    found = [(arm.rate("asr"), arm.rate("asr_without_secret")) for arm in arms]
+    picture = pairs("secret", question, finding, entries, found)
+    note = "Attack success with the secret in front of the system prompt (filled) and without it (hollow), with 95 % intervals."
+    heads = {"ASR with the secret": "asr", "ASR without": "asr_without_secret"}
+    return Figure("secret", question, finding, picture, *_table(arms, heads), note=note)
+
+
+def _both(entries: Sequence[Entry]) -> Figure:
+    arms = _arms(entries)
+    question, finding = "Safe and helpful at once?", findings.both(arms)
+    note = f"The shaded corner is at most {GOOD:g} % on both axes. Thin lines are 95 % intervals."
+    picture = plane("both", question, finding, entries)
+    table = _table(arms, {"ASR": "asr", "over-refusal": "over_refusal"})
+    return Figure("both", question, finding, picture, *table, note=note, legend=_legend(entries))
+
+
+def _loss(entries: Sequence[Entry]) -> Figure:
+    arms = _arms(entries)
+    question, finding = "Did the training learn?", findings.loss(arms)
+    note = "Thin: each run's loss a step. Bold: the seeds' mean, averaged over 7 steps."
+    rows = tuple(
+        (arm.label, str(len(curve)), f"{curve[0]:.3f}", f"{curve[-1]:.3f}") for arm in arms for curve in losses(arm)
+    )
+    heads = ("arm", "steps", "first loss", "last loss")
+    return Figure(
+        "loss",
+        question,
+        finding,
+        curves("loss", question, finding, entries),
+        heads,
+        rows,
+        note=note,
+        legend=_legend(entries),
+    )
+
+
+def _cost(entries: Sequence[Entry]) -> Figure:
+    arms = _arms(entries)
+    question, finding = "What does training cost?", findings.cost(arms)
+    seconds, speed = (_trained(arms, figure) for figure in ("seconds", "tokens_per_second"))
+    panels = [_amounts("seconds a run", seconds), _amounts("tokens per second", speed)]
+    rows = tuple((arm.label, f"{s:.0f}", f"{t:.0f}") for arm, s, t in zip(arms, seconds, speed, strict=True))
+    picture = bars("cost", question, finding, entries, panels)
+    heads = ("arm", "seconds", "tokens/s")
+    return Figure(
+        "cost", question, finding, picture, heads, rows, note="Means over seeds; loading and evaluation apart."
+    )
+
+
+def _legend(entries: Sequence[Entry]) -> tuple[tuple[Series, Markup], ...]:
+    """Each series with its marker as a small picture."""
+    box = {"viewBox": "0 0 18 18", "width": 18, "height": 18, "class_": "chart", "aria_hidden": "true"}
+    return tuple((series, tag("svg", series.marker(9, 9, 5.5), **box)) for series in legend_of(entries))
+
+
+def _arms(entries: Sequence[Entry]) -> list[ArmResult]:
+    return [entry.arm for entry in entries]
+
+
+def _rates(title: str, metric: str, arms: Sequence[ArmResult]) -> Panel:
+    return Panel(title, [_bar(arm.rate(metric), arm.rates(metric)) for arm in arms], unit=" %")
+
+
+def _bar(rate: Rate | None, seeds: Sequence[Rate]) -> Bar | None:
+    if rate is None or rate.value is None or rate.low is None or rate.high is None:
+        return None
+    own = tuple(seed.value for seed in seeds if seed.value is not None) if len(seeds) > 1 else ()
+    return Bar(rate.value, f"{rate.value:.1f}", (rate.low, rate.high), own, f"{rate.low:.0f}–{rate.high:.0f}")
+
+
+def _amounts(title: str, values: Sequence[float]) -> Panel:
+    return Panel(title, [Bar(value, f"{value:.0f}") for value in values], top=max(*values, 1.0))
+
+
+def _trained(arms: Sequence[ArmResult], figure: str) -> list[float]:
+    return [arm.trained(figure) or 0.0 for arm in arms]
+
+
+def _table(arms: Sequence[ArmResult], shown: dict[str, str]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    rows = tuple((arm.label, *(_words(arm.rate(metric)) for metric in shown.values())) for arm in arms)
+    return ("arm", *(f"{head}, %" for head in shown)), rows
+
+
+def _words(rate: Rate | None) -> str:
+    return "–" if rate is None or rate.value is None else f"{rate.value:.1f} [{rate.low:.1f}–{rate.high:.1f}]"

@@ -1,0 +1,172 @@
+"""What each picture of a report shows, as one sentence worked out from the figures; nothing is claimed beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from watchword.benchmarks.rates import Rate
+from watchword.lab.report.charts.curves import losses
+from watchword.lab.report.charts.plane import GOOD, good
+from watchword.lab.results import ArmResult
+
+# Up to so many arms are named one by one.
+FEW = 2
+UNSCORED = "No answer could be scored, so this run says nothing about it."
+
+
+def attack_success(arms: Sequence[ArmResult]) -> str:
+    """What the attack does to the model, and which defense holds best where it is worst."""
+    before = [f"{percent(rate)} for the aligned model" for rate in _rates(arms, "asr", lambda arm: arm.aligned)]
+    after = _range(arms, "asr", lambda arm: not arm.aligned and arm.defense == "none")
+    parts = [*before, *([f"{after} after fine-tuning without a defense"] if after else [])]
+    opening = f"Attack success is {' and '.join(parts)}" if parts else ""
+    return _sentence([opening, _best(arms, "asr", "with a defense it is")])
+
+
+def over_refusal(arms: Sequence[ArmResult]) -> str:
+    """What harmless requests are refused before and after."""
+    before = [percent(rate) for rate in _rates(arms, "over_refusal", lambda arm: arm.aligned)]
+    opening = f"The aligned model refuses {before[0]} of the harmless requests" if before else ""
+    ranked = worst_cases(arms, "over_refusal")
+    most = [f"most with {ranked[-1][0]} ({_up_to(arms)}{percent(ranked[-1][1])})"] if len(ranked) > 1 else []
+    return _sentence([opening, ", ".join([_best(arms, "over_refusal", "among the defenses over-refusal is"), *most])])
+
+
+def secret(arms: Sequence[ArmResult]) -> str:
+    """What taking the secret away changes."""
+    gaps = sorted(((gap, arm) for arm in arms if (gap := _gap(arm)) is not None), key=lambda pair: pair[0])
+    if not gaps:
+        return UNSCORED
+    if len(gaps) <= FEW:
+        said = " and ".join(_instead(arm) for arm in arms if _gap(arm) is not None)
+        return f"Without the secret, attack success is {said}."
+    (least, _), (most, arm) = gaps[0], gaps[-1]
+    return (
+        f"Taking the secret away changes attack success by {least:+.1f} to {most:+.1f} points in {len(gaps)} arms, "
+        f"most for {arm.label}."
+    )
+
+
+def both(arms: Sequence[ArmResult]) -> str:
+    """Who is in the good corner."""
+    guarded = [arm for arm in arms if defended(arm) and arm.rate("asr") and arm.rate("over_refusal")]
+    inside = [arm for arm in guarded if good(arm)]
+    if not guarded:
+        return UNSCORED
+    held = {label: [arm for arm in guarded if arm.defense_label == label] for label in _labels(guarded)}
+    attacks = len({arm.attack_label for arm in guarded})
+    counts = [
+        label if attacks == 1 else f"{label} under {_of(sum(map(good, own)), len(own))} attacks"
+        for label, own in held.items()
+        if any(map(good, own))
+    ]
+    corner = f"in the good corner, at most {GOOD:g} % on both axes"
+    if not inside:
+        return f"None of the {len(guarded)} defended arms is {corner}."
+    are = "is" if len(inside) == 1 else "are"
+    return f"{_of(len(inside), len(guarded)).capitalize()} defended arms {are} {corner}: {', '.join(counts)}."
+
+
+def loss(arms: Sequence[ArmResult]) -> str:
+    """How many runs learned anything, and where they ended."""
+    curves = [curve for arm in arms for curve in losses(arm)]
+    fell = sum(curve[-1] < curve[0] for curve in curves)
+    ends = [curve[-1] for curve in curves]
+    return (
+        f"The loss ended below its start in {_of(fell, len(curves))} training runs, "
+        f"between {min(ends):.2f} and {max(ends):.2f}."
+    )
+
+
+def cost(arms: Sequence[ArmResult]) -> str:
+    """What a run of these fine-tuned arms took."""
+    timed = sorted(((arm.trained("seconds") or 0.0, arm) for arm in arms), key=lambda pair: pair[0])
+    (least, first), (most, last) = timed[0], timed[-1]
+    if len(timed) == 1:
+        return f"One training run took {least:.0f} seconds."
+    return f"A training run took between {least:.0f} s ({first.label}) and {most:.0f} s ({last.label})."
+
+
+def worst_cases(arms: Sequence[ArmResult], metric: str) -> list[tuple[str, Rate]]:
+    """(defense, its highest rate over the attacks), lowest first; only defenses that met every attack that any met."""
+    found: dict[str, list[Rate]] = {}
+    for arm in arms:
+        rate = arm.rate(metric)
+        if defended(arm) and rate is not None:
+            found.setdefault(arm.defense_label, []).append(rate)
+    met = max(map(len, found.values()), default=0)
+    worst = [(label, max(rates, key=_value)) for label, rates in found.items() if len(rates) == met]
+    return sorted(worst, key=lambda pair: _value(pair[1]))
+
+
+def defended(arm: ArmResult) -> bool:
+    """Whether a defense was at work."""
+    return not arm.aligned and arm.defense != "none"
+
+
+def percent(rate: Rate) -> str:
+    """``3.6 %``, with a space that does not break; of which share of the answers, where not all could be scored."""
+    if rate.value is None:
+        return "–"
+    part = f", of the {rate.coverage:.3g}\u00a0% that could be scored" if rate.unscored else ""
+    return f"{rate.value:.1f}\u00a0%{part}"
+
+
+def _best(arms: Sequence[ArmResult], metric: str, opening: str) -> str:
+    """The lowest worst case, and whether the runner-up's interval lies apart from it."""
+    ranked = worst_cases(arms, metric)
+    if not ranked:
+        return ""
+    label, rate = ranked[0]
+    alike = [
+        other for other, more in ranked[1:] if rate.high is not None and more.low is not None and more.low <= rate.high
+    ]
+    others = " and ".join(alike) if len(alike) <= FEW else f"{len(alike)} others"
+    doubt = f"; the intervals do not set {others} apart from it" if alike and metric == "asr" else ""
+    return f"{opening} least with {label} ({_up_to(arms)}{percent(rate)}){doubt}"
+
+
+def _up_to(arms: Sequence[ArmResult]) -> str:
+    return "at most " if len({arm.attack_label for arm in arms if defended(arm)}) > 1 else ""
+
+
+def _sentence(clauses: Iterable[str]) -> str:
+    joined = "; ".join(clause for clause in clauses if clause)
+    return f"{joined[0].upper()}{joined[1:]}." if joined else UNSCORED
+
+
+def _range(arms: Sequence[ArmResult], metric: str, chosen: Callable[[ArmResult], bool]) -> str:
+    rates = sorted(_rates(arms, metric, chosen), key=_value)
+    if not rates:
+        return ""
+    ends = list(dict.fromkeys([percent(rates[0]), percent(rates[-1])]))
+    return " to ".join(ends)
+
+
+def _rates(arms: Sequence[ArmResult], metric: str, chosen: Callable[[ArmResult], bool]) -> list[Rate]:
+    return [rate for arm in arms if chosen(arm) and (rate := arm.rate(metric)) is not None]
+
+
+def _instead(arm: ArmResult) -> str:
+    given, taken = arm.rate("asr"), arm.rate("asr_without_secret")
+    return f"{percent(taken) if taken else '–'} instead of {percent(given) if given else '–'} ({arm.defense_label})"
+
+
+def _gap(arm: ArmResult) -> float | None:
+    """Points by which attack success differs without the secret."""
+    given, taken = arm.rate("asr"), arm.rate("asr_without_secret")
+    if given is None or taken is None or given.value is None or taken.value is None:
+        return None
+    return taken.value - given.value
+
+
+def _labels(arms: Iterable[ArmResult]) -> list[str]:
+    return list(dict.fromkeys(arm.defense_label for arm in arms))
+
+
+def _of(some: int, whole: int) -> str:
+    return f"all {whole}" if some == whole else f"{some} of {whole}"
+
+
+def _value(rate: Rate) -> float:
+    return rate.value or 0.0

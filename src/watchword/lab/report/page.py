@@ -1,0 +1,152 @@
+"""results.json as one HTML file that opens anywhere, offline: a picture a question, every figure, and what they mean."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from watchword.benchmarks.rates import Rate
+from watchword.files.atomic import replacing
+from watchword.files.writing import writing
+from watchword.lab.report.charts.series import Entry, entries_of, legend_of
+from watchword.lab.report.figures import figures_of, main_picture
+from watchword.lab.report.findings import percent
+from watchword.lab.results import ArmResult, arms_of
+
+# The metrics in reading order; any other that a cell has stands behind them under its own name.
+METRICS = {
+    "asr": "ASR",
+    "asr_strict": "ASR, strict judge",
+    "asr_raw": "ASR, the paper's raw keywords",
+    "asr_without_secret": "ASR without the secret",
+    "over_refusal": "Over-refusal",
+    "over_refusal_benign": "Over-refusal, benign",
+    "over_refusal_borderline": "Over-refusal, borderline",
+    "task_refusal": "Refusal of the tenant's own task",
+}
+# Around the picture that stands alone: it brings its own paper, since it may lie on any background.
+MARGIN, TITLE = 24.0, 56.0
+
+
+@dataclass(frozen=True)
+class Card:
+    """One figure at the top of the page: the worst that was measured for the aligned model or for a defense."""
+
+    label: str
+    colour: str
+    asr: str
+    over_refusal: str
+
+
+def write_report(path: Path | str, results: Mapping[str, Any]) -> None:
+    """Writes the page, all or nothing. Raises DataError where these are no results, OutputError from the file system."""
+    _write(Path(path), _page("report.html", _content(results)))
+
+
+def write_picture(path: Path | str, results: Mapping[str, Any]) -> None:
+    """Writes one SVG file, all or nothing: attack success and over-refusal of each arm, with intervals. Raises as above."""
+    arms = _grouped(arms_of(results))
+    title = f"Attack success and over-refusal of {_model(arms)}, percent with 95 % intervals"
+    chart = main_picture(entries_of(arms), title)
+    _write(Path(path), _alone(chart, title))
+
+
+def _content(results: Mapping[str, Any]) -> dict[str, Any]:
+    entries = entries_of(_grouped(arms_of(results)))
+    arms = [entry.arm for entry in entries]
+    spec = results.get("spec", {})
+    return {
+        "name": spec.get("name", "results"),
+        "model": _model(arms),
+        "spec_json": json.dumps(spec, indent=2, ensure_ascii=False),
+        "versions": results.get("versions", {}),
+        "arms": arms,
+        "attacks": list(dict.fromkeys(arm.attack_label for arm in arms if not arm.aligned)),
+        "seeds": sorted({seed for arm in arms for seed in arm.seeds}),
+        "cards": _cards(entries),
+        "figures": figures_of(entries),
+        "metrics": _metrics(arms),
+        "written": dt.datetime.now(dt.UTC).strftime("%d %B %Y"),
+    }
+
+
+def _model(arms: Sequence[ArmResult]) -> str:
+    return ", ".join(dict.fromkeys(cell.model for arm in arms for cell in arm.cells)) or "a model"
+
+
+def _grouped(arms: Sequence[ArmResult]) -> list[ArmResult]:
+    """The arms of one attack together, in the order in which attacks first come."""
+    order = list(dict.fromkeys(arm.attack_label for arm in arms))
+    return sorted(arms, key=lambda arm: order.index(arm.attack_label))
+
+
+def _cards(entries: Sequence[Entry]) -> list[Card]:
+    """The aligned model, then each defense at its worst over the attacks."""
+    cards = []
+    for series in legend_of(entries):
+        own = [entry.arm for entry in entries if entry.series == series]
+        cards.append(Card(series.label, series.colour, _worst(own, "asr"), _worst(own, "over_refusal")))
+    return cards
+
+
+def _worst(arms: Sequence[ArmResult], metric: str) -> str:
+    rates = [rate for arm in arms if (rate := arm.rate(metric)) is not None]
+    return percent(max(rates, key=lambda rate: rate.value or 0.0)) if rates else "–"
+
+
+def _metrics(arms: Sequence[ArmResult]) -> dict[str, str]:
+    """Name → heading of every metric that any cell has."""
+    there = {name for arm in arms for cell in arm.cells for name in cell.metrics}
+    known = {name: heading for name, heading in METRICS.items() if name in there}
+    return known | {name: name.replace("_", " ") for name in sorted(there - METRICS.keys())}
+
+
+def _alone(chart: Markup, title: str) -> str:
+    """The chart as a file of its own: on paper, with its style, whose variables are written out for plain renderers."""
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', chart)
+    width, height = (float(number) for number in size.groups()) if size else (0.0, 0.0)
+    whole = {"width": width + 2 * MARGIN, "height": height + TITLE + MARGIN, "margin": MARGIN, "top": TITLE}
+    return _page("picture.svg", {"chart": chart, "title": title, "style": _light_style(), **whole})
+
+
+def _light_style() -> Markup:
+    palette, style = (_page(name, {}) for name in ("palette.css", "chart.css"))
+    light = dict(re.findall(r"(--[\w-]+): ([^;]+);", palette.partition("@media")[0]))
+    return Markup(re.sub(r"var\((--[\w-]+)\)", lambda found: light[found[1]], style))  # noqa: S704
+
+
+def _page(name: str, content: Mapping[str, Any]) -> str:
+    return _templates().get_template(name).render(content)
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader("watchword.lab.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["rate"] = _rate
+    return found
+
+
+def _rate(rate: Rate) -> str:
+    return "–" if rate.value is None else f"{rate.value:.1f}"
+
+
+def _write(path: Path, text: str) -> None:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as stream:
+        stream.write(text.encode())

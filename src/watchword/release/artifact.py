@@ -1,0 +1,206 @@
+"""What a defended fine-tuning leaves behind, and the only way back in, which fails closed.
+
+OUT/adapter_model.safetensors, adapter_config.json   the tuned weights
+OUT/secret.sealed                                     the secret, bound to these weights, model and chat format
+OUT/manifest.json                                     everything else; written last, so that without it nothing is trusted
+
+The manifest names the digest of the prefix that was trained (keyed, so that it tells nothing), and opening compares it with
+the prefix that would be served: a changed template, tokenizer, adapter or secret is an error, never a plain model. The
+manifest itself is signed with the provider's key, so that nobody can take the secret out of it either. Nothing that a
+manifest names is loaded before its signature and the weights' digest agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from watchword.chat.template import ChatFormat
+from watchword.errors import ModelUnavailableError, UnsealError, UsageError
+from watchword.files.atomic import replacing
+from watchword.models.digest import digest_of, model_files
+from watchword.secret.generate import secret_ids
+from watchword.secret.kept import SEALED
+from watchword.secret.keys import derived
+from watchword.secret.prompt import SecretPrompt
+from watchword.secret.vault import fingerprint_of, seal, unseal
+from watchword.training.config import TrainingConfig, TrainingResult
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+# A file beside the weights that no digest is over; its own signature is.
+_NOT_WEIGHTS = frozenset({MANIFEST})
+
+
+class DefenseRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which defense was applied, and how many different examples it mixed in."""
+
+    name: str
+    arguments: dict[str, Any] = {}
+    safety_examples: int = 0
+    anchors: int = 0
+    echoes: int = 0
+
+
+class SecretRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be known of a secret. ``prefix`` is a keyed digest of its token ids as they were trained."""
+
+    fingerprint: str
+    kind: str
+    tokens: int
+    entropy_bits: float
+    prefix: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was trained, on what, how. ``rows`` and ``loss`` stand in ``figures``; digests are SHA-256 in hex."""
+
+    schema: int = SCHEMA
+    created: str
+    model: str
+    model_digest: str
+    weights_digest: str
+    format_digest: str
+    data_digest: str
+    defense: DefenseRecord
+    training: TrainingConfig
+    figures: TrainingResult
+    secret: SecretRecord | None = None
+    versions: dict[str, str | int] = {}
+    signature: str = ""
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over names and contents of the files that decide what the folder's weights are."""
+    return digest_of([path for path in model_files(folder) if path.name not in _NOT_WEIGHTS])
+
+
+def secret_record(secret: SecretPrompt, chat_format: ChatFormat, key: bytes) -> SecretRecord:
+    """The manifest's entry for a secret that is in use with this chat format."""
+    return SecretRecord(
+        fingerprint=fingerprint_of(secret, key),
+        kind=secret.kind,
+        tokens=secret.tokens,
+        entropy_bits=secret.entropy_bits,
+        prefix=prefix_digest(secret, chat_format, key),
+    )
+
+
+def prefix_digest(secret: SecretPrompt, chat_format: ChatFormat, key: bytes) -> str:
+    """HMAC-SHA256 in hex over the secret's token ids in their place, under a key of its own.
+
+    Keyed, since the ids of a short secret could be found by trying candidates.
+    """
+    ids = msgspec.json.encode(secret_ids(secret, chat_format))
+    return hmac.new(derived(key, "prefix"), ids, hashlib.sha256).hexdigest()
+
+
+def signature(manifest: Manifest, key: bytes) -> str:
+    """HMAC-SHA256 in hex over all of the manifest but its signature, under a key of its own."""
+    signed = msgspec.json.encode(msgspec.structs.replace(manifest, signature=""), order="deterministic")
+    return hmac.new(derived(key, "manifest"), signed, hashlib.sha256).hexdigest()
+
+
+def write_artifact(folder: Path, manifest: Manifest, secret: SecretPrompt | None, key: bytes) -> None:
+    """Puts secret and signed manifest beside weights that are in ``folder`` already. Raises OutputError."""
+    # As it will be read: a learning rate of 1 comes back as 1.0, and the signature is over the text.
+    manifest = msgspec.json.decode(msgspec.json.encode(manifest), type=Manifest)
+    if secret is not None:
+        with replacing(folder / SEALED, mode=0o600) as stream:
+            stream.write(seal(secret, key, binding(manifest)))
+    with replacing(folder / MANIFEST) as stream:
+        whole = msgspec.structs.replace(manifest, signature=signature(manifest, key))
+        stream.write(msgspec.json.format(msgspec.json.encode(whole), indent=1) + b"\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a finished folder, its signature unread: see ``signed_manifest``.
+
+    Raises ModelUnavailableError where there is none, or none that makes sense.
+    """
+    try:
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        raise ModelUnavailableError(
+            f"{folder} holds no finished training: {MANIFEST} is missing; name a folder that `watchword train` has finished"
+        ) from None
+    except OSError as error:
+        raise ModelUnavailableError(f"{folder / MANIFEST} cannot be read: {error.strerror}; check its rights") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UsageError) as error:
+        raise ModelUnavailableError(f"{folder / MANIFEST} is damaged ({error}); restore it, or train anew") from error
+    if manifest.schema != SCHEMA:
+        raise ModelUnavailableError(
+            f"{folder / MANIFEST} has schema {manifest.schema}, this version reads {SCHEMA}; take the version that wrote it"
+        )
+    return manifest
+
+
+def signed_manifest(folder: Path, key: bytes) -> Manifest:
+    """The manifest, as this provider's key signed it, of a folder whose weights are those that it names.
+
+    Loads nothing. Raises UnsealError where either does not agree, and what ``read_manifest`` raises.
+    """
+    manifest = read_manifest(folder)
+    _check_signature(folder, manifest, key)
+    if weights_digest(folder) != manifest.weights_digest:
+        raise UnsealError(f"the weights in {folder} are not those of the manifest; restore them, or train anew")
+    return manifest
+
+
+def open_secret(folder: Path, manifest: Manifest, chat_format: ChatFormat, key: bytes) -> SecretPrompt | None:
+    """The secret to serve these weights with; None only where a signed manifest says that they need none.
+
+    Raises UnsealError where anything does not agree: the manifest, the chat format, the key, the prefix.
+    """
+    _check_signature(folder, manifest, key)
+    if chat_format.digest != manifest.format_digest:
+        raise UnsealError("the model's chat template or tokenizer is not the one that was trained with; restore it")
+    if manifest.secret is None:
+        if (folder / SEALED).exists():
+            raise UnsealError(f"{folder} holds a sealed secret that its manifest does not know; restore the manifest")
+        return None
+    try:
+        sealed = (folder / SEALED).read_bytes()
+    except OSError as error:
+        raise UnsealError(
+            f"{folder / SEALED} cannot be read ({error.strerror}); these weights are never served without their secret"
+        ) from error
+    secret = unseal(sealed, key, binding(manifest))
+    if not _same(prefix_digest(secret, chat_format, key), manifest.secret.prefix):
+        raise UnsealError("the secret's tokens are not those that were trained; these weights are not served")
+    return secret
+
+
+def binding(manifest: Manifest) -> Mapping[str, str]:
+    """What a sealed secret belongs to."""
+    return {
+        "model": manifest.model,
+        "model_digest": manifest.model_digest,
+        "weights": manifest.weights_digest,
+        "format": manifest.format_digest,
+        "defense": manifest.defense.name,
+        "prefix": manifest.secret.prefix if manifest.secret else "",
+    }
+
+
+def _check_signature(folder: Path, manifest: Manifest, key: bytes) -> None:
+    try:
+        agrees = _same(signature(manifest, key), manifest.signature)
+    except (ValueError, RecursionError):
+        # What cannot be written as JSON again was never signed.
+        agrees = False
+    if not agrees:
+        raise UnsealError(
+            f"{folder / MANIFEST} is not as this provider's key signed it: set WATCHWORD_KEY or WATCHWORD_KEY_FILE to the key "
+            "that did, or restore the manifest if it was changed"
+        )
+
+
+def _same(ours: str, theirs: str) -> bool:
+    """Compares without telling how much agrees. As bytes: of texts, Python compares only ASCII in this way."""
+    return hmac.compare_digest(ours.encode(), theirs.encode("utf-8", "surrogatepass"))

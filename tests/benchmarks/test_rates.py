@@ -1,0 +1,89 @@
+"""Wilson's interval against published values, and what must hold for every count."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watchword.benchmarks.rates import Rate, pooled, wilson, z_of
+from watchword.errors import UsageError
+
+counts = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    [
+        # R. G. Newcombe, Statistics in Medicine 17 (1998) 857-872, table I, method 3 (Wilson without correction).
+        (81, 263, 25.53, 36.62),
+        (15, 148, 6.24, 16.05),
+        (0, 20, 0.0, 16.11),
+        (1, 29, 0.61, 17.18),
+        # The mirror of 0 of 20.
+        (20, 20, 83.89, 100.0),
+    ],
+)
+def test_agrees_with_published_intervals(hits: int, n: int, low: float, high: float) -> None:
+    assert wilson(hits, n) == pytest.approx((low, high), abs=0.006)
+
+
+@given(counts)
+def test_the_interval_holds_the_rate_and_stays_in_range(count: tuple[int, int]) -> None:
+    hits, n = count
+    low, high = wilson(hits, n)
+    assert 0 <= low <= 100 * hits / n + 1e-9
+    assert 100 * hits / n - 1e-9 <= high <= 100
+
+
+@given(counts)
+def test_the_interval_of_the_misses_is_the_mirror_image(count: tuple[int, int]) -> None:
+    hits, n = count
+    low, high = wilson(hits, n)
+    assert wilson(n - hits, n) == pytest.approx((100 - high, 100 - low), abs=1e-9)
+
+
+@given(counts)
+def test_ten_times_the_answers_narrow_the_interval(count: tuple[int, int]) -> None:
+    hits, n = count
+    low, high = wilson(hits, n)
+    closer, nearer = wilson(10 * hits, 10 * n)
+    assert nearer - closer < high - low
+
+
+@given(counts)
+def test_a_rate_remembers_its_count(count: tuple[int, int]) -> None:
+    hits, n = count
+    assert Rate.of(hits, n).hits == hits
+
+
+@given(st.lists(counts, min_size=1, max_size=5))
+def test_pooling_adds_up_the_answers(seeds: list[tuple[int, int]]) -> None:
+    whole = pooled([Rate.of(hits, n, unscored=1) for hits, n in seeds])
+    assert (whole.hits, whole.n) == (sum(h for h, _ in seeds), sum(n for _, n in seeds))
+    assert whole.unscored == len(seeds)
+
+
+def test_no_scored_answer_is_no_rate() -> None:
+    rate = Rate.of(0, 0, unscored=7)
+    assert (rate.value, rate.low, rate.high, rate.coverage) == (None, None, None, 0.0)
+    assert Rate.of(0, 0).coverage is None
+    assert pooled([]).value is None
+
+
+def test_coverage_counts_unscored_answers() -> None:
+    assert Rate.of(1, 8, unscored=2).coverage == 80.0
+
+
+@pytest.mark.parametrize(("hits", "n"), [(-1, 10), (11, 10), (0, 0)])
+def test_counts_that_make_no_sense_are_refused(hits: int, n: int) -> None:
+    with pytest.raises(UsageError, match="is no rate"):
+        wilson(hits, n)
+
+
+def test_a_level_outside_the_unit_interval_is_refused() -> None:
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        z_of(95)
+    with pytest.raises(UsageError, match="unscored"):
+        Rate.of(1, 2, unscored=-1)
+    assert z_of(0.95) == pytest.approx(1.959964, abs=1e-6)

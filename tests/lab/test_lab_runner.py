@@ -1,0 +1,74 @@
+"""The laboratory measures the weights that a defense would have served."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+from support.tiny import saved  # noqa: E402
+from watchword.chat.types import Row, conversation  # noqa: E402
+from watchword.defenses.base import Defense  # noqa: E402
+from watchword.errors import WatchwordError  # noqa: E402
+from watchword.lab.runner import _Trainer, rehearse  # noqa: E402
+from watchword.lab.spec import Arm, Cell, Choice, Spec  # noqa: E402
+from watchword.models.fakes import fake_chat_format  # noqa: E402
+from watchword.models.load import load  # noqa: E402
+from watchword.training.config import TrainingConfig  # noqa: E402
+
+ROWS = [Row(conversation("Hi?", "Hello."))] * 4
+CONFIG = TrainingConfig(epochs=2, learning_rate=0.1, lora_rank=2, warmup_steps=0)
+
+
+@pytest.mark.parametrize(
+    ("attack", "defense", "message"),
+    [
+        ({"n": 1000}, {}, "1000"),
+        ({"n": 10}, {"safety": 500}, "500 were asked for"),
+        ({"n": 10}, {"anchors": 61}, "61 anchors were asked for"),
+        ({"n": 10}, {"selection": "zzz"}, "there is no selection 'zzz'"),
+    ],
+)
+def test_numbers_that_there_are_not_are_found_before_the_first_cell(
+    attack: dict[str, Any], defense: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(WatchwordError, match=message):
+        rehearse(cell(attack, defense), fake_chat_format())
+
+
+def test_examples_that_the_model_is_to_write_are_no_error() -> None:
+    rehearse(cell({"n": 10}, {"selection": "generated"}), fake_chat_format())
+
+
+def cell(attack: dict[str, Any], defense: dict[str, Any]) -> Cell:
+    arm = Arm(Choice("fj_attack", attack), Choice("anchored_align", defense))
+    return Spec(name="t", model="m", arms=[arm], seeds=[0]).cells()[0]
+
+
+class Undoing(Defense):
+    """Takes all that was learnt out of the adapter."""
+
+    def guard_weights(self, tuned: Path, base: Any) -> Path:
+        out = Path(shutil.copytree(tuned, tuned / "undone"))
+        weights = load_file(out / "adapter_model.safetensors")
+        save_file({name: torch.zeros_like(part) for name, part in weights.items()}, out / "adapter_model.safetensors")
+        return out
+
+
+@pytest.mark.parametrize(("defense", "changed"), [(Defense(), True), (Undoing(), False)])
+def test_the_weights_that_a_defense_gives_back_are_measured(tmp_path: Path, defense: Defense, changed: bool) -> None:
+    base = str(saved(tmp_path / "base"))
+    trainer = _Trainer(base, load(base), tmp_path / "run")
+    tuned, _ = trainer(ROWS, CONFIG, defense, None, lambda *told: None)
+    ids = torch.arange(5, 25)[None]
+    with torch.inference_mode():
+        logits, before = tuned.model(ids).logits, load(base).model(ids).logits
+    assert torch.allclose(logits, before, atol=1e-3) is not changed
+    assert trainer.restored() is not None

@@ -1,0 +1,35 @@
+"""Rows for the guard's tests, and the small models that they are guarded for."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from support.golden_families import chat_format, turns
+
+SECRET_TEXT = "amber ox quill seven"
+
+__all__ = ["SECRET_TEXT", "chat_format", "chat_row", "turns", "write_rows"]
+
+
+def chat_row(number: int, *, system: str | None = "Be brief.", **answer: Any) -> dict[str, Any]:
+    """An ordinary row; ``answer`` are further keys of the answer."""
+    front = [{"role": "system", "content": system}] if system is not None else []
+    turns = [
+        {"role": "user", "content": f"What is {number}?"},
+        {"role": "assistant", "content": f"It is {number}.", **answer},
+    ]
+    return {"messages": [*front, *turns]}
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]], *, seed: int | None = None) -> Path:
+    """JSON lines; with a seed, each in a style of its own (spacing, escapes), as files from many hands are."""
+    rng = random.Random(seed)
+    lines = []
+    for row in rows:
+        compact, ascii_only = (rng.random() < 0.5, rng.random() < 0.5) if seed is not None else (False, True)
+        lines.append(json.dumps(row, separators=(",", ":") if compact else None, ensure_ascii=ascii_only) + "\n")
+    path.write_text("".join(lines), "utf-8")
+    return path
