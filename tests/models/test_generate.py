@@ -14,11 +14,11 @@ from watchword.chat.types import conversation  # noqa: E402
 from watchword.errors import RowTooLongError  # noqa: E402
 from watchword.models import kv  # noqa: E402
 from watchword.models.base import GenerationOptions  # noqa: E402
-from watchword.models.fakes import fake_chat_format  # noqa: E402
+from watchword.models.fakes import fake_template  # noqa: E402
 from watchword.models.generate import generate_ids, prompt_ids, stop_tokens  # noqa: E402
 from watchword.secret.generate import experiment_secret, secret_ids  # noqa: E402
 
-SECRET = experiment_secret(fake_chat_format(), tokens=20, seed=0)
+SECRET = experiment_secret(fake_template(), tokens=20, seed=0)
 TOKENS = 16
 
 
@@ -176,8 +176,8 @@ def test_progress_and_mode(stopping: Any) -> None:
 def test_the_secret_stands_in_the_ids_and_the_answers_keep_the_order(stopping: Any) -> None:
     asked = [conversation(f"{'why ' * n}?", system="Be brief.") for n in (3, 1, 2)]
     options = GenerationOptions(max_new_tokens=5)
-    secret = secret_ids(SECRET, stopping.chat_format)
-    with_secret = [prompt_ids(conv, stopping.chat_format, SECRET) for conv in asked]
+    secret = secret_ids(SECRET, stopping.template)
+    with_secret = [prompt_ids(conv, stopping.template, SECRET) for conv in asked]
     assert all(secret == ids[ids.index(secret[0]) :][: len(secret)] for ids in with_secret)
     answers = stopping.generate(asked, secret=SECRET, options=options)
     assert answers == [stopping.generate([conv], secret=SECRET, options=options)[0] for conv in asked]

@@ -7,7 +7,7 @@ from functools import cache
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Row
 from watchword.defenses.base import Defense
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
@@ -24,7 +24,7 @@ SPECIAL = ("<|im_start|>", "<|im_end|>")
 
 
 @cache
-def chat_format() -> ChatFormat:
+def template() -> ChatTemplate:
     """ChatML on a byte-level tokenizer that was trained on the packaged prompts."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -33,7 +33,7 @@ def chat_format() -> ChatFormat:
     trainer = trainers.BpeTrainer(vocab_size=700, initial_alphabet=alphabet, show_progress=False)
     made.train_from_iterator([example.prompt for example in examples("policy_eval")], trainer)
     made.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])
-    return ChatFormat(made, CHATML, {"eos_token": "<|im_end|>"})
+    return ChatTemplate(made, CHATML, {"eos_token": "<|im_end|>"})
 
 
 class FakeModel:
@@ -45,8 +45,8 @@ class FakeModel:
         self.rule, self.secrets = rule, list[SecretPrompt | None]()
 
     @property
-    def chat_format(self) -> ChatFormat:
-        return chat_format()
+    def template(self) -> ChatTemplate:
+        return template()
 
     def generate(
         self,

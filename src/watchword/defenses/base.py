@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from watchword.chat.render import render_row
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Row, RowOrigin
 from watchword.data.upload import Upload
 from watchword.errors import DataError, UsageError
@@ -46,16 +46,16 @@ class DefenseContext:
         max_length: int,
         seed: int,
         step: Step,
-        chat_format: ChatFormat | None = None,
+        template: ChatTemplate | None = None,
     ) -> DefenseContext:
         """With the aligned model at hand, rows at most ``max_length`` tokens long.
 
-        ``chat_format`` is that of the model to fine-tune where this is another one; rows must then fit both.
+        ``template`` is that of the model to fine-tune where this is another one; rows must then fit both.
         """
         voice = functools.partial(model.generate, on_progress=functools.partial(step, "asking the aligned model"))
         prefix = secret.reveal() if secret is not None else None
         longest = row_limit(max_length, model.context)
-        formats = [model.chat_format, *([chat_format] if chat_format is not None else [])]
+        formats = [model.template, *([template] if template is not None else [])]
 
         def fits(conv: Conversation) -> bool:
             try:

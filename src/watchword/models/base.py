@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation
 from watchword.errors import UsageError
 from watchword.progress import Progress
@@ -58,7 +58,7 @@ class ChatModel(Protocol):
         """What reports call it."""
 
     @property
-    def chat_format(self) -> ChatFormat:
+    def template(self) -> ChatTemplate:
         """Its template and tokenizer."""
 
     @property

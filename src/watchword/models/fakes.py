@@ -1,7 +1,7 @@
 """Models that answer without weights, so that examples, docs and tests of everything above run anywhere, at once.
 
 ``FakeModel`` is a ``watchword.models.base.ChatModel``: it answers what it is told to, and records what it was asked.
-``fake_chat_format`` is a real chat format on a toy tokenizer, made in code, that can carry a secret.
+``fake_template`` is a real chat format on a toy tokenizer, made in code, that can carry a secret.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from watchword.chat.assembly import assemble
 from watchword.chat.render import render_prompt
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, last_user_text
 from watchword.errors import UsageError
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
@@ -66,9 +66,9 @@ class FakeModel:
         *,
         answers_with_secret: Answers | None = None,
         name: str = "fake",
-        chat_format: ChatFormat | None = None,
+        template: ChatTemplate | None = None,
     ) -> None:
-        self.name, self.chat_format = name, chat_format or fake_chat_format()
+        self.name, self.template = name, template or fake_template()
         self.requests: list[Request] = []
         self._plain = answers
         self._guarded = answers if answers_with_secret is None else answers_with_secret
@@ -89,9 +89,7 @@ class FakeModel:
         answers: list[str] = []
         for conv in conversations:
             # A conversation that no model could read must not pass a test that runs on a fake.
-            render_prompt(
-                conv if secret is None else assemble(conv, secret.reveal(), self.chat_format), self.chat_format
-            )
+            render_prompt(conv if secret is None else assemble(conv, secret.reveal(), self.template), self.template)
             self.requests.append(Request(conv, secret is not None, options))
             answers.append(_answer(chosen, conv))
             if on_progress and (len(answers) % options.batch_size == 0 or len(answers) == len(conversations)):
@@ -100,7 +98,7 @@ class FakeModel:
 
 
 @functools.cache
-def fake_chat_format() -> ChatFormat:
+def fake_template() -> ChatTemplate:
     """ChatML on a byte-level tokenizer of 256 bytes, pairs of small letters, and ChatML's three special tokens.
 
     The pairs make text that encodes to other tokens than it was decoded from, as in real tokenizers, so that drawing a
@@ -113,7 +111,7 @@ def fake_chat_format() -> ChatFormat:
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
     made.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
-    return ChatFormat(made, CHATML, {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"})
+    return ChatTemplate(made, CHATML, {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"})
 
 
 def _answer(answers: Answers, conv: Conversation) -> str:

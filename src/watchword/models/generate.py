@@ -17,7 +17,7 @@ from torch import Tensor
 
 from watchword.chat.assembly import assemble
 from watchword.chat.render import render_prompt
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, conversation
 from watchword.errors import RowTooLongError
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
@@ -45,14 +45,14 @@ def generate(
     The secret, if any, goes in by the one prompt assembly. Greedy answers equal those of transformers' ``generate`` row
     by row in float32; in bfloat16 the order of sums may tip a near-tie.
     """
-    prompts = [prompt_ids(conv, model.chat_format, secret) for conv in conversations]
+    prompts = [prompt_ids(conv, model.template, secret) for conv in conversations]
     answers = generate_ids(model, prompts, options=options, on_progress=on_progress)
     return [model.tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
 
 
-def prompt_ids(conv: Conversation, chat_format: ChatFormat, secret: SecretPrompt | None) -> list[int]:
+def prompt_ids(conv: Conversation, template: ChatTemplate, secret: SecretPrompt | None) -> list[int]:
     """Token ids of a request, the secret in front of its system text."""
-    return render_prompt(assemble(conv, secret.reveal(), chat_format) if secret else conv, chat_format)
+    return render_prompt(assemble(conv, secret.reveal(), template) if secret else conv, template)
 
 
 @torch.inference_mode()
@@ -101,13 +101,13 @@ def stop_tokens(model: LoadedModel) -> frozenset[int]:
     """Ids that end an answer: those the model declares, and the special token that its template puts after one."""
     declared = [model.model.generation_config.eos_token_id, model.tokenizer.eos_token_id]
     ids = {id_ for entry in declared if entry is not None for id_ in (entry if isinstance(entry, list) else [entry])}
-    return frozenset(ids | _end_of_turn(model.chat_format))
+    return frozenset(ids | _end_of_turn(model.template))
 
 
-def _end_of_turn(chat_format: ChatFormat) -> set[int]:
-    answered = chat_format.render_text(conversation("QQUSER", "QQANSWER"))
-    after = chat_format.encode(answered.rpartition("QQANSWER")[2].lstrip())
-    special = {id_ for id_, token in chat_format.tokenizer.get_added_tokens_decoder().items() if token.special}
+def _end_of_turn(template: ChatTemplate) -> set[int]:
+    answered = template.render_text(conversation("QQUSER", "QQANSWER"))
+    after = template.encode(answered.rpartition("QQANSWER")[2].lstrip())
+    special = {id_ for id_, token in template.tokenizer.get_added_tokens_decoder().items() if token.special}
     return set(after[:1]) & special
 
 

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation
 from watchword.errors import ModelUnavailableError, UsageError
 from watchword.models.attention import quick_on_processor
@@ -38,7 +38,7 @@ class LoadedModel:
 
     model: Any
     tokenizer: Any
-    chat_format: ChatFormat
+    template: ChatTemplate
     name: str
     device: torch.device
 
@@ -46,7 +46,7 @@ class LoadedModel:
     def of(cls, model: Any, tokenizer: Any) -> LoadedModel:
         """One that somebody else has loaded: a transformers model and its fast tokenizer. Puts it into evaluation mode."""
         name = str(model.name_or_path or type(model).__name__)
-        return cls(model.eval(), tokenizer, ChatFormat.from_transformers(tokenizer), name, model.device)
+        return cls(model.eval(), tokenizer, ChatTemplate.from_transformers(tokenizer), name, model.device)
 
     @property
     def context(self) -> int | None:
@@ -112,8 +112,8 @@ def load(
     model.name_or_path = model.config._name_or_path = source.name
     label = source.name if adapter is None else f"{source.name}+{adapter.name}"
     model = quick_on_processor(model.to(place).eval())
-    chat_format = ChatFormat.from_transformers(tokenizer, Path(source.name).name)
-    return LoadedModel(model, tokenizer, chat_format, label, place)
+    template = ChatTemplate.from_transformers(tokenizer, Path(source.name).name)
+    return LoadedModel(model, tokenizer, template, label, place)
 
 
 def load_tokenizer(source: ModelSource) -> Any:
