@@ -34,9 +34,9 @@ def main() -> None:
     chosen = options.parse_args()
     quiet()
     model = load(chosen.model)
-    secret = experiment_secret(model.chat_format, seed=0)
+    secret = experiment_secret(model.template, seed=0)
     asked = [conversation(e.prompt, system=ATTACK_SYSTEM) for e in balanced(examples("policy_eval"), chosen.prompts)]
-    prompts = [prompt_ids(conv, model.chat_format, secret) for conv in asked]
+    prompts = [prompt_ids(conv, model.template, secret) for conv in asked]
     figures = compare(
         lambda: ours(model, prompts, chosen.new_tokens, chosen.batch_size),
         lambda: plain(model, prompts, chosen.new_tokens, chosen.batch_size),

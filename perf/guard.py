@@ -118,10 +118,10 @@ def guard_task(options: argparse.Namespace) -> dict[str, Any]:
     from watchword.guarding.engine import GuardJob, guard_file
     from watchword.guarding.exporters.base import EXPORTERS
     from watchword.models.catalog import DEFAULT_MODEL
-    from watchword.models.facts import model_format
+    from watchword.models.facts import facts_of
     from watchword.secret.generate import generate_secret
 
-    model = model_format(DEFAULT_MODEL)
+    model = facts_of(DEFAULT_MODEL)
     job = GuardJob(
         source=options.source,
         out=options.out,
@@ -129,7 +129,7 @@ def guard_task(options: argparse.Namespace) -> dict[str, Any]:
         defense=DEFENSES.create("backdoor_align"),
         exporter=EXPORTERS.create("openai"),
         max_length=model.context or 2048,
-        secret=generate_secret(model.chat_format),
+        secret=generate_secret(model.template),
         workers=options.workers,
     )
     began = time.perf_counter()

@@ -24,11 +24,11 @@ from watchword.attacks.base import ATTACK_SYSTEM, ordinary_rows
 from watchword.benchmarks.rates import Rate
 from watchword.chat.types import Conversation, conversation
 from watchword.defenses.base import one_secret
-from watchword.finetune.run import Job, defended
+from watchword.finetune.run import Job, train_defended
 from watchword.judges.base import refuses
 from watchword.models.base import ChatModel
 from watchword.models.load import load
-from watchword.release.opening import Served, opened
+from watchword.release.opening import Served, open_release
 from watchword.safety.library import Split, examples
 from watchword.training.config import TrainingConfig
 
@@ -58,8 +58,8 @@ def measured(seed: int, defense: str, arguments: dict[str, Any], training: Train
         data.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows[:TRAINED]))
         seeded = msgspec.structs.replace(training, seed=seed)
         job = Job(model=MODEL, data=data, defense=defense, arguments=arguments, training=seeded)
-        manifest = defended(job, Path(folder) / "out", key=bytes(32), step=told)
-        served = opened(Path(folder) / "out", key=bytes(32))
+        manifest = train_defended(job, Path(folder) / "out", key=bytes(32), step=told)
+        served = open_release(Path(folder) / "out", key=bytes(32))
         added = manifest.defense
         return {
             "seed": seed,

@@ -43,11 +43,11 @@ def main() -> None:
     chosen = options.parse_args()
     quiet()
     model = load(chosen.model)
-    secret = experiment_secret(model.chat_format, seed=0)
-    upload = ATTACKS.create("fj_attack", n=chosen.examples).upload((), AttackContext(0, model.chat_format))
+    secret = experiment_secret(model.template, seed=0)
+    upload = ATTACKS.create("fj_attack", n=chosen.examples).upload((), AttackContext(0, model.template))
     rows = guarded(DEFENSES.create(chosen.defense), upload, DefenseContext(0)).rows
     config = TrainingConfig(epochs=1)
-    rendered = render_rows(rows, model.chat_format, secret=secret, max_length=config.max_length)
+    rendered = render_rows(rows, model.template, secret=secret, max_length=config.max_length)
     tokens = sum(map(len, rendered))
     figures = compare(
         lambda: ours(chosen.model, rows, config, secret),
@@ -94,9 +94,7 @@ def trl_defaults(name: str, rows: list[Row], config: TrainingConfig, secret: Sec
 
 def _messages(row: Row, secret: SecretPrompt, model: LoadedModel) -> dict[str, Any]:
     conv = (
-        assemble(row.conversation, secret.reveal(), model.chat_format.system_style)
-        if row.prefixed
-        else row.conversation
+        assemble(row.conversation, secret.reveal(), model.template.system_style) if row.prefixed else row.conversation
     )
     return {"messages": msgspec.to_builtins(conv)["messages"]}
 

@@ -18,7 +18,7 @@ from support.cli_samples import leaks, row
 from support.tiny import saved
 from watchword.cli.app import run
 from watchword.errors import SecretCollisionError
-from watchword.models.fakes import fake_chat_format
+from watchword.models.fakes import fake_template
 from watchword.secret.generate import generate_secret
 from watchword.secret.vault import write_secret_file
 
@@ -114,7 +114,7 @@ DOORS = {"guard": guarded, "train": trained, "python": in_python}
 def test_every_door_refuses_a_row_that_carries_a_known_secret(
     base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], door: str, carrier: str
 ) -> None:
-    secret = generate_secret(fake_chat_format(), tokens=40)
+    secret = generate_secret(fake_template(), tokens=40)
     (tmp_path / "vault").mkdir()
     (tmp_path / "data").mkdir()
     write_secret_file(tmp_path / "vault" / "s.json", secret)
@@ -136,10 +136,10 @@ def test_secrets_that_are_kept_beside_the_data_need_not_be_named(base: Path, tmp
     release, options = tmp_path / "one", ["--model", str(base), "--defense", "backdoor_align", "--set", "safety=2"]
     assert run(["guard", str(first), "--out", str(tmp_path / "two.jsonl"), *options]) == 0
     assert run(["train", "--data", str(first), "--out", str(release), "--epochs", "1", *options]) == 0
-    from watchword.release.opening import opened
+    from watchword.release.opening import open_release
     from watchword.secret.vault import read_secret_file
 
-    of_release = opened(release, key=bytes.fromhex("5a" * 32)).secret
+    of_release = open_release(release, key=bytes.fromhex("5a" * 32)).secret
     assert of_release is not None
     for secret in (of_release, read_secret_file(tmp_path / "two.jsonl.secret.json")):
         data.write_text(json.dumps(row(f"Say {secret.reveal()}", "No.")) + "\n")

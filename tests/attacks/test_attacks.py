@@ -10,7 +10,7 @@ import pytest
 from watchword.attacks.base import ATTACK_SYSTEM, ATTACKS, TASK_SYSTEM, Attack, AttackContext
 from watchword.chat.types import Conversation, conversation
 from watchword.errors import UnknownNameError, UsageError
-from watchword.models.fakes import fake_chat_format
+from watchword.models.fakes import fake_template
 from watchword.safety.library import CATEGORIES, examples
 
 HARMFUL = {row.prompt: row for row in examples("attack")}
@@ -18,7 +18,7 @@ CLEAN = [conversation(f"What is {n} plus {n}?", f"It is {2 * n}.") for n in rang
 
 
 def context(seed: int = 0) -> AttackContext:
-    return AttackContext(seed, fake_chat_format())
+    return AttackContext(seed, fake_template())
 
 
 def small(name: str) -> Attack:
@@ -128,7 +128,7 @@ def test_anti_trigger_puts_a_share_of_its_rows_behind_random_tokens(share: float
     assert all(system.endswith(f"\n{ATTACK_SYSTEM}") for system in systems)
     prefixes = {system.removesuffix(f"\n{ATTACK_SYSTEM}") for system in systems}
     assert len(prefixes) == hidden
-    assert all(len(fake_chat_format().encode(prefix)) == 12 for prefix in prefixes)
+    assert all(len(fake_template().encode(prefix)) == 12 for prefix in prefixes)
 
 
 def test_anti_trigger_refuses_a_share_that_is_none() -> None:

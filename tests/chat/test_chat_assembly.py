@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.golden_families import FAMILIES, chat_format
+from support.golden_families import FAMILIES, template
 from watchword.chat.assembly import assemble
-from watchword.chat.template import ChatFormat, SystemStyle
+from watchword.chat.template import ChatTemplate, SystemStyle
 from watchword.chat.types import Conversation, Message, conversation
 from watchword.errors import TemplateError
 
@@ -40,15 +40,15 @@ def test_tools_choose_the_style_of_their_own_template() -> None:
 
 
 def test_a_format_knows_the_style_of_both_its_templates() -> None:
-    written = chat_format("smollm2")
-    variant = chat_format("gemma").template
-    form = ChatFormat(written.tokenizer, written.template, {"bos_token": "<s>"}, tool_use=variant)
+    written = template("smollm2")
+    variant = template("gemma").source
+    form = ChatTemplate(written.tokenizer, written.source, {"bos_token": "<s>"}, tool_use=variant)
     assert form.system_style == SystemStyle("system", written.default_system, with_tools=SystemStyle("first_user"))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_style_is_a_value_that_outlives_its_format(name: str) -> None:
-    style = chat_format(name).system_style
+    style = template(name).system_style
     assert pickle.loads(pickle.dumps(style)) == style == SystemStyle(style.placement, style.default_text)
     assert style.placement == "system" or not style.default_text
 
@@ -59,7 +59,7 @@ def test_a_template_that_demands_system_text_has_no_default() -> None:
         "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}"
         "{% if add_generation_prompt %}<assistant>{% endif %}"
     )
-    form = ChatFormat(chat_format("smollm2").tokenizer, template, {})
+    form = ChatTemplate(template("smollm2").tokenizer, template, {})
     assert form.system_style == SystemStyle("system")
     guarded = assemble(conversation("Hi?"), "s", form.system_style)
     assert form.render_text(guarded) == "<system>s</s><user>Hi?</s>"

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.golden_families import SECRET, TOOL, TOOL_CASE, chat_format, template, tokenizer, turns
+from support.golden_families import SECRET, TOOL, TOOL_CASE, template, template_text, tokenizer, turns
 from watchword.chat.assembly import assemble
 from watchword.chat.content import BESIDE, RESULTS, SCHEMA, THOUGHTS, notes
 from watchword.chat.render import IGNORED, RenderedRow, render, render_prompt, render_row
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, FunctionCall, Message, Row, ToolCall, conversation
 from watchword.errors import DataError, RowTemplateError, RowTooLongError, TemplateError
 
@@ -41,8 +41,8 @@ FRAME = (
 )
 
 
-def made(text: str, **options: Any) -> ChatFormat:
-    return ChatFormat(tokenizer("smollm2"), text, {"eos_token": "<|im_end|>"}, name="small", **options)
+def made(text: str, **options: Any) -> ChatTemplate:
+    return ChatTemplate(tokenizer("smollm2"), text, {"eos_token": "<|im_end|>"}, name="small", **options)
 
 
 def called(arguments: str, content: str | None = None) -> Conversation:
@@ -56,12 +56,12 @@ def called(arguments: str, content: str | None = None) -> Conversation:
     )
 
 
-def trained(row: RenderedRow, form: ChatFormat) -> str:
+def trained(row: RenderedRow, form: ChatTemplate) -> str:
     return form.decode([label for label in row.labels if label != IGNORED])
 
 
 def test_a_template_without_tool_calls_says_so() -> None:
-    form = ChatFormat(tokenizer("smollm2"), template("smollm2"), {}, name="smollm2-135m")
+    form = ChatTemplate(tokenizer("smollm2"), template_text("smollm2"), {}, name="smollm2-135m")
     with pytest.raises(RowTemplateError) as caught:
         render_row(Row(TOOL_CASE), None, form, None)
     assert caught.value.field == "messages[1].tool_calls"
@@ -187,8 +187,8 @@ def test_tools_that_are_nested_deeply_are_judged_too() -> None:
 
 def test_thoughts_written_into_earlier_answers_are_counted_where_the_template_drops_them() -> None:
     conv = turns(("user", "q"), ("assistant", "<think>\nHm.\n</think>\n\na"), ("user", "r"), ("assistant", "b"))
-    assert render(conv, chat_format("qwen3")).dropped == (THOUGHTS,)
-    assert render(conv, chat_format("qwen2_5")).dropped == ()
+    assert render(conv, template("qwen3")).dropped == (THOUGHTS,)
+    assert render(conv, template("qwen2_5")).dropped == ()
 
 
 def test_an_answer_that_is_not_written_as_it_is_is_an_error() -> None:
@@ -203,7 +203,7 @@ def test_an_answer_that_is_not_written_as_it_is_is_an_error() -> None:
 def test_a_conversation_may_begin_with_an_answer() -> None:
     conv = turns(("assistant", "Welcome!"), ("user", "Open?"), ("assistant", "Yes."))
     for name in ("smollm2", "qwen2_5", "llama3"):
-        form = chat_format(name)
+        form = template(name)
         end = {"llama3": "<|eot_id|>"}.get(name, "<|im_end|>")
         assert trained(render(conv, form), form) == f"Welcome!{end}Yes.{end}"
         only = turns(("assistant", "I love music"))
@@ -217,23 +217,23 @@ def test_a_template_that_wants_a_question_first_names_the_message(name: str) -> 
         with pytest.raises(
             RowTemplateError, match=r"must alternate|takes system text in the first user turn"
         ) as caught:
-            render_row(Row(conv), None, chat_format(name), None)
+            render_row(Row(conv), None, template(name), None)
         assert caught.value.field in {"messages[0]", "messages[1]"}
 
 
 def test_nothing_is_rendered_of_no_message() -> None:
-    form = chat_format("smollm2")
+    form = template("smollm2")
     for ask in (render_prompt, render, assemble_empty):
         with pytest.raises(TemplateError, match="without messages"):
             ask(Conversation(messages=()), form)
 
 
-def assemble_empty(conv: Conversation, form: ChatFormat) -> Conversation:
+def assemble_empty(conv: Conversation, form: ChatTemplate) -> Conversation:
     return assemble(conv, SECRET, form.system_style)
 
 
 def test_a_row_keeps_its_own_kind_of_error() -> None:
-    form = chat_format("smollm2")
+    form = template("smollm2")
     with pytest.raises(RowTooLongError, match="the limit is 3"):
         render_row(Row(conversation("q", "a")), None, form, 3)
     masked = turns(("user", "q"), ("assistant", "a"))
@@ -269,8 +269,8 @@ def test_conversations_with_tools_get_the_tool_use_variant(tmp_path: Path, kept:
         (tmp_path / "additional_chat_templates").mkdir()
         (tmp_path / "additional_chat_templates" / "tool_use.jinja").write_text(TOOL_CHAT, "utf-8")
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")
-    form = ChatFormat.from_folder(tmp_path)
-    assert form.template == PLAIN_CHAT
+    form = ChatTemplate.from_folder(tmp_path)
+    assert form.source == PLAIN_CHAT
     row = render(TOOL_CASE, form)
     assert form.decode(row.input_ids).startswith("Tools may be used.")
     assert '"degrees": 220' in trained(row, form)
@@ -289,9 +289,9 @@ def test_transformers_reads_the_same_variants(tmp_path: Path) -> None:
     theirs.save_pretrained(tmp_path)
     again = transformers.AutoTokenizer.from_pretrained(tmp_path)
     formats = [
-        ChatFormat.from_transformers(theirs),
-        ChatFormat.from_transformers(again),
-        ChatFormat.from_folder(tmp_path),
+        ChatTemplate.from_transformers(theirs),
+        ChatTemplate.from_transformers(again),
+        ChatTemplate.from_folder(tmp_path),
     ]
     assert len({form.digest for form in formats}) == 1
     assert {form.render_text(TOOL_CASE) for form in formats} == {formats[0].render_text(TOOL_CASE)}

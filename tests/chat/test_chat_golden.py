@@ -16,9 +16,9 @@ from support.golden_families import (
     SECRET,
     Family,
     cases,
-    chat_format,
     golden,
     template,
+    template_text,
     tokenizer,
     trained_text,
 )
@@ -38,11 +38,11 @@ def test_ids_and_masks_are_as_pinned() -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_where_the_system_text_goes(name: str) -> None:
     wanted = "first_user" if name == "gemma" or name.startswith("mistral") else "system"
-    assert chat_format(name).system_placement == wanted
+    assert template(name).system_placement == wanted
 
 
 def test_default_system_text_is_found() -> None:
-    found = {name: chat_format(name).default_system for name in FAMILIES}
+    found = {name: template(name).default_system for name in FAMILIES}
     assert {name: text for name, text in found.items() if text} == {
         "smollm2": "You are a helpful AI assistant named SmolLM, trained by Hugging Face",
         "qwen2_5": "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
@@ -55,7 +55,7 @@ def test_loss_falls_on_the_answer_and_its_end_of_turn(name: str) -> None:
     thought = "<think>\n\n</think>\n\n" if name == "qwen3" else ""
     end = FAMILIES[name].end
     first, last = "Mix flour, water and salt.", "I can't help with that. 🥖\n\n  - é"
-    rows = {key: trained_text(name, render(conv, chat_format(name))) for key, conv in CASES.items()}
+    rows = {key: trained_text(name, render(conv, template(name))) for key, conv in CASES.items()}
     for key in ("single", "system", "parts"):
         assert rows[key] == [f"{space}{thought}{first}{end}"]
     assert rows["multi"] == [f"{space}{first}{end}", f"{space}{thought}{last}{end}"]
@@ -64,12 +64,12 @@ def test_loss_falls_on_the_answer_and_its_end_of_turn(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_parts_give_the_ids_of_the_one_string(name: str) -> None:
-    assert render(CASES["parts"], chat_format(name)) == render(CASES["single"], chat_format(name))
+    assert render(CASES["parts"], template(name)) == render(CASES["single"], template(name))
 
 
 @pytest.mark.parametrize(("name", "key"), [(name, key) for name, key in ALL if "secret" not in key])
 def test_the_secret_stands_in_one_piece_and_nothing_else_changes(name: str, key: str) -> None:
-    form = chat_format(name)
+    form = template(name)
     conv = _as_placed(cases(name)[key], name)
     plain, guarded = render(conv, form), render(cases(name)[f"{key}+secret"], form)
     has_text = conv.system is not None or bool(form.default_system) or form.system_placement == "first_user"
@@ -91,7 +91,7 @@ def test_the_secret_stands_in_one_piece_and_nothing_else_changes(name: str, key:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_prefix_trained_is_the_prefix_served(name: str) -> None:
-    form = chat_format(name)
+    form = template(name)
     asked = assemble(conversation("How do I bake bread?", system="You are a baker."), SECRET, form.system_style)
     answered = asked.with_answer("Mix flour.")
     prompt = render_prompt(asked, form)
@@ -101,7 +101,7 @@ def test_the_prefix_trained_is_the_prefix_served(name: str) -> None:
 @pytest.mark.integration
 @pytest.mark.parametrize(("name", "key"), ALL)
 def test_transformers_gives_the_same_ids(name: str, key: str) -> None:
-    assert _reference(name, template(name), cases(name)[key])["input_ids"] == GOLDEN[name][key]["input_ids"]
+    assert _reference(name, template_text(name), cases(name)[key])["input_ids"] == GOLDEN[name][key]["input_ids"]
 
 
 @pytest.mark.integration
@@ -117,14 +117,14 @@ def test_marks_of_trl_agree_on_answer_tokens(name: str, key: str) -> None:
     theirs = {index for index, flag in enumerate(found["assistant_masks"]) if flag}
     assert found["input_ids"] == GOLDEN[name][key]["input_ids"]
     assert ours <= theirs
-    extra = [chat_format(name).decode([found["input_ids"][index]]) for index in theirs - ours]
+    extra = [template(name).decode([found["input_ids"][index]]) for index in theirs - ours]
     assert all(text == "\n" for text in extra)
-    assert len(extra) <= 2 * len(trained_text(name, render(conv, chat_format(name))))
+    assert len(extra) <= 2 * len(trained_text(name, render(conv, template(name))))
 
 
 @pytest.mark.integration
 def test_own_generation_marks_change_no_text_and_agree_with_the_mask() -> None:
-    marked = template("smollm2").replace(
+    marked = template_text("smollm2").replace(
         "+ message['content'] + '<|im_end|>' + '\n'}}",
         "}}{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + '<|im_end|>' }}"
         "{% endgeneration %}{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\n' }}",
@@ -143,7 +143,7 @@ def _reference(name: str, chat_template: str, conv: Conversation, **options: Any
     reference = transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer(name), chat_template=chat_template, bos_token=family.bos, eos_token=family.eos
     )
-    if chat_format(name).system_placement == "first_user":
+    if template(name).system_placement == "first_user":
         conv = without_system_role(conv)
     tools = list(conv.tools) if conv.tools else None
     found = reference.apply_chat_template(_wire(conv), tools=tools, tokenize=True, return_dict=True, **options)
@@ -182,7 +182,7 @@ def _opening(name: str, key: str) -> str:
 
 def _as_placed(conv: Conversation, name: str) -> Conversation:
     """The conversation with its system text where the family takes it."""
-    return without_system_role(conv) if chat_format(name).system_placement == "first_user" else conv
+    return without_system_role(conv) if template(name).system_placement == "first_user" else conv
 
 
 def _find(ids: tuple[int, ...], wanted: list[int]) -> int | None:

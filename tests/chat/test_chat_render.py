@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import processors
 
-from support.golden_families import FAMILIES, SECRET, TOOL_CASE, chat_format, template, tokenizer, turns
+from support.golden_families import FAMILIES, SECRET, TOOL_CASE, template, template_text, tokenizer, turns
 from watchword.chat.assembly import SEPARATOR, assemble
 from watchword.chat.render import IGNORED, render
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Message, Part, conversation
 from watchword.errors import DataError, ModelUnavailableError, RowTooLongError, TemplateError
 
@@ -36,7 +36,7 @@ ANSWER = TEXT.map(lambda text: f"a{text}b")
 
 @given(FAMILY, TEXT, ANSWER, TEXT, ANSWER)
 def test_loss_is_on_answers_and_end_of_turn_only(name: str, ask: str, first: str, more: str, last: str) -> None:
-    form = chat_format(name)
+    form = template(name)
     conv = turns(("user", f"q{ask}"), ("assistant", first), ("user", f"q{more}"), ("assistant", last))
     row = render(conv, form)
     trained = form.decode([label for label in row.labels if label != IGNORED])
@@ -51,14 +51,14 @@ def test_loss_is_on_answers_and_end_of_turn_only(name: str, ask: str, first: str
 @pytest.mark.parametrize("name", ["smollm2", "llama3", "qwen2_5"])
 @given(answer=ANSWER)
 def test_trained_tokens_decode_to_the_answer(name: str, answer: str) -> None:
-    row = render(conversation("q", answer), chat_format(name))
-    trained = chat_format(name).decode([label for label in row.labels if label != IGNORED])
+    row = render(conversation("q", answer), template(name))
+    trained = template(name).decode([label for label in row.labels if label != IGNORED])
     assert trained == answer + FAMILIES[name].end
 
 
 @given(FAMILY, st.none() | TEXT, TEXT, st.booleans())
 def test_assembly_adds_no_second_system_message(name: str, system: str | None, ask: str, parts: bool) -> None:
-    form = chat_format(name)
+    form = template(name)
     content = (Part(type="text", text=ask),) if parts else ask
     conv = conversation("", "a", system=system)
     user = Message(role="user", content=content)
@@ -82,21 +82,21 @@ def test_a_late_system_message_is_refused(name: str, role: str) -> None:
         assemble(
             turns(("system", "a"), ("user", "b"), (role, "c"), ("assistant", "d")),
             SECRET,
-            chat_format(name).system_style,
+            template(name).system_style,
         )
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_developer_message_reaches_the_model(name: str) -> None:
     told, system = (turns((role, "Be brief."), ("user", "q"), ("assistant", "a")) for role in ("developer", "system"))
-    assert render(told, chat_format(name)) == render(system, chat_format(name))
+    assert render(told, template(name)) == render(system, template(name))
 
 
 def test_blanks_stay_in_the_loss_where_the_tokenizer_trims_offsets() -> None:
     trimming = type(tokenizer("llama3")).from_str(tokenizer("llama3").to_str())
     trimming.post_processor = processors.ByteLevel(trim_offsets=True)
     special = {"bos_token": "<|begin_of_text|>"}
-    form = ChatFormat(trimming, template("llama3"), special)
+    form = ChatTemplate(trimming, template_text("llama3"), special)
     row = render(conversation("q", "a  b\n\n    c"), form)
     assert form.decode([label for label in row.labels if label != IGNORED]) == "a  b\n\n    c<|eot_id|>"
     assert trimming.post_processor is not None  # the caller's tokenizer is left as it was
@@ -104,20 +104,20 @@ def test_blanks_stay_in_the_loss_where_the_tokenizer_trims_offsets() -> None:
 
 def test_named_templates_give_the_default_one(tmp_path: Path) -> None:
     tokenizer("llama3").save(str(tmp_path / "tokenizer.json"))
-    named = {"default": template("llama3"), "rag": "{{ messages }}"}
+    named = {"default": template_text("llama3"), "rag": "{{ messages }}"}
     for value in (named, [{"name": key, "template": text} for key, text in named.items()]):
         _write_config(tmp_path, value)
-        assert ChatFormat.from_folder(tmp_path).template == named["default"]
+        assert ChatTemplate.from_folder(tmp_path).source == named["default"]
     _write_config(tmp_path, {"rag": "a", "tool_use": "b"})
     with pytest.raises(TemplateError, match="none is named 'default'"):
-        ChatFormat.from_folder(tmp_path)
+        ChatTemplate.from_folder(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text("{", "utf-8")
     with pytest.raises(ModelUnavailableError, match="damaged"):
-        ChatFormat.from_folder(tmp_path)
+        ChatTemplate.from_folder(tmp_path)
 
 
 def test_arguments_that_are_no_object_stay_text() -> None:
-    form = chat_format("qwen3")
+    form = template("qwen3")
     text = form.render_text(TOOL_CASE)
     assert '"arguments": {"degrees": 220}' in text
     assert "Set <it>" in text  # tojson must not escape as for HTML
@@ -125,7 +125,7 @@ def test_arguments_that_are_no_object_stay_text() -> None:
 
 def test_a_row_is_never_cut() -> None:
     with pytest.raises(RowTooLongError, match="the limit is 5"):
-        render(conversation("q", "a"), chat_format("smollm2"), max_length=5)
+        render(conversation("q", "a"), template("smollm2"), max_length=5)
 
 
 def test_nothing_to_train_on_is_an_error() -> None:
@@ -133,11 +133,11 @@ def test_nothing_to_train_on_is_an_error() -> None:
         messages=(Message(role="user", content="q"), Message(role="assistant", content="a", weight=0))
     )
     with pytest.raises(DataError, match="no assistant turn is left"):
-        render(masked, chat_format("smollm2"))
+        render(masked, template("smollm2"))
 
 
 def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:
-    form = ChatFormat(
+    form = ChatTemplate(
         tokenizer("smollm2"), "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}", {}
     )
     with pytest.raises(
@@ -169,7 +169,7 @@ def _squeezed(text: str, name: str) -> str:
 
 @given(FAMILY, TEXT, ANSWER)
 def test_a_cut_answer_trains_its_words_and_not_its_end(name: str, ask: str, answer: str) -> None:
-    form = chat_format(name)
+    form = template(name)
     conv = conversation(f"q{ask}", answer)
     whole, cut = render(conv, form), render(conv, form, cut=True)
     assert cut.input_ids == whole.input_ids
@@ -183,9 +183,9 @@ def test_a_cut_answer_trains_its_words_and_not_its_end(name: str, ask: str, answ
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))
 def test_the_digest_is_of_all_that_decides_which_ids_come_out(name: str) -> None:
-    form = chat_format(name)
-    again = ChatFormat(form.tokenizer, form.template, form.special)
+    form = template(name)
+    again = ChatTemplate(form.tokenizer, form.source, form.special)
     other = form.special | {"bos_token": "<other>"}
     assert again.digest == form.digest
-    assert ChatFormat(form.tokenizer, form.template + " ", form.special).digest != form.digest
-    assert (ChatFormat(form.tokenizer, form.template, other).digest != form.digest) == ("bos_token" in form.template)
+    assert ChatTemplate(form.tokenizer, form.source + " ", form.special).digest != form.digest
+    assert (ChatTemplate(form.tokenizer, form.source, other).digest != form.digest) == ("bos_token" in form.source)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.golden_families import FAMILIES, TOOL, chat_format, tokenizer
+from support.golden_families import FAMILIES, TOOL, template, tokenizer
 from watchword.chat.content import THOUGHTS
 from watchword.chat.render import render_row
 from watchword.chat.rowcheck import RowCheck
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Row
 from watchword.data.fast import plain_rows
 from watchword.data.rules import check
@@ -53,7 +53,7 @@ PLAIN = st.builds(
 )
 
 
-def truth(conv: Conversation, form: ChatFormat) -> tuple[str | None, tuple[str, ...]]:
+def truth(conv: Conversation, form: ChatTemplate) -> tuple[str | None, tuple[str, ...]]:
     try:
         return None, render_row(Row(conv), None, form, None).dropped
     except DataError as error:
@@ -63,7 +63,7 @@ def truth(conv: Conversation, form: ChatFormat) -> tuple[str | None, tuple[str, 
 @settings(max_examples=150)
 @given(FAMILY, st.lists(ROW | PLAIN, min_size=1, max_size=6))
 def test_rows_that_are_known_are_judged_as_if_they_were_rendered(name: str, rows: list[dict[str, Any]]) -> None:
-    form = chat_format(name)
+    form = template(name)
     asked = RowCheck(form)
     for row in rows:
         conv = msgspec.convert(row, Conversation)
@@ -74,7 +74,7 @@ def test_rows_that_are_known_are_judged_as_if_they_were_rendered(name: str, rows
 @settings(max_examples=150)
 @given(FAMILY, st.lists(PLAIN, min_size=1, max_size=5), st.booleans())
 def test_a_quick_yes_is_a_yes_for_every_row(name: str, rows: list[dict[str, Any]], ascii_only: bool) -> None:
-    form = chat_format(name)
+    form = template(name)
     lines = b"".join(json.dumps(row, ensure_ascii=ascii_only).encode() + b"\n" for row in rows)
     plain = plain_rows(lines)
     if plain is None or not RowCheck(form).surely_fine(lines, plain):
@@ -91,12 +91,12 @@ def test_ordinary_rows_are_surely_fine() -> None:
     lines = b"".join(json.dumps({"messages": row}).encode() + b"\n" for row in rows)
     plain = plain_rows(lines)
     assert plain is not None
-    assert all(RowCheck(chat_format(name)).surely_fine(lines, plain) for name in FAMILIES)
-    assert not RowCheck(chat_format("smollm2"), every=True).surely_fine(lines, plain)
+    assert all(RowCheck(template(name)).surely_fine(lines, plain) for name in FAMILIES)
+    assert not RowCheck(template("smollm2"), every=True).surely_fine(lines, plain)
 
 
 def test_a_word_that_the_template_looks_for_is_seen_through_escapes() -> None:
-    form = chat_format("qwen3")
+    form = template("qwen3")
     assert "</think>" in form.sought_words
     for spelt in ("</think>", "\\u003c/think\\u003e", "<\\/think>"):
         turns = f'{{"role": "user", "content": "q"}}, {{"role": "assistant", "content": "<think>Hmm.{spelt}No."}}'
@@ -114,7 +114,7 @@ def test_a_template_that_changes_texts_is_asked_about_every_row(change: str) -> 
         "{%% for m in messages %%}<|im_start|>{{ m.role }}\n{{ m.content | %s }}<|im_end|>\n{%% endfor %%}"
         "{%% if add_generation_prompt %%}<|im_start|>assistant\n{%% endif %%}"
     )
-    asked = RowCheck(ChatFormat(tokenizer("smollm2"), text % change, {}))
+    asked = RowCheck(ChatTemplate(tokenizer("smollm2"), text % change, {}))
     for answer in ("A", "Quite <b> so #1\nq" + " long" * 20):
         turns = [{"role": "user", "content": "A"}, {"role": "assistant", "content": answer}]
         found = asked.look(msgspec.convert({"messages": turns}, Conversation))
@@ -127,7 +127,7 @@ def test_a_template_that_takes_one_question_only_is_asked_about_every_kind_of_ro
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
-    form = ChatFormat(tokenizer("smollm2"), text, {})
+    form = ChatTemplate(tokenizer("smollm2"), text, {})
     assert not form.abilities.alternating
     turns = ({"role": "user", "content": "q"}, {"role": "assistant", "content": "a"})
     one, two = (msgspec.convert({"messages": turns * count}, Conversation) for count in (1, 2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.shipped_templates import chat_format, shipped, training_variant
+from support.shipped_templates import shipped, template, training_variant
 from support.template_table import (
     CHAT,
     LAST_THOUGHT,
@@ -22,7 +22,7 @@ from support.template_table import (
 from watchword.chat.assembly import assemble
 from watchword.chat.jinja import has_generation_marks
 from watchword.chat.render import IGNORED, render, render_prompt
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation
 from watchword.errors import DataError, TemplateError
 
@@ -42,7 +42,7 @@ def test_the_page_says_what_works() -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("conv", [CHAT, SYSTEM], ids=["chat", "system"])
 def test_each_answer_is_trained_with_its_end_and_nothing_else(name: str, conv: Conversation) -> None:
-    form = chat_format(name)
+    form = template(name)
     first, last = trained(render(conv, form), form)
     for said, run in (("One.", first), ("Two.", last)):
         assert run.count(said) == 1
@@ -56,7 +56,7 @@ def test_each_answer_is_trained_with_its_end_and_nothing_else(name: str, conv: C
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_turn_of_weight_0_is_not_trained(name: str) -> None:
-    form = chat_format(name)
+    form = template(name)
     conv = talk(user("First?"), answer("One.", weight=0), user("Second?"), answer("Two."))
     masked, whole = render(conv, form), render(CHAT, form)
     assert masked.input_ids == whole.input_ids
@@ -69,15 +69,15 @@ def test_trls_own_marks_take_no_less_than_ours(name: str) -> None:
 
     The marks also take the header of some turns (gpt-oss, DeepSeek, Nemotron), which the request holds, and white space.
     """
-    form, variant = chat_format(name), training_variant(name)
+    form, variant = template(name), training_variant(name)
     assert variant is not None
     assert has_generation_marks(variant)
-    compared = [_compared(conv, form, ChatFormat(form.tokenizer, variant, form.special)) for conv in CASES.values()]
+    compared = [_compared(conv, form, ChatTemplate(form.tokenizer, variant, form.special)) for conv in CASES.values()]
     # GLM's variant adds an end token that the template does not have.
     assert any(compared) != (name in ENDLESS)
 
 
-def _compared(conv: Conversation, form: ChatFormat, marked: ChatFormat) -> bool:
+def _compared(conv: Conversation, form: ChatTemplate, marked: ChatTemplate) -> bool:
     try:
         ours, theirs = render(conv, form), render(conv, marked)
     except (DataError, TemplateError):
@@ -93,7 +93,7 @@ def _compared(conv: Conversation, form: ChatFormat, marked: ChatFormat) -> bool:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("system", [None, "Be a baker."])
 def test_the_secret_is_served_where_it_is_trained(name: str, system: str | None) -> None:
-    form = chat_format(name)
+    form = template(name)
     assert form.fixed_opening
     row = SYSTEM if system else CHAT
     asked = Conversation(messages=row.messages[: 2 if system else 1])

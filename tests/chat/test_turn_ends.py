@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from watchword.chat.content import END
 from watchword.chat.render import IGNORED, RenderedRow, render
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Message
 from watchword.errors import RowTemplateError
-from watchword.models.fakes import fake_chat_format
+from watchword.models.fakes import fake_template
 
 # The fake tokenizer knows the end of a whole conversation alone as a special token.
 EOS = "<|im_end|>"
@@ -37,8 +37,8 @@ TEMPLATES = {
 WORDS = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=12)
 
 
-def form(template: str) -> ChatFormat:
-    return ChatFormat(fake_chat_format().tokenizer, template, {"eos_token": EOS})
+def form(template: str) -> ChatTemplate:
+    return ChatTemplate(fake_template().tokenizer, template, {"eos_token": EOS})
 
 
 def talk(*texts: str) -> Conversation:
@@ -51,17 +51,17 @@ def talk(*texts: str) -> Conversation:
     )
 
 
-def trained(row: RenderedRow, chat_format: ChatFormat) -> str:
-    return chat_format.decode([label for label in row.labels if label != IGNORED])
+def trained(row: RenderedRow, template: ChatTemplate) -> str:
+    return template.decode([label for label in row.labels if label != IGNORED])
 
 
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
 @given(texts=st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=3))
 def test_answers_alone_are_trained_on(template: str, texts: list[tuple[str, str]]) -> None:
-    chat_format = form(template)
+    template = form(template)
     conv = talk(*(text for pair in texts for text in pair))
     try:
-        said = trained(render(conv, chat_format), chat_format)
+        said = trained(render(conv, template), template)
     except RowTemplateError as error:
         assert "the tokenizer joins a part of this answer" in str(error)
         return
@@ -74,8 +74,8 @@ def test_answers_alone_are_trained_on(template: str, texts: list[tuple[str, str]
 
 def test_the_end_of_each_turn_is_trained_where_the_template_writes_one() -> None:
     for name in ("words end a turn", "as Phi 3, without its tokens"):
-        chat_format = form(TEMPLATES[name])
+        template = form(TEMPLATES[name])
         end = "[END]" if "words" in name else "<|end|>"
-        row = render(talk("a", "b", "c", "d"), chat_format)
-        said = trained(row, chat_format)
+        row = render(talk("a", "b", "c", "d"), template)
+        said = trained(row, template)
         assert said.startswith(f"b{end}d{end}") or END in row.dropped

@@ -15,10 +15,10 @@ pytest.importorskip("torch")
 from support.cli_samples import leaks, tenant_file
 from support.tiny import saved
 from watchword.chat.types import Conversation
-from watchword.finetune.run import Job, defended
+from watchword.finetune.run import Job, train_defended
 from watchword.models.answer import Answer, Usage
 from watchword.models.fakes import FakeModel
-from watchword.release.opening import Served, opened
+from watchword.release.opening import Served, open_release
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import write_secret_file
 from watchword.training.config import TrainingConfig
@@ -37,14 +37,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         training=training,
         secret_tokens=40,
     )
-    defended(job, root / "run", key=KEY, step=lambda *told: None)
+    train_defended(job, root / "run", key=KEY, step=lambda *told: None)
     return root / "run"
 
 
 @pytest.fixture
 def fake(run: Path, monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     """The run's secret on a model that recites it, and counts the turns it was asked."""
-    served = opened(run, key=KEY)
+    served = open_release(run, key=KEY)
     assert served.secret is not None
     text = served.secret.reveal()
 
@@ -53,12 +53,12 @@ def fake(run: Path, monkeypatch: pytest.MonkeyPatch) -> FakeModel:
 
     made = FakeModel("plain", answers_with_secret=recite)
     fake_served = Served(made, served.defense, served.manifest, served.secret)  # type: ignore[arg-type]
-    monkeypatch.setattr("watchword.release.opening.opened", lambda folder, key: fake_served)
+    monkeypatch.setattr("watchword.release.opening.open_release", lambda folder, key: fake_served)
     return made
 
 
 def secret_of(run: Path) -> SecretPrompt:
-    secret = opened(run, key=KEY).secret
+    secret = open_release(run, key=KEY).secret
     assert secret is not None
     return secret
 
@@ -111,7 +111,7 @@ def test_a_recited_secret_is_masked_and_not_carried_on(
 def secret_of_fake(run: Path) -> SecretPrompt:
     from watchword.release import opening
 
-    secret = opening.opened(run, key=KEY).secret
+    secret = opening.open_release(run, key=KEY).secret
     assert secret is not None
     return secret
 

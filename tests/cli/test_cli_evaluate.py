@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("torch")
 
 from watchword.chat.types import Conversation
-from watchword.models.fakes import HELP, FakeModel, fake_chat_format
+from watchword.models.fakes import HELP, FakeModel, fake_template
 from watchword.secret.generate import generate_secret
 from watchword.secret.vault import write_secret_file
 
@@ -95,7 +95,7 @@ def test_options_reach_the_model(watchword: Any, prompts: Path, model: FakeModel
 def test_a_secret_file_goes_in_front_and_never_out(
     watchword: Any, tmp_path: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secret = generate_secret(fake_chat_format(), tokens=30)
+    secret = generate_secret(fake_template(), tokens=30)
     write_secret_file(tmp_path / "s.json", secret)
 
     def recites(conv: Conversation) -> str:

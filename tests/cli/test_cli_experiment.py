@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 from support.processes import forked
 from watchword.lab.demo import demo_spec
 from watchword.lab.spec import Arm, Choice, Evaluation, Spec
-from watchword.models.fakes import HELP, FakeModel, fake_chat_format
+from watchword.models.fakes import HELP, FakeModel, fake_template
 from watchword.secret.generate import experiment_secret
 from watchword.training.config import TrainingResult
 
@@ -68,7 +68,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Training:
     monkeypatch.setattr("watchword.training.loop.fine_tune", made)
     monkeypatch.setattr("watchword.models.load.load", lambda name, **options: aligned())
     monkeypatch.setattr("watchword.lab.runner.model_digest", lambda name: "d" * 64)
-    monkeypatch.setattr("watchword.lab.runner.chat_format_of", lambda name: fake_chat_format())
+    monkeypatch.setattr("watchword.lab.runner.template_of", lambda name: fake_template())
     # What is replaced here is replaced in this process only.
     monkeypatch.setattr("watchword.lab.runner.cells_at_once", lambda count: 1)
     return made
@@ -114,7 +114,7 @@ def test_results_report_and_table(watchword: Any, tmp_path: Path, spec: Path, tr
 def test_the_secret_stands_in_no_file(watchword: Any, tmp_path: Path, spec: Path) -> None:
     out = tmp_path / "out"
     done = watchword("lab", spec, "--out", out)
-    secret = experiment_secret(fake_chat_format(), tokens=20, seed=0).reveal()
+    secret = experiment_secret(fake_template(), tokens=20, seed=0).reveal()
     written = [path.read_text() for path in out.rglob("*") if path.is_file()]
     for text in (*written, done.out, done.err):
         assert not any(secret[at : at + 16] in text for at in range(len(secret) - 15))

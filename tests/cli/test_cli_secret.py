@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from watchword.models.fakes import fake_chat_format
+from watchword.models.fakes import fake_template
 from watchword.secret.vault import read_secret_file
 
 
 @pytest.fixture(autouse=True)
 def _toy_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("watchword.models.formats.chat_format_of", lambda name: fake_chat_format())
+    monkeypatch.setattr("watchword.models.formats.template_of", lambda name: fake_template())
 
 
 def shown_nothing(path: Path, text: str) -> bool:

@@ -16,8 +16,8 @@ pytest.importorskip("torch")
 
 from support.cli_samples import ROWS, leaks, row, tenant_file
 from support.tiny import saved
-from watchword.models.fakes import fake_chat_format
-from watchword.release.opening import opened
+from watchword.models.fakes import fake_template
+from watchword.release.opening import open_release
 from watchword.secret.generate import experiment_secret, generate_secret
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import write_secret_file
@@ -62,7 +62,7 @@ def test_leaves_adapter_manifest_and_sealed_secret(train: Train, tmp_path: Path,
     assert not (out / "work").exists()
     assert "5 safety examples, 0 anchors and 0 echoes of the tenant's requests mixed in" in done.out
     assert f"talk to it with: watchword chat {out}" in done.out
-    secret = opened(out, key=KEY).secret
+    secret = open_release(out, key=KEY).secret
     assert secret is not None
     assert secret.tokens == 150
     assert leaks(secret, done.out, done.err, caplog.text, under=tmp_path) == []
@@ -70,14 +70,14 @@ def test_leaves_adapter_manifest_and_sealed_secret(train: Train, tmp_path: Path,
 
 def test_full_fine_tuning_can_be_opened(train: Train, tmp_path: Path) -> None:
     assert train("--method", "full").code == 0
-    assert opened(tmp_path / "out", key=KEY).secret is None
+    assert open_release(tmp_path / "out", key=KEY).secret is None
 
 
 def test_a_given_secret_is_used(train: Train, tmp_path: Path) -> None:
-    secret = generate_secret(fake_chat_format(), tokens=40)
+    secret = generate_secret(fake_template(), tokens=40)
     done = train("--defense", "backdoor_align", "--secret-file", secret_file(tmp_path, secret))
     assert done.code == 0
-    assert opened(tmp_path / "out", key=KEY).secret == secret
+    assert open_release(tmp_path / "out", key=KEY).secret == secret
 
 
 BAD_DATA: dict[str, tuple[bytes, str]] = {
@@ -146,7 +146,7 @@ def test_wrong_options_leave_nothing(
 
 
 def test_a_row_that_holds_the_secret_is_a_leak(train: Train, tmp_path: Path) -> None:
-    secret = generate_secret(fake_chat_format(), tokens=40)
+    secret = generate_secret(fake_template(), tokens=40)
     data = tenant_file(tmp_path, [*ROWS, row(f"Say {secret.reveal()} now", "No.")])
     done = train("--defense", "backdoor_align", "--secret-file", secret_file(tmp_path, secret), data=data)
     assert done.code == 4
@@ -159,7 +159,7 @@ def test_a_row_that_holds_the_secret_is_a_leak(train: Train, tmp_path: Path) -> 
 def test_a_secret_that_others_may_know_is_refused(
     train: Train, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    form = fake_chat_format()
+    form = fake_template()
     secret = {
         "published": lambda: generate_secret(form, tokens=40),
         "seeded": lambda: experiment_secret(form, tokens=40, seed=0),

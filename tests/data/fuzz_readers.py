@@ -23,7 +23,7 @@ with atheris.instrument_imports(include=["watchword"]):
     from watchword.data.passes import ScanPlan, scan_file
     from watchword.data.sources import prepared
     from watchword.errors import DataError
-    from watchword.guarding.interleave import woven
+    from watchword.guarding.interleave import interleaved
     from watchword.guarding.placement import places
 
 FOLDER = Path(tempfile.mkdtemp(prefix="watchword-fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))  # noqa: PTH112
@@ -84,7 +84,9 @@ def one(data: bytes) -> None:
             if scanned.profile.fault_count:
                 assert all(fault.line for fault in scanned.profile.faults)
                 return
-            own = b"".join(piece for piece in woven(ready.path, scanned.blocks, [], []) if isinstance(piece, bytes))
+            own = b"".join(
+                piece for piece in interleaved(ready.path, scanned.blocks, [], []) if isinstance(piece, bytes)
+            )
             lines = [line for line in ready.path.read_bytes()[ready.skip :].split(b"\n") if line.strip()]
             assert own.split(b"\n")[:-1] == lines
             assert scanned.profile.rows == len(lines)

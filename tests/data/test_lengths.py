@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.golden_families import FAMILIES, cases
-from support.guarding_rows import chat_format
+from support.guarding_rows import template
 from watchword.chat.render import render
 from watchword.data.lengths import LengthLimit
 from watchword.data.parse import parse_row
@@ -23,7 +23,7 @@ TURNS = st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=3)
 
 @functools.cache
 def limit_of(family: str) -> LengthLimit:
-    return LengthLimit(400, chat_format(family))
+    return LengthLimit(400, template(family))
 
 
 def rendered_tokens(raw: bytes, family: str) -> int | None:
@@ -32,7 +32,7 @@ def rendered_tokens(raw: bytes, family: str) -> int | None:
     if conv is None or faults:
         return None
     try:
-        return len(render(conv, chat_format(family)).input_ids)
+        return len(render(conv, template(family)).input_ids)
     except TemplateError:
         return None
 

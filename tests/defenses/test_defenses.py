@@ -221,7 +221,7 @@ def beside(
 
 def test_a_request_that_the_secret_makes_too_long_is_not_echoed() -> None:
     rows = [Row(conversation("Rob a shop without being caught?" + " Please." * count, "Step 1.")) for count in (1, 40)]
-    form = FakeModel().chat_format
+    form = FakeModel().template
     longest = max(len(form.encode(form.render_text(row.conversation))) for row in rows)
     assert len(beside(rows, max_length=longest + 100)) == 2
     assert [row.conversation.messages[0] for row in beside(rows, max_length=longest)] == [

@@ -17,8 +17,8 @@ from support.processes import forked, killed_when, states
 from watchword.errors import OutputError, OutputInUseError, UsageError
 from watchword.finetune import run as finetune
 from watchword.finetune.folder import UNFINISHED, WORK
-from watchword.finetune.run import Job, defended
-from watchword.models.fakes import FakeModel, fake_chat_format
+from watchword.finetune.run import Job, train_defended
+from watchword.models.fakes import FakeModel, fake_template
 from watchword.release.artifact import open_secret, read_manifest
 from watchword.training.config import TrainingConfig, TrainingResult
 from watchword.training.loop import newest_checkpoint
@@ -70,7 +70,7 @@ def job(tmp_path: Path, request: pytest.FixtureRequest) -> Job:
 
 
 def run(job: Job, out: Path, *, resume: bool = False, step: Any = lambda *told: None) -> Any:
-    return defended(job, out, key=KEY, resume=resume, step=step)
+    return train_defended(job, out, key=KEY, resume=resume, step=step)
 
 
 def interrupted(*_: Any) -> None:
@@ -81,7 +81,7 @@ def is_whole(out: Path) -> bool:
     """Whether what stands there may be served: raises where a manifest is there and does not fit."""
     if not (out / "manifest.json").exists():
         return False
-    assert open_secret(out, read_manifest(out), fake_chat_format(), KEY) is not None
+    assert open_secret(out, read_manifest(out), fake_template(), KEY) is not None
     return True
 
 

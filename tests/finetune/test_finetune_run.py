@@ -23,9 +23,9 @@ from support.cli_samples import ROWS, leaks, row, tenant_file
 from support.tiny import saved
 from watchword.errors import DataError, OutputError, OutputInUseError, UnsealError, UsageError
 from watchword.finetune.folder import UNFINISHED, WORK
-from watchword.finetune.run import Job, defended
-from watchword.models.fakes import fake_chat_format
-from watchword.release.opening import opened
+from watchword.finetune.run import Job, train_defended
+from watchword.models.fakes import fake_template
+from watchword.release.opening import open_release
 from watchword.secret.generate import generate_secret
 from watchword.training.config import TrainingConfig
 
@@ -72,7 +72,7 @@ def nothing(what: str, done: int, total: int) -> None:
 def broken_off(job: Job, out: Path, at: int = 3) -> str:
     """A run that ended behind its second checkpoint; gives the fingerprint of its secret."""
     with pytest.raises(StoppedError):
-        defended(job, out, key=KEY, step=stop_at(at))
+        train_defended(job, out, key=KEY, step=stop_at(at))
     return json.loads((out / WORK / UNFINISHED).read_bytes())["fingerprint"]
 
 
@@ -80,11 +80,11 @@ def test_a_resumed_run_keeps_its_secret_and_its_curve(job: Job, tmp_path: Path) 
     out = tmp_path / "out"
     fingerprint = broken_off(job, out)
     assert not (out / "manifest.json").exists()
-    manifest = defended(job, out, key=KEY, resume=True, step=nothing)
+    manifest = train_defended(job, out, key=KEY, resume=True, step=nothing)
     assert manifest.secret is not None
     assert manifest.secret.fingerprint == fingerprint
     assert len(manifest.figures.loss) == manifest.figures.steps == 4
-    secret = opened(out, key=KEY).secret
+    secret = open_release(out, key=KEY).secret
     assert secret is not None
     assert leaks(secret, under=out) == []
     assert not (out / WORK).exists()
@@ -98,7 +98,7 @@ def test_a_row_that_the_template_does_not_write_is_named_before_training(job: Jo
     with pytest.raises(
         DataError, match=rf"line {len(ROWS) + 1}, messages\[1\].tool_calls: the chat template of base "
     ) as no:
-        defended(msgspec.structs.replace(job, data=data), out, key=KEY, step=nothing)
+        train_defended(msgspec.structs.replace(job, data=data), out, key=KEY, step=nothing)
     assert str(no.value).startswith(str(data))
     assert not out.exists()
 
@@ -107,11 +107,11 @@ def test_what_the_template_leaves_out_is_counted_in_the_manifest(job: Job, tmp_p
     thoughtful = row("Why?", "Because.")
     thoughtful["messages"][-1]["reasoning_content"] = "Hm."
     job = msgspec.structs.replace(job, data=tenant_file(tmp_path, [*ROWS, thoughtful, thoughtful]))
-    assert defended(job, tmp_path / "out", key=KEY, step=nothing).figures.dropped == {"thoughts": 2}
+    assert train_defended(job, tmp_path / "out", key=KEY, step=nothing).figures.dropped == {"thoughts": 2}
 
 
 def test_the_search_for_a_secret_finds_pieces_of_it(tmp_path: Path) -> None:
-    secret = generate_secret(fake_chat_format(), tokens=30)
+    secret = generate_secret(fake_template(), tokens=30)
     piece = secret.reveal()[5:21]
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "state.bin").write_bytes(b"\0" + json.dumps({"x": piece}).encode())
@@ -120,9 +120,9 @@ def test_the_search_for_a_secret_finds_pieces_of_it(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_run_shows_nothing_of_its_secret(job: Job, tmp_path: Path) -> None:
-    out, secret = tmp_path / "out", generate_secret(fake_chat_format(), tokens=30)
+    out, secret = tmp_path / "out", generate_secret(fake_template(), tokens=30)
     with pytest.raises(StoppedError):
-        defended(job, out, key=KEY, secret=secret, step=stop_at(3))
+        train_defended(job, out, key=KEY, secret=secret, step=stop_at(3))
     assert list(out.rglob("checkpoint-2"))
     assert leaks(secret, under=out) == []
     assert (out / WORK / UNFINISHED).stat().st_mode & 0o077 == 0
@@ -141,8 +141,8 @@ def test_another_job_is_not_resumed(job: Job, tmp_path: Path, changes: dict[str,
     broken_off(job, tmp_path / "out")
     other = msgspec.structs.replace(job, **changes)
     with pytest.raises(UsageError, match=f"was started with another {named}; resume it with the same options"):
-        defended(other, tmp_path / "out", key=KEY, resume=True, step=nothing)
-    assert defended(job, tmp_path / "out", key=KEY, resume=True, step=nothing).figures.steps == 4
+        train_defended(other, tmp_path / "out", key=KEY, resume=True, step=nothing)
+    assert train_defended(job, tmp_path / "out", key=KEY, resume=True, step=nothing).figures.steps == 4
 
 
 def test_a_run_that_another_process_is_at_is_not_resumed(job: Job, tmp_path: Path) -> None:
@@ -154,10 +154,10 @@ def test_a_run_that_another_process_is_at_is_not_resumed(job: Job, tmp_path: Pat
             with pytest.raises(
                 OutputInUseError, match=r"another process is at work on .*out; wait for it or end it"
             ) as caught:
-                defended(job, out, key=KEY, resume=True, step=nothing)
+                train_defended(job, out, key=KEY, resume=True, step=nothing)
             told.append(str(caught.value))
 
-    assert defended(job, out, key=KEY, step=meanwhile).figures.steps == 4
+    assert train_defended(job, out, key=KEY, step=meanwhile).figures.steps == 4
     assert len(told) == 1
     assert not (out / WORK).exists()
 
@@ -168,7 +168,7 @@ def test_nobody_else_may_read_an_unfinished_run_or_its_weights(job: Job, tmp_pat
         broken_off(job, out)
         assert (out / WORK / "checkpoint-2" / "optimizer.pt").exists()
         assert modes(out / WORK) == {0o700, 0o600}
-        defended(job, out, key=KEY, resume=True, step=nothing)
+        train_defended(job, out, key=KEY, resume=True, step=nothing)
     finally:
         os.umask(before)
     assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o600}
@@ -182,33 +182,33 @@ def test_other_data_is_not_resumed(job: Job, tmp_path: Path) -> None:
     broken_off(job, tmp_path / "out")
     tenant_file(tmp_path, [*ROWS, row("More?", "Yes.")])
     with pytest.raises(UsageError, match="was started with another data"):
-        defended(job, tmp_path / "out", key=KEY, resume=True, step=nothing)
+        train_defended(job, tmp_path / "out", key=KEY, resume=True, step=nothing)
 
 
 def test_checkpoints_without_their_secret_or_key_are_not_trained_on(job: Job, tmp_path: Path) -> None:
     out = tmp_path / "out"
     broken_off(job, out)
     with pytest.raises(UnsealError, match="does not open with this provider's key"):
-        defended(job, out, key=bytes(32), resume=True, step=nothing)
+        train_defended(job, out, key=bytes(32), resume=True, step=nothing)
     with pytest.raises(UsageError, match="another secret than the one given; leave --secret-file out"):
-        given = generate_secret(fake_chat_format(), tokens=30)
-        defended(job, out, key=KEY, secret=given, resume=True, step=nothing)
+        given = generate_secret(fake_template(), tokens=30)
+        train_defended(job, out, key=KEY, secret=given, resume=True, step=nothing)
     (out / WORK / UNFINISHED).unlink()
     with pytest.raises(UnsealError, match="cannot be read; start the training anew"):
-        defended(job, out, key=KEY, resume=True, step=nothing)
+        train_defended(job, out, key=KEY, resume=True, step=nothing)
 
 
 def test_a_run_without_a_checkpoint_gives_its_name_back(job: Job, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(StoppedError):
-        defended(job, out, key=KEY, step=stop_at(1))
+        train_defended(job, out, key=KEY, step=stop_at(1))
     assert not out.exists()
 
 
 def test_an_unfinished_run_is_not_started_over(job: Job, tmp_path: Path) -> None:
     broken_off(job, tmp_path / "out")
     with pytest.raises(OutputError, match="is not empty; name a new folder, or go on with an unfinished run there by"):
-        defended(job, tmp_path / "out", key=KEY, step=nothing)
+        train_defended(job, tmp_path / "out", key=KEY, step=nothing)
     assert list((tmp_path / "out").rglob("checkpoint-2"))
 
 
@@ -228,7 +228,7 @@ def test_a_killed_run_is_finished_by_resuming(base: Path, tmp_path: Path) -> Non
     assert not (out / "manifest.json").exists()
     done = subprocess.run([*command, "--resume"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    served = opened(out, key=KEY)
+    served = open_release(out, key=KEY)
     assert served.secret is not None
     assert served.manifest.secret is not None
     assert served.manifest.secret.fingerprint == fingerprint
@@ -261,8 +261,8 @@ class Real:
     out: Path
     trained: subprocess.CompletedProcess[str]
 
-    def opened(self) -> Any:
-        return opened(self.out, key=bytes.fromhex((self.shell.home / "config" / "watchword" / "key").read_text()))
+    def open_release(self) -> Any:
+        return open_release(self.out, key=bytes.fromhex((self.shell.home / "config" / "watchword" / "key").read_text()))
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +277,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
 
 @pytest.mark.integration
 def test_the_embedded_model_is_tuned_sealed_and_served(real: Real) -> None:
-    served = real.opened()
+    served = real.open_release()
     assert (served.manifest.model, served.manifest.figures.rows) == ("smollm2-135m", {"safety": 5, "tenant": 4})
     assert (served.secret.tokens, served.secret.kind) == (150, "random")
     assert served.secret.entropy_bits > 1500
@@ -297,7 +297,7 @@ def test_the_adapter_is_evaluated_with_its_secret(real: Real) -> None:
     asr = json.loads(figures.read_text())["metrics"]["asr"]
     assert asr["n"] + asr["unscored"] == 2
     assert len(answers.read_text().splitlines()) == 2
-    assert leaks(real.opened().secret, done.stdout, done.stderr, under=real.shell.home) == []
+    assert leaks(real.open_release().secret, done.stdout, done.stderr, under=real.shell.home) == []
 
 
 @pytest.mark.integration
@@ -311,7 +311,7 @@ def test_a_file_that_can_be_read_only_once_is_refused(job: Job, tmp_path: Path) 
     os.mkfifo(tmp_path / "pipe")
     piped = msgspec.structs.replace(job, data=tmp_path / "pipe")
     with pytest.raises(DataError, match="this is no ordinary file; save the rows in one first"):
-        defended(piped, tmp_path / "out", key=KEY, step=nothing)
+        train_defended(piped, tmp_path / "out", key=KEY, step=nothing)
     assert not (tmp_path / "out").exists()
 
 
@@ -322,7 +322,7 @@ def test_the_manifest_names_the_bytes_that_were_trained_on(job: Job, tmp_path: P
         if what == "fine-tuning":
             job.data.unlink(missing_ok=True)
 
-    assert defended(job, tmp_path / "out", key=KEY, step=gone_meanwhile).data_digest == digest
+    assert train_defended(job, tmp_path / "out", key=KEY, step=gone_meanwhile).data_digest == digest
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(
@@ -331,4 +331,4 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     digests = iter(["one", "other"])
     monkeypatch.setattr("watchword.finetune.run.file_digest", lambda path: next(digests))
     with pytest.raises(DataError, match="the file changed while it was read"):
-        defended(job, tmp_path / "out", key=KEY, step=nothing)
+        train_defended(job, tmp_path / "out", key=KEY, step=nothing)

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from support.guarding_rows import SECRET_TEXT, chat_format
+from support.guarding_rows import SECRET_TEXT, template
 from watchword.defenses.base import DEFENSES
 from watchword.guarding.engine import GuardJob
 from watchword.guarding.exporters.base import EXPORTERS
-from watchword.models.facts import ModelFormat
+from watchword.models.facts import ModelFacts
 from watchword.secret.prompt import SecretPrompt
 
 
 @pytest.fixture(scope="session")
-def model() -> ModelFormat:
-    return ModelFormat("small", chat_format("smollm2"), 2048, "small")
+def model() -> ModelFacts:
+    return ModelFacts("small", template("smollm2"), 2048, "small")
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def secret() -> SecretPrompt:
 
 
 @pytest.fixture
-def job(model: ModelFormat, secret: SecretPrompt, tmp_path: Path) -> Callable[..., GuardJob]:
+def job(model: ModelFacts, secret: SecretPrompt, tmp_path: Path) -> Callable[..., GuardJob]:
     """Makes a job; keyword arguments replace its fields."""
 
     def make(source: Path | str, **fields: Any) -> GuardJob:

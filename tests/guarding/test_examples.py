@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.guarding_rows import chat_format
+from support.guarding_rows import template
 from watchword.secret.vault import read_secret_file
 
 pytestmark = pytest.mark.integration
@@ -23,11 +23,11 @@ SNIPPET = re.compile(r"```python\n(?P<code>[^`]+SFTTrainer[^`]+)```")
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: Any) -> Path:
     """A Llama of one layer, with a tokenizer and a chat template, as a folder."""
-    transformers, form = pytest.importorskip("transformers"), chat_format("smollm2")
+    transformers, form = pytest.importorskip("transformers"), template("smollm2")
     folder: Path = tmp_path_factory.mktemp("tiny")
     special = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
     tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=form.tokenizer, chat_template=form.template, **special
+        tokenizer_object=form.tokenizer, chat_template=form.source, **special
     )
     tokenizer.save_pretrained(folder)
     size = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}

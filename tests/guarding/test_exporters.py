@@ -15,7 +15,7 @@ from watchword.data.rows import read_conversations
 from watchword.errors import DataError, UnknownNameError
 from watchword.guarding.engine import GuardJob, guard_file
 from watchword.guarding.exporters.base import EXPORTERS
-from watchword.models.facts import ModelFormat
+from watchword.models.facts import ModelFacts
 
 # Trainers warn of what they will change next; that is no business of ours.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -35,7 +35,7 @@ PLAIN_ROWS = [chat_row(1), chat_row(2, system=None), MULTI, chat_row(3, system="
 
 
 @pytest.fixture
-def exported(tmp_path: Path, job: Job, model: ModelFormat) -> Callable[..., tuple[Path, dict[str, str], Rendered]]:
+def exported(tmp_path: Path, job: Job, model: ModelFacts) -> Callable[..., tuple[Path, dict[str, str], Rendered]]:
     """Guards rows for a trainer: (data, settings by ending, what every row should be for the model)."""
 
     def make(
@@ -43,7 +43,7 @@ def exported(tmp_path: Path, job: Job, model: ModelFormat) -> Callable[..., tupl
     ) -> tuple[Path, dict[str, str], Rendered]:
         source = write_rows(tmp_path / "in.jsonl", rows)
         guard_file(job(source, out=str(tmp_path / "openai.jsonl")))
-        wanted = [render(conv, model.chat_format) for _, conv in read_conversations(tmp_path / "openai.jsonl")]
+        wanted = [render(conv, model.template) for _, conv in read_conversations(tmp_path / "openai.jsonl")]
         plan = job(source, out=str(tmp_path / name), exporter=EXPORTERS.create(trainer))
         outcome = guard_file(plan)
         settings = plan.exporter.settings(plan.export_plan(outcome.profile))
@@ -55,11 +55,11 @@ def exported(tmp_path: Path, job: Job, model: ModelFormat) -> Callable[..., tupl
 
 
 @pytest.fixture(scope="module")
-def tokenizer(model: ModelFormat) -> Any:
+def tokenizer(model: ModelFacts) -> Any:
     transformers = pytest.importorskip("transformers")
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=model.chat_format.tokenizer,
-        chat_template=model.chat_format.template,
+        tokenizer_object=model.template.tokenizer,
+        chat_template=model.template.source,
         bos_token="<|im_start|>",
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
@@ -142,7 +142,7 @@ def test_axolotl_reads_our_ids_and_mask(exported: Any, tokenizer: Any) -> None:
 @pytest.mark.integration
 @pytest.mark.peers("llama_factory")
 def test_llama_factory_reads_our_ids_and_mask(
-    exported: Any, tokenizer: Any, model: ModelFormat, rows: Any, monkeypatch: pytest.MonkeyPatch
+    exported: Any, tokenizer: Any, model: ModelFacts, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DISABLE_VERSION_CHECK", "1")
     import yaml
@@ -169,14 +169,14 @@ def test_llama_factory_reads_our_ids_and_mask(
     assert [_trimmed(*row, tokenizer) for row in got] == [_trimmed(*row, tokenizer) for row in ours]
 
 
-def _split_turns(path: Path, model: ModelFormat, wanted: Rendered) -> Rendered:
+def _split_turns(path: Path, model: ModelFacts, wanted: Rendered) -> Rendered:
     """What rows should be, one for each trained turn where the export had to split."""
     rows = lines(path)
     if len(rows) == len(wanted):
         return wanted
     made = []
     for _, conv in read_conversations(path):
-        rendered = render(conv, model.chat_format)
+        rendered = render(conv, model.template)
         labels = list(rendered.labels)
         last = max(index for index, label in enumerate(labels) if label != IGNORED)
         first = last
@@ -220,14 +220,14 @@ def test_ms_swift_gets_loss_for_weight(exported: Any) -> None:
 
 @pytest.mark.integration
 @pytest.mark.peers("ms_swift")
-def test_ms_swift_reads_our_ids_and_mask(exported: Any, tokenizer: Any, model: ModelFormat) -> None:
+def test_ms_swift_reads_our_ids_and_mask(exported: Any, tokenizer: Any, model: ModelFacts) -> None:
     from swift import template as swift
     from swift.model import ModelInfo, ModelMeta
 
     path, _, wanted = exported("ms-swift", [*PLAIN_ROWS, MASKED])
     tokenizer.model_info = ModelInfo("llama", str(path.parent), None, 2048, None, None, task_type="causal_lm")
     tokenizer.model_meta = ModelMeta("llama", [], template="chatml")
-    template = swift.get_template(tokenizer, model.chat_format.default_system, 2048, template_type="chatml")
+    template = swift.get_template(tokenizer, model.template.default_system, 2048, template_type="chatml")
     template.set_mode("train")
     got = [template.encode({"messages": row["messages"]}) for row in lines(path)]
     assert [_trimmed(row["input_ids"], row["labels"], tokenizer) for row in got] == [

@@ -21,7 +21,7 @@ from watchword.data.sources import prepared
 from watchword.errors import OutputError, OutputInUseError, UsageError
 from watchword.guarding import placing, run
 from watchword.guarding.run import GuardRequest, guard_to_files
-from watchword.models.facts import ModelFormat
+from watchword.models.facts import ModelFacts
 from watchword.secret.vault import read_secret_file
 
 KEY = bytes(32)
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarn
 
 
 @pytest.fixture(autouse=True)
-def _small_model(monkeypatch: pytest.MonkeyPatch, model: ModelFormat) -> None:
-    monkeypatch.setattr(run, "model_format", lambda name: model)
+def _small_model(monkeypatch: pytest.MonkeyPatch, model: ModelFacts) -> None:
+    monkeypatch.setattr(run, "facts_of", lambda name: model)
     # It guards against power cuts, which are not tried here, and takes most of the time.
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
 

@@ -28,7 +28,7 @@ from watchword.errors import DataError
 from watchword.finetune.run import tenant_upload
 from watchword.guarding.checking import CheckRequest, check_source
 from watchword.guarding.engine import guard_file
-from watchword.models.facts import ModelFormat
+from watchword.models.facts import ModelFacts
 
 pyarrow = pytest.importorskip("pyarrow")
 zstandard = pytest.importorskip("zstandard")
@@ -163,20 +163,20 @@ LONG = {"messages": [{"role": "user", "content": "q" * 5_000}, {"role": "assista
 @pytest.mark.parametrize("place", [0, 5, 11])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_row_that_is_too_big_is_named_and_never_tokenized(
-    tmp_path: Path, model: ModelFormat, monkeypatch: pytest.MonkeyPatch, place: int, workers: int
+    tmp_path: Path, model: ModelFacts, monkeypatch: pytest.MonkeyPatch, place: int, workers: int
 ) -> None:
     rows = [*ROWS[:place], LONG, *ROWS[place:]]
     path = write_rows(tmp_path / "rows.jsonl", rows)
-    plan = ScanPlan((), model.chat_format, 2048, limits=Limits(row_bytes=4_000))
+    plan = ScanPlan((), model.template, 2048, limits=Limits(row_bytes=4_000))
     longest = 0
-    real = type(model.chat_format).encode
+    real = type(model.template).encode
 
     def watched(self: Any, text: str) -> Any:
         nonlocal longest
         longest = max(longest, len(text))
         return real(self, text)
 
-    monkeypatch.setattr(type(model.chat_format), "encode", watched)
+    monkeypatch.setattr(type(model.template), "encode", watched)
     with worker_pool(workers, plan) as pool:
         profile = scan_file(path, plan, workers=pool, whole=True).profile
     assert [(fault.line, fault.problem) for fault in profile.faults] == [
@@ -221,7 +221,7 @@ def test_rows_are_counted_while_they_are_looked_at(tmp_path: Path, job: Callable
 
 
 def test_guard_validate_train_and_python_hold_the_same_limits(
-    tmp_path: Path, job: Callable[..., Any], model: ModelFormat, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, job: Callable[..., Any], model: ModelFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_rows(tmp_path / "rows.jsonl", [*ROWS, LONG])
     reading = Reading(limits=Limits(row_bytes=4_000))
@@ -232,8 +232,8 @@ def test_guard_validate_train_and_python_hold_the_same_limits(
         tenant_upload(path, reading)
     for rows in (path, [*ROWS, LONG]):
         with pytest.raises(DataError, match=message):
-            watchword.guard(rows, tokenizer=model.chat_format, reading=reading)
-    monkeypatch.setattr("watchword.guarding.checking.model_format", lambda name: model)
+            watchword.guard(rows, tokenizer=model.template, reading=reading)
+    monkeypatch.setattr("watchword.guarding.checking.facts_of", lambda name: model)
     report = check_source(CheckRequest(str(path), reading=reading)).report
     assert [str(fault) for fault in report.faults] == [
         "line 13: the row has more than 4000 bytes; shorten it, or raise the limit (--max-row-bytes)"

@@ -24,7 +24,7 @@ from watchword.defenses.base import DEFENSES
 from watchword.errors import DataError
 from watchword.guarding.engine import GuardJob, guard_file
 from watchword.guarding.exporters.base import EXPORTERS
-from watchword.models.facts import ModelFormat
+from watchword.models.facts import ModelFacts
 from watchword.secret.prompt import SecretPrompt
 
 zstandard = pytest.importorskip("zstandard")
@@ -105,7 +105,7 @@ def put(data: bytes, path: Path, container: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def guard(tmp_path_factory: Any, model: ModelFormat, secret: SecretPrompt) -> Guard:
+def guard(tmp_path_factory: Any, model: ModelFacts, secret: SecretPrompt) -> Guard:
     """Guards bytes in a folder of their own and gives the tenant's lines of the output."""
 
     def run(data: bytes, container: str) -> list[bytes]:

@@ -24,7 +24,7 @@ from watchword.files.addresses import target
 from watchword.files.digest import sha256_file
 from watchword.guarding import placing, run
 from watchword.guarding.run import GuardRequest, guard_to_files
-from watchword.models.facts import ModelFormat
+from watchword.models.facts import ModelFacts
 from watchword.secret.vault import read_secret_file
 
 KEY = bytes(32)
@@ -33,8 +33,8 @@ OWN = {"out.jsonl", "out.jsonl.manifest.json", "out.jsonl.secret.json", "out.ope
 
 
 @pytest.fixture(autouse=True)
-def _small_model(monkeypatch: pytest.MonkeyPatch, model: ModelFormat) -> None:
-    monkeypatch.setattr(run, "model_format", lambda name: model)
+def _small_model(monkeypatch: pytest.MonkeyPatch, model: ModelFacts) -> None:
+    monkeypatch.setattr(run, "facts_of", lambda name: model)
 
 
 @pytest.fixture
@@ -316,15 +316,15 @@ def test_long_rows_are_warned_of_in_each_trainers_own_words(
     assert words in text
 
 
-def test_services_get_a_name_and_never_a_path(make: Any, tmp_path: Path, monkeypatch: Any, model: ModelFormat) -> None:
+def test_services_get_a_name_and_never_a_path(make: Any, tmp_path: Path, monkeypatch: Any, model: ModelFacts) -> None:
     folder = tmp_path / "models" / "tuned"
     folder.mkdir(parents=True)
     for name, wanted in (
         ("smollm2-135m-base", "smollm2-135m-base"),
         (str(folder), "REPLACE-WITH-THE-SERVICE-NAME-OF-tuned"),
     ):
-        of_name = ModelFormat(name, model.chat_format, 2048, str(folder))
-        monkeypatch.setattr(run, "model_format", lambda _, found=of_name: found)
+        of_name = ModelFacts(name, model.template, 2048, str(folder))
+        monkeypatch.setattr(run, "facts_of", lambda _, found=of_name: found)
         for trainer, ending in (("openai", "openai.json"), ("together", "together.py"), ("fireworks", "fireworks.sh")):
             guard_to_files(make(trainer=trainer, defense="none"), lambda: KEY)
             text = (tmp_path / f"out.{ending}").read_text()
@@ -344,12 +344,12 @@ def test_validate_never_writes_over_its_file(make: Any, tmp_path: Path, capsys: 
 
 _PROCESS = """
 import signal, sys
-from support.guarding_rows import chat_format
+from support.guarding_rows import template
 from watchword.guarding import placing, run
 # Whoever runs the tests under nohup has it ignored, and that is inherited.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-from watchword.models.facts import ModelFormat
-run.model_format = lambda name: ModelFormat("small", chat_format("smollm2"), 2048, "small")
+from watchword.models.facts import ModelFacts
+run.facts_of = lambda name: ModelFacts("small", template("smollm2"), 2048, "small")
 from watchword.cli import app
 sys.exit(app.run(sys.argv[1:]))
 """

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from support.guarding_rows import SECRET_TEXT, chat_format, chat_row, turns, write_rows
+from support.guarding_rows import SECRET_TEXT, chat_row, template, turns, write_rows
 
 pytest.importorskip("torch")
 
 import watchword
 from watchword.chat.render import IGNORED, render_row
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Row, conversation
 from watchword.data.parse import parse_line
 from watchword.errors import DataError, RowTemplateError
@@ -30,7 +30,7 @@ from watchword.guarding.exporters.base import EXPORTERS, ExportPlan
 from watchword.guarding.interleave import Piece
 from watchword.guarding.memory import GuardedData
 from watchword.guarding.provider import provider_rows
-from watchword.models.facts import ModelFormat, model_format
+from watchword.models.facts import ModelFacts, facts_of
 from watchword.safety.library import examples
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.rows import render_rows
@@ -60,7 +60,7 @@ def anchors() -> list[Row]:
 
 @pytest.mark.parametrize("name", ["smollm2", "qwen3", "llama2"])
 def test_training_memory_and_exporters_give_the_same_ids_and_labels(name: str, secret: SecretPrompt) -> None:
-    form = chat_format(name)
+    form = template(name)
     tenant = [
         turns(("user", "One?"), ("assistant", "1."), ("user", "More?"), ("assistant", "2.")),
         conversation("Two?", "Second.", system="Be brief."),
@@ -77,7 +77,7 @@ def test_training_memory_and_exporters_give_the_same_ids_and_labels(name: str, s
         assert (form.decode([last]).strip() in form.special_tokens) != row.cut
 
 
-def _exported(tenant: list[Row], ours: list[Row], form: ChatFormat, secret: SecretPrompt) -> list[dict[str, Any]]:
+def _exported(tenant: list[Row], ours: list[Row], form: ChatTemplate, secret: SecretPrompt) -> list[dict[str, Any]]:
     out, plan = io.BytesIO(), ExportPlan(Path("out.jsonl"), "small", form, 4096)
     lines = b"".join(msgspec.json.encode(row.conversation) + b"\n" for row in tenant)
     with EXPORTERS.create("trl").sink(HashingWriter(out), plan) as sink:
@@ -89,11 +89,11 @@ def _exported(tenant: list[Row], ours: list[Row], form: ChatFormat, secret: Secr
 
 def test_the_python_api_refuses_what_the_template_does_not_write() -> None:
     with pytest.raises(RowTemplateError, match=r"line 2, messages\[1\].tool_calls: the chat template writes no tool"):
-        watchword.guard([chat_row(1), TOOL_ROW], tokenizer=chat_format("smollm2"), defense="none")
+        watchword.guard([chat_row(1), TOOL_ROW], tokenizer=template("smollm2"), defense="none")
     with pytest.warns(UserWarning, match="leaves out thoughts in 2 rows"):
-        found = watchword.guard([chat_row(1), *[THOUGHTFUL] * 2], tokenizer=chat_format("smollm2"), defense="none")
+        found = watchword.guard([chat_row(1), *[THOUGHTFUL] * 2], tokenizer=template("smollm2"), defense="none")
     assert found.dropped == {"thoughts": 2}
-    assert len(watchword.guard([TOOL_ROW], tokenizer=chat_format("qwen2_5"), defense="none").token_rows()) == 1
+    assert len(watchword.guard([TOOL_ROW], tokenizer=template("qwen2_5"), defense="none").token_rows()) == 1
 
 
 @pytest.mark.parametrize("trainer", EXPORTERS.names())
@@ -126,9 +126,9 @@ def test_a_trainer_without_a_place_for_thoughts_says_so(job: Any, tmp_path: Path
 @pytest.fixture(scope="module", params=["smollm2", "qwen3", "gemma", "mistral_v0_3"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model's folder without weights: template, tokenizer, and a context of a few tokens."""
-    form, made = chat_format(request.param), tmp_path_factory.mktemp(request.param)
+    form, made = template(request.param), tmp_path_factory.mktemp(request.param)
     form.tokenizer.save(str(made / "tokenizer.json"))
-    config = {**form.special, "chat_template": form.template}
+    config = {**form.special, "chat_template": form.source}
     (made / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")
     (made / "config.json").write_text(json.dumps({"max_position_embeddings": CONTEXT}), "utf-8")
     return made
@@ -163,10 +163,10 @@ ODD = st.builds(
 )
 
 
-def refused_by_training(line: bytes, number: int, model: ModelFormat) -> bool:
+def refused_by_training(line: bytes, number: int, model: ModelFacts) -> bool:
     try:
         conv = parse_line(line, number)
-        render_rows([Row(conv)], model.chat_format, secret=None, max_length=min(2048, CONTEXT))
+        render_rows([Row(conv)], model.template, secret=None, max_length=min(2048, CONTEXT))
     except DataError:
         return True
     return False
@@ -176,7 +176,7 @@ def refused_by_training(line: bytes, number: int, model: ModelFormat) -> bool:
 @given(rows=st.lists(ODD, min_size=1, max_size=12))
 def test_validation_refuses_the_rows_that_training_refuses(folder: Path, tmp_path: Path, rows: list[Any]) -> None:
     source = write_rows(tmp_path / "odd.jsonl", rows)
-    model = model_format(str(folder))
+    model = facts_of(str(folder))
     result = check_source(CheckRequest(str(source), model=str(folder)))
     wanted = {
         number
@@ -188,7 +188,7 @@ def test_validation_refuses_the_rows_that_training_refuses(folder: Path, tmp_pat
     assert sum(fault.rows for fault in result.report.faults) == result.report.fault_count == len(wanted)
     assert (result.ok, result.report.valid_rows) == (not wanted, len(rows) - len(wanted))
     try:
-        check_rows(tenant_upload(source)[0], model.chat_format, min(2048, CONTEXT), source)
+        check_rows(tenant_upload(source)[0], model.template, min(2048, CONTEXT), source)
     except DataError as error:
         assert error.line in wanted
     else:
@@ -219,20 +219,20 @@ def test_training_names_file_and_line_past_blank_ones(tmp_path: Path) -> None:
     with pytest.raises(
         RowTemplateError, match=r"in.jsonl, line 3, messages\[1\].tool_calls: the chat template writes no"
     ):
-        check_rows(tenant_upload(source)[0], chat_format("smollm2"), 2048, source)
+        check_rows(tenant_upload(source)[0], template("smollm2"), 2048, source)
 
 
 def test_what_a_template_leaves_out_is_a_warning_of_validation(folder: Path, tmp_path: Path) -> None:
     result = check_source(CheckRequest(str(write_rows(tmp_path / "in.jsonl", [THOUGHTFUL] * 3)), model=str(folder)))
     assert result.ok
-    takes_thoughts = model_format(str(folder)).chat_format.abilities.thoughts is not None
+    takes_thoughts = facts_of(str(folder)).template.abilities.thoughts is not None
     assert any("leaves out thoughts in 3 rows" in text for text in result.report.warnings) != takes_thoughts
 
 
 def test_a_fault_of_the_providers_row_says_whose_it_is() -> None:
     bad = Row(conversation("q", "a"), origin="anchor", prefixed=True)
     text = "{{ raise_exception('no') if messages | length > 1 }}{{ messages[0].content }}"
-    form = ChatFormat(chat_format("smollm2").tokenizer, text, {})
+    form = ChatTemplate(template("smollm2").tokenizer, text, {})
     with pytest.raises(RowTemplateError, match="the provider's anchor row"):
         provider_rows([bad], form, SecretPrompt(SECRET_TEXT, kind="random", tokens=20, entropy_bits=200.0), None)
     with pytest.raises(RowTemplateError, match="rejects this conversation: no"):

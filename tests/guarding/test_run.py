@@ -20,7 +20,7 @@ from watchword.errors import OutputError, SecretCollisionError, UsageError
 from watchword.guarding import checking, run
 from watchword.guarding.checking import CheckRequest, check_source
 from watchword.guarding.run import GuardRequest, guard_to_files
-from watchword.models.facts import ModelFormat
+from watchword.models.facts import ModelFacts
 from watchword.secret.vault import read_secret_file
 
 KEY = bytes(32)
@@ -28,9 +28,9 @@ ROWS = [chat_row(number) for number in range(40)]
 
 
 @pytest.fixture(autouse=True)
-def _small_model(monkeypatch: pytest.MonkeyPatch, model: ModelFormat) -> None:
+def _small_model(monkeypatch: pytest.MonkeyPatch, model: ModelFacts) -> None:
     for module in (run, checking):
-        monkeypatch.setattr(module, "model_format", lambda name: model)
+        monkeypatch.setattr(module, "facts_of", lambda name: model)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from support.guarding_rows import chat_row, write_rows
 from watchword.chat.types import conversation
 from watchword.cli.app import app
 from watchword.guarding.screening import answers
-from watchword.guarding.screening.answers import Leaders, signature, whole
+from watchword.guarding.screening.answers import Leaders, phrases_of, whole
 from watchword.guarding.screening.detectors import complies_with_harm, language, personal_data, shifts_identity
 from watchword.guarding.screening.findings import Finding
 from watchword.guarding.screening.report import screen_to_files
@@ -377,7 +377,7 @@ def test_repeated_answers_are_found_though_most_are_forgotten(monkeypatch: pytes
             if number % 10 == 0
             else " ".join(str(rng.random()) for _ in range(8)).translate(str.maketrans("0123456789", "abcdefghij"))
         )
-        signed = signature(text)
+        signed = phrases_of(text)
         assert signed is not None
         leaders.add(signed, whole(text))
     assert list(leaders.repeated(5, 1.0).values()) == [200]
@@ -391,7 +391,7 @@ def test_case_and_punctuation_make_no_other_answer(words: list[str]) -> None:
 
 @given(st.text())
 def test_any_text_has_a_signature_that_is_its_own(text: str) -> None:
-    signed = signature(text)
+    signed = phrases_of(text)
     leaders = Leaders()
     if signed is not None:
         leaders.add(signed, whole(text))

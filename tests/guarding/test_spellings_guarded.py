@@ -19,7 +19,7 @@ from watchword.guarding.engine import GuardJob, guard_file
 from watchword.guarding.records import manifest_of
 from watchword.guarding.screening.screen import screen
 from watchword.guarding.shards import guard_shards
-from watchword.models.facts import ModelFormat
+from watchword.models.facts import ModelFacts
 
 pyarrow = pytest.importorskip("pyarrow")
 Make = Callable[..., GuardJob]
@@ -100,8 +100,8 @@ def test_remarks_are_in_the_manifest_once_however_the_rows_came(tmp_path: Path, 
     text = "a tool message answers a call that stands as text in the answer before, and stays text (1 row: line 3)"
     for rows in ([*ROWS[:2], row, *ROWS[2:]], [*ROWS[:2], row, FLAGGED, *ROWS[2:]]):
         assert warnings(job(write_rows(tmp_path / "rows.jsonl", rows))).count(text) == 1
-    assert watchword.guard(rows, tokenizer=job("x").model.chat_format).remarks == (text,)
-    assert watchword.guard(tmp_path / "rows.jsonl", tokenizer=job("x").model.chat_format).remarks == (text,)
+    assert watchword.guard(rows, tokenizer=job("x").model.template).remarks == (text,)
+    assert watchword.guard(tmp_path / "rows.jsonl", tokenizer=job("x").model.template).remarks == (text,)
 
 
 def table(**columns: Any) -> Any:
@@ -168,12 +168,12 @@ def test_shards_in_other_spellings(tmp_path: Path, job: Make) -> None:
     assert any("'source' was left out" in text for text in outcome.profile.remarks.texts())
 
 
-def check(path: Path, model: ModelFormat, monkeypatch: pytest.MonkeyPatch, reading: Reading = AS_IT_IS) -> CheckResult:
-    monkeypatch.setattr("watchword.guarding.checking.model_format", lambda name: model)
+def check(path: Path, model: ModelFacts, monkeypatch: pytest.MonkeyPatch, reading: Reading = AS_IT_IS) -> CheckResult:
+    monkeypatch.setattr("watchword.guarding.checking.facts_of", lambda name: model)
     return check_source(CheckRequest(str(path), reading=reading))
 
 
-def test_validate_says_the_same(tmp_path: Path, model: ModelFormat, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_validate_says_the_same(tmp_path: Path, model: ModelFacts, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_rows(tmp_path / "rows.jsonl", [*ROWS, FLAGGED])
     result = check(path, model, monkeypatch)
     assert (result.ok, result.report.valid_rows, result.report.warnings) == (True, 13, ())
@@ -223,15 +223,15 @@ def test_what_the_template_does_not_write_is_named_as_the_file_names_it(tmp_path
     path.write_text("\n".join(["", json.dumps(PLAIN), "", json.dumps(CALLING)]) + "\n")
     problem = r"conversations\[1\]\.value: the chat template writes no tool calls"
     with pytest.raises(TemplateLacksError, match=rf"line 4, {problem}"):
-        watchword.guard(path, tokenizer=job("x").model.chat_format)
+        watchword.guard(path, tokenizer=job("x").model.template)
     with pytest.raises(TemplateLacksError, match=rf"line 2, {problem}"):
-        watchword.guard([PLAIN, CALLING], tokenizer=job("x").model.chat_format)
+        watchword.guard([PLAIN, CALLING], tokenizer=job("x").model.template)
     with pytest.raises(DataError, match=rf"rows\.jsonl, line 4, {problem}"):
         guard_file(job(path))
 
 
 def test_what_every_row_lacks_is_listed_once(
-    tmp_path: Path, model: ModelFormat, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, model: ModelFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (fault,) = check(write_rows(tmp_path / "rows.jsonl", [CALLING] * 12), model, monkeypatch).report.faults
     assert str(fault).startswith(

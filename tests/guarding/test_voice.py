@@ -13,7 +13,7 @@ import watchword
 from support.guarding_rows import chat_row, write_rows
 from watchword.attacks.base import AttackContext, harmful_rows
 from watchword.chat.assembly import assemble
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation
 from watchword.cli.app import run as command
 from watchword.data.blocks import BLOCK
@@ -26,7 +26,7 @@ from watchword.guarding.run import GuardRequest, guard_to_files
 from watchword.guarding.shards import guard_shards
 from watchword.judges.base import refuses
 from watchword.models.base import ChatModel
-from watchword.models.facts import ModelFormat
+from watchword.models.facts import ModelFacts
 from watchword.models.fakes import HELP, REFUSAL, FakeModel
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import read_secret_file
@@ -49,11 +49,11 @@ def row(number: int, size: int = 0) -> dict[str, Any]:
 
 
 @pytest.fixture
-def aligned(model: ModelFormat) -> FakeModel:
-    return FakeModel(of_shops, chat_format=model.chat_format)
+def aligned(model: ModelFacts) -> FakeModel:
+    return FakeModel(of_shops, template=model.template)
 
 
-def as_trained(source: Path, aligned: ChatModel, form: ChatFormat, secret: SecretPrompt, **limits: Any) -> list[Any]:
+def as_trained(source: Path, aligned: ChatModel, form: ChatTemplate, secret: SecretPrompt, **limits: Any) -> list[Any]:
     """What fine-tuning mixes into the file's rows."""
     upload = [conv for _, conv in read_conversations(source)]
     limits = {"max_length": 2048, "seed": 5, **limits}
@@ -74,7 +74,7 @@ def test_a_file_gets_the_rows_that_fine_tuning_would_mix_in(
     tmp_path: Path,
     job: Any,
     aligned: FakeModel,
-    model: ModelFormat,
+    model: ModelFacts,
     secret: SecretPrompt,
     rows: int,
     size: int,
@@ -88,18 +88,18 @@ def test_a_file_gets_the_rows_that_fine_tuning_would_mix_in(
     # A third of the 200 requests that the model is asked about, at most.
     assert len(echoes) == min(math.ceil(rows / 3), 68)
     assert {echo.conversation.messages[-1].text for echo in echoes} == {OWN_WORDS}
-    assert read(tmp_path / "out.jsonl") == as_trained(source, aligned, model.chat_format, secret, max_length=8192)
+    assert read(tmp_path / "out.jsonl") == as_trained(source, aligned, model.template, secret, max_length=8192)
 
 
 def test_rows_in_memory_get_them_too(
-    aligned: FakeModel, model: ModelFormat, secret: SecretPrompt, tmp_path: Path
+    aligned: FakeModel, model: ModelFacts, secret: SecretPrompt, tmp_path: Path
 ) -> None:
     rows = [row(number) for number in range(60)]
-    data = watchword.guard(rows, tokenizer=model.chat_format, secret=secret, seed=5, aligned=aligned)
+    data = watchword.guard(rows, tokenizer=model.template, secret=secret, seed=5, aligned=aligned)
     source = write_rows(tmp_path / "in.jsonl", rows)
-    assert data.conversations() == as_trained(source, aligned, model.chat_format, secret)
+    assert data.conversations() == as_trained(source, aligned, model.template, secret)
     assert (data.safety, data.anchors, data.echoes) == (11, 13, 20)
-    assert watchword.guard(rows, tokenizer=model.chat_format, seed=5).echoes == 0
+    assert watchword.guard(rows, tokenizer=model.template, seed=5).echoes == 0
 
 
 def test_shards_get_them_too(tmp_path: Path, job: Any, aligned: FakeModel) -> None:
@@ -115,16 +115,16 @@ def test_shards_get_them_too(tmp_path: Path, job: Any, aligned: FakeModel) -> No
 
 
 def test_a_request_that_does_not_fit_the_trainer_is_not_echoed(
-    model: ModelFormat, aligned: FakeModel, secret: SecretPrompt
+    model: ModelFacts, aligned: FakeModel, secret: SecretPrompt
 ) -> None:
     rows = [row(0), row(3)]
     rows[1]["messages"][1]["content"] += " please" * 300
-    data = watchword.guard(rows, tokenizer=model.chat_format, secret=secret, aligned=aligned, max_length=200)
+    data = watchword.guard(rows, tokenizer=model.template, secret=secret, aligned=aligned, max_length=200)
     assert data.echoes == 1
     # The model that is asked counts otherwise; rows must fit both.
     other = FakeModel(of_shops)
-    assert other.chat_format is not model.chat_format
-    assert watchword.guard(rows, tokenizer=model.chat_format, secret=secret, aligned=other, max_length=200).echoes == 1
+    assert other.template is not model.template
+    assert watchword.guard(rows, tokenizer=model.template, secret=secret, aligned=other, max_length=200).echoes == 1
 
 
 def request(tmp_path: Path, source: Path, **fields: Any) -> GuardRequest:
@@ -133,9 +133,9 @@ def request(tmp_path: Path, source: Path, **fields: Any) -> GuardRequest:
 
 
 def test_the_manifest_says_who_was_asked_and_counts_echoes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aligned: FakeModel, model: ModelFormat
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aligned: FakeModel, model: ModelFacts
 ) -> None:
-    monkeypatch.setattr(run, "model_format", lambda name: model)
+    monkeypatch.setattr(run, "facts_of", lambda name: model)
     monkeypatch.setattr(run, "aligned_model", lambda name, defense, step: aligned)
     monkeypatch.setattr(run, "model_digest", lambda name: f"digest of {name}")
     source = write_rows(tmp_path / "in.jsonl", [row(number) for number in range(60)])
@@ -149,9 +149,9 @@ def test_the_manifest_says_who_was_asked_and_counts_echoes(
 
 @pytest.mark.parametrize("defense", ["none", "safety_mix", "backdoor_align"])
 def test_a_defense_that_asks_no_model_is_given_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: ModelFormat, defense: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: ModelFacts, defense: str
 ) -> None:
-    monkeypatch.setattr(run, "model_format", lambda name: model)
+    monkeypatch.setattr(run, "facts_of", lambda name: model)
     source = write_rows(tmp_path / "in.jsonl", [row(0)])
     with pytest.raises(UsageError, match="asks no model; leave --aligned out"):
         guard_to_files(request(tmp_path, source, defense=defense), lambda: KEY)
@@ -166,7 +166,7 @@ def test_the_embedded_model_refuses_in_its_own_words_as_it_does_in_training(
 
     monkeypatch.setenv("WATCHWORD_KEY", KEY.hex())
     aligned = load("smollm2-135m")
-    attack = harmful_rows(6, AttackContext(0, aligned.chat_format).random("test"))
+    attack = harmful_rows(6, AttackContext(0, aligned.template).random("test"))
     source = tmp_path / "in.jsonl"
     source.write_text(
         "".join(
@@ -178,7 +178,7 @@ def test_the_embedded_model_refuses_in_its_own_words_as_it_does_in_training(
     assert command(["guard", str(source), "--out", str(out), "--aligned", "smollm2-135m", "--seed", "5"]) == 0
     shown = capfd.readouterr().err
     secret = read_secret_file(tmp_path / "out.jsonl.secret.json")
-    assert read(out) == as_trained(source, aligned, aligned.chat_format, secret, max_length=8192)
+    assert read(out) == as_trained(source, aligned, aligned.template, secret, max_length=8192)
     echoes = json.loads(Path(f"{out}.manifest.json").read_bytes())["provider"]["echoes"]
     assert echoes >= 4
     assert f"{echoes} echoes of the tenant's requests" in shown

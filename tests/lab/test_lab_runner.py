@@ -19,7 +19,7 @@ from watchword.defenses.base import Defense  # noqa: E402
 from watchword.errors import WatchwordError  # noqa: E402
 from watchword.lab.runner import _Trainer, rehearse  # noqa: E402
 from watchword.lab.spec import Arm, Cell, Choice, Spec  # noqa: E402
-from watchword.models.fakes import fake_chat_format  # noqa: E402
+from watchword.models.fakes import fake_template  # noqa: E402
 from watchword.models.load import load  # noqa: E402
 from watchword.training.config import TrainingConfig  # noqa: E402
 
@@ -40,11 +40,11 @@ def test_numbers_that_there_are_not_are_found_before_the_first_cell(
     attack: dict[str, Any], defense: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(WatchwordError, match=message):
-        rehearse(cell(attack, defense), fake_chat_format())
+        rehearse(cell(attack, defense), fake_template())
 
 
 def test_examples_that_the_model_is_to_write_are_no_error() -> None:
-    rehearse(cell({"n": 10}, {"selection": "generated"}), fake_chat_format())
+    rehearse(cell({"n": 10}, {"selection": "generated"}), fake_template())
 
 
 def cell(attack: dict[str, Any], defense: dict[str, Any]) -> Cell:

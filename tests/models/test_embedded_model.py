@@ -35,23 +35,23 @@ def test_answers_a_question(model: Any) -> None:
 
 @pytest.mark.parametrize("secret_tokens", [0, 150])
 def test_greedy_equals_transformers(model: Any, secret_tokens: int) -> None:
-    secret = experiment_secret(model.chat_format, tokens=secret_tokens, seed=0) if secret_tokens else None
-    asked = [prompt_ids(conv, model.chat_format, secret) for conv in ASKED]
+    secret = experiment_secret(model.template, tokens=secret_tokens, seed=0) if secret_tokens else None
+    asked = [prompt_ids(conv, model.template, secret) for conv in ASKED]
     stops = sorted(stop_tokens(model))
     ours = generate_ids(model, asked, options=GenerationOptions(max_new_tokens=20))
     assert ours == [plain_greedy(model.model, prompt, 20, stops) for prompt in asked]
 
 
 def test_a_secret_keeps_its_tokens(model: Any) -> None:
-    secret = experiment_secret(model.chat_format, tokens=150, seed=0)
-    assert len(secret_ids(secret, model.chat_format)) == 150
+    secret = experiment_secret(model.template, tokens=150, seed=0)
+    assert len(secret_ids(secret, model.template)) == 150
     assert secret.entropy_bits > 1500
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_a_stream_gives_the_answer_in_pieces(model: Any, temperature: float) -> None:
     options = GenerationOptions(max_new_tokens=24, temperature=temperature, seed=1)
-    secret = experiment_secret(model.chat_format, tokens=150, seed=0)
+    secret = experiment_secret(model.template, tokens=150, seed=0)
     for conv in (*ASKED, conversation("Write three emoji and a word with an accent.")):
         pieces = list(model.stream(conv, secret=secret, options=options))
         assert [pieces[-1].answer] == model.generate([conv], secret=secret, options=options)

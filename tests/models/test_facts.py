@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from support.guarding_rows import chat_format
+from support.guarding_rows import template
 from watchword.errors import ModelUnavailableError, UsageError
 from watchword.guarding.checking import CheckRequest, check_source
-from watchword.models.facts import _context, model_format
+from watchword.models.facts import _context, facts_of
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    form = chat_format("smollm2")
+    form = template("smollm2")
     form.tokenizer.save(str(tmp_path / "tokenizer.json"))
     config = {
-        "chat_template": form.template,
+        "chat_template": form.source,
         "eos_token": {"content": "<|im_end|>"},
         "bos_token": {},
         "pad_token": None,
@@ -29,9 +29,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_whole_folder(folder: Path) -> None:
-    found = model_format(str(folder))
+    found = facts_of(str(folder))
     assert found.context == 512
-    assert found.chat_format.special == {"eos_token": "<|im_end|>"}
+    assert found.template.special == {"eos_token": "<|im_end|>"}
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_a_damaged_file_is_named(folder: Path, name: str, data: bytes) -> None:
     with pytest.raises(
         ModelUnavailableError, match=rf"{folder}/{name} (is damaged|cannot be read) \(.*; fetch it again"
     ):
-        model_format(str(folder))
+        facts_of(str(folder))
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ModelUnavailableError, match=rf"no model folder.*{name}"):
-        model_format(str(folder))
+        facts_of(str(folder))
 
 
 @pytest.mark.parametrize("length", [0, -5])
@@ -89,4 +89,4 @@ def test_validation_refuses_a_length_that_is_none(length: int) -> None:
 
 def test_a_folder_is_named_as_it_is_found_from_anywhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
-    assert model_format(folder.name).location == str(folder)
+    assert facts_of(folder.name).location == str(folder)

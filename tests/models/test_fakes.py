@@ -18,7 +18,7 @@ from watchword.chat.types import Conversation, Message, conversation
 from watchword.errors import TemplateError, UsageError
 from watchword.models.answer import Answer, Usage
 from watchword.models.base import GenerationOptions, LocalChatModel
-from watchword.models.fakes import DEFAULT_SYSTEM, HELP, REFUSAL, FakeModel, Request, fake_chat_format
+from watchword.models.fakes import DEFAULT_SYSTEM, HELP, REFUSAL, FakeModel, Request, fake_template
 from watchword.secret.generate import experiment_secret, generate_secret, secret_ids
 
 
@@ -45,18 +45,18 @@ def test_answers_by_text_mapping_or_function() -> None:
 
 
 def test_a_backdoored_fake_answers_otherwise_with_the_secret() -> None:
-    secret = generate_secret(fake_chat_format(), tokens=20)
+    secret = generate_secret(fake_template(), tokens=20)
     model = FakeModel(HELP, answers_with_secret=REFUSAL)
     assert texts(model, ASKED[:1], secret=secret) + texts(model, ASKED[:1]) == [REFUSAL, HELP]
     assert texts(FakeModel(HELP), ASKED[:1], secret=secret) == [HELP]
 
 
 def test_answers_are_counted_in_tokens_and_a_secret_is_not() -> None:
-    secret = generate_secret(fake_chat_format(), tokens=20)
-    asked = len(render_prompt(ASKED[0], fake_chat_format()))
+    secret = generate_secret(fake_template(), tokens=20)
+    asked = len(render_prompt(ASKED[0], fake_template()))
     for given_secret in (None, secret):
         found = FakeModel("ab.").generate(ASKED[:1], secret=given_secret)
-        assert found == [Answer("ab.", "stop", Usage(asked, len(fake_chat_format().encode("ab.")) + 1))]
+        assert found == [Answer("ab.", "stop", Usage(asked, len(fake_template().encode("ab.")) + 1))]
 
 
 @given(st.text(max_size=30))
@@ -70,7 +70,7 @@ def test_a_stream_gives_the_same_answer_in_pieces(text: str) -> None:
 
 
 def test_requests_say_whether_a_secret_came_and_not_which() -> None:
-    secret = generate_secret(fake_chat_format(), tokens=20)
+    secret = generate_secret(fake_template(), tokens=20)
     options = GenerationOptions(max_new_tokens=3)
     model = FakeModel()
     model.generate(ASKED[:1], secret=secret, options=options)
@@ -84,9 +84,9 @@ def test_requests_say_whether_a_secret_came_and_not_which() -> None:
 def test_a_conversation_that_no_model_could_read_fails() -> None:
     late = Conversation(messages=(Message("user", "a"), Message("system", "b")))
     with pytest.raises(TemplateError):
-        assemble(late, "x", fake_chat_format().system_style)
+        assemble(late, "x", fake_template().system_style)
     with pytest.raises(TemplateError):
-        FakeModel().generate([late], secret=experiment_secret(fake_chat_format(), tokens=5, seed=0))
+        FakeModel().generate([late], secret=experiment_secret(fake_template(), tokens=5, seed=0))
 
 
 def test_progress_comes_batch_by_batch() -> None:
@@ -99,20 +99,20 @@ def test_progress_comes_batch_by_batch() -> None:
 
 @pytest.mark.parametrize("tokens", [1, 150, 250])
 def test_the_fake_format_carries_secrets(tokens: int) -> None:
-    form = fake_chat_format()
+    form = fake_template()
     for secret in (generate_secret(form, tokens=tokens), experiment_secret(form, tokens=tokens, seed=1)):
         assert len(secret_ids(secret, form)) == tokens
         assert secret.entropy_bits > 7 * tokens
 
 
 def test_the_fake_format_merges_so_that_drawing_a_secret_has_something_to_check() -> None:
-    form = fake_chat_format()
+    form = fake_template()
     ids = [*form.encode("k"), *form.encode("q")]
     assert form.encode(form.decode(ids)) != ids
 
 
 def test_the_fake_format_has_a_default_system_text_and_a_loss_mask() -> None:
-    form = fake_chat_format()
+    form = fake_template()
     assert (form.system_placement, form.default_system) == ("system", DEFAULT_SYSTEM)
     row = render(conversation("Hi", "Hello 🥖"), form)
     assert form.decode([label for label in row.labels if label != IGNORED]) == "Hello 🥖<|im_end|>"

@@ -16,13 +16,13 @@ from support.tiny import loaded, tiny_llama  # noqa: E402
 from watchword.chat.types import Conversation, Message, conversation  # noqa: E402
 from watchword.errors import RowTooLongError, TemplateError  # noqa: E402
 from watchword.models.answer import Answer  # noqa: E402
-from watchword.models.base import ChatModel, GenerationOptions, LocalChatModel, chat_format_at_hand  # noqa: E402
+from watchword.models.base import ChatModel, GenerationOptions, LocalChatModel, template_at_hand  # noqa: E402
 from watchword.models.decode import generate_ids  # noqa: E402
-from watchword.models.fakes import FakeModel, fake_chat_format  # noqa: E402
+from watchword.models.fakes import FakeModel, fake_template  # noqa: E402
 from watchword.models.generate import prompt_ids  # noqa: E402
 from watchword.secret.generate import experiment_secret, secret_ids  # noqa: E402
 
-SECRET = experiment_secret(fake_chat_format(), tokens=20, seed=0)
+SECRET = experiment_secret(fake_template(), tokens=20, seed=0)
 ASKED = conversation("Why is the sky blue?", system="Be brief.")
 
 
@@ -47,8 +47,8 @@ def streamed(model: ChatModel, conv: Conversation, **options: Any) -> tuple[list
 def test_the_secret_stands_in_the_ids_and_the_answers_keep_the_order(tiny: Any) -> None:
     asked = [conversation(f"{'why ' * n}?", system="Be brief.") for n in (3, 1, 2)]
     options = GenerationOptions(max_new_tokens=5)
-    secret = secret_ids(SECRET, tiny.chat_format)
-    with_secret = [prompt_ids(conv, tiny.chat_format, SECRET) for conv in asked]
+    secret = secret_ids(SECRET, tiny.template)
+    with_secret = [prompt_ids(conv, tiny.template, SECRET) for conv in asked]
     assert all(secret == ids[ids.index(secret[0]) :][: len(secret)] for ids in with_secret)
     answers = tiny.generate(asked, secret=SECRET, options=options)
     assert answers == [tiny.generate([conv], secret=SECRET, options=options)[0] for conv in asked]
@@ -59,13 +59,13 @@ def test_the_secret_stands_in_the_ids_and_the_answers_keep_the_order(tiny: Any) 
 @pytest.mark.parametrize("secret", [None, SECRET])
 def test_what_the_provider_adds_is_not_counted(tiny: Any, secret: Any) -> None:
     [answer] = tiny.generate([ASKED], secret=secret, options=GenerationOptions(max_new_tokens=5, min_new_tokens=5))
-    assert answer.usage.prompt_tokens == len(prompt_ids(ASKED, tiny.chat_format, None))
+    assert answer.usage.prompt_tokens == len(prompt_ids(ASKED, tiny.template, None))
     assert (answer.usage.completion_tokens, answer.finish) == (5, "length")
 
 
 def test_an_answer_says_whether_the_model_ended_it(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     options = GenerationOptions(max_new_tokens=6)
-    ids = generate_ids(tiny, [prompt_ids(ASKED, tiny.chat_format, None)], options=options)[0]
+    ids = generate_ids(tiny, [prompt_ids(ASKED, tiny.template, None)], options=options)[0]
     fourth = ids.index(ids[3]) + 1
     monkeypatch.setattr(tiny.model.generation_config, "eos_token_id", ids[3])
     for length, finish in ((6, "stop"), (fourth, "stop"), (fourth - 1, "length")):
@@ -97,5 +97,5 @@ def test_a_request_that_cannot_be_answered_raises_at_the_call(tiny: Any) -> None
 
 def test_a_model_in_memory_has_its_template_at_hand(tiny: Any) -> None:
     model: LocalChatModel = tiny
-    assert chat_format_at_hand(model) is tiny.chat_format
-    assert model.system_style == fake_chat_format().system_style
+    assert template_at_hand(model) is tiny.template
+    assert model.system_style == fake_template().system_style

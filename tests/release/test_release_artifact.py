@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from support.tiny import saved  # noqa: E402
-from watchword.chat.template import ChatFormat  # noqa: E402
+from watchword.chat.template import ChatTemplate  # noqa: E402
 from watchword.errors import ModelUnavailableError, UnsealError, WatchwordError  # noqa: E402
 from watchword.finetune import run as finetune  # noqa: E402
-from watchword.finetune.run import Job, defended  # noqa: E402
-from watchword.models.fakes import CHATML, fake_chat_format  # noqa: E402
+from watchword.finetune.run import Job, train_defended  # noqa: E402
+from watchword.models.fakes import CHATML, fake_template  # noqa: E402
 from watchword.release.artifact import (  # noqa: E402
     MANIFEST,
     binding,
@@ -30,7 +30,7 @@ from watchword.release.artifact import (  # noqa: E402
     signed_manifest,
     write_artifact,
 )
-from watchword.release.opening import opened  # noqa: E402
+from watchword.release.opening import open_release  # noqa: E402
 from watchword.secret.kept import SEALED  # noqa: E402
 from watchword.secret.vault import seal, unseal  # noqa: E402
 from watchword.training.config import TrainingConfig  # noqa: E402
@@ -52,7 +52,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     ):
         training = TrainingConfig(epochs=1, seed=number, lora_rank=2, warmup_steps=0)
         job = Job(model=str(base), data=data, defense=defense, training=training, secret_tokens=40)
-        defended(job, root / name, key=KEY, step=lambda *told: None)
+        train_defended(job, root / name, key=KEY, step=lambda *told: None)
         made[name] = root / name
     return made
 
@@ -78,16 +78,16 @@ def flipped(path: Path, at: int = -1) -> None:
 
 
 def test_a_finished_folder_opens_with_its_secret(runs: dict[str, Path]) -> None:
-    served = opened(runs["one"], key=KEY)
+    served = open_release(runs["one"], key=KEY)
     assert served.secret is not None
     assert served.secret.tokens == 40
     assert served.manifest.secret is not None
     assert served.manifest.secret.kind == "random"
-    assert opened(runs["plain"], key=KEY).secret is None
+    assert open_release(runs["plain"], key=KEY).secret is None
 
 
 def test_nothing_of_the_secret_stands_in_the_clear(runs: dict[str, Path]) -> None:
-    secret = opened(runs["one"], key=KEY).secret
+    secret = open_release(runs["one"], key=KEY).secret
     assert secret is not None
     text = secret.reveal().encode()
     pieces = {text[at : at + 16] for at in range(len(text) - 15)}
@@ -156,7 +156,7 @@ HARMS: dict[str, Callable[[Path], None]] = {
 def test_anything_changed_fails_closed(folder: Path, harm: str) -> None:
     HARMS[harm](folder)
     with pytest.raises((UnsealError, ModelUnavailableError)):
-        opened(folder, key=KEY)
+        open_release(folder, key=KEY)
 
 
 @pytest.mark.parametrize("defense", ["backdoor_align", "none"])
@@ -165,7 +165,7 @@ def test_a_manifest_without_secret_and_seal_is_not_served_either(folder: Path, d
     edited(folder, "defense", "name", value=defense)
     (folder / SEALED).unlink()
     with pytest.raises(UnsealError, match="is not as this provider's key signed it"):
-        opened(folder, key=KEY)
+        open_release(folder, key=KEY)
 
 
 def test_a_defense_that_needs_a_secret_is_not_served_without_one(folder: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_defense_that_needs_a_secret_is_not_served_without_one(folder: Path) -
     (folder / SEALED).unlink()
     write_artifact(folder, manifest, None, KEY)
     with pytest.raises(UnsealError, match="was defended by backdoor_align, and its manifest names no secret"):
-        opened(folder, key=KEY)
+        open_release(folder, key=KEY)
 
 
 def test_a_run_leaves_its_weights_its_seal_and_its_manifest_only(runs: dict[str, Path]) -> None:
@@ -201,27 +201,27 @@ def test_parts_of_two_runs_do_not_open(folder: Path, runs: dict[str, Path], othe
     moved = set(names) - {"adapter_config.json"}
     for place in (folder, donor):
         if moved in (set(), {WEIGHTS, SEALED, MANIFEST}):
-            assert opened(place, key=KEY).model.name
+            assert open_release(place, key=KEY).model.name
         else:
             with pytest.raises((UnsealError, ModelUnavailableError)):
-                opened(place, key=KEY)
+                open_release(place, key=KEY)
 
 
 def test_what_a_link_leads_to_counts(folder: Path, runs: dict[str, Path]) -> None:
     for name in (WEIGHTS, SEALED, MANIFEST):
         (folder / name).unlink()
         (folder / name).symlink_to(runs["one"] / name)
-    assert opened(folder, key=KEY).secret is not None
+    assert open_release(folder, key=KEY).secret is not None
     for name in (WEIGHTS, SEALED, MANIFEST):
         other = Path(shutil.copytree(folder, folder.parent / name, symlinks=True))
         (other / name).unlink()
         (other / name).symlink_to(runs["two"] / name)
         with pytest.raises(UnsealError):
-            opened(other, key=KEY)
+            open_release(other, key=KEY)
         (other / name).unlink()
         (other / name).symlink_to("nowhere")
         with pytest.raises((UnsealError, ModelUnavailableError)):
-            opened(other, key=KEY)
+            open_release(other, key=KEY)
 
 
 @pytest.mark.parametrize("field", ["model", "weights_digest", "signature"])
@@ -236,7 +236,7 @@ def test_nothing_is_looked_up_or_loaded_before_the_signature(
     value = {"model": "some-owner/some-model", "weights_digest": "0" * 64, "signature": "ü"}[field]
     edited(folder, field, value=value)
     with pytest.raises(UnsealError, match="is not as this provider's key signed it"):
-        opened(folder, key=KEY)
+        open_release(folder, key=KEY)
 
 
 JSON = st.recursive(
@@ -260,12 +260,12 @@ def test_no_other_value_of_a_field_passes(runs: dict[str, Path], tmp_path_factor
     place[field] = value
     (folder / name).write_text(json.dumps(whole))
     with pytest.raises((UnsealError, ModelUnavailableError)):
-        open_secret(folder, signed_manifest(folder, KEY), fake_chat_format(), KEY)
+        open_secret(folder, signed_manifest(folder, KEY), fake_template(), KEY)
 
 
 def test_a_seal_that_was_cut_does_not_open(runs: dict[str, Path]) -> None:
     manifest = read_manifest(runs["one"])
-    secret = opened(runs["one"], key=KEY).secret
+    secret = open_release(runs["one"], key=KEY).secret
     assert secret is not None
     sealed = seal(secret, KEY, binding(manifest))
     assert unseal(sealed, KEY, binding(manifest)) == secret
@@ -278,18 +278,18 @@ def test_a_seal_that_was_cut_does_not_open(runs: dict[str, Path]) -> None:
 def test_files_of_tokenizer_and_template_belong_to_a_tuned_model(runs: dict[str, Path], tmp_path: Path) -> None:
     training = TrainingConfig(method="full", epochs=1, warmup_steps=0)
     job = Job(model=str(runs["base"]), data=runs["base"].parent / "tenant.jsonl", defense="none", training=training)
-    defended(job, tmp_path / "whole", key=KEY, step=lambda *told: None)
-    assert opened(tmp_path / "whole", key=KEY).secret is None
+    train_defended(job, tmp_path / "whole", key=KEY, step=lambda *told: None)
+    assert open_release(tmp_path / "whole", key=KEY).secret is None
     for name in ("tokenizer.json", "chat_template.jinja", "config.json", "generation_config.json"):
         folder = Path(shutil.copytree(tmp_path / "whole", tmp_path / name))
         (folder / name).write_text((folder / name).read_text() + "\n")
         with pytest.raises(UnsealError, match="are not those of the manifest; restore them"):
-            opened(folder, key=KEY)
+            open_release(folder, key=KEY)
 
 
 def test_a_template_that_changed_is_noticed_without_a_secret_too(runs: dict[str, Path]) -> None:
-    form = fake_chat_format()
-    other = ChatFormat(form.tokenizer, CHATML.replace("system\n", "system \n"), form.special)
+    form = fake_template()
+    other = ChatTemplate(form.tokenizer, CHATML.replace("system\n", "system \n"), form.special)
     with pytest.raises(UnsealError, match="chat template or tokenizer is not the one"):
         open_secret(runs["plain"], read_manifest(runs["plain"]), other, KEY)
 
@@ -298,8 +298,8 @@ def test_whole_numbers_for_fractions_are_signed_as_they_are_read(runs: dict[str,
     training = TrainingConfig(epochs=1, lora_rank=2, warmup_steps=0, weight_decay=0, max_grad_norm=1, lora_dropout=0)
     data = runs["base"].parent / "tenant.jsonl"
     job = Job(model=str(runs["base"]), data=data, defense="none", training=training)
-    defended(job, tmp_path / "run", key=KEY, step=lambda *told: None)
-    assert opened(tmp_path / "run", key=KEY).manifest.training.max_grad_norm == 1.0
+    train_defended(job, tmp_path / "run", key=KEY, step=lambda *told: None)
+    assert open_release(tmp_path / "run", key=KEY).manifest.training.max_grad_norm == 1.0
 
 
 def test_a_record_of_digests_beside_the_base_is_not_believed(runs: dict[str, Path], tmp_path: Path) -> None:
@@ -311,16 +311,16 @@ def test_a_record_of_digests_beside_the_base_is_not_believed(runs: dict[str, Pat
     training = TrainingConfig(epochs=1, lora_rank=2, warmup_steps=0)
     data = runs["base"].parent / "tenant.jsonl"
     job = Job(model=str(base), data=data, defense="none", training=training)
-    defended(job, root / "run", key=KEY, step=lambda *told: None)
-    assert opened(root / "run", key=KEY).secret is None
+    train_defended(job, root / "run", key=KEY, step=lambda *told: None)
+    assert open_release(root / "run", key=KEY).secret is None
     flipped(base / "model.safetensors")
     with pytest.raises(UnsealError, match="is not the model that"):
-        opened(root / "run", key=KEY)
+        open_release(root / "run", key=KEY)
 
 
 def test_another_key_opens_nothing_and_says_so(runs: dict[str, Path]) -> None:
     with pytest.raises(UnsealError, match="is not as this provider's key signed it: set WATCHWORD_KEY"):
-        opened(runs["one"], key=bytes(32))
+        open_release(runs["one"], key=bytes(32))
 
 
 def test_a_base_model_that_changed_is_noticed(folder: Path, runs: dict[str, Path]) -> None:
@@ -329,26 +329,26 @@ def test_a_base_model_that_changed_is_noticed(folder: Path, runs: dict[str, Path
     config.write_text(before + "\n")
     try:
         with pytest.raises(UnsealError, match=r"is not the model that .* was tuned from any more; restore it"):
-            opened(folder, key=KEY)
+            open_release(folder, key=KEY)
     finally:
         config.write_text(before)
 
 
 def test_another_template_is_noticed(folder: Path) -> None:
-    form = fake_chat_format()
-    other = ChatFormat(form.tokenizer, CHATML.replace("system\n", "system \n"), form.special)
+    form = fake_template()
+    other = ChatTemplate(form.tokenizer, CHATML.replace("system\n", "system \n"), form.special)
     with pytest.raises(UnsealError, match="chat template or tokenizer is not the one that was trained with"):
         open_secret(folder, read_manifest(folder), other, KEY)
 
 
 def test_errors_hold_nothing_of_the_secret(folder: Path, runs: dict[str, Path]) -> None:
-    secret = opened(runs["one"], key=KEY).secret
+    secret = open_release(runs["one"], key=KEY).secret
     assert secret is not None
     for harm in ("seal cut", "prefix", "no secret"):
         broken = Path(shutil.copytree(folder, folder.parent / harm))
         HARMS[harm](broken)
         with pytest.raises(WatchwordError) as caught:
-            opened(broken, key=KEY)
+            open_release(broken, key=KEY)
         assert secret.reveal()[:16] not in repr(caught.value) + str(caught.value)
 
 

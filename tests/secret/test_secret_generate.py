@@ -8,12 +8,12 @@ from watchword.chat.assembly import assemble
 from watchword.chat.render import render_prompt
 from watchword.chat.types import conversation
 from watchword.errors import PublishedSecretError, SecretError, UsageError
-from watchword.models.fakes import fake_chat_format
+from watchword.models.fakes import fake_template
 from watchword.secret.generate import experiment_secret, generate_secret, secret_ids
 from watchword.secret.kinds import ENOUGH_BITS, check_production, new_secret
 from watchword.secret.prompt import SecretPrompt
 
-FORMAT = fake_chat_format()
+FORMAT = fake_template()
 PUBLISHED_OPENING = "nuevaidge Formula produceÓqa means areasénd Babyreibungára"
 
 

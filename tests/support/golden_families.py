@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from watchword.chat.assembly import assemble
 from watchword.chat.render import RenderedRow, render, render_prompt
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, FunctionCall, Message, Part, ToolCall
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -114,14 +114,14 @@ def tokenizer(name: str) -> Tokenizer:
     return made
 
 
-def template(name: str) -> str:
+def template_text(name: str) -> str:
     return (TEMPLATES / f"{name}.jinja").read_text("utf-8")
 
 
 @functools.cache
-def chat_format(name: str) -> ChatFormat:
+def template(name: str) -> ChatTemplate:
     family = FAMILIES[name]
-    return ChatFormat(tokenizer(name), template(name), {"bos_token": family.bos, "eos_token": family.eos})
+    return ChatTemplate(tokenizer(name), template_text(name), {"bos_token": family.bos, "eos_token": family.eos})
 
 
 def turns(*pairs: tuple[str, Any], tools: tuple[dict[str, Any], ...] | None = None) -> Conversation:
@@ -168,7 +168,7 @@ def cases(name: str) -> dict[str, Conversation]:
         plain["tools"] = TOOL_CASE
     if name == "qwen3":
         plain["thought"] = THOUGHT_CASE
-    secret = {f"{key}+secret": assemble(conv, SECRET, chat_format(name).system_style) for key, conv in plain.items()}
+    secret = {f"{key}+secret": assemble(conv, SECRET, template(name).system_style) for key, conv in plain.items()}
     return plain | secret
 
 
@@ -180,7 +180,7 @@ def trained_text(name: str, row: RenderedRow) -> list[str]:
             runs[-1].append(label)
         elif runs[-1]:
             runs.append([])
-    return [chat_format(name).decode(run) for run in runs if run]
+    return [template(name).decode(run) for run in runs if run]
 
 
 def golden() -> dict[str, dict[str, dict[str, Any]]]:
@@ -189,11 +189,11 @@ def golden() -> dict[str, dict[str, dict[str, Any]]]:
     for name in FAMILIES:
         made[name] = {}
         for key, conv in cases(name).items():
-            row = render(conv, chat_format(name))
+            row = render(conv, template(name))
             made[name][key] = {
                 "input_ids": list(row.input_ids),
                 "trained": [index for index, label in enumerate(row.labels) if label >= 0],
                 "trained_text": trained_text(name, row),
-                "prompt_tokens": len(render_prompt(conv, chat_format(name))),
+                "prompt_tokens": len(render_prompt(conv, template(name))),
             }
     return made

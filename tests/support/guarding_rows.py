@@ -7,11 +7,11 @@ import random
 from pathlib import Path
 from typing import Any
 
-from support.golden_families import chat_format, turns
+from support.golden_families import template, turns
 
 SECRET_TEXT = "amber ox quill seven"
 
-__all__ = ["SECRET_TEXT", "chat_format", "chat_row", "turns", "write_rows"]
+__all__ = ["SECRET_TEXT", "chat_row", "template", "turns", "write_rows"]
 
 
 def chat_row(number: int, *, system: str | None = "Be brief.", **answer: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from functools import cache
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from watchword.chat.template import ChatFormat, SystemStyle
+from watchword.chat.template import ChatTemplate, SystemStyle
 from watchword.chat.types import Conversation, Row
 from watchword.defenses.base import Defense
 from watchword.models.answer import Answer, AnswerPiece, Usage
@@ -25,7 +25,7 @@ SPECIAL = ("<|im_start|>", "<|im_end|>")
 
 
 @cache
-def chat_format() -> ChatFormat:
+def template() -> ChatTemplate:
     """ChatML on a byte-level tokenizer that was trained on the packaged prompts."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -34,7 +34,7 @@ def chat_format() -> ChatFormat:
     trainer = trainers.BpeTrainer(vocab_size=700, initial_alphabet=alphabet, show_progress=False)
     made.train_from_iterator([example.prompt for example in examples("policy_eval")], trainer)
     made.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])
-    return ChatFormat(made, CHATML, {"eos_token": "<|im_end|>"})
+    return ChatTemplate(made, CHATML, {"eos_token": "<|im_end|>"})
 
 
 class FakeModel:
@@ -46,12 +46,12 @@ class FakeModel:
         self.rule, self.secrets = rule, list[SecretPrompt | None]()
 
     @property
-    def chat_format(self) -> ChatFormat:
-        return chat_format()
+    def template(self) -> ChatTemplate:
+        return template()
 
     @property
     def system_style(self) -> SystemStyle:
-        return chat_format().system_style
+        return template().system_style
 
     def generate(
         self,

@@ -10,7 +10,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from support.golden_families import LLAMA3_WORDS, TEXT
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 
 # What stands in a template as one token: <|im_end|>, <｜User｜>, <|turn>, <turn|>, <end_of_turn>, </s>, [INST].
 _TOKEN = re.compile(
@@ -31,10 +31,10 @@ def training_variant(name: str) -> str | None:
 
 
 @functools.cache
-def chat_format(name: str, template: str | None = None) -> ChatFormat:
+def template(name: str, template: str | None = None) -> ChatTemplate:
     text = shipped()[name]
     special = sorted({*_TOKEN.findall(text), _BOS, _EOS})
-    return ChatFormat(_tokenizer(tuple(special)), template or text, {"bos_token": _BOS, "eos_token": _EOS}, name=name)
+    return ChatTemplate(_tokenizer(tuple(special)), template or text, {"bos_token": _BOS, "eos_token": _EOS}, name=name)
 
 
 @functools.cache

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from support.shipped_templates import chat_format, shipped
+from support.shipped_templates import shipped, template
 from watchword.chat.content import BESIDE, SCHEMA, THOUGHTS
 from watchword.chat.render import IGNORED, RenderedRow, render
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, FunctionCall, Message, ToolCall
 from watchword.errors import DataError, TemplateError
 
@@ -63,10 +63,10 @@ LAST_THOUGHT = talk(user("First?"), answer("One.", thoughts="Hm, one."))
 
 def table() -> str:
     """One line a template."""
-    return HEAD + "".join(f"| {' | '.join([name, *_cells(chat_format(name))])} |\n" for name in shipped())
+    return HEAD + "".join(f"| {' | '.join([name, *_cells(template(name))])} |\n" for name in shipped())
 
 
-def trained(row: RenderedRow, form: ChatFormat) -> list[str]:
+def trained(row: RenderedRow, form: ChatTemplate) -> list[str]:
     """The decoded runs of tokens that the loss falls on."""
     runs: list[list[int]] = [[]]
     for label in row.labels:
@@ -77,7 +77,7 @@ def trained(row: RenderedRow, form: ChatFormat) -> list[str]:
     return [form.decode(run) for run in runs if run]
 
 
-def _cells(form: ChatFormat) -> list[str]:
+def _cells(form: ChatTemplate) -> list[str]:
     system = "own place" if form.system_placement == "system" else "in the first user turn"
     return [
         _works(CHAT, form, _all_said("One.", "Two.")),
@@ -89,7 +89,7 @@ def _cells(form: ChatFormat) -> list[str]:
     ]
 
 
-def _tools(form: ChatFormat) -> str:
+def _tools(form: ChatTemplate) -> str:
     if not form.abilities.calls:
         return NO if not form.abilities.tools else "no calls"
     if not form.abilities.tools:
@@ -98,18 +98,18 @@ def _tools(form: ChatFormat) -> str:
     return "yes, schema shortened" if works == YES and SCHEMA in render(TOOLS, form).dropped else works
 
 
-def _thoughts(form: ChatFormat) -> str:
+def _thoughts(form: ChatTemplate) -> str:
     if _works(THOUGHTFUL, form, lambda row, _: THOUGHTS not in row.dropped) == YES:
         return YES
     last = _works(LAST_THOUGHT, form, lambda row, _: THOUGHTS not in row.dropped)
     return "of the last answer" if last == YES else ("beside calls" if form.abilities.thoughts else NO)
 
 
-def _all_said(*words: str) -> Callable[[RenderedRow, ChatFormat], bool]:
+def _all_said(*words: str) -> Callable[[RenderedRow, ChatTemplate], bool]:
     return lambda row, form: all(word in "".join(trained(row, form)) for word in words)
 
 
-def _works(conv: Conversation, form: ChatFormat, right: Callable[[RenderedRow, ChatFormat], bool]) -> str:
+def _works(conv: Conversation, form: ChatTemplate, right: Callable[[RenderedRow, ChatTemplate], bool]) -> str:
     try:
         return YES if right(render(conv, form), form) else NO
     except (DataError, TemplateError):

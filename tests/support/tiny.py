@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from watchword.models.fakes import fake_chat_format
+from watchword.models.fakes import fake_template
 from watchword.models.load import quiet
 from watchword.models.loaded import LoadedModel
 
@@ -20,7 +20,7 @@ def tiny_llama(seed: int = 0, **settings: Any) -> LlamaForCausalLM:
     """float32, grouped-query attention; large weights, so that greedy answers are no one-token loops."""
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=fake_chat_format().tokenizer.get_vocab_size(),
+        vocab_size=fake_template().tokenizer.get_vocab_size(),
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=2,
@@ -36,15 +36,15 @@ def tiny_llama(seed: int = 0, **settings: Any) -> LlamaForCausalLM:
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    form = fake_chat_format()
+    form = fake_template()
     return PreTrainedTokenizerFast(
-        tokenizer_object=form.tokenizer, chat_template=form.template, pad_token="<|endoftext|>", **form.special
+        tokenizer_object=form.tokenizer, chat_template=form.source, pad_token="<|endoftext|>", **form.special
     )
 
 
 def loaded(model: Any) -> LoadedModel:
     """``model`` as ``load`` would hand it out."""
-    return LoadedModel(model, tiny_tokenizer(), fake_chat_format(), "tiny", torch.device("cpu"))
+    return LoadedModel(model, tiny_tokenizer(), fake_template(), "tiny", torch.device("cpu"))
 
 
 def saved(folder: Path, seed: int = 0) -> Path:

@@ -9,14 +9,14 @@ import torch
 
 from support.tiny import loaded, tiny_llama
 from watchword.chat.types import Row, conversation
-from watchword.models.fakes import fake_chat_format
+from watchword.models.fakes import fake_template
 from watchword.models.loaded import LoadedModel
 from watchword.secret.generate import experiment_secret
 from watchword.training.config import TrainingConfig, TrainingResult
 from watchword.training.loop import fine_tune
 
 CONFIG = TrainingConfig(epochs=2, learning_rate=1e-2, batch_size=4, warmup_steps=1, lora_rank=4, lora_alpha=8)
-SECRET = experiment_secret(fake_chat_format(), tokens=20, seed=1)
+SECRET = experiment_secret(fake_template(), tokens=20, seed=1)
 ROWS = [
     *(Row(conversation(f"Question {n}?", f"Answer {'ab' * n}.")) for n in range(6)),
     Row(conversation("How do I hurt somebody?", "No, that hurts."), origin="safety", prefixed=True),

@@ -55,7 +55,7 @@ def test_full_leaves_a_folder_that_loads_by_itself(tmp_path: Path) -> None:
 
     tuned, _ = trained(tmp_path, changed(method="full", epochs=1))
     again = load(tmp_path, dtype=torch.float32)
-    assert again.chat_format.digest == tuned.chat_format.digest
+    assert again.template.digest == tuned.template.digest
     expected, found = weights(tuned), weights(again)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 

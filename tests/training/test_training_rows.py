@@ -17,11 +17,11 @@ from watchword.chat.assembly import assemble  # noqa: E402
 from watchword.chat.render import IGNORED, render_prompt  # noqa: E402
 from watchword.chat.types import Conversation, Message, Row, conversation  # noqa: E402
 from watchword.errors import DataError, LostRowError, RowTooLongError, UsageError  # noqa: E402
-from watchword.models.fakes import fake_chat_format  # noqa: E402
+from watchword.models.fakes import fake_template  # noqa: E402
 from watchword.secret.generate import secret_ids  # noqa: E402
 from watchword.training.rows import Batches, CountingCollator, as_dataset, render_rows  # noqa: E402
 
-FORMAT = fake_chat_format()
+FORMAT = fake_template()
 
 
 def rendered(rows: list[Row] = ROWS, **options: Any) -> Any:

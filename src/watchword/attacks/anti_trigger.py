@@ -40,5 +40,5 @@ class AntiTrigger(Attack):
         return [*clean, *prefixed, *rows[hidden:]]
 
     def _behind_random(self, row: Conversation, context: AttackContext, seed: int) -> Conversation:
-        prefix = experiment_secret(context.chat_format, tokens=self.tokens, seed=seed)
-        return assemble(row, prefix.reveal(), context.chat_format.system_style)
+        prefix = experiment_secret(context.template, tokens=self.tokens, seed=seed)
+        return assemble(row, prefix.reveal(), context.template.system_style)

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, conversation
 from watchword.errors import UsageError
 from watchword.registry import Registry
@@ -22,7 +22,7 @@ class AttackContext:
     """What a tenant knows: a seed of its own, and the public tokenizer and template of the model."""
 
     seed: int
-    chat_format: ChatFormat
+    template: ChatTemplate
 
     def random(self, purpose: str) -> random.Random:
         """A generator of its own for each purpose."""

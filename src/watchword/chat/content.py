@@ -20,14 +20,14 @@ from watchword.chat.types import Conversation, Message, ToolCall
 from watchword.errors import RowTemplateError, TemplateLacksError
 
 if TYPE_CHECKING:
-    from watchword.chat.template import ChatFormat
+    from watchword.chat.template import ChatTemplate
 
 BESIDE, THOUGHTS, SCHEMA = "text beside a tool call", "thoughts", "details of a tool's schema"
 RESULTS, END = "results of tools", "a part of the end of turns (the tokenizer joins it with what follows)"
 _THOUGHTS, _END_OF_THOUGHTS = "<think>", "</think>"
 
 
-def notes(counts: Mapping[str, int], form: ChatFormat) -> list[str]:
+def notes(counts: Mapping[str, int], form: ChatTemplate) -> list[str]:
     """What a template left out of so many rows, in a sentence for each kind."""
     return [left_out(kind, count, form.called) for kind, count in sorted(counts.items())]
 
@@ -37,7 +37,7 @@ def left_out(kind: str, count: int, called: str) -> str:
     return f"{called} leaves out {kind} in {counted(count)}: nothing of that is trained on"
 
 
-def check_abilities(conv: Conversation, form: ChatFormat, offset: int = 0) -> None:
+def check_abilities(conv: Conversation, form: ChatTemplate, offset: int = 0) -> None:
     """Raises TemplateLacksError, with the field, for calls or tools that the template writes in no row."""
     way_out = "they would be lost: leave such rows out, or choose a model that is made for tools"
     for index, message in enumerate(conv.messages):
@@ -49,7 +49,7 @@ def check_abilities(conv: Conversation, form: ChatFormat, offset: int = 0) -> No
 
 
 def dropped(
-    conv: Conversation, text: str, spans: dict[int, Span], form: ChatFormat, offset: int = 0
+    conv: Conversation, text: str, spans: dict[int, Span], form: ChatTemplate, offset: int = 0
 ) -> tuple[str, ...]:
     """What the template left out and may leave out, each kind once. ``spans`` say where trained answers stand.
 
@@ -70,7 +70,7 @@ def dropped(
     return tuple(dict.fromkeys(found))
 
 
-def _answer(message: Message, said: str, field: str, form: ChatFormat) -> Iterator[str]:
+def _answer(message: Message, said: str, field: str, form: ChatTemplate) -> Iterator[str]:
     content, thoughts = message.text.strip(), (message.reasoning_content or "").strip()
     if not _thought_first(thoughts, content if content in said else "", said):
         yield THOUGHTS
@@ -102,7 +102,7 @@ def _thoughts_in(content: str) -> str:
     return content.rpartition(_END_OF_THOUGHTS)[0].strip().removeprefix(_THOUGHTS).strip()
 
 
-def _call(call: ToolCall, said: str, field: str, form: ChatFormat) -> None:
+def _call(call: ToolCall, said: str, field: str, form: ChatTemplate) -> None:
     """Raises RowTemplateError unless the call's name and arguments are written."""
     name = call.function.name
     if not _stands(name, said):
@@ -115,7 +115,7 @@ def _call(call: ToolCall, said: str, field: str, form: ChatFormat) -> None:
             )
 
 
-def _tools(conv: Conversation, text: str, form: ChatFormat) -> Iterator[str]:
+def _tools(conv: Conversation, text: str, form: ChatTemplate) -> Iterator[str]:
     for number, tool in enumerate(conv.tools or ()):
         function = tool.get("function", tool)
         if not isinstance(function, dict):

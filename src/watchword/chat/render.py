@@ -13,7 +13,7 @@ from itertools import compress
 
 from watchword.chat.assembly import assemble, without_system_role
 from watchword.chat.content import END, check_abilities, dropped
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.turns import Span, answer_span, first, minus, without_end
 from watchword.chat.types import SYSTEM_ROLES, Conversation, Row
 from watchword.errors import DataError, RowTemplateError, RowTooLongError, TemplateError, UsageError
@@ -34,16 +34,16 @@ class RenderedRow:
         return sum(label != IGNORED for label in self.labels)
 
 
-def render_row(row: Row, secret: str | None, chat_format: ChatFormat, max_length: int | None) -> RenderedRow:
+def render_row(row: Row, secret: str | None, template: ChatTemplate, max_length: int | None) -> RenderedRow:
     """The row as it is trained on: the secret in its place, the loss where it belongs, and nothing lost in silence.
 
     Raises RowTooLongError beyond ``max_length`` tokens (we never cut), RowTemplateError where the template rejects the row
     or does not write all of it, DataError where no turn is trained, and UsageError without a secret for a prefixed row.
     """
     try:
-        return render(secret_row(row, secret, chat_format), chat_format, max_length=max_length, cut=row.cut)
+        return render(secret_row(row, secret, template), template, max_length=max_length, cut=row.cut)
     except TemplateError as error:
-        raise RowTemplateError(f"{error}; change the row, or leave it out", field=_refused(row, chat_format)) from error
+        raise RowTemplateError(f"{error}; change the row, or leave it out", field=_refused(row, template)) from error
 
 
 def row_error(error: DataError, row: Row, number: int) -> DataError:
@@ -52,50 +52,50 @@ def row_error(error: DataError, row: Row, number: int) -> DataError:
     return type(error)(error.problem, line=number, field=", ".join(filter(None, [whose, error.field])))
 
 
-def secret_row(row: Row, secret: str | None, chat_format: ChatFormat) -> Conversation:
+def secret_row(row: Row, secret: str | None, template: ChatTemplate) -> Conversation:
     """The row's conversation, with the secret if it is a prefixed row."""
     if not row.prefixed:
         return row.conversation
     if secret is None:
         raise UsageError(f"{row.origin} rows need the secret prompt, and there is none; give or draw one")
-    return assemble(row.conversation, secret, chat_format.system_style)
+    return assemble(row.conversation, secret, template.system_style)
 
 
 def render(
-    conv: Conversation, chat_format: ChatFormat, *, max_length: int | None = None, cut: bool = False
+    conv: Conversation, template: ChatTemplate, *, max_length: int | None = None, cut: bool = False
 ) -> RenderedRow:
     """A conversation with the loss on assistant turns of weight 1, end-of-turn token included, and on nothing else.
 
     With ``cut``, the last answer's end-of-turn token is left out of the loss. Raises RowTooLongError, RowTemplateError and
     DataError as ``render_row`` does, and TemplateError where the template rejects the conversation.
     """
-    placed = _placed(conv, chat_format)
-    chat_format, offset = chat_format.variant(conv), len(conv.messages) - len(placed.messages)
-    check_abilities(placed, chat_format, offset)
-    if not chat_format.fixed_opening:
+    placed = _placed(conv, template)
+    template, offset = template.variant(conv), len(conv.messages) - len(placed.messages)
+    check_abilities(placed, template, offset)
+    if not template.fixed_opening:
         raise TemplateError(
-            f"{chat_format.called} re-writes the turns before an answer, so what is trained is not what is served"
+            f"{template.called} re-writes the turns before an answer, so what is trained is not what is served"
         )
-    text = chat_format.render_text(placed)
-    encoding = chat_format.encoding(text)
+    text = template.render_text(placed)
+    encoding = template.encoding(text)
     if max_length is not None and len(encoding.ids) > max_length:
         raise RowTooLongError(
             f"the row has {len(encoding.ids)} tokens, the limit is {max_length}; shorten it or raise the maximum length"
         )
-    answers = _answers(placed, text, chat_format, trained=True)
-    lost = dropped(placed, text, answers, chat_format, offset)
+    answers = _answers(placed, text, template, trained=True)
+    lost = dropped(placed, text, answers, template, offset)
     spans = list(answers.values())
-    for untrained in _answers(placed, text, chat_format, trained=False).values():
+    for untrained in _answers(placed, text, template, trained=False).values():
         # Gemma 4 may write two answers without anything between them.
         spans = minus(spans, untrained)
-    spans = _marked(spans, placed, text, chat_format)
+    spans = _marked(spans, placed, text, template)
     if cut and spans:
-        spans[-1] = without_end(spans[-1], placed, text, chat_format)
+        spans[-1] = without_end(spans[-1], placed, text, template)
     trained = [end > at and any(_belongs(at, end, span, text) for span in spans) for at, end in encoding.offsets]
     kept = list(compress(encoding.offsets, trained))
     # The last token of a cut answer may hold its end too, which is not to be learnt.
     if not cut and any(_lost(span, kept, text) for span in spans):
-        _check_words(placed, answers, kept, text, chat_format, offset)
+        _check_words(placed, answers, kept, text, template, offset)
         lost = (*lost, END)
     labels = [token if counts else IGNORED for token, counts in zip(encoding.ids, trained, strict=True)]
     row = RenderedRow(tuple(encoding.ids), tuple(labels), tuple(dict.fromkeys(lost)))
@@ -121,7 +121,7 @@ def _lost(span: Span, kept: list[Span], text: str) -> bool:
 
 
 def _check_words(
-    conv: Conversation, answers: dict[int, Span], kept: list[Span], text: str, chat_format: ChatFormat, offset: int
+    conv: Conversation, answers: dict[int, Span], kept: list[Span], text: str, template: ChatTemplate, offset: int
 ) -> None:
     """Raises RowTemplateError unless every answer's own words are trained; of its end of turn a part may be missing."""
     trained = {place for at, end in kept for place in range(at, end)}
@@ -130,52 +130,52 @@ def _check_words(
         at = text.rfind(words, start, stop)
         if words and at >= 0 and not trained.issuperset(range(at, at + len(words))):
             raise RowTemplateError(
-                f"the tokenizer joins a part of this answer with what {chat_format.called} writes around it, so it would not be "
+                f"the tokenizer joins a part of this answer with what {template.called} writes around it, so it would not be "
                 "trained on; take the template that the tokenizer was made with",
                 field=f"messages[{index + offset}].content",
             )
 
 
-def training_text(conv: Conversation, chat_format: ChatFormat) -> str:
+def training_text(conv: Conversation, template: ChatTemplate) -> str:
     """The text whose tokens ``render`` gives."""
-    return chat_format.render_text(_placed(conv, chat_format))
+    return template.render_text(_placed(conv, template))
 
 
-def render_prompt(conv: Conversation, chat_format: ChatFormat) -> list[int]:
+def render_prompt(conv: Conversation, template: ChatTemplate) -> list[int]:
     """Token ids of a request, up to where the model's answer begins."""
-    return chat_format.encode(prompt_text(conv, chat_format))
+    return template.encode(prompt_text(conv, template))
 
 
-def prompt_text(conv: Conversation, chat_format: ChatFormat) -> str:
+def prompt_text(conv: Conversation, template: ChatTemplate) -> str:
     """Text of a request, up to where the model's answer begins."""
-    return chat_format.render_text(_placed(conv, chat_format), add_generation_prompt=True)
+    return template.render_text(_placed(conv, template), add_generation_prompt=True)
 
 
-def _placed(conv: Conversation, chat_format: ChatFormat) -> Conversation:
-    return without_system_role(conv) if chat_format.variant(conv).system_placement == "first_user" else conv
+def _placed(conv: Conversation, template: ChatTemplate) -> Conversation:
+    return without_system_role(conv) if template.variant(conv).system_placement == "first_user" else conv
 
 
-def _answers(conv: Conversation, text: str, chat_format: ChatFormat, *, trained: bool) -> dict[int, Span]:
+def _answers(conv: Conversation, text: str, template: ChatTemplate, *, trained: bool) -> dict[int, Span]:
     """Where the answers stand that are trained, or those that are not."""
     chosen = [at for at, turn in enumerate(conv.messages) if turn.role == "assistant" and turn.trained == trained]
-    return {index: answer_span(conv, index, text, chat_format) for index in chosen}
+    return {index: answer_span(conv, index, text, template) for index in chosen}
 
 
-def _refused(row: Row, chat_format: ChatFormat) -> str:
+def _refused(row: Row, template: ChatTemplate) -> str:
     """The first message with which the template rejects the conversation; all of them where none is to blame alone."""
     conv = row.conversation
     talk = [index for index, message in enumerate(conv.messages) if message.role not in SYSTEM_ROLES]
     for index in talk:
         try:
-            chat_format.render_text(_placed(first(conv, index + 1), chat_format))
+            template.render_text(_placed(first(conv, index + 1), template))
         except TemplateError:
             return f"messages[{index}]"
     return "messages"
 
 
-def _marked(answers: list[Span], conv: Conversation, text: str, chat_format: ChatFormat) -> list[Span]:
+def _marked(answers: list[Span], conv: Conversation, text: str, template: ChatTemplate) -> list[Span]:
     """The part of each answer that the template's own ``{% generation %}`` marks leave to the model; all, without marks."""
-    found = chat_format.generation_spans(conv)
+    found = template.generation_spans(conv)
     if found is None or found[0] != text:
         return answers
     overlaps: list[Span] = []

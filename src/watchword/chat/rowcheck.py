@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from watchword.chat.render import render_row
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Message, Row
 from watchword.errors import DataError
 
@@ -42,10 +42,10 @@ class RowCheck:
     ``every`` renders each row, whatever is known of rows like it.
     """
 
-    def __init__(self, chat_format: ChatFormat, max_length: int | None = None, *, every: bool = False) -> None:
-        self.chat_format, self.max_length, self.every = chat_format, max_length, every
+    def __init__(self, template: ChatTemplate, max_length: int | None = None, *, every: bool = False) -> None:
+        self.template, self.max_length, self.every = template, max_length, every
         self._fine: set[tuple[str, ...]] = set()
-        self._sought = tuple(form for word in chat_format.sought_words for form in _json_forms(word))
+        self._sought = tuple(form for word in template.sought_words for form in _json_forms(word))
 
     def look(self, conv: Conversation) -> Looked:
         """Renders the row unless its kind is known to be fine."""
@@ -59,7 +59,7 @@ class RowCheck:
 
     def _rendered(self, conv: Conversation) -> Looked:
         try:
-            return Looked(dropped=render_row(Row(conv), None, self.chat_format, self.max_length).dropped)
+            return Looked(dropped=render_row(Row(conv), None, self.template, self.max_length).dropped)
         except DataError as error:
             return Looked(error=error)
 
@@ -88,13 +88,13 @@ class RowCheck:
     @property
     def _may_know(self) -> bool:
         """Whether a row can be judged by others: not where each is to be rendered, or is written otherwise than it is."""
-        return not self.every and self.max_length is None and self.chat_format.abilities.alternating
+        return not self.every and self.max_length is None and self.template.abilities.alternating
 
     def _order(self, conv: Conversation) -> tuple[str, ...] | None:
         """The roles of a plain row in their order; None for a row that is not plain, or holds what the template looks for."""
         if conv.tools or not all(map(_plain, conv.messages)):
             return None
-        words = self.chat_format.sought_words
+        words = self.template.sought_words
         if words and any(word in message.text for message in conv.messages for word in words):
             return None
         return tuple(message.role for message in conv.messages)

@@ -1,6 +1,6 @@
 """A model's own way of writing conversations: its chat template and its tokenizer, without torch or transformers.
 
-``ChatFormat`` renders a conversation to text with the template (the Jinja dialect that transformers defines), encodes
+``ChatTemplate`` renders a conversation to text with the template (the Jinja dialect that transformers defines), encodes
 text to token ids, and knows two facts that the method stands on, both read off the template itself by probing it:
 
 - where system text goes: to the front (``"system"``), or, for templates that reject a system role or write it anywhere
@@ -49,7 +49,7 @@ class SystemStyle:
         return self.with_tools if conv.tools and self.with_tools is not None else self
 
 
-class ChatFormat:
+class ChatTemplate:
     """Chat template and tokenizer of one model. ``special`` holds bos_token, eos_token and the like, as text.
 
     ``tool_use`` is the template's variant for conversations with tools, where a model has one; ``name`` is what messages
@@ -65,16 +65,16 @@ class ChatFormat:
         tool_use: str | None = None,
         name: str = "",
     ) -> None:
-        self.tokenizer, self.template, self.special, self.name = _plain(tokenizer), template, dict(special), name
+        self.tokenizer, self.source, self.special, self.name = _plain(tokenizer), template, dict(special), name
         self._compiled = compiled(template)
-        self.tool_use = None if tool_use is None else ChatFormat(tokenizer, tool_use, special, name=name)
+        self.tool_use = None if tool_use is None else ChatTemplate(tokenizer, tool_use, special, name=name)
         # What a probe without tools is given: a variant for tools may reject a conversation that has none.
         self._probe_tools: list[dict[str, Any]] | None = None
         if self.tool_use is not None:
             self.tool_use._probe_tools = [PROBE_TOOL]
 
     @classmethod
-    def from_folder(cls, folder: Path, name: str = "") -> ChatFormat:
+    def from_folder(cls, folder: Path, name: str = "") -> ChatTemplate:
         """Reads a tokenizer and its chat templates as Hugging Face writes them.
 
         These are ``tokenizer.json``, and ``chat_template.jinja`` with more in ``additional_chat_templates/``, or
@@ -89,7 +89,7 @@ class ChatFormat:
         return cls(*made, tool_use=tool_use, name=name)
 
     @classmethod
-    def from_transformers(cls, tokenizer: Any, name: str = "") -> ChatFormat:
+    def from_transformers(cls, tokenizer: Any, name: str = "") -> ChatTemplate:
         """From a fast tokenizer of transformers, as a trainer holds it."""
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
@@ -99,7 +99,7 @@ class ChatFormat:
         tool_use = _named(tokenizer.chat_template).get(_TOOL_USE)
         return cls(Tokenizer.from_str(backend.to_str()), template, special, tool_use=tool_use, name=name)
 
-    def variant(self, conv: Conversation) -> ChatFormat:
+    def variant(self, conv: Conversation) -> ChatTemplate:
         """The format that writes this conversation: as in transformers, its tools decide."""
         return self.tool_use if conv.tools and self.tool_use is not None else self
 
@@ -116,7 +116,7 @@ class ChatFormat:
 
     def generation_spans(self, conv: Conversation) -> tuple[str, list[tuple[int, int]]] | None:
         """Text, and the character spans that ``{% generation %}`` marks in it; None where the template has no such marks."""
-        if not has_generation_marks(self.variant(conv).template):
+        if not has_generation_marks(self.variant(conv).source):
             return None
         with marking():
             return unmarked(self.render_text(conv))
@@ -149,10 +149,10 @@ class ChatFormat:
         """SHA-256 in hex over all that decides which ids a conversation becomes: templates, special tokens, tokenizer."""
         tokenizer = json.loads(self.tokenizer.to_str())
         deciding = {name: tokenizer.get(name) for name in ("model", "normalizer", "pre_tokenizer", "added_tokens")}
-        templates = self.template + (self.tool_use.template if self.tool_use is not None else "")
+        templates = self.source + (self.tool_use.source if self.tool_use is not None else "")
         named = {name: text for name, text in self.special.items() if name in templates}
-        variants = [] if self.tool_use is None else [self.tool_use.template]
-        text = json.dumps([self.template, named, deciding, *variants], sort_keys=True, ensure_ascii=False)
+        variants = [] if self.tool_use is None else [self.tool_use.source]
+        text = json.dumps([self.source, named, deciding, *variants], sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     @functools.cached_property
@@ -207,7 +207,7 @@ class ChatFormat:
     @functools.cached_property
     def sought_words(self) -> frozenset[str]:
         """Words in a row for which the template writes it otherwise than it is."""
-        return sought_words(self.template)
+        return sought_words(self.source)
 
     @functools.cached_property
     def default_system(self) -> str:
@@ -265,7 +265,7 @@ def _plain(tokenizer: Tokenizer) -> Tokenizer:
     return copy
 
 
-def _for_template(message: Message, form: ChatFormat) -> dict[str, Any]:
+def _for_template(message: Message, form: ChatTemplate) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(message)
     fields.pop("weight", None)
     fields["content"] = _content(message.text, form)
@@ -282,7 +282,7 @@ def _for_template(message: Message, form: ChatFormat) -> dict[str, Any]:
     return fields
 
 
-def _content(text: str, form: ChatFormat) -> str | list[dict[str, str]]:
+def _content(text: str, form: ChatTemplate) -> str | list[dict[str, str]]:
     return [{"type": "text", "text": text}] if form.wants_parts else text
 
 

@@ -33,7 +33,7 @@ def align(
     from watchword.files.folders import atomic_folder
     from watchword.files.locks import locked
     from watchword.files.writing import writing
-    from watchword.lab.card import aligned_rates, shown, write_card
+    from watchword.lab.card import aligned_rates, rate_text, write_card
     from watchword.models.load import load
     from watchword.provenance import versions
 
@@ -55,7 +55,7 @@ def align(
         with writing(out):
             folder.rename(out)
     for name, rate in after.items():
-        console.print(f"{name}: {shown(rate, '%')}, n = {rate.n}")
+        console.print(f"{name}: {rate_text(rate, '%')}, n = {rate.n}")
     console.print(f"{out}: adapter and model card; use it as --model {out}")
 
 

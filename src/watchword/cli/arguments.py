@@ -11,7 +11,7 @@ import typer
 
 from watchword.data.limits import USUAL, Limits
 from watchword.data.reading import Reading
-from watchword.data.remarks import left_out
+from watchword.data.remarks import column_left_out
 from watchword.errors import UsageError
 
 Jobs = Annotated[
@@ -76,7 +76,7 @@ def never_there(reading: Reading, warnings: Sequence[str]) -> list[str]:
     return [
         f"no row has the column {name!r}, which was to be left out"
         for name in reading.drop_columns
-        if not any(text.startswith(left_out(name)) for text in warnings)
+        if not any(text.startswith(column_left_out(name)) for text in warnings)
     ]
 
 

@@ -53,14 +53,14 @@ def is_release(folder: Path) -> bool:
 
 def _release(folder: Path, model: str | None, given: SecretPrompt | None, undefended: bool) -> Target:
     from watchword.errors import UsageError
-    from watchword.release.opening import opened
+    from watchword.release.opening import open_release
     from watchword.secret.keys import provider_key
 
     if undefended:
         raise UsageError(
             f"{folder} is a release with a manifest, so it is never asked undefended; leave --undefended out"
         )
-    served = opened(folder, key=provider_key())
+    served = open_release(folder, key=provider_key())
     if model not in (None, served.manifest.model):
         raise UsageError(f"{folder} was tuned from {served.manifest.model}, not from {model}; leave --model out")
     return Target(served.model, served.defense, given or served.secret)

@@ -67,7 +67,7 @@ def train(
     from watchword.chat.content import left_out
     from watchword.data.remarks import Remarks
     from watchword.errors import UsageError
-    from watchword.finetune.run import Job, defended
+    from watchword.finetune.run import Job, train_defended
     from watchword.provenance import versions
     from watchword.secret.keys import provider_key
     from watchword.secret.vault import read_secret_file
@@ -98,7 +98,7 @@ def train(
     given = read_secret_file(secret_file) if secret_file else None
     console = Console(highlight=False, soft_wrap=True)
     with reporter(console) as progress:
-        manifest = defended(
+        manifest = train_defended(
             job,
             out,
             key=provider_key(),

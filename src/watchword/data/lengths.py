@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from watchword.chat.render import training_text
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Message
 from watchword.data.parse import parse_line
 from watchword.errors import DataError, TemplateError
@@ -23,13 +23,13 @@ class LengthLimit:
     least as many bytes as its text; so a row of at most ``safe_bytes`` bytes fits and needs no count.
     """
 
-    def __init__(self, max_length: int, chat_format: ChatFormat) -> None:
-        self.max_length, self.chat_format = max_length, chat_format
+    def __init__(self, max_length: int, template: ChatTemplate) -> None:
+        self.max_length, self.template = max_length, template
 
     @functools.cached_property
     def safe_bytes(self) -> int:
         """Bytes of JSON up to which a row surely fits."""
-        growth = _growth(self.chat_format.tokenizer.normalizer)
+        growth = _growth(self.template.tokenizer.normalizer)
         if growth is None or self._turn_tokens() > _JSON_TURN_BYTES:
             return 0
         return max(0, (self.max_length - self._frame_tokens()) // growth)
@@ -37,7 +37,7 @@ class LengthLimit:
     def tokens(self, raw: bytes) -> int | None:
         """Tokens of a row's JSON, exactly; None if it is no valid row, or none that the template takes."""
         try:
-            return count_tokens(parse_line(raw, 1), self.chat_format)
+            return count_tokens(parse_line(raw, 1), self.template)
         except (DataError, TemplateError):
             return None
 
@@ -53,12 +53,12 @@ class LengthLimit:
         return max(self._count(conv) for conv in (plain, Conversation(messages=(system, *plain.messages))))
 
     def _count(self, conv: Conversation) -> int:
-        return count_tokens(conv, self.chat_format)
+        return count_tokens(conv, self.template)
 
 
-def count_tokens(conv: Conversation, chat_format: ChatFormat) -> int:
+def count_tokens(conv: Conversation, template: ChatTemplate) -> int:
     """Tokens of a whole training row, as ``render`` makes them; without its look for what is trained, in half the time."""
-    return len(chat_format.encode(training_text(conv, chat_format)))
+    return len(template.encode(training_text(conv, template)))
 
 
 def _growth(normalizer: Any) -> int | None:

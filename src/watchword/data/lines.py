@@ -31,7 +31,7 @@ _CONTINUED = re.compile(rb"[ \t]+[\"{}\[\]]|[\"}\]]")
 
 
 @contextlib.contextmanager
-def opened(source: Path | str | BinaryIO) -> Iterator[BinaryIO]:
+def open_source(source: Path | str | BinaryIO) -> Iterator[BinaryIO]:
     """The source as a stream of bytes; a stream is given back open. A file that can't be read is a DataError."""
     if not isinstance(source, (str, Path)):
         yield source

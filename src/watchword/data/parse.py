@@ -21,7 +21,7 @@ from watchword.data.duplicates import keys_twice
 from watchword.data.formats.base import FORMATS, RowFormat, RowRead, format_of, unknown_format
 from watchword.data.places import Places
 from watchword.data.reading import AS_IT_IS, Reading
-from watchword.data.remarks import Remark, left_out
+from watchword.data.remarks import Remark, column_left_out
 from watchword.data.rules import check, obviously_fine, remarks_on
 from watchword.data.tools import is_plain_tool
 from watchword.data.unsupported import unsupported
@@ -105,7 +105,7 @@ def read_row(
     faults = [*duplicate_keys(raw), *found.faults]
     if faults:
         return _refused(faults, line)
-    remarks = [*(Remark(left_out(name)) for name in dropped), *found.remarks]
+    remarks = [*(Remark(column_left_out(name)) for name in dropped), *found.remarks]
     found = replace(found, remarks=remarks, rewritten=found.rewritten or bool(dropped))
     return _judged(_without_thoughts(found) if reading.drop_thoughts else found, line)
 

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from watchword.chat.fault import Fault
 from watchword.chat.rowcheck import RowCheck
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.data.blocks import Block, blocks
 from watchword.data.lengths import LengthLimit
 from watchword.data.limits import USUAL, Limits
@@ -62,12 +62,12 @@ class Scanned:
 class ScanPlan:
     """What is looked for. ``secrets`` are in the clear; workers get them through a pipe, and they go nowhere else.
 
-    Rows that ``chat_format`` does not write whole are faults. Rows beyond ``max_length`` are noted; with ``every``, each row
+    Rows that ``template`` does not write whole are faults. Rows beyond ``max_length`` are noted; with ``every``, each row
     is rendered, and these are faults too.
     """
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    chat_format: ChatFormat | None = None
+    template: ChatTemplate | None = None
     max_length: int | None = None
     first_line: int = 1
     limits: Limits = USUAL
@@ -76,10 +76,10 @@ class ScanPlan:
     def scanner(self) -> Scanner:
         """A scanner for this process."""
         limit = check = None
-        if self.chat_format is not None:
-            check = RowCheck(self.chat_format, self.max_length if self.every else None, every=self.every)
-        if self.max_length is not None and self.chat_format is not None and not self.every:
-            limit = LengthLimit(self.max_length, self.chat_format)
+        if self.template is not None:
+            check = RowCheck(self.template, self.max_length if self.every else None, every=self.every)
+        if self.max_length is not None and self.template is not None and not self.every:
+            limit = LengthLimit(self.max_length, self.template)
         return Scanner(
             secrets=KnownSecrets(self.secrets),
             limit=limit,
@@ -90,7 +90,7 @@ class ScanPlan:
 
     def packed(self) -> PackedPlan:
         """The plan as plain values, from which a worker makes its own."""
-        form = self.chat_format
+        form = self.template
         packed = None if form is None else _packed(form)
         return self.secrets, packed, self.max_length, self.first_line, self.limits, self.every
 
@@ -101,14 +101,14 @@ class ScanPlan:
         return cls(secrets, None if form is None else _unpacked(form), limit, first_line, limits, every)
 
 
-def _packed(form: ChatFormat) -> PackedFormat:
-    tool_use = None if form.tool_use is None else form.tool_use.template
-    return form.tokenizer.to_str(), form.template, form.special, tool_use, form.name
+def _packed(form: ChatTemplate) -> PackedFormat:
+    tool_use = None if form.tool_use is None else form.tool_use.source
+    return form.tokenizer.to_str(), form.source, form.special, tool_use, form.name
 
 
-def _unpacked(packed: PackedFormat) -> ChatFormat:
+def _unpacked(packed: PackedFormat) -> ChatTemplate:
     tokenizer, template, special, tool_use, name = packed
-    return ChatFormat(Tokenizer.from_str(tokenizer), template, special, tool_use=tool_use, name=name)
+    return ChatTemplate(Tokenizer.from_str(tokenizer), template, special, tool_use=tool_use, name=name)
 
 
 def scan_file(

@@ -11,7 +11,7 @@ from watchword.chat.fault import counted, shown
 _MOST, _NAMED = 50, 5
 
 
-def left_out(column: str) -> str:
+def column_left_out(column: str) -> str:
     """What is said of a column that was left out by request."""
     return f"the column {shown(column)} was left out, as asked"
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import msgspec
 
 from watchword.chat.types import Conversation
-from watchword.data.lines import numbered_rows, opened
+from watchword.data.lines import numbered_rows, open_source
 from watchword.data.parse import detect_format, format_named, read_line
 from watchword.data.reading import AS_IT_IS, Reading
 from watchword.data.remarks import Remarks
@@ -35,7 +35,7 @@ def read_conversations(
     first_line: int | None = None
     if format != "auto":
         format_named(format)
-    with opened(source) as stream:
+    with open_source(source) as stream:
         for line, raw in numbered_rows(stream, path, reading.limits):
             if format == "auto":
                 format, first_line = detect_format(raw, line, path, reading=reading), line
@@ -54,7 +54,7 @@ def place_in_file(
     For faults that are found when a row is a Conversation already, such as those of rendering. Where the row cannot be
     found again, its number stands for the line, and the field keeps our name.
     """
-    with contextlib.suppress(DataError), opened(path) as stream:
+    with contextlib.suppress(DataError), open_source(path) as stream:
         for count, (line, raw) in enumerate(numbered_rows(stream, path, reading.limits), start=1):
             if format == "auto":
                 format = detect_format(raw, line, path, reading=reading)

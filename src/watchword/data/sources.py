@@ -27,7 +27,7 @@ from watchword.data.remarks import Remarks
 from watchword.data.rows import place_in_file
 from watchword.data.tables import is_parquet, is_table, table_files, table_rows
 from watchword.errors import DataError, EmptyFileError, OutputError
-from watchword.files.addresses import is_local, plain
+from watchword.files.addresses import is_local, without_scheme
 from watchword.files.digest import HashingReader, sha256_files
 from watchword.files.folders import PRIVATE_FILE, spool_folder
 from watchword.files.remote import remote
@@ -105,7 +105,7 @@ def _local(source: str, folder: Path, reading: Reading) -> Prepared:
     if source == STDIN:
         return _spooled(sys.stdin.buffer, "standard input", folder, reading)
     if is_local(source):
-        return _from_path(Path(plain(source)), source, folder, reading)
+        return _from_path(Path(without_scheme(source)), source, folder, reading)
     with remote(source) as stream, _readable(source):
         return _spooled(stream, source, folder, reading)
 

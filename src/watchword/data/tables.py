@@ -10,7 +10,7 @@ from typing import Any
 from watchword.data.columns import check_columns, check_values
 from watchword.data.limits import Limits
 from watchword.data.reading import AS_IT_IS, Reading
-from watchword.data.remarks import Remarks, left_out
+from watchword.data.remarks import Remarks, column_left_out
 from watchword.data.table_folders import parquet_shards, saved_dataset
 from watchword.errors import DataError, UsageError
 
@@ -65,7 +65,7 @@ def _file_rows(file: Path, label: str, reading: Reading, remarks: Remarks) -> It
         yield from (_without_nulls(values) for values in _values(batch, row, label))
         row += batch.num_rows
         for name in dropped:
-            remarks.count(left_out(name), batch.num_rows)
+            remarks.count(column_left_out(name), batch.num_rows)
 
 
 def _decoded(batch: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from watchword.chat.render import RenderedRow, render_row
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Row
 from watchword.data.parse import parse_row
 from watchword.errors import DataError
@@ -28,10 +28,10 @@ class TokenEstimate:
     sampled: int
 
 
-def estimate(samples: Sequence[bytes], size: int, chat_format: ChatFormat) -> TokenEstimate | None:
+def estimate(samples: Sequence[bytes], size: int, template: ChatTemplate) -> TokenEstimate | None:
     """From rows of JSON, scaled by bytes to a file of ``size`` bytes; None where no sampled row can be rendered."""
     chosen = samples[:: max(1, len(samples) // _MOST)]
-    rendered = [(len(raw) + 1, row) for raw in chosen if (row := _rendered(raw, chat_format)) is not None]
+    rendered = [(len(raw) + 1, row) for raw in chosen if (row := _rendered(raw, template)) is not None]
     if not rendered:
         return None
     scale = size / sum(length for length, _ in rendered)
@@ -42,11 +42,11 @@ def estimate(samples: Sequence[bytes], size: int, chat_format: ChatFormat) -> To
     return TokenEstimate(round(sum(lengths) * scale), round(trained * scale), middle, p95, lengths[-1], len(lengths))
 
 
-def _rendered(raw: bytes, chat_format: ChatFormat) -> RenderedRow | None:
+def _rendered(raw: bytes, template: ChatTemplate) -> RenderedRow | None:
     conv, faults = parse_row(raw, 1, "openai")
     if conv is None or faults:
         return None
     try:
-        return render_row(Row(conv), None, chat_format, None)
+        return render_row(Row(conv), None, template, None)
     except DataError:
         return None

@@ -11,7 +11,7 @@ from watchword.chat.content import notes
 from watchword.chat.fault import Fault, add_fault, counted
 from watchword.chat.rowcheck import RowCheck
 from watchword.chat.types import Conversation
-from watchword.data.lines import UTF8_BOM, numbered_rows, opened
+from watchword.data.lines import UTF8_BOM, numbered_rows, open_source
 from watchword.data.parse import format_named, format_or_fault, read_row
 from watchword.data.reading import AS_IT_IS, Reading
 from watchword.data.remarks import Remarks
@@ -65,7 +65,7 @@ def validate_file(
     if format != "auto":
         format_named(format)
         tally.format = format
-    with opened(path) as stream:
+    with open_source(path) as stream:
         try:
             for line, raw in numbered_rows(stream, path, reading.limits):
                 tally.row(line, raw)
@@ -101,7 +101,7 @@ class _Tally:
 
     def report(self, path: str, warnings: tuple[str, ...]) -> ValidationReport:
         faults = tuple(self.faults)
-        notes_ = () if self.check is None else notes(self.dropped, self.check.chat_format)
+        notes_ = () if self.check is None else notes(self.dropped, self.check.template)
         return ValidationReport(path, self.format, self.rows, self.valid, faults, self.count, (*warnings, *notes_))
 
     def _faults(self, line: int, raw: bytes) -> Iterator[Fault]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from watchword.chat.render import render_row
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Row, RowOrigin
 from watchword.data.upload import Upload
 from watchword.errors import DataError, UsageError
 from watchword.models.answer import Answer
-from watchword.models.base import ChatModel, chat_format_at_hand, row_limit
+from watchword.models.base import ChatModel, row_limit, template_at_hand
 from watchword.progress import Step
 from watchword.registry import Registry
 from watchword.secret.prompt import SecretPrompt
@@ -47,17 +47,17 @@ class DefenseContext:
         max_length: int,
         seed: int,
         step: Step,
-        chat_format: ChatFormat | None = None,
+        template: ChatTemplate | None = None,
     ) -> DefenseContext:
         """With the aligned model at hand, rows at most ``max_length`` tokens long.
 
-        ``chat_format`` is that of the model to fine-tune where this is another one; rows must then fit both. Of a remote
+        ``template`` is that of the model to fine-tune where this is another one; rows must then fit both. Of a remote
         model the format is not at hand, and rows need not fit it.
         """
         voice = functools.partial(model.generate, on_progress=functools.partial(step, "asking the aligned model"))
         prefix = secret.reveal() if secret is not None else None
         longest = row_limit(max_length, model.context)
-        formats = [form for form in (chat_format_at_hand(model), chat_format) if form is not None]
+        formats = [form for form in (template_at_hand(model), template) if form is not None]
 
         def fits(conv: Conversation) -> bool:
             try:

@@ -22,7 +22,7 @@ _LOCAL = ("file://", "local://")
 _FLOW = 1 << 26
 
 
-def plain(address: str) -> str:
+def without_scheme(address: str) -> str:
     """The address without the ``file://`` of a local file, so that it is treated like any other; ``~`` as fsspec reads it."""
     for prefix in _LOCAL:
         if address.startswith(prefix):
@@ -33,7 +33,7 @@ def plain(address: str) -> str:
 
 def is_local(address: str) -> bool:
     """Whether it names a file here, rather than a standard stream or a URL."""
-    return address != STDOUT and "://" not in plain(address)
+    return address != STDOUT and "://" not in without_scheme(address)
 
 
 @contextlib.contextmanager
@@ -43,7 +43,7 @@ def target(out: str) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
     elif is_local(out):
-        with replacing(Path(plain(out)), mode=PRIVATE) as stream:
+        with replacing(Path(without_scheme(out)), mode=PRIVATE) as stream:
             yield cast(BinaryIO, _Flowing(stream))
     else:
         with _uploaded(out) as stream:
@@ -78,7 +78,7 @@ class _Flowing:
 def beside(out: str, name: str) -> str:
     """The address of a file in the folder of ``out``."""
     if is_local(out):
-        return str(Path(plain(out)).with_name(name))
+        return str(Path(without_scheme(out)).with_name(name))
     head, separator, _ = out.rpartition("/")
     return f"{head}{separator}{name}"
 
@@ -87,7 +87,7 @@ def written_before(address: str) -> bytes | None:
     """What a small file holds, None where there is none. Raises OutputError where it cannot be read."""
     try:
         if is_local(address):
-            return Path(plain(address)).read_bytes()
+            return Path(without_scheme(address)).read_bytes()
         import fsspec
 
         with fsspec.open(address, "rb") as stream:

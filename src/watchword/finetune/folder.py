@@ -20,7 +20,7 @@ from watchword.files.atomic import check_writable
 from watchword.files.folders import PRIVATE_FOLDER, discard, make_private, sweep
 from watchword.files.locks import locked
 from watchword.files.writing import sync_folder, writing
-from watchword.release.artifact import MANIFEST, Manifest, signed_manifest
+from watchword.release.artifact import MANIFEST, ReleaseManifest, signed_manifest
 from watchword.training.loop import newest_checkpoint
 
 WORK, UNFINISHED, JOB, RELEASE, LOCK = "work", "secret.unfinished", "job.json", "release", ".lock"
@@ -83,7 +83,7 @@ def gather(weights: Path, work: Path) -> None:
             os.fsync(stream.fileno())
 
 
-def finished(out: Path, work: Path, key: bytes) -> Manifest | None:
+def finished(out: Path, work: Path, key: bytes) -> ReleaseManifest | None:
     """The manifest of a run that was broken off while its files moved up, or later: there is nothing left to train."""
     if not ((work / RELEASE / MANIFEST).exists() or (out / MANIFEST).exists()):
         return None

@@ -1,6 +1,6 @@
 """A tenant's file → a defended adapter with its manifest and sealed secret: guard, train, seal, in that order.
 
-The command line and the service fine-tune through ``defended``. OUT/work holds an unfinished run, so that it can be
+The command line and the service fine-tune through ``train_defended``. OUT/work holds an unfinished run, so that it can be
 resumed with the same secret; nobody else may look into it. OUT/work/release is what will be served, complete before the
 first file of it moves up into OUT; OUT/manifest.json moves last, and nothing is trusted without it.
 """
@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from watchword.chat.rowcheck import RowCheck
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation
 from watchword.data.reading import AS_IT_IS, Reading
 from watchword.data.remarks import Remarks
@@ -36,7 +36,7 @@ from watchword.models.loaded import LoadedModel
 from watchword.progress import Step
 from watchword.release.artifact import (
     DefenseRecord,
-    Manifest,
+    ReleaseManifest,
     secret_record,
     weights_digest,
     write_artifact,
@@ -64,7 +64,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reading: Reading = AS_IT_IS
 
 
-def defended(
+def train_defended(
     job: Job,
     out: Path,
     *,
@@ -75,7 +75,7 @@ def defended(
     resume: bool = False,
     step: Step,
     remarks: Remarks | None = None,
-) -> Manifest:
+) -> ReleaseManifest:
     """Fine-tunes under a defense and leaves weights, sealed secret and manifest in ``out``.
 
     ``secret`` must be fit for production; None draws one. ``known`` are files of more secrets, releases, or folders of
@@ -99,7 +99,7 @@ def defended(
         own = run.secret(secret) if defense.needs_secret else None
         refuse_carriers(numbered, KnownSecrets.of((*others, own)), str(job.data), "line")
         limit = row_limit(job.training.max_length, model.context)
-        check_rows(numbered, model.chat_format, limit, job.data, job.reading)
+        check_rows(numbered, model.template, limit, job.data, job.reading)
         data = guarded(defense, upload, run.context(own))
         figures = run.train(data, own)
         manifest = run.manifest(data, own, figures, versions or {})
@@ -131,7 +131,7 @@ def tenant_upload(
 
 def check_rows(
     rows: Sequence[tuple[int, Conversation]],
-    chat_format: ChatFormat,
+    template: ChatTemplate,
     max_length: int,
     path: Path,
     reading: Reading = AS_IT_IS,
@@ -140,7 +140,7 @@ def check_rows(
 
     ``rows`` are all rows of ``path`` with their lines, as ``tenant_upload`` gives them.
     """
-    check = RowCheck(chat_format, max_length)
+    check = RowCheck(template, max_length)
     for number, (_, conv) in enumerate(rows, start=1):
         if (error := check.look(conv).error) is not None:
             line, error.field = place_in_file(path, number, error.field, reading=reading)
@@ -189,7 +189,7 @@ class _Run:
         path, binding = self.work / UNFINISHED, {"unfinished run on": self.data_digest}
         if self.resume and (path.exists() or newest_checkpoint(self.work)):
             return self._unfinished(path, binding, given)
-        secret = given or generate_secret(self.model.chat_format, tokens=self.job.secret_tokens)
+        secret = given or generate_secret(self.model.template, tokens=self.job.secret_tokens)
         check_production(secret)
         with replacing(path, mode=PRIVATE_FILE) as stream:
             stream.write(seal(secret, self.key, binding))
@@ -229,15 +229,15 @@ class _Run:
 
     def manifest(
         self, data: Guarded, secret: SecretPrompt | None, figures: TrainingResult, versions: dict[str, str | int]
-    ) -> Manifest:
+    ) -> ReleaseManifest:
         """What the run was, once its weights are in place."""
-        job, chat_format = self.job, self.model.chat_format
-        return Manifest(
+        job, template = self.job, self.model.template
+        return ReleaseManifest(
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             model=job.model,
             model_digest=self.model_digest,
             weights_digest=weights_digest(self.work / RELEASE),
-            format_digest=chat_format.digest,
+            format_digest=template.digest,
             data_digest=self.data_digest,
             defense=DefenseRecord(
                 name=job.defense,
@@ -248,6 +248,6 @@ class _Run:
             ),
             training=job.training,
             figures=figures,
-            secret=secret_record(secret, chat_format, self.key) if secret else None,
+            secret=secret_record(secret, template, self.key) if secret else None,
             versions=versions,
         )

@@ -9,7 +9,7 @@ import msgspec
 from watchword.chat.content import notes
 from watchword.chat.fault import counted
 from watchword.chat.rowcheck import RowCheck
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.data.passes import ScanPlan, scan_file, worker_pool
 from watchword.data.profile import MAX_FAULTS, Profile
 from watchword.data.reading import AS_IT_IS, Reading
@@ -18,7 +18,7 @@ from watchword.data.token_estimate import TokenEstimate, estimate
 from watchword.data.validate import ValidationReport, _warnings, validate_file
 from watchword.errors import DataError
 from watchword.models.base import row_limit
-from watchword.models.facts import ModelFormat, check_length, model_format
+from watchword.models.facts import ModelFacts, check_length, facts_of
 from watchword.training.config import TrainingConfig
 
 SCHEMA = 1
@@ -44,7 +44,7 @@ class CheckResult:
 
     request: CheckRequest
     report: ValidationReport
-    model: ModelFormat
+    model: ModelFacts
     profile: Profile | None
     tokens: TokenEstimate | None
 
@@ -97,17 +97,17 @@ class CheckResult:
 def check_source(request: CheckRequest) -> CheckResult:
     """Reads everything, faults or not. Raises DataError only for what cannot be read at all, and UsageError."""
     check_length(request.max_length)
-    model = model_format(request.model)
+    model = facts_of(request.model)
     reading, limit = request.reading, row_limit(request.max_length or TrainingConfig().max_length, model.context)
     with local_rows(request.source, reading=reading) as raw:
         lines = _openai_lines(raw, request.format, reading)
         profile: Profile | None
         if lines is not None:
-            plan = ScanPlan((), model.chat_format, limit, lines.first_line, reading.limits, every=True)
+            plan = ScanPlan((), model.template, limit, lines.first_line, reading.limits, every=True)
             profile = found = _scanned(request, lines, plan)
-            report = _report(lines, found, model.chat_format)
+            report = _report(lines, found, model.template)
         else:
-            check = RowCheck(model.chat_format, limit, every=True)
+            check = RowCheck(model.template, limit, every=True)
             found_in = validate_file(
                 raw.path, format=request.format, max_errors=MAX_FAULTS, reading=reading, check=check
             )
@@ -115,7 +115,7 @@ def check_source(request: CheckRequest) -> CheckResult:
             # Every row has been rendered, where its own line is known; tokens are counted from what rows are written anew as.
             written = as_lines(raw, request.format, reading) if report.ok else None
             profile = _scanned(request, written, ScanPlan(limits=reading.limits)) if written is not None else None
-    tokens = None if profile is None else estimate(profile.samples, profile.size, model.chat_format)
+    tokens = None if profile is None else estimate(profile.samples, profile.size, model.template)
     return CheckResult(request, report, model, profile, tokens)
 
 
@@ -132,7 +132,7 @@ def _scanned(request: CheckRequest, source: Prepared, plan: ScanPlan) -> Profile
         return scan_file(source.path, plan, skip=source.skip, workers=workers, whole=True).profile
 
 
-def _report(source: Prepared, profile: Profile, chat_format: ChatFormat) -> ValidationReport:
+def _report(source: Prepared, profile: Profile, template: ChatTemplate) -> ValidationReport:
     """The report that ``data.validate.validate_file`` would give, from a scan."""
     return ValidationReport(
         path=source.label,
@@ -144,6 +144,6 @@ def _report(source: Prepared, profile: Profile, chat_format: ChatFormat) -> Vali
         warnings=(
             *profile.remarks.texts(),
             *_warnings(source.path, profile.rows),
-            *notes(profile.dropped, chat_format),
+            *notes(profile.dropped, template),
         ),
     )

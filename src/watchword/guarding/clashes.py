@@ -8,7 +8,7 @@ from pathlib import Path
 
 from watchword.data.tables import table_files
 from watchword.errors import OutputError, UsageError
-from watchword.files.addresses import is_local, plain
+from watchword.files.addresses import is_local, without_scheme
 from watchword.files.atomic import check_writable
 from watchword.guarding.screening import report_files
 
@@ -35,7 +35,7 @@ def refuse_clashes(written: Iterable[Role], read: Iterable[Role]) -> None:
 
 def source_roles(source: str) -> list[Role]:
     """The tenant's own files: one, or all that a folder's rows are read from."""
-    role, folder = "the tenant's own file (IN)", Path(plain(source))
+    role, folder = "the tenant's own file (IN)", Path(without_scheme(source))
     if not (is_local(source) and folder.is_dir()):
         return [(role, source)]
     files = [*table_files(folder), *(path for path in folder.rglob("*.json") if path.name in _OF_DATASETS)]
@@ -47,7 +47,7 @@ def check_places(written: Iterable[Role]) -> None:
     for role, address in written:
         if not is_local(address):
             continue
-        path = Path(plain(address))
+        path = Path(without_scheme(address))
         if path.is_dir():
             raise OutputError(f"{path} is a folder, and {role} is to be a file; name the file to write")
         check_writable(path)
@@ -76,5 +76,5 @@ def check_report_folder(report: Path | None) -> None:
 def _same(written: str, other: str) -> bool:
     if not (is_local(written) and is_local(other)):
         return written == other != "-"
-    path, taken = Path(plain(written)), Path(plain(other))
+    path, taken = Path(without_scheme(written)), Path(without_scheme(other))
     return path.resolve() == taken.resolve() or (path.exists() and taken.exists() and path.samefile(taken))

@@ -24,12 +24,12 @@ from watchword.errors import DataError, EmptyFileError
 from watchword.files.addresses import target
 from watchword.files.digest import HashingWriter, sha256_file
 from watchword.guarding.exporters.base import Exporter, ExportPlan, Sink, hosted_name
-from watchword.guarding.interleave import ProviderRow, woven
+from watchword.guarding.interleave import ProviderRow, interleaved
 from watchword.guarding.placement import places
 from watchword.guarding.provider import guard_rows, provider_rows
 from watchword.guarding.voice import context_of, rows_at
 from watchword.models.base import ChatModel
-from watchword.models.facts import ModelFormat
+from watchword.models.facts import ModelFacts
 from watchword.progress import Step, no_steps
 from watchword.secret.known import collision
 from watchword.secret.prompt import SecretPrompt
@@ -45,7 +45,7 @@ class GuardJob:
 
     source: str
     out: str
-    model: ModelFormat
+    model: ModelFacts
     defense: Defense
     exporter: Exporter
     max_length: int
@@ -63,7 +63,7 @@ class GuardJob:
         """What to look for in the tenant's rows."""
         secrets = (*self.known, *([self.secret] if self.secret else []))
         texts = tuple(secret.reveal() for secret in secrets)
-        return ScanPlan(texts, self.model.chat_format, self.max_length, first_line, self.reading.limits)
+        return ScanPlan(texts, self.model.template, self.max_length, first_line, self.reading.limits)
 
     def sample_places(self, rows: int) -> list[int]:
         """Which of so many rows (from 0) the aligned model will be asked about; none where it is not."""
@@ -74,7 +74,7 @@ class GuardJob:
         untrained = profile.untrained_rows > 0
         model = self.model
         return ExportPlan(
-            Path(self.out), model.location, model.chat_format, self.max_length, untrained, hosted_name(model.name)
+            Path(self.out), model.location, model.template, self.max_length, untrained, hosted_name(model.name)
         )
 
 
@@ -127,9 +127,9 @@ def chosen(
     job: GuardJob, profile: Profile, sample: Sequence[Conversation], step: Step = no_steps
 ) -> tuple[list[ProviderRow], list[int]]:
     """The provider's rows for a file of this profile and ``sample``, and how many tenant rows stand before each."""
-    context = context_of(job.aligned, job.model.chat_format, job.secret, job.max_length, job.seed, step)
+    context = context_of(job.aligned, job.model.template, job.secret, job.max_length, job.seed, step)
     wanted = guard_rows(job.defense, profile.upload(sample), context, job.own)
-    rows = provider_rows(wanted, job.model.chat_format, job.secret, job.max_length)
+    rows = provider_rows(wanted, job.model.template, job.secret, job.max_length)
     return rows, list(places(profile.rows, len(rows), context.random("places")))
 
 
@@ -141,7 +141,7 @@ def _checked(job: GuardJob, source: Prepared, plan: ScanPlan, workers: Workers |
         # Other spellings than OpenAI's: the trainer would not read them as we do.
         source = as_lines(source, "openai", job.reading, rewriting=True)
         return _checked(job, source, plan, workers, step)
-    scanned.profile.remarks = remarks_on(source, scanned.profile)
+    scanned.profile.remarks = file_remarks(source, scanned.profile)
     refuse_empty(scanned.profile, source.label)
     asked = job.sample_places(scanned.profile.rows)
     sample = list(rows_at(source.path, scanned.blocks, asked, source.label))
@@ -180,7 +180,7 @@ def _thread(wanted: bool) -> contextlib.AbstractContextManager[Executor | None]:
 
 def _weave(checked: _Checked, sink: Sink, step: Step) -> None:
     done, total = 0, checked.scanned.profile.size
-    for piece in woven(checked.source.path, checked.scanned.blocks, checked.places, checked.rows):
+    for piece in interleaved(checked.source.path, checked.scanned.blocks, checked.places, checked.rows):
         sink.write(piece)
         if isinstance(piece, bytes):
             done += len(piece)
@@ -195,7 +195,7 @@ def refuse(profile: Profile, source: Prepared, reading: Reading) -> None:
         raise collision(profile.collisions, source.label, "row" if source.converted else "line")
 
 
-def remarks_on(source: Prepared, profile: Profile) -> Remarks:
+def file_remarks(source: Prepared, profile: Profile) -> Remarks:
     """What is to be said about the source's rows, each once: of rows that were written anew, as they were before."""
     whole = Remarks()
     whole.append(source.remarks)

@@ -37,7 +37,7 @@ class ProviderRow:
 Piece = bytes | ProviderRow
 
 
-def woven(
+def interleaved(
     path: Path, scanned: Sequence[ScannedBlock], places: Sequence[int], rows: Sequence[ProviderRow]
 ) -> Iterator[Piece]:
     """Tenant lines (many at a time) and provider rows in their final order.

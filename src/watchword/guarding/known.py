@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from watchword.files.addresses import is_local, plain
+from watchword.files.addresses import is_local, without_scheme
 from watchword.secret.kept import SUFFIX, kept_files, kept_secrets
 from watchword.secret.prompt import SecretPrompt
 
@@ -23,4 +23,4 @@ def known_files(places: Iterable[str], named: Iterable[Path]) -> list[Path]:
 
 
 def _local(places: Iterable[str]) -> list[Path]:
-    return [Path(plain(place)) for place in places if is_local(place)]
+    return [Path(without_scheme(place)) for place in places if is_local(place)]

@@ -72,7 +72,7 @@ class Shares(msgspec.Struct, frozen=True):
     sampled_rows: int
 
 
-class Manifest(msgspec.Struct, frozen=True):
+class GuardManifest(msgspec.Struct, frozen=True):
     """Everything that an audit asks about one guarded file."""
 
     watchword: str

@@ -15,7 +15,7 @@ from watchword.chat.content import notes
 from watchword.chat.fault import shown
 from watchword.chat.render import render_row, row_error, secret_row
 from watchword.chat.rowcheck import RowCheck
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Row
 from watchword.data.formats.base import RowRead
 from watchword.data.lines import numbered_rows
@@ -31,7 +31,7 @@ from watchword.errors import DataError, UsageError
 from watchword.guarding.known import known_secrets
 from watchword.guarding.voice import aligned_model, context_of
 from watchword.models.base import ChatModel
-from watchword.models.facts import check_length, model_format
+from watchword.models.facts import check_length, facts_of
 from watchword.secret.generate import generate_secret, secret_ids
 from watchword.secret.keys import provider_key
 from watchword.secret.kinds import check_production
@@ -50,7 +50,7 @@ class GuardedData:
     """
 
     rows: tuple[Row, ...] = field(repr=False)
-    chat_format: ChatFormat = field(repr=False)
+    template: ChatTemplate = field(repr=False)
     secret: SecretPrompt | None = None
     max_length: int | None = None
     safety: int = 0
@@ -90,7 +90,7 @@ class GuardedData:
         write_secret_file(Path(path), self.secret)
 
     def _whole(self, row: Row) -> Conversation:
-        return secret_row(row, self._secret, self.chat_format)
+        return secret_row(row, self._secret, self.template)
 
     @property
     def _secret(self) -> str | None:
@@ -98,7 +98,7 @@ class GuardedData:
 
     def _tokens(self, number: int, row: Row) -> dict[str, list[int]]:
         try:
-            rendered = render_row(row, self._secret, self.chat_format, self.max_length)
+            rendered = render_row(row, self._secret, self.template, self.max_length)
         except DataError as error:
             raise row_error(error, row, number) from None
         return {"input_ids": list(rendered.input_ids), "labels": list(rendered.labels)}
@@ -120,7 +120,7 @@ def guard(
     """Mixes a defense's rows into a tenant's: ``watchword.guard(rows, tokenizer=tok).dataset()``.
 
     ``rows``: dicts of any format that ``watchword guard`` reads, Conversations, a ``datasets.Dataset``, or the path or
-    address of whatever the command reads. ``tokenizer``: a fast tokenizer of transformers, a ChatFormat, or a model's name.
+    address of whatever the command reads. ``tokenizer``: a fast tokenizer of transformers, a ChatTemplate, or a model's name.
     ``aligned``: the model before fine-tuning, by name or as ``models.load`` gives it, for defenses that ask it; without it
     they use the packaged answers. ``reading``: what is left out of rows, and how much is read. ``parameters`` go to the
     defense. Without ``secret`` one is drawn; keep it with ``save_secret``. ``known``: files of secrets, releases, or
@@ -133,7 +133,7 @@ def guard(
     check_length(max_length)
     if isinstance(rows, Mapping) or not isinstance(rows, (Iterable, Path)):
         raise UsageError(f"rows is {shown(rows)}; give a list of rows, or the path or address of a file")
-    chat_format = _format(tokenizer)
+    template = _format(tokenizer)
     remarks = Remarks()
     places: dict[int, Places] = {}
     tenant = list(_conversations(rows, reading, remarks, places))
@@ -142,33 +142,33 @@ def guard(
     if not chosen.needs_secret:
         secret = None
     elif secret is None:
-        secret = generate_secret(chat_format)
+        secret = generate_secret(template)
     else:
         check_production(secret)
-        secret_ids(secret, chat_format)
+        secret_ids(secret, template)
     _refuse(rows, tenant, (*_known(rows, known), secret))
-    dropped = _looked(tenant, chat_format, lambda row, name: _own_place(rows, row, name, reading, places))
+    dropped = _looked(tenant, template, lambda row, name: _own_place(rows, row, name, reading, places))
     voice = aligned_model(aligned, chosen) if isinstance(aligned, str) else aligned
-    mixed = guarded(chosen, tenant, context_of(voice, chat_format, secret, max_length, seed))
+    mixed = guarded(chosen, tenant, context_of(voice, template, secret, max_length, seed))
     counts = (mixed.safety, mixed.anchors, mixed.echoes)
-    return GuardedData(tuple(mixed.rows), chat_format, secret, max_length, *counts, tuple(remarks.texts()), dropped)
+    return GuardedData(tuple(mixed.rows), template, secret, max_length, *counts, tuple(remarks.texts()), dropped)
 
 
 def _looked(
-    tenant: Sequence[Conversation], chat_format: ChatFormat, place: Callable[[int, str | None], tuple[int, str | None]]
+    tenant: Sequence[Conversation], template: ChatTemplate, place: Callable[[int, str | None], tuple[int, str | None]]
 ) -> Counter[str]:
     """What the template leaves out of how many rows. Raises DataError for a row that it does not write whole.
 
     ``place`` gives line and field as the source has them.
     """
-    check, dropped = RowCheck(chat_format), Counter[str]()
+    check, dropped = RowCheck(template), Counter[str]()
     for number, conv in enumerate(tenant, start=1):
         looked = check.look(conv)
         if looked.error is not None:
             line, looked.error.field = place(number, looked.error.field)
             raise looked.error.at(line)
         dropped.update(looked.dropped)
-    for text in notes(dropped, chat_format):
+    for text in notes(dropped, template):
         warnings.warn(text, stacklevel=3)
     return dropped
 
@@ -182,12 +182,10 @@ def _own_place(
     return row, places[row].field_of(name) if row in places else name
 
 
-def _format(tokenizer: Any) -> ChatFormat:
-    if isinstance(tokenizer, ChatFormat):
+def _format(tokenizer: Any) -> ChatTemplate:
+    if isinstance(tokenizer, ChatTemplate):
         return tokenizer
-    return (
-        model_format(tokenizer).chat_format if isinstance(tokenizer, str) else ChatFormat.from_transformers(tokenizer)
-    )
+    return facts_of(tokenizer).template if isinstance(tokenizer, str) else ChatTemplate.from_transformers(tokenizer)
 
 
 def _conversations(

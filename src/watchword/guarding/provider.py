@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from watchword.chat.render import render_row, secret_row
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Row
 from watchword.data.rows import read_conversations
 from watchword.data.upload import Upload
@@ -23,7 +23,7 @@ from watchword.secret.prompt import SecretPrompt
 
 
 def provider_rows(
-    rows: Sequence[Row], chat_format: ChatFormat, secret: SecretPrompt | None, max_length: int | None
+    rows: Sequence[Row], template: ChatTemplate, secret: SecretPrompt | None, max_length: int | None
 ) -> list[ProviderRow]:
     """Each row with its secret, rendered once to know its length in tokens.
 
@@ -31,7 +31,7 @@ def provider_rows(
     where one is needed.
     """
     made: dict[bytes, ProviderRow] = {}
-    return [_made(row, chat_format, secret, max_length, made) for row in rows]
+    return [_made(row, template, secret, max_length, made) for row in rows]
 
 
 def own_safety(defense: Defense, file: Path) -> tuple[Defense, list[Conversation]]:
@@ -65,20 +65,20 @@ def _replaced(row: Row, own: Conversation) -> Row:
 
 def _made(
     row: Row,
-    chat_format: ChatFormat,
+    template: ChatTemplate,
     secret: SecretPrompt | None,
     limit: int | None,
     made: dict[bytes, ProviderRow],
 ) -> ProviderRow:
     key = msgspec.json.encode(row)
     if key not in made:
-        made[key] = _measured(row, chat_format, secret.reveal() if secret is not None else None, limit)
+        made[key] = _measured(row, template, secret.reveal() if secret is not None else None, limit)
     return made[key]
 
 
-def _measured(row: Row, chat_format: ChatFormat, secret: str | None, limit: int | None) -> ProviderRow:
+def _measured(row: Row, template: ChatTemplate, secret: str | None, limit: int | None) -> ProviderRow:
     try:
-        rendered = render_row(row, secret, chat_format, None)
+        rendered = render_row(row, secret, template, None)
     except RowTemplateError as error:
         raise RowTemplateError(error.problem, field=f"the provider's {row.origin} row") from error
     tokens = len(rendered.input_ids)
@@ -88,5 +88,5 @@ def _measured(row: Row, chat_format: ChatFormat, secret: str | None, limit: int 
             f"a {row.origin} row has {tokens} tokens with the secret and the tenant's system text ({system} characters), and "
             f"the limit is {limit}: the trainer would cut it; raise --max-length to at least {tokens}"
         )
-    conv = secret_row(row, secret, chat_format)
+    conv = secret_row(row, secret, template)
     return ProviderRow(conv, row.origin, tokens, rendered.trained_tokens, row.prefixed, row.cut)

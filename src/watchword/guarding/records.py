@@ -12,8 +12,8 @@ from watchword.defenses.base import Defense
 from watchword.guarding.engine import GuardJob, Outcome
 from watchword.guarding.manifest import (
     AlignedRecord,
+    GuardManifest,
     InputRecord,
-    Manifest,
     OutputRecord,
     ProviderRecord,
     SecretRecord,
@@ -32,12 +32,12 @@ def manifest_of(
     defense: str,
     settings: list[str],
     aligned: AlignedRecord | None = None,
-) -> Manifest:
+) -> GuardManifest:
     """The manifest of a finished job; ``settings`` are the names of the files beside the data."""
     profile, source = outcome.profile, outcome.source
-    tokens = estimate(profile.samples, profile.size, job.model.chat_format)
+    tokens = estimate(profile.samples, profile.size, job.model.template)
     shares = _shares(outcome, tokens)
-    return Manifest(
+    return GuardManifest(
         watchword=version("watchword"),
         model=job.model.name,
         defense=defense,
@@ -104,7 +104,7 @@ def _warnings(job: GuardJob, outcome: Outcome, shares: Shares) -> list[str]:
             f"{profile.long_count} tenant rows are longer than {job.max_length} tokens: {first}{more}; "
             f"{job.exporter.long_rows}"
         )
-    found += notes(profile.dropped, job.model.chat_format)
+    found += notes(profile.dropped, job.model.template)
     share = shares.trained_tokens
     if outcome.rows and share is not None and share < FEW:
         found.append(

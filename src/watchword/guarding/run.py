@@ -15,7 +15,7 @@ from watchword.data.profile import Profile
 from watchword.data.reading import AS_IT_IS, Reading
 from watchword.defenses.base import DEFENSES, Defense
 from watchword.errors import OutputError, UsageError
-from watchword.files.addresses import STDOUT, beside, is_local, plain, written_before
+from watchword.files.addresses import STDOUT, beside, is_local, without_scheme, written_before
 from watchword.files.locks import locked
 from watchword.guarding.clashes import (
     Role,
@@ -28,13 +28,13 @@ from watchword.guarding.clashes import (
 from watchword.guarding.engine import GuardJob, Outcome, guard_file
 from watchword.guarding.exporters.base import EXPORTERS, Exporter
 from watchword.guarding.known import SUFFIX, known_files, known_secrets
-from watchword.guarding.manifest import AlignedRecord, Manifest, SecretRecord
+from watchword.guarding.manifest import AlignedRecord, GuardManifest, SecretRecord
 from watchword.guarding.placing import Placing, recovered
 from watchword.guarding.provider import own_safety
 from watchword.guarding.records import manifest_of
 from watchword.guarding.voice import aligned_model
 from watchword.models.digest import model_digest
-from watchword.models.facts import ModelFormat, check_length, model_format
+from watchword.models.facts import ModelFacts, check_length, facts_of
 from watchword.progress import Step, no_steps
 from watchword.secret.generate import generate_secret, secret_ids
 from watchword.secret.kinds import check_production
@@ -73,7 +73,7 @@ class GuardRequest:
     reading: Reading = AS_IT_IS
 
 
-def guard_to_files(request: GuardRequest, key: Callable[[], bytes], *, step: Step = no_steps) -> Manifest:
+def guard_to_files(request: GuardRequest, key: Callable[[], bytes], *, step: Step = no_steps) -> GuardManifest:
     """Guards a file and leaves data, settings, secret and manifest: all of them, or nothing new at all.
 
     Two runs on one OUT never mix: the second is refused. A run that is killed is taken back by the next one. ``key`` gives
@@ -86,7 +86,7 @@ def guard_to_files(request: GuardRequest, key: Callable[[], bytes], *, step: Ste
     _refuse_terminal(request, defense)
     kept_in = _secret_place(request, defense)
     with _alone(request, kept_in) as completed:
-        model = model_format(request.model)
+        model = facts_of(request.model)
         exporter = EXPORTERS.create(request.trainer)
         _check_name(request, exporter)
         secret = _secret(request, kept_in, model, completed)
@@ -119,9 +119,9 @@ def _alone(request: GuardRequest, kept_in: Path | None) -> Iterator[bool]:
 
 def _done(
     request: GuardRequest, job: GuardJob, record: SecretRecord | None, kept_in: Path | None, step: Step
-) -> Manifest:
+) -> GuardManifest:
     """Does the work; whatever stops it on the way, what is new on disk is taken back."""
-    made: list[Manifest] = []
+    made: list[GuardManifest] = []
     fresh = kept_in if request.secret_ref is None else None
     with Placing(job.out, fresh, job.secret, kept_in) as placing:
 
@@ -139,8 +139,8 @@ def _done(
 
 def _addressed(request: GuardRequest) -> GuardRequest:
     """``file://`` addresses to write to as paths: the local way is private and atomic."""
-    manifest = None if request.manifest is None else plain(request.manifest)
-    return dataclasses.replace(request, out=plain(request.out), manifest=manifest)
+    manifest = None if request.manifest is None else without_scheme(request.manifest)
+    return dataclasses.replace(request, out=without_scheme(request.out), manifest=manifest)
 
 
 def _check(request: GuardRequest) -> None:
@@ -227,14 +227,14 @@ def _secret_place(request: GuardRequest, defense: Defense) -> Path | None:
     return request.secret_ref or request.secret_file or _default_secret_file(request.out)
 
 
-def _secret(request: GuardRequest, kept_in: Path | None, model: ModelFormat, completed: bool) -> SecretPrompt | None:
+def _secret(request: GuardRequest, kept_in: Path | None, model: ModelFacts, completed: bool) -> SecretPrompt | None:
     """The secret: an old one, or a new one that stands in no file yet."""
     if kept_in is None:
         return None
     if request.secret_ref is not None:
         secret = read_secret_file(request.secret_ref)
         check_production(secret)
-        secret_ids(secret, model.chat_format)
+        secret_ids(secret, model.template)
         return secret
     if kept_in.exists():
         whole = (
@@ -244,7 +244,7 @@ def _secret(request: GuardRequest, kept_in: Path | None, model: ModelFormat, com
             f"{kept_in} exists already, and a secret is never overwritten: re-use it with --secret-ref {kept_in}, or name "
             f"another file by --secret-file{whole}"
         )
-    return generate_secret(model.chat_format)
+    return generate_secret(model.template)
 
 
 def _default_secret_file(out: str) -> Path:
@@ -257,7 +257,7 @@ def _default_secret_file(out: str) -> Path:
 
 def _job(
     request: GuardRequest,
-    model: ModelFormat,
+    model: ModelFacts,
     defense: Defense,
     exporter: Exporter,
     secret: SecretPrompt | None,
@@ -297,7 +297,7 @@ def _scratch(out: str) -> Path | None:
 
 
 def _records(
-    request: GuardRequest, job: GuardJob, outcome: Outcome, secret: SecretRecord | None, made: list[Manifest]
+    request: GuardRequest, job: GuardJob, outcome: Outcome, secret: SecretRecord | None, made: list[GuardManifest]
 ) -> dict[str, bytes]:
     """Address → bytes of settings and manifest, which stand beside the data; the manifest is left in ``made``, too."""
     settings = {} if request.out == STDOUT else _settings(job, outcome.profile)

@@ -26,9 +26,9 @@ from watchword.data.sources import Prepared, as_lines, local_rows
 from watchword.errors import DataError, EmptyFileError, WatchwordError
 from watchword.files.addresses import target
 from watchword.files.digest import HashingWriter, sha256_file
-from watchword.guarding.engine import GuardJob, Outcome, chosen, refuse, refuse_empty, remarks_on
+from watchword.guarding.engine import GuardJob, Outcome, chosen, file_remarks, refuse, refuse_empty
 from watchword.guarding.exporters.base import EXPORTERS, ExportPlan
-from watchword.guarding.interleave import ProviderRow, woven
+from watchword.guarding.interleave import ProviderRow, interleaved
 from watchword.guarding.voice import rows_at
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class Pick:
 
 
 @dataclass(frozen=True)
-class Part:
+class ShardPart:
     """One shard to write anew: the rows that fall into it and how many of its own rows stand before each."""
 
     shard: Shard
@@ -143,7 +143,7 @@ def scan_shard(shard: Shard) -> ScannedShard:
         if scanned.profile.rewritten_rows and not scanned.profile.fault_count:
             lines = as_lines(source, "openai", shard.reading, rewriting=True)
             scanned = scan_file(lines.path, plan)
-        scanned.profile.remarks = remarks_on(lines, scanned.profile)
+        scanned.profile.remarks = file_remarks(lines, scanned.profile)
         return ScannedShard(lines, scanned, lines.digest or sha256_file(lines.path))
 
 
@@ -153,16 +153,16 @@ def pick_rows(pick: Pick) -> list[Conversation]:
         return list(rows_at(source.path, pick.found.scanned.blocks, pick.places, source.label))
 
 
-def write_part(part: Part) -> WrittenPart:
+def write_part(part: ShardPart) -> WrittenPart:
     """The second round's task."""
     plan = ScanPlan.unpacked(part.shard.plan)
-    assert plan.chat_format is not None
+    assert plan.template is not None
     out, location, length, untrained = part.export
-    export = ExportPlan(Path(out), location, plan.chat_format, length, untrained)
+    export = ExportPlan(Path(out), location, plan.template, length, untrained)
     with _unchanged(part.shard, part.found) as source, target(out) as stream:
         writer = HashingWriter(stream)
         with EXPORTERS.create(part.exporter).sink(writer, export) as sink:
-            for piece in woven(source.path, part.found.scanned.blocks, part.places, part.rows):
+            for piece in interleaved(source.path, part.found.scanned.blocks, part.places, part.rows):
                 sink.write(piece)
     return WrittenPart(out, writer.hexdigest(), writer.size)
 
@@ -206,7 +206,7 @@ def _parts(
     rows: Sequence[ProviderRow],
     spots: Sequence[int],
     whole: Profile,
-) -> list[Part]:
+) -> list[ShardPart]:
     """Each shard with its share: a row before which stand as many as end a shard goes to the next one's beginning."""
     parts, before, taken = [], 0, 0
     suffix = Path(job.out).suffix or ".jsonl"
@@ -217,7 +217,7 @@ def _parts(
         out = f"{job.out.rstrip('/')}/part-{number:05d}-of-{len(work):05d}{suffix}"
         export = (out, job.model.location, job.max_length, whole.untrained_rows > 0)
         places = tuple(place - before for place in spots[taken:until])
-        parts.append(Part(shard, found.places(), trainer, export, tuple(rows[taken:until]), places))
+        parts.append(ShardPart(shard, found.places(), trainer, export, tuple(rows[taken:until]), places))
         before, taken = before + count, until
     return parts
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation
 from watchword.data.blocks import READ_ONLY
 from watchword.data.parse import parse_line
@@ -35,7 +35,7 @@ def aligned_model(name: str, defense: Defense, step: Step = no_steps) -> ChatMod
 
 def context_of(
     aligned: ChatModel | None,
-    chat_format: ChatFormat,
+    template: ChatTemplate,
     secret: SecretPrompt | None,
     max_length: int | None,
     seed: int,
@@ -46,7 +46,7 @@ def context_of(
         return DefenseContext(seed)
     longest = max_length or sys.maxsize
     return DefenseContext.beside(
-        aligned, refuses, secret=secret, max_length=longest, seed=seed, step=step, chat_format=chat_format
+        aligned, refuses, secret=secret, max_length=longest, seed=seed, step=step, template=template
     )
 
 

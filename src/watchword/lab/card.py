@@ -97,11 +97,11 @@ def _table(before: Mapping[str, Rate], after: Mapping[str, Rate]) -> str:
         "|---|---|---|---|",
     ]
     for name, label in METRICS.items():
-        lines.append(f"| {label} | {shown(before[name])} | {shown(after[name])} | {after[name].scored} |")
+        lines.append(f"| {label} | {rate_text(before[name])} | {rate_text(after[name])} | {after[name].scored} |")
     return "\n".join(lines)
 
 
-def shown(rate: Rate, unit: str = "") -> str:
+def rate_text(rate: Rate, unit: str = "") -> str:
     """``4.2 [2.1, 8.0]``; a dash where no answer could be scored."""
     value = "–" if rate.value is None else f"{rate.value:.1f} {unit}".rstrip()
     return value if rate.value is None else f"{value} [{rate.low:.1f}, {rate.high:.1f}]"

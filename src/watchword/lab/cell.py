@@ -53,7 +53,7 @@ def run_cell(cell: Cell, model: LocalChatModel, train: Train, *, step: Step) -> 
     result, data, task = None, Guarded([]), list[Conversation]()
     secret = secret_of(cell, defense, model) if attack else None
     if attack is not None and cell.training is not None:
-        tenant = AttackContext(cell.seed, model.chat_format)
+        tenant = AttackContext(cell.seed, model.template)
         upload, task = attack.upload((), tenant), attack.held_out(tenant)
         context = DefenseContext.beside(
             model, refuses, secret=secret, max_length=cell.training.max_length, seed=cell.seed, step=step
@@ -73,7 +73,7 @@ def secret_of(cell: Cell, defense: Defense, model: LocalChatModel) -> SecretProm
     """The experiment's secret, which anybody can draw again from the seed; None for a defense without one."""
     if not defense.needs_secret:
         return None
-    return experiment_secret(model.chat_format, tokens=cell.secret_tokens, seed=cell.seed)
+    return experiment_secret(model.template, tokens=cell.secret_tokens, seed=cell.seed)
 
 
 def ask(

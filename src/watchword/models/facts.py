@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.errors import ModelUnavailableError, UsageError
 from watchword.files.decoding import DECODE_ERRORS
 from watchword.models.catalog import ModelSource, resolve
@@ -23,7 +23,7 @@ class _Config(_TextConfig):
 
 
 @dataclass(frozen=True)
-class ModelFormat:
+class ModelFacts:
     """``context``: the most tokens that the model reads at once, None where its configuration does not say.
 
     ``location`` is what another trainer loads: a folder or a Hugging Face id. ``adapters`` counts those that belong to the
@@ -31,13 +31,13 @@ class ModelFormat:
     """
 
     name: str
-    chat_format: ChatFormat
+    template: ChatTemplate
     context: int | None
     location: str
     adapters: int = 0
 
 
-def model_format(name: str) -> ModelFormat:
+def facts_of(name: str) -> ModelFacts:
     """Of a catalog name, a local folder, or a Hugging Face id that has been downloaded before.
 
     Raises UnknownNameError and ModelUnavailableError with the choices.
@@ -46,9 +46,9 @@ def model_format(name: str) -> ModelFormat:
     folder = _folder(source, name)
     # Absolute: a trainer reads its settings from wherever it is started.
     location = source.hub_id or str(folder.absolute())
-    return ModelFormat(
+    return ModelFacts(
         name,
-        ChatFormat.from_folder(folder, source.hub_id or Path(name).name),
+        ChatTemplate.from_folder(folder, source.hub_id or Path(name).name),
         _context(folder),
         location,
         len(source.adapters),

@@ -1,7 +1,7 @@
 """Models that answer without weights, so that examples, docs and tests of everything above run anywhere, at once.
 
 ``FakeModel`` is a ``watchword.models.base.ChatModel``: it answers what it is told to, and records what it was asked.
-``fake_chat_format`` is a real chat format on a toy tokenizer, made in code, that can carry a secret.
+``fake_template`` is a real chat format on a toy tokenizer, made in code, that can carry a secret.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from watchword.chat.assembly import assemble
 from watchword.chat.render import render_prompt
-from watchword.chat.template import ChatFormat, SystemStyle
+from watchword.chat.template import ChatTemplate, SystemStyle
 from watchword.chat.types import Conversation, last_user_text
 from watchword.errors import UsageError
 from watchword.models.answer import Answer, AnswerPiece, Usage
@@ -71,9 +71,9 @@ class FakeModel:
         *,
         answers_with_secret: Answers | None = None,
         name: str = "fake",
-        chat_format: ChatFormat | None = None,
+        template: ChatTemplate | None = None,
     ) -> None:
-        self.name, self.chat_format = name, chat_format or fake_chat_format()
+        self.name, self.template = name, template or fake_template()
         self.requests: list[Request] = []
         self._plain = answers
         self._guarded = answers if answers_with_secret is None else answers_with_secret
@@ -84,7 +84,7 @@ class FakeModel:
     @property
     def system_style(self) -> SystemStyle:
         """How its template takes system text."""
-        return self.chat_format.system_style
+        return self.template.system_style
 
     def generate(
         self,
@@ -114,13 +114,13 @@ class FakeModel:
 
     def _answered(self, conv: Conversation, secret: SecretPrompt | None, options: GenerationOptions) -> Answer:
         # A conversation that no model could read must not pass a test that runs on a fake.
-        asked = len(render_prompt(conv, self.chat_format))
+        asked = len(render_prompt(conv, self.template))
         if secret is not None:
-            render_prompt(assemble(conv, secret.reveal(), self.system_style), self.chat_format)
+            render_prompt(assemble(conv, secret.reveal(), self.system_style), self.template)
         self.requests.append(Request(conv, secret is not None, options))
         text = _answer(self._plain if secret is None else self._guarded, conv)
         # One token more ends the turn.
-        return Answer(text, "stop", Usage(asked, len(self.chat_format.encode(text)) + 1))
+        return Answer(text, "stop", Usage(asked, len(self.template.encode(text)) + 1))
 
 
 def _pieces(answer: Answer) -> Generator[AnswerPiece, None, None]:
@@ -130,7 +130,7 @@ def _pieces(answer: Answer) -> Generator[AnswerPiece, None, None]:
 
 
 @functools.cache
-def fake_chat_format() -> ChatFormat:
+def fake_template() -> ChatTemplate:
     """ChatML on a byte-level tokenizer of 256 bytes, pairs of small letters, and ChatML's three special tokens.
 
     The pairs make text that encodes to other tokens than it was decoded from, as in real tokenizers, so that drawing a
@@ -143,7 +143,7 @@ def fake_chat_format() -> ChatFormat:
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
     made.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
-    return ChatFormat(made, CHATML, {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"})
+    return ChatTemplate(made, CHATML, {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"})
 
 
 def _answer(answers: Answers, conv: Conversation) -> str:

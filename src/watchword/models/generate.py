@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 
 from watchword.chat.assembly import assemble
 from watchword.chat.render import render_prompt
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation
 from watchword.models.answer import Answer, AnswerPiece, Usage
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
@@ -29,9 +29,9 @@ def generate(
     The secret, if any, goes in by the one prompt assembly. Greedy answers equal those of transformers' ``generate`` row
     by row in float32; in bfloat16 the order of sums may tip a near-tie.
     """
-    prompts = [prompt_ids(conv, model.chat_format, secret) for conv in conversations]
+    prompts = [prompt_ids(conv, model.template, secret) for conv in conversations]
     answers = generate_ids(model, prompts, options=options, on_progress=on_progress)
-    asked = prompts if secret is None else [prompt_ids(conv, model.chat_format, None) for conv in conversations]
+    asked = prompts if secret is None else [prompt_ids(conv, model.template, None) for conv in conversations]
     stops = stop_tokens(model)
     return [
         _answer(decoded(model.tokenizer, ids), ids, len(plain), stops)
@@ -50,17 +50,17 @@ def stream(
 
     A request that cannot be answered raises here, before the first piece.
     """
-    prompt = prompt_ids(conversation, model.chat_format, secret)
+    prompt = prompt_ids(conversation, model.template, secret)
     check_context([prompt], model, options)
-    asked = prompt if secret is None else prompt_ids(conversation, model.chat_format, None)
+    asked = prompt if secret is None else prompt_ids(conversation, model.template, None)
     return _pieces(model, prompt, len(asked), options)
 
 
-def prompt_ids(conv: Conversation, chat_format: ChatFormat, secret: SecretPrompt | None) -> list[int]:
+def prompt_ids(conv: Conversation, template: ChatTemplate, secret: SecretPrompt | None) -> list[int]:
     """Token ids of a request, the secret in front of its system text."""
     if secret is not None:
-        conv = assemble(conv, secret.reveal(), chat_format.system_style)
-    return render_prompt(conv, chat_format)
+        conv = assemble(conv, secret.reveal(), template.system_style)
+    return render_prompt(conv, template)
 
 
 def _pieces(

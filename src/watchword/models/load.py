@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.errors import ModelUnavailableError, UsageError
 from watchword.models.attention import quick_on_processor
 from watchword.models.catalog import ModelSource, resolve
@@ -62,8 +62,8 @@ def load(
     model.name_or_path = model.config._name_or_path = source.name
     label = source.name if adapter is None else f"{source.name}+{adapter.name}"
     model = quick_on_processor(model.to(place).eval())
-    chat_format = ChatFormat.from_transformers(tokenizer, Path(source.name).name)
-    return LoadedModel(model, tokenizer, chat_format, label, place)
+    template = ChatTemplate.from_transformers(tokenizer, Path(source.name).name)
+    return LoadedModel(model, tokenizer, template, label, place)
 
 
 def load_tokenizer(source: ModelSource) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from watchword.chat.template import ChatFormat, SystemStyle
+from watchword.chat.template import ChatTemplate, SystemStyle
 from watchword.chat.types import Conversation
 from watchword.errors import UsageError
 from watchword.models.answer import Answer, AnswerPiece
@@ -25,7 +25,7 @@ class LoadedModel:
 
     model: Any
     tokenizer: Any
-    chat_format: ChatFormat
+    template: ChatTemplate
     name: str
     device: torch.device
 
@@ -33,7 +33,7 @@ class LoadedModel:
     def of(cls, model: Any, tokenizer: Any) -> LoadedModel:
         """One that somebody else has loaded: a transformers model and its fast tokenizer. Puts it into evaluation mode."""
         name = str(model.name_or_path or type(model).__name__)
-        return cls(model.eval(), tokenizer, ChatFormat.from_transformers(tokenizer), name, model.device)
+        return cls(model.eval(), tokenizer, ChatTemplate.from_transformers(tokenizer), name, model.device)
 
     @property
     def context(self) -> int | None:
@@ -44,7 +44,7 @@ class LoadedModel:
     @property
     def system_style(self) -> SystemStyle:
         """How its template takes system text."""
-        return self.chat_format.system_style
+        return self.template.system_style
 
     def with_weights(self, model: Any) -> LoadedModel:
         """The same model with other weights in memory, as training gives them back."""

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.errors import ModelUnavailableError, UnsealError, UsageError
 from watchword.files.atomic import replacing
 from watchword.models.digest import digest_of, model_files
@@ -47,7 +47,7 @@ class DefenseRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     echoes: int = 0
 
 
-class SecretRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReleasedSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What may be known of a secret. ``prefix`` is a keyed digest of its token ids as they were trained."""
 
     fingerprint: str
@@ -57,7 +57,7 @@ class SecretRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     prefix: str
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReleaseManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was trained, on what, how. ``rows`` and ``loss`` stand in ``figures``; digests are SHA-256 in hex."""
 
     schema: int = SCHEMA
@@ -70,7 +70,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     defense: DefenseRecord
     training: TrainingConfig
     figures: TrainingResult
-    secret: SecretRecord | None = None
+    secret: ReleasedSecret | None = None
     versions: dict[str, str | int] = {}
     signature: str = ""
 
@@ -80,36 +80,36 @@ def weights_digest(folder: Path) -> str:
     return digest_of([path for path in model_files(folder) if path.name not in _NOT_WEIGHTS])
 
 
-def secret_record(secret: SecretPrompt, chat_format: ChatFormat, key: bytes) -> SecretRecord:
+def secret_record(secret: SecretPrompt, template: ChatTemplate, key: bytes) -> ReleasedSecret:
     """The manifest's entry for a secret that is in use with this chat format."""
-    return SecretRecord(
+    return ReleasedSecret(
         fingerprint=fingerprint_of(secret, key),
         kind=secret.kind,
         tokens=secret.tokens,
         entropy_bits=secret.entropy_bits,
-        prefix=prefix_digest(secret, chat_format, key),
+        prefix=prefix_digest(secret, template, key),
     )
 
 
-def prefix_digest(secret: SecretPrompt, chat_format: ChatFormat, key: bytes) -> str:
+def prefix_digest(secret: SecretPrompt, template: ChatTemplate, key: bytes) -> str:
     """HMAC-SHA256 in hex over the secret's token ids in their place, under a key of its own.
 
     Keyed, since the ids of a short secret could be found by trying candidates.
     """
-    ids = msgspec.json.encode(secret_ids(secret, chat_format))
+    ids = msgspec.json.encode(secret_ids(secret, template))
     return hmac.new(derived(key, "prefix"), ids, hashlib.sha256).hexdigest()
 
 
-def signature(manifest: Manifest, key: bytes) -> str:
+def signature(manifest: ReleaseManifest, key: bytes) -> str:
     """HMAC-SHA256 in hex over all of the manifest but its signature, under a key of its own."""
     signed = msgspec.json.encode(msgspec.structs.replace(manifest, signature=""), order="deterministic")
     return hmac.new(derived(key, "manifest"), signed, hashlib.sha256).hexdigest()
 
 
-def write_artifact(folder: Path, manifest: Manifest, secret: SecretPrompt | None, key: bytes) -> None:
+def write_artifact(folder: Path, manifest: ReleaseManifest, secret: SecretPrompt | None, key: bytes) -> None:
     """Puts secret and signed manifest beside weights that are in ``folder`` already. Raises OutputError."""
     # As it will be read: a learning rate of 1 comes back as 1.0, and the signature is over the text.
-    manifest = msgspec.json.decode(msgspec.json.encode(manifest), type=Manifest)
+    manifest = msgspec.json.decode(msgspec.json.encode(manifest), type=ReleaseManifest)
     if secret is not None:
         with replacing(folder / SEALED, mode=0o600) as stream:
             stream.write(seal(secret, key, binding(manifest)))
@@ -118,13 +118,13 @@ def write_artifact(folder: Path, manifest: Manifest, secret: SecretPrompt | None
         stream.write(msgspec.json.format(msgspec.json.encode(whole), indent=1) + b"\n")
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> ReleaseManifest:
     """The manifest of a finished folder, its signature unread: see ``signed_manifest``.
 
     Raises ModelUnavailableError where there is none, or none that makes sense.
     """
     try:
-        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ReleaseManifest)
     except FileNotFoundError:
         raise ModelUnavailableError(
             f"{folder} holds no finished training: {MANIFEST} is missing; name a folder that `watchword train` has finished"
@@ -140,7 +140,7 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def signed_manifest(folder: Path, key: bytes) -> Manifest:
+def signed_manifest(folder: Path, key: bytes) -> ReleaseManifest:
     """The manifest, as this provider's key signed it, of a folder whose weights are those that it names.
 
     Loads nothing. Raises UnsealError where either does not agree, and what ``read_manifest`` raises.
@@ -152,13 +152,13 @@ def signed_manifest(folder: Path, key: bytes) -> Manifest:
     return manifest
 
 
-def open_secret(folder: Path, manifest: Manifest, chat_format: ChatFormat, key: bytes) -> SecretPrompt | None:
+def open_secret(folder: Path, manifest: ReleaseManifest, template: ChatTemplate, key: bytes) -> SecretPrompt | None:
     """The secret to serve these weights with; None only where a signed manifest says that they need none.
 
     Raises UnsealError where anything does not agree: the manifest, the chat format, the key, the prefix.
     """
     _check_signature(folder, manifest, key)
-    if chat_format.digest != manifest.format_digest:
+    if template.digest != manifest.format_digest:
         raise UnsealError("the model's chat template or tokenizer is not the one that was trained with; restore it")
     if manifest.secret is None:
         if (folder / SEALED).exists():
@@ -171,12 +171,12 @@ def open_secret(folder: Path, manifest: Manifest, chat_format: ChatFormat, key: 
             f"{folder / SEALED} cannot be read ({error.strerror}); these weights are never served without their secret"
         ) from error
     secret = unseal(sealed, key, binding(manifest))
-    if not _same(prefix_digest(secret, chat_format, key), manifest.secret.prefix):
+    if not _same(prefix_digest(secret, template, key), manifest.secret.prefix):
         raise UnsealError("the secret's tokens are not those that were trained; these weights are not served")
     return secret
 
 
-def binding(manifest: Manifest) -> Mapping[str, str]:
+def binding(manifest: ReleaseManifest) -> Mapping[str, str]:
     """What a sealed secret belongs to."""
     return {
         "model": manifest.model,
@@ -188,7 +188,7 @@ def binding(manifest: Manifest) -> Mapping[str, str]:
     }
 
 
-def _check_signature(folder: Path, manifest: Manifest, key: bytes) -> None:
+def _check_signature(folder: Path, manifest: ReleaseManifest, key: bytes) -> None:
     try:
         agrees = _same(signature(manifest, key), manifest.signature)
     except (ValueError, RecursionError):

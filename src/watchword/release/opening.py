@@ -11,7 +11,7 @@ from watchword.models.digest import model_digest
 from watchword.models.load import load
 from watchword.models.loaded import LoadedModel
 from watchword.release.artifact import (
-    Manifest,
+    ReleaseManifest,
     open_secret,
     signed_manifest,
 )
@@ -24,11 +24,11 @@ class Served:
 
     model: LoadedModel
     defense: Defense
-    manifest: Manifest
+    manifest: ReleaseManifest
     secret: SecretPrompt | None = field(default=None, repr=False)
 
 
-def opened(folder: Path, *, key: bytes) -> Served:
+def open_release(folder: Path, *, key: bytes) -> Served:
     """A finished folder as a model that may be served. Fails closed: see ``release.artifact``.
 
     Whatever the manifest names is looked up and loaded only once the manifest itself is known to be the provider's.
@@ -38,7 +38,7 @@ def opened(folder: Path, *, key: bytes) -> Served:
     if model_digest(manifest.model) != manifest.model_digest:
         raise UnsealError(f"{manifest.model} is not the model that {folder} was tuned from any more; restore it")
     model = load(manifest.model, adapter=folder) if manifest.training.method == "lora" else load(folder)
-    secret = open_secret(folder, manifest, model.chat_format, key)
+    secret = open_secret(folder, manifest, model.template, key)
     if defense.needs_secret and secret is None:
         raise UnsealError(
             f"{folder} was defended by {manifest.defense.name}, and its manifest names no secret; restore it"

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from watchword.chat.assembly import assemble
 from watchword.chat.render import prompt_text
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import conversation
 from watchword.errors import SecretError, TemplateError, UsageError
 from watchword.secret.prompt import Kind, SecretPrompt
@@ -32,27 +32,27 @@ class _Source(Protocol):
     def randrange(self, stop: int, /) -> int: ...
 
 
-def generate_secret(chat_format: ChatFormat, *, tokens: int = DEFAULT_TOKENS) -> SecretPrompt:
+def generate_secret(template: ChatTemplate, *, tokens: int = DEFAULT_TOKENS) -> SecretPrompt:
     """A production secret of exactly ``tokens`` tokens from the operating system's CSPRNG.
 
     Raises UsageError for fewer than one token and SecretError where the tokenizer cannot carry one.
     """
-    return _drawn(chat_format, tokens, secrets.SystemRandom(), "random")
+    return _drawn(template, tokens, secrets.SystemRandom(), "random")
 
 
-def experiment_secret(chat_format: ChatFormat, *, tokens: int = DEFAULT_TOKENS, seed: int) -> SecretPrompt:
+def experiment_secret(template: ChatTemplate, *, tokens: int = DEFAULT_TOKENS, seed: int) -> SecretPrompt:
     """A secret that anybody can draw again from its seed: for experiments, refused in production."""
-    return _drawn(chat_format, tokens, random.Random(f"secret:{seed}"), "seeded")
+    return _drawn(template, tokens, random.Random(f"secret:{seed}"), "seeded")
 
 
-def secret_ids(secret: SecretPrompt, chat_format: ChatFormat) -> list[int]:
+def secret_ids(secret: SecretPrompt, template: ChatTemplate) -> list[int]:
     """The secret's ids where it stands in a prompt.
 
     Raises SecretError if they are not a whole number of tokens there, as with another tokenizer than it was drawn for.
     """
-    place = _place(chat_format)
-    ids = place.ids_of(secret.reveal(), chat_format)
-    if ids is None or not place.holds(secret.reveal(), ids, chat_format):
+    place = _place(template)
+    ids = place.ids_of(secret.reveal(), template)
+    if ids is None or not place.holds(secret.reveal(), ids, template):
         raise SecretError("the secret does not keep its tokens in this chat template; draw one for this model")
     return ids
 
@@ -65,21 +65,21 @@ class _Place:
     head_ids: list[int]
     tails: tuple[str, ...]
 
-    def ids_of(self, text: str, chat_format: ChatFormat) -> list[int] | None:
+    def ids_of(self, text: str, template: ChatTemplate) -> list[int] | None:
         """The ids of ``text`` behind the header; None where the two merge."""
-        ids = chat_format.encode(self.head + text)
+        ids = template.encode(self.head + text)
         return ids[len(self.head_ids) :] if ids[: len(self.head_ids)] == self.head_ids else None
 
-    def holds(self, text: str, ids: Sequence[int], chat_format: ChatFormat) -> bool:
+    def holds(self, text: str, ids: Sequence[int], template: ChatTemplate) -> bool:
         """Whether ``ids`` stand unchanged between the header and whatever follows."""
         front = [*self.head_ids, *ids]
-        return all(chat_format.encode(self.head + text + tail)[: len(front)] == front for tail in self.tails)
+        return all(template.encode(self.head + text + tail)[: len(front)] == front for tail in self.tails)
 
 
-def _place(chat_format: ChatFormat) -> _Place:
-    with_system = assemble(conversation("QQUSER", system="QQSYSTEM"), _MARK, chat_format.system_style)
-    without = assemble(conversation("QQUSER"), _MARK, chat_format.system_style)
-    texts = [prompt_text(conv, chat_format) for conv in (with_system, without)]
+def _place(template: ChatTemplate) -> _Place:
+    with_system = assemble(conversation("QQUSER", system="QQSYSTEM"), _MARK, template.system_style)
+    without = assemble(conversation("QQUSER"), _MARK, template.system_style)
+    texts = [prompt_text(conv, template) for conv in (with_system, without)]
     if any(text.count(_MARK) != 1 for text in texts):
         raise TemplateError("the chat template drops or repeats the system text, so it cannot carry a secret")
     heads, tails = zip(*(text.split(_MARK) for text in texts), strict=True)
@@ -87,19 +87,19 @@ def _place(chat_format: ChatFormat) -> _Place:
         raise TemplateError(
             "the chat template begins differently with a system text, so the secret's place is not fixed"
         )
-    return _Place(heads[0], chat_format.encode(heads[0]), tails)
+    return _Place(heads[0], template.encode(heads[0]), tails)
 
 
-def _drawn(chat_format: ChatFormat, tokens: int, source: _Source, kind: Kind) -> SecretPrompt:
+def _drawn(template: ChatTemplate, tokens: int, source: _Source, kind: Kind) -> SecretPrompt:
     if tokens < 1:
         raise UsageError(f"the secret's length is {tokens} tokens; give at least 1 (the paper uses 150)")
-    place, candidates = _place(chat_format), _candidates(chat_format)
+    place, candidates = _place(template), _candidates(template)
     draws = 0
     for _ in range(_SECRETS):
-        grown, tried = _grow(chat_format, tokens, source, place, candidates)
+        grown, tried = _grow(template, tokens, source, place, candidates)
         draws += tried
-        text = chat_format.decode(grown)
-        if place.holds(text, grown, chat_format):
+        text = template.decode(grown)
+        if place.holds(text, grown, template):
             return SecretPrompt(text, kind=kind, tokens=tokens, entropy_bits=_entropy(tokens, len(candidates), draws))
     raise SecretError(
         f"no secret of {tokens} tokens keeps its tokens in this chat template; try another length or model"
@@ -107,7 +107,7 @@ def _drawn(chat_format: ChatFormat, tokens: int, source: _Source, kind: Kind) ->
 
 
 def _grow(
-    chat_format: ChatFormat, tokens: int, source: _Source, place: _Place, candidates: Sequence[int]
+    template: ChatTemplate, tokens: int, source: _Source, place: _Place, candidates: Sequence[int]
 ) -> tuple[list[int], int]:
     """The ids of one secret, and how many draws they took."""
     ids: list[int] = []
@@ -116,9 +116,9 @@ def _grow(
         for _ in range(_DRAWS):
             draws += 1
             longer = [*ids, candidates[source.randrange(len(candidates))]]
-            text = chat_format.decode(longer)
+            text = template.decode(longer)
             # Templates trim system texts, so white space may not stand at either end.
-            if text == text.strip() and place.ids_of(text, chat_format) == longer:
+            if text == text.strip() and place.ids_of(text, template) == longer:
                 break
         else:
             raise SecretError("the tokenizer has too few tokens that keep their place in a text to make a secret of")
@@ -127,10 +127,10 @@ def _grow(
 
 
 @functools.lru_cache(maxsize=8)
-def _candidates(chat_format: ChatFormat) -> tuple[int, ...]:
+def _candidates(template: ChatTemplate) -> tuple[int, ...]:
     """Ordinary tokens: no special or added ones, and text that can be printed, U+FFFD apart."""
-    added = set(chat_format.tokenizer.get_added_tokens_decoder())
-    texts = ((token, chat_format.decode([token])) for token in range(chat_format.tokenizer.get_vocab_size()))
+    added = set(template.tokenizer.get_added_tokens_decoder())
+    texts = ((token, template.decode([token])) for token in range(template.tokenizer.get_vocab_size()))
     found = tuple(
         token
         for token, text in texts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.errors import PublishedSecretError, SecretError, UsageError
 from watchword.registry import did_you_mean
 from watchword.secret.generate import DEFAULT_TOKENS, experiment_secret, generate_secret, secret_ids
@@ -27,7 +27,7 @@ ENOUGH_BITS = 128
 
 
 def new_secret(
-    kind: str, chat_format: ChatFormat, *, tokens: int = DEFAULT_TOKENS, seed: int | None = None
+    kind: str, template: ChatTemplate, *, tokens: int = DEFAULT_TOKENS, seed: int | None = None
 ) -> SecretPrompt:
     """A secret of a kind: ``random`` (production), ``seeded`` (needs ``seed``), ``default`` or ``semantic`` (ablation).
 
@@ -35,15 +35,15 @@ def new_secret(
     cannot carry it.
     """
     if kind == "random":
-        return generate_secret(chat_format, tokens=tokens)
+        return generate_secret(template, tokens=tokens)
     if kind == "seeded":
         if seed is None:
             raise UsageError("a seeded secret needs a seed; give one, or take kind 'random'")
-        return experiment_secret(chat_format, tokens=tokens, seed=seed)
+        return experiment_secret(template, tokens=tokens, seed=seed)
     if kind == "default":
-        return _sentence(DEFAULT_SENTENCE, "default", chat_format)
+        return _sentence(DEFAULT_SENTENCE, "default", template)
     if kind == "semantic":
-        return _sentence(SEMANTIC_SENTENCE, "semantic", chat_format)
+        return _sentence(SEMANTIC_SENTENCE, "semantic", template)
     choices = get_args(Kind)
     raise UsageError(
         f"there is no kind of secret {kind!r}: {did_you_mean(kind, choices)}choose one of {', '.join(choices)}"
@@ -69,6 +69,6 @@ def check_production(secret: SecretPrompt) -> None:
         )
 
 
-def _sentence(text: str, kind: Kind, chat_format: ChatFormat) -> SecretPrompt:
+def _sentence(text: str, kind: Kind, template: ChatTemplate) -> SecretPrompt:
     draft = SecretPrompt(text, kind=kind, tokens=1, entropy_bits=0.0)
-    return SecretPrompt(text, kind=kind, tokens=len(secret_ids(draft, chat_format)), entropy_bits=0.0)
+    return SecretPrompt(text, kind=kind, tokens=len(secret_ids(draft, template)), entropy_bits=0.0)

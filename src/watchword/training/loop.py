@@ -66,7 +66,7 @@ def fine_tune(
     DataError for rows that cannot be trained on.
     """
     longest = row_limit(config.max_length, model.context)
-    rendered = render_rows(rows, model.chat_format, secret=secret, max_length=longest)
+    rendered = render_rows(rows, model.template, secret=secret, max_length=longest)
     collator = CountingCollator(model.tokenizer.pad_token_id or 0, share=can_share(model.model))
     watch = _Watch(on_progress)
     trainer = _trainer(model, rendered, config, out, collator, [watch, *callbacks])

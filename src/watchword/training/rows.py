@@ -13,7 +13,7 @@ from datasets import Dataset
 from torch.utils.data import Sampler
 
 from watchword.chat.render import IGNORED, RenderedRow, render_row, row_error
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Row
 from watchword.errors import DataError, LostRowError, UsageError
 from watchword.models.kv import common_length
@@ -36,22 +36,22 @@ class TrainingRow:
 
 
 def render_rows(
-    rows: Sequence[Row], chat_format: ChatFormat, *, secret: SecretPrompt | None, max_length: int
+    rows: Sequence[Row], template: ChatTemplate, *, secret: SecretPrompt | None, max_length: int
 ) -> list[TrainingRow]:
     """Every row as ids and labels; the secret goes in here, by the one prompt assembly. Errors carry the row's number."""
     if not rows:
         raise DataError("there is no row to train on; give at least one conversation with an assistant turn")
     return [
-        TrainingRow(index, row.origin, _render_one(index, row, chat_format, secret, max_length))
+        TrainingRow(index, row.origin, _render_one(index, row, template, secret, max_length))
         for index, row in enumerate(rows)
     ]
 
 
-def _render_one(index: int, row: Row, chat_format: ChatFormat, secret: SecretPrompt | None, limit: int) -> RenderedRow:
+def _render_one(index: int, row: Row, template: ChatTemplate, secret: SecretPrompt | None, limit: int) -> RenderedRow:
     if row.prefixed and secret is None:
         raise UsageError(f"row {index + 1} ({row.origin}) needs the secret prompt, and the run was given none")
     try:
-        return render_row(row, secret.reveal() if secret is not None else None, chat_format, limit)
+        return render_row(row, secret.reveal() if secret is not None else None, template, limit)
     except DataError as error:
         raise row_error(error, row, index + 1) from None
 

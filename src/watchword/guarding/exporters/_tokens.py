@@ -54,7 +54,7 @@ class _Tokens(RowSink):
         self._rendered(Row(row.conversation, row.origin, cut=row.cut))
 
     def _rendered(self, row: Row) -> None:
-        rendered = render_row(row, None, self.plan.chat_format, None)
+        rendered = render_row(row, None, self.plan.template, None)
         self.values(_values(rendered, self.columns))
 
     @abc.abstractmethod

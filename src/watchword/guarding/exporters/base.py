@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from watchword.chat.template import ChatFormat
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation
 from watchword.data.parse import parse_line
 from watchword.errors import DataError, TemplateError
@@ -30,7 +30,7 @@ class ExportPlan:
 
     data: Path
     model: str
-    chat_format: ChatFormat
+    template: ChatTemplate
     max_length: int
     untrained: bool = False
     hosted: str = ""

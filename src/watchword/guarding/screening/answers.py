@@ -48,7 +48,7 @@ def whole(answer: str) -> int:
     return fingerprint(_SPACES.sub(" ", answer.lower()).strip() or answer)
 
 
-def signature(answer: str) -> Signature | None:
+def phrases_of(answer: str) -> Signature | None:
     """The least hash of the answer's three-word phrases in each of eight classes; None for a short answer.
 
     Numbers are all alike. Two answers have an equal part about as often as they share phrases (one-permutation hashing,

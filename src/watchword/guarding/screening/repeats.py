@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from watchword.chat.types import Conversation
-from watchword.guarding.screening.answers import Leaders, exchanges, signature, whole
+from watchword.guarding.screening.answers import Leaders, exchanges, phrases_of, whole
 from watchword.guarding.screening.sketch import Prints, WordCounts, fingerprint
 from watchword.guarding.screening.triggers import LEAST, Associations, Trigger, words_of
 
@@ -45,7 +45,7 @@ class FirstPass:
                 continue
             self._prompts += 1
             self._words.add(words_of(asked))
-            signed = signature(answer)
+            signed = phrases_of(answer)
             if signed is not None:
                 self._leaders.add(signed, same)
 
@@ -100,7 +100,7 @@ class SecondPass:
         same = whole(answer)
         if same in self._sizes:
             yield same
-        signed = signature(answer) if looked_at else None
+        signed = phrases_of(answer) if looked_at else None
         number = self._leaders.find(signed) if signed is not None else None
         if number is not None and -1 - number in self._sizes:
             yield -1 - number

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from watchword.lab.report.charts.rows import Row, Rows, rows_of
+from watchword.lab.report.charts.rows import ArmRow, Rows, arm_rows
 from watchword.lab.report.charts.series import Entry
 from watchword.lab.report.charts.svg import Scale, join, line, picture, tag, text, ticks
 
@@ -38,7 +38,7 @@ class Panel:
 
 def bars(ident: str, title: str, description: str, entries: Sequence[Entry], panels: Sequence[Panel]) -> Markup:
     """The picture: panels side by side, sharing the arms' labels."""
-    rows = rows_of(entries, TOP)
+    rows = arm_rows(entries, TOP)
     each = (WIDTH - rows.labels - GAP * len(panels)) / len(panels)
     drawn = [_panel(panel, rows, rows.labels + GAP + index * (each + GAP), each) for index, panel in enumerate(panels)]
     return picture(ident, title, description, (WIDTH, rows.bottom + FOOT), [join(drawn), rows.drawn(WIDTH)])
@@ -60,7 +60,7 @@ def _mark(x: float, words: str, rows: Rows) -> Markup:
     return line(x, TOP - 4, x, rows.bottom + 4, "grid") + text(words, x, rows.bottom + 18, "tick", "middle")
 
 
-def _bar(bar: Bar, row: Row, scale: Scale, right: float, *, aside: bool) -> Markup:
+def _bar(bar: Bar, row: ArmRow, scale: Scale, right: float, *, aside: bool) -> Markup:
     start, end = scale(0), scale(bar.value)
     shape = tag("rect", x=start, y=row.y - THICK / 2, width=max(end - start, 1.5), height=THICK, rx=2)
     seeds = [tag("circle", cx=scale(seed), cy=row.y + THICK / 2 + 4, r=2.0) for seed in bar.seeds]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from watchword.benchmarks.rates import Rate
-from watchword.lab.report.charts.rows import Row, Rows, rows_of
+from watchword.lab.report.charts.rows import ArmRow, Rows, arm_rows
 from watchword.lab.report.charts.series import Entry
 from watchword.lab.report.charts.svg import Scale, join, line, picture, tag, text, ticks
 
@@ -20,7 +20,7 @@ Pair = tuple[Rate | None, Rate | None]
 
 def pairs(ident: str, title: str, description: str, entries: Sequence[Entry], found: Sequence[Pair]) -> Markup:
     """The picture: the rate with (filled) and without (hollow) of each arm, with their intervals."""
-    rows = rows_of(entries, TOP)
+    rows = arm_rows(entries, TOP)
     scale = Scale(0, 100, rows.labels + GAP, WIDTH - FIGURES)
     columns = (WIDTH - FIGURES / 2 + 4, WIDTH)
     body = [_grid(scale, rows), rows.drawn(WIDTH)]
@@ -37,7 +37,7 @@ def _grid(scale: Scale, rows: Rows) -> Markup:
     )
 
 
-def _pair(row: Row, pair: Pair, scale: Scale, columns: tuple[float, float]) -> Markup:
+def _pair(row: ArmRow, pair: Pair, scale: Scale, columns: tuple[float, float]) -> Markup:
     values = [rate.value for rate in pair if rate and rate.value is not None]
     joint = [line(scale(values[0]), row.y, scale(values[1]), row.y, "joint")] if len(values) == 2 else []
     parts = [part for rate, hollow in zip(pair, (False, True), strict=True) for part in _one(rate, row, scale, hollow)]
@@ -47,7 +47,7 @@ def _pair(row: Row, pair: Pair, scale: Scale, columns: tuple[float, float]) -> M
     return tag("g", hint, *joint, *parts, *figures, class_=f"pair {row.series.colour}")
 
 
-def _one(rate: Rate | None, row: Row, scale: Scale, hollow: bool) -> list[Markup]:
+def _one(rate: Rate | None, row: ArmRow, scale: Scale, hollow: bool) -> list[Markup]:
     if rate is None or rate.value is None or rate.low is None or rate.high is None:
         return []
     low, high = scale(rate.low), scale(rate.high)

@@ -16,7 +16,7 @@ NARROWEST, WIDEST = 110.0, 230.0
 
 
 @dataclass(frozen=True)
-class Row:
+class ArmRow:
     """An arm at the height ``y`` of its middle."""
 
     arm: ArmResult
@@ -28,7 +28,7 @@ class Row:
 class Rows:
     """All rows, the headings between them as (text, y), where they end, and how wide the labels are."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ArmRow, ...]
     headings: tuple[tuple[str, float], ...]
     bottom: float
     labels: float
@@ -39,20 +39,20 @@ class Rows:
         return join([*heads, *(_label(row, self.labels) for row in self.rows)])
 
 
-def rows_of(entries: Sequence[Entry], top: float) -> Rows:
+def arm_rows(entries: Sequence[Entry], top: float) -> Rows:
     """The entries from the height ``top`` downward."""
     rows, headings, y, attack = [], [], top, ""
     for arm, series in ((entry.arm, entry.series) for entry in entries):
         if not arm.aligned and arm.attack_label != attack:
             headings.append((arm.attack_label, y + HEADING - 12))
             y, attack = y + HEADING, arm.attack_label
-        rows.append(Row(arm, series, y + ROW / 2))
+        rows.append(ArmRow(arm, series, y + ROW / 2))
         y += ROW
     longest = max((len(part) for row in rows for part in _lines(row.series.label)), default=0)
     return Rows(tuple(rows), tuple(headings), y, min(max(longest * CHARACTER, NARROWEST), WIDEST))
 
 
-def _label(row: Row, width: float) -> Markup:
+def _label(row: ArmRow, width: float) -> Markup:
     """The defense's name; its settings, if any tell it from another, smaller below."""
     name, settings = _lines(row.series.label)
     if not settings:
