@@ -54,12 +54,12 @@ def test_a_style_is_a_value_that_outlives_its_format(name: str) -> None:
 
 
 def test_a_template_that_demands_system_text_has_no_default() -> None:
-    template = (
+    source = (
         "{% if messages[0].role != 'system' %}{{ raise_exception('give a system message') }}{% endif %}"
         "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}"
         "{% if add_generation_prompt %}<assistant>{% endif %}"
     )
-    form = ChatTemplate(template("smollm2").tokenizer, template, {})
+    form = ChatTemplate(template("smollm2").tokenizer, source, {})
     assert form.system_style == SystemStyle("system")
     guarded = assemble(conversation("Hi?"), "s", form.system_style)
     assert form.render_text(guarded) == "<system>s</s><user>Hi?</s>"

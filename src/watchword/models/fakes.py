@@ -1,7 +1,7 @@
 """Models that answer without weights, so that examples, docs and tests of everything above run anywhere, at once.
 
 ``FakeModel`` is a ``watchword.models.base.ChatModel``: it answers what it is told to, and records what it was asked.
-``fake_template`` is a real chat format on a toy tokenizer, made in code, that can carry a secret.
+``fake_template`` is a real chat template on a toy tokenizer, made in code, that can carry a secret.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class FakeModel:
     backdoored model. ``requests`` holds everything that was asked, in order. Raises UsageError for a prompt that a
     mapping without a default does not know, and TemplateError where a real model could not read the conversation.
 
-    Answers come whole, whatever length the options allow, and are counted in tokens of the chat format.
+    Answers come whole, whatever length the options allow, and are counted in tokens of its template.
     """
 
     context: int | None = None

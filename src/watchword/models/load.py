@@ -1,4 +1,4 @@
-"""The only way to a model's weights: name → model, tokenizer and chat format, ready to generate or to fine-tune."""
+"""The only way to a model's weights: name → model, tokenizer and chat template, ready to generate or to fine-tune."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def load(
     return LoadedModel(model, tokenizer, template, label, place)
 
 
-def load_tokenizer(source: ModelSource) -> Any:
-    """The source's fast tokenizer as transformers makes it."""
+def load_tokenizer(source: ModelSource, folder: Path) -> Any:
+    """The fast tokenizer in the source's folder, as transformers makes it."""
     with quiet():
-        return _pretrained(AutoTokenizer, source, at_hand(source)[0])
+        return _pretrained(AutoTokenizer, source, folder)
 
 
 def default_dtype(device: torch.device) -> torch.dtype:
