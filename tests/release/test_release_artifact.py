@@ -79,15 +79,15 @@ def flipped(path: Path, at: int = -1) -> None:
 
 def test_a_finished_folder_opens_with_its_secret(runs: dict[str, Path]) -> None:
     served = open_release(runs["one"], key=KEY)
-    assert served.secret is not None
-    assert served.secret.tokens == 40
-    assert served.manifest.secret is not None
-    assert served.manifest.secret.kind == "random"
-    assert open_release(runs["plain"], key=KEY).secret is None
+    assert served.release.secret is not None
+    assert served.release.secret.tokens == 40
+    assert served.release.manifest.secret is not None
+    assert served.release.manifest.secret.kind == "random"
+    assert open_release(runs["plain"], key=KEY).release.secret is None
 
 
 def test_nothing_of_the_secret_stands_in_the_clear(runs: dict[str, Path]) -> None:
-    secret = open_release(runs["one"], key=KEY).secret
+    secret = open_release(runs["one"], key=KEY).release.secret
     assert secret is not None
     text = secret.reveal().encode()
     pieces = {text[at : at + 16] for at in range(len(text) - 15)}
@@ -211,7 +211,7 @@ def test_what_a_link_leads_to_counts(folder: Path, runs: dict[str, Path]) -> Non
     for name in (WEIGHTS, SEALED, MANIFEST):
         (folder / name).unlink()
         (folder / name).symlink_to(runs["one"] / name)
-    assert open_release(folder, key=KEY).secret is not None
+    assert open_release(folder, key=KEY).release.secret is not None
     for name in (WEIGHTS, SEALED, MANIFEST):
         other = Path(shutil.copytree(folder, folder.parent / name, symlinks=True))
         (other / name).unlink()
@@ -265,7 +265,7 @@ def test_no_other_value_of_a_field_passes(runs: dict[str, Path], tmp_path_factor
 
 def test_a_seal_that_was_cut_does_not_open(runs: dict[str, Path]) -> None:
     manifest = read_manifest(runs["one"])
-    secret = open_release(runs["one"], key=KEY).secret
+    secret = open_release(runs["one"], key=KEY).release.secret
     assert secret is not None
     sealed = seal(secret, KEY, binding(manifest))
     assert unseal(sealed, KEY, binding(manifest)) == secret
@@ -279,7 +279,7 @@ def test_files_of_tokenizer_and_template_belong_to_a_tuned_model(runs: dict[str,
     training = TrainingConfig(method="full", epochs=1, warmup_steps=0)
     job = Job(model=str(runs["base"]), data=runs["base"].parent / "tenant.jsonl", defense="none", training=training)
     train_defended(job, tmp_path / "whole", key=KEY, step=lambda *told: None)
-    assert open_release(tmp_path / "whole", key=KEY).secret is None
+    assert open_release(tmp_path / "whole", key=KEY).release.secret is None
     for name in ("tokenizer.json", "chat_template.jinja", "config.json", "generation_config.json"):
         folder = Path(shutil.copytree(tmp_path / "whole", tmp_path / name))
         (folder / name).write_text((folder / name).read_text() + "\n")
@@ -299,7 +299,7 @@ def test_whole_numbers_for_fractions_are_signed_as_they_are_read(runs: dict[str,
     data = runs["base"].parent / "tenant.jsonl"
     job = Job(model=str(runs["base"]), data=data, defense="none", training=training)
     train_defended(job, tmp_path / "run", key=KEY, step=lambda *told: None)
-    assert open_release(tmp_path / "run", key=KEY).manifest.training.max_grad_norm == 1.0
+    assert open_release(tmp_path / "run", key=KEY).release.manifest.training.max_grad_norm == 1.0
 
 
 def test_a_record_of_digests_beside_the_base_is_not_believed(runs: dict[str, Path], tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_a_record_of_digests_beside_the_base_is_not_believed(runs: dict[str, Pat
     data = runs["base"].parent / "tenant.jsonl"
     job = Job(model=str(base), data=data, defense="none", training=training)
     train_defended(job, root / "run", key=KEY, step=lambda *told: None)
-    assert open_release(root / "run", key=KEY).secret is None
+    assert open_release(root / "run", key=KEY).release.secret is None
     flipped(base / "model.safetensors")
     with pytest.raises(UnsealError, match="is not the model that"):
         open_release(root / "run", key=KEY)
@@ -342,7 +342,7 @@ def test_another_template_is_noticed(folder: Path) -> None:
 
 
 def test_errors_hold_nothing_of_the_secret(folder: Path, runs: dict[str, Path]) -> None:
-    secret = open_release(runs["one"], key=KEY).secret
+    secret = open_release(runs["one"], key=KEY).release.secret
     assert secret is not None
     for harm in ("seal cut", "prefix", "no secret"):
         broken = Path(shutil.copytree(folder, folder.parent / harm))

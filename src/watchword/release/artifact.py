@@ -75,6 +75,11 @@ class ReleaseManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     signature: str = ""
 
 
+def is_release(folder: Path) -> bool:
+    """Whether the folder is, or was, a release. A sealed secret without its manifest is a damaged one, never a plain model."""
+    return any((folder / name).exists() or (folder / name).is_symlink() for name in (MANIFEST, SEALED))
+
+
 def weights_digest(folder: Path) -> str:
     """SHA-256 over names and contents of the files that decide what the folder's weights are."""
     return digest_of([path for path in model_files(folder) if path.name not in _NOT_WEIGHTS])
