@@ -42,6 +42,8 @@ def heavy_after(code: str) -> str:
         "watchword.models.catalog",
         "watchword.models.fetch",
         "watchword.models.fakes",
+        "watchword.release.artifact",
+        "watchword.release.reading",
     ],
 )
 def test_importing_loads_nothing_heavy(module: str) -> None:

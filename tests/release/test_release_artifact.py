@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from support.tiny import saved  # noqa: E402
+from support.releases import KEY  # noqa: E402
 from watchword.chat.template import ChatTemplate  # noqa: E402
 from watchword.errors import ModelUnavailableError, UnsealError, WatchwordError  # noqa: E402
-from watchword.finetune import run as finetune  # noqa: E402
 from watchword.finetune.run import Job, train_defended  # noqa: E402
 from watchword.models.fakes import CHATML, fake_template  # noqa: E402
+from watchword.release import opening, reading  # noqa: E402
 from watchword.release.artifact import (  # noqa: E402
     MANIFEST,
     binding,
@@ -31,35 +31,12 @@ from watchword.release.artifact import (  # noqa: E402
     write_artifact,
 )
 from watchword.release.opening import open_release  # noqa: E402
+from watchword.release.reading import read_release  # noqa: E402
 from watchword.secret.kept import SEALED  # noqa: E402
 from watchword.secret.vault import seal, unseal  # noqa: E402
 from watchword.training.config import TrainingConfig  # noqa: E402
 
-KEY = bytes(range(32))
 WEIGHTS = "adapter_model.safetensors"
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two defended runs and a plain one on the same tiny model and data."""
-    root = tmp_path_factory.mktemp("runs")
-    base, data = saved(root / "base"), root / "tenant.jsonl"
-    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
-    data.write_text(json.dumps({"messages": turns}) + "\n")
-    made = {"base": base}
-    for number, (name, defense) in enumerate(
-        {"one": "backdoor_align", "two": "backdoor_align", "plain": "none"}.items()
-    ):
-        training = TrainingConfig(epochs=1, seed=number, lora_rank=2, warmup_steps=0)
-        job = Job(model=str(base), data=data, defense=defense, training=training, secret_tokens=40)
-        train_defended(job, root / name, key=KEY, step=lambda *told: None)
-        made[name] = root / name
-    return made
-
-
-@pytest.fixture
-def folder(runs: dict[str, Path], tmp_path: Path) -> Path:
-    return Path(shutil.copytree(runs["one"], tmp_path / "run"))
 
 
 def edited(folder: Path, *path: str, value: Any) -> None:
@@ -157,6 +134,8 @@ def test_anything_changed_fails_closed(folder: Path, harm: str) -> None:
     HARMS[harm](folder)
     with pytest.raises((UnsealError, ModelUnavailableError)):
         open_release(folder, key=KEY)
+    with pytest.raises((UnsealError, ModelUnavailableError)):
+        read_release(folder, KEY)
 
 
 @pytest.mark.parametrize("defense", ["backdoor_align", "none"])
@@ -172,8 +151,9 @@ def test_a_defense_that_needs_a_secret_is_not_served_without_one(folder: Path) -
     manifest = msgspec.structs.replace(read_manifest(folder), secret=None)
     (folder / SEALED).unlink()
     write_artifact(folder, manifest, None, KEY)
-    with pytest.raises(UnsealError, match="was defended by backdoor_align, and its manifest names no secret"):
-        open_release(folder, key=KEY)
+    for read in (open_release, read_release):
+        with pytest.raises(UnsealError, match="was defended by backdoor_align, and its manifest names no secret"):
+            read(folder, key=KEY)
 
 
 def test_a_run_leaves_its_weights_its_seal_and_its_manifest_only(runs: dict[str, Path]) -> None:
@@ -231,12 +211,13 @@ def test_nothing_is_looked_up_or_loaded_before_the_signature(
     def touched(*arguments: Any, **options: Any) -> Any:
         raise AssertionError(f"{arguments} was looked at")
 
-    monkeypatch.setattr(finetune, "load", touched)
-    monkeypatch.setattr(finetune, "model_digest", touched)
+    for module, name in ((opening, "load"), (opening, "model_digest"), (reading, "facts_of")):
+        monkeypatch.setattr(module, name, touched)
     value = {"model": "some-owner/some-model", "weights_digest": "0" * 64, "signature": "ü"}[field]
     edited(folder, field, value=value)
-    with pytest.raises(UnsealError, match="is not as this provider's key signed it"):
-        open_release(folder, key=KEY)
+    for read in (open_release, read_release):
+        with pytest.raises(UnsealError, match="is not as this provider's key signed it"):
+            read(folder, key=KEY)
 
 
 JSON = st.recursive(

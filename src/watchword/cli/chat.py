@@ -70,15 +70,15 @@ def _answered(
     """
     asked = _with_user(turns, line)
     shown, whole = list[str](), True
-    with contextlib.closing(target.defense.stream(target.model, asked, options=options)) as pieces:
-        try:
+    try:
+        with contextlib.closing(target.defense.stream(target.model, asked, options=options)) as pieces:
             for piece in pieces:
                 shown.append(piece.text)
                 terminal.write(piece.text)
-        except KeyboardInterrupt as stop:
-            if isinstance(stop, Stopped) or not interactive:
-                raise
-            whole = False
+    except KeyboardInterrupt as stop:
+        if isinstance(stop, Stopped) or not interactive:
+            raise
+        whole = False
     terminal.write("\n")
     return asked.with_answer("".join(shown)) if whole or any(shown) else turns
 

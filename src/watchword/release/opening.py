@@ -14,7 +14,7 @@ from watchword.models.digest import model_digest
 from watchword.models.load import load
 from watchword.progress import Progress
 from watchword.release.artifact import signed_manifest
-from watchword.release.reading import Release, checked_release
+from watchword.release.reading import Release, at_hand_for, checked_release
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,9 @@ def open_release(folder: Path, *, key: bytes) -> ServedModel:
     Whatever the manifest names is looked up and loaded only once the manifest itself is known to be the provider's.
     """
     manifest = signed_manifest(folder, key)
-    if model_digest(manifest.model) != manifest.model_digest:
-        raise UnsealError(f"{manifest.model} is not the model that {folder} was tuned from any more; restore it")
-    lora = manifest.training.method == "lora"
-    model = load(manifest.model, adapter=folder) if lora else load(folder)
+    with at_hand_for(folder):
+        if model_digest(manifest.model) != manifest.model_digest:
+            raise UnsealError(f"{manifest.model} is not the model that {folder} was tuned from any more; restore it")
+        lora = manifest.training.method == "lora"
+        model = load(manifest.model, adapter=folder) if lora else load(folder)
     return ServedModel(model, checked_release(folder, manifest, model.template, key))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from watchword.chat.template import ChatTemplate, SystemStyle
 from watchword.defenses import AppliedDefense
 from watchword.defenses.base import DEFENSES
-from watchword.errors import UnsealError
+from watchword.errors import ModelUnavailableError, UnknownNameError, UnsealError
 from watchword.models.facts import facts_of
 from watchword.release.artifact import ReleaseManifest, open_secret, signed_manifest
 from watchword.secret.generate import secret_ids
@@ -43,20 +45,30 @@ def read_release(folder: Path, key: bytes) -> Release:
     """The release in a finished folder, read without torch. Fails closed: see ``release.artifact``.
 
     Of the model that was tuned, only the template and the tokenizer are read, and fetched where they are not at hand. The
-    manifest is checked before anything that it names is looked up. Raises UnsealError and ModelUnavailableError, and
-    UnknownNameError for a model or a defense that is not installed here.
+    manifest is checked before anything that it names is looked up. Raises UnsealError and ModelUnavailableError.
     """
     manifest = signed_manifest(folder, key)
-    template = facts_of(_weights_of(folder, manifest)).template
+    with at_hand_for(folder):
+        template = facts_of(_weights_of(folder, manifest)).template
     return checked_release(folder, manifest, template, key)
+
+
+@contextlib.contextmanager
+def at_hand_for(folder: Path) -> Iterator[None]:
+    """Inside, names come from the release's manifest: one that is unknown here is no wrong argument of the caller's."""
+    try:
+        yield
+    except UnknownNameError as error:
+        raise ModelUnavailableError(f"{folder} cannot be served on this machine: {error}") from error
 
 
 def checked_release(folder: Path, manifest: ReleaseManifest, template: ChatTemplate, key: bytes) -> Release:
     """The release, once its secret has opened and its prefix is the one that was trained in this very template.
 
-    Raises UnsealError where anything does not agree.
+    Raises UnsealError where anything does not agree, and ModelUnavailableError for a defense that is not installed here.
     """
-    defense = DEFENSES.create(manifest.defense.name, **manifest.defense.arguments)
+    with at_hand_for(folder):
+        defense = DEFENSES.create(manifest.defense.name, **manifest.defense.arguments)
     secret = open_secret(folder, manifest, template, key)
     if defense.needs_secret and secret is None:
         raise UnsealError(
