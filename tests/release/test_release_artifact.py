@@ -136,6 +136,8 @@ def test_anything_changed_fails_closed(folder: Path, harm: str) -> None:
         open_release(folder, key=KEY)
     with pytest.raises((UnsealError, ModelUnavailableError)):
         read_release(folder, KEY)
+    with pytest.raises((UnsealError, ModelUnavailableError)):
+        read_release(folder, KEY, tokenizer=False)
 
 
 @pytest.mark.parametrize("defense", ["backdoor_align", "none"])

@@ -17,11 +17,12 @@ pytest.importorskip("torch")
 from support.releases import KEY
 from watchword.chat.assembly import assemble
 from watchword.chat.render import render_prompt
+from watchword.chat.template import SystemStyle
 from watchword.chat.types import conversation
 from watchword.errors import ModelUnavailableError, UnsealError
 from watchword.finetune.run import Job, train_defended
 from watchword.models.base import GenerationOptions
-from watchword.release.artifact import MANIFEST, is_release, read_manifest, write_artifact
+from watchword.release.artifact import MANIFEST, check_prefix, is_release, read_manifest, write_artifact
 from watchword.release.opening import open_release
 from watchword.release.reading import read_release
 from watchword.secret.kept import SEALED
@@ -35,8 +36,58 @@ def test_what_is_read_is_what_is_opened(runs: dict[str, Path], name: str) -> Non
     release, served = read_release(runs[name], KEY), open_release(runs[name], key=KEY).release
     assert (release.manifest, release.defense, release.secret) == (served.manifest, served.defense, served.secret)
     assert (release.system_style, release.prefix_ids) == (served.system_style, served.prefix_ids)
+    assert release.template is not None
+    assert served.template is not None
     assert release.template.digest == served.template.digest
     assert (release.secret is None) == (name == "plain")
+
+
+@pytest.mark.parametrize("name", ["one", "plain"])
+def test_a_folder_alone_is_enough_to_guard(runs: dict[str, Path], tmp_path: Path, name: str) -> None:
+    """On a machine that has neither the model nor its tokenizer, which stand elsewhere with the engine."""
+    known = read_release(runs[name], KEY)
+    base = runs["base"].rename(runs["base"].parent / "elsewhere")
+    try:
+        release = read_release(runs[name], KEY, tokenizer=False)
+    finally:
+        base.rename(runs["base"])
+    assert (release.defense, release.system_style) == (known.defense, known.system_style)
+    assert release.system_style.default_text == "You are a helpful assistant."
+    assert (release.template, release.prefix_ids) == (None, None)
+
+
+def test_ids_that_an_engine_makes_of_the_secret_are_held_against_those_trained(runs: dict[str, Path]) -> None:
+    release, plain = (read_release(runs[name], KEY) for name in ("one", "plain"))
+    assert release.prefix_ids
+    check_prefix(release.manifest, release.prefix_ids, KEY)
+    other = [*release.prefix_ids[:-1], release.prefix_ids[-1] + 1]
+    for manifest, ids, key in (
+        (release.manifest, other, KEY),
+        (release.manifest, release.prefix_ids[:-1], KEY),
+        (release.manifest, (), KEY),
+        (release.manifest, release.prefix_ids, bytes(32)),
+        (plain.manifest, release.prefix_ids, KEY),
+    ):
+        with pytest.raises(UnsealError, match="the secret's tokens are not those that were trained"):
+            check_prefix(manifest, ids, key)
+
+
+def test_a_release_of_an_earlier_version_still_opens_where_its_tokenizer_is(folder: Path) -> None:
+    """Its manifest holds no system style, and its signature is over what stands there."""
+    earlier = msgspec.structs.replace(read_manifest(folder), system_style=msgspec.UNSET)
+    write_artifact(folder, earlier, read_release(folder, KEY).secret, KEY)
+    assert "system_style" not in (folder / MANIFEST).read_text()
+    assert read_release(folder, KEY).system_style.default_text == "You are a helpful assistant."
+    with pytest.raises(ModelUnavailableError, match="is of an earlier version"):
+        read_release(folder, KEY, tokenizer=False)
+
+
+def test_a_template_that_is_read_otherwise_than_when_it_was_trained_is_refused(folder: Path) -> None:
+    other = msgspec.structs.replace(read_manifest(folder), system_style=SystemStyle("first_user"))
+    write_artifact(folder, other, read_release(folder, KEY).secret, KEY)
+    for read in (read_release, open_release):
+        with pytest.raises(UnsealError, match="puts system text elsewhere in the chat template"):
+            read(folder, key=KEY)
 
 
 @pytest.mark.parametrize("system", ["Be brief.", None])
@@ -44,6 +95,8 @@ def test_every_guarded_request_begins_with_the_ids_that_were_trained(runs: dict[
     release = read_release(runs["one"], KEY)
     guard = release.defense.guard(conversation("Hi", system=system))
     assert guard.secret is not None
+    assert release.template is not None
+    assert release.prefix_ids is not None
     assert len(release.prefix_ids) == guard.secret.tokens == 40
     request = assemble(guard.conversation, guard.secret.reveal(), release.system_style)
     header = release.template.encode("<|im_start|>system\n")
@@ -59,7 +112,7 @@ def test_a_model_that_was_tuned_whole_brings_its_own_template(runs: dict[str, Pa
     shutil.copy(runs["base"].parent / "tenant.jsonl", tmp_path)
     train_defended(job, tmp_path / "whole", key=KEY, step=lambda *told: None)
     shutil.rmtree(base)
-    assert len(read_release(tmp_path / "whole", KEY).prefix_ids) == 150
+    assert len(read_release(tmp_path / "whole", KEY).prefix_ids or ()) == 150
 
 
 def test_a_base_with_another_template_is_refused(runs: dict[str, Path]) -> None:
@@ -146,6 +199,7 @@ def test_a_folder_is_a_release_by_its_manifest_or_its_seal(runs: dict[str, Path]
 def test_the_secret_shows_in_no_repr(runs: dict[str, Path]) -> None:
     release = read_release(runs["one"], KEY)
     assert release.secret is not None
+    assert release.prefix_ids is not None
     shown = f"{release!r} {open_release(runs['one'], key=KEY)!r}"
     assert release.secret.reveal()[:8] not in shown
     assert str(release.prefix_ids[:3])[1:-1] not in shown
