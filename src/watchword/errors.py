@@ -19,6 +19,7 @@
     ├── TrainingError             a run that must not count
     │   ├── DivergedError         NaN or exploding loss
     │   └── LostRowError          a provider's row that did not reach the trainer
+    ├── CallError                 a call over HTTP that is answered with an error; carries code and param
     └── OutputError               a file or folder that cannot be written
         └── OutputInUseError      one that another process is at work on
 
@@ -139,6 +140,17 @@ class DivergedError(TrainingError):
 
 class LostRowError(TrainingError):
     """A provider's row that did not reach the trainer (DESIGN: no safety row is lost)."""
+
+
+class CallError(WatchwordError):
+    """A call over HTTP that is answered with an error, in words that the caller may read.
+
+    ``code`` is OpenAI's word for it where there is one, ``param`` the request's field, ``retry_after`` seconds to wait.
+    """
+
+    def __init__(self, message: str, *, code: str, param: str | None = None, retry_after: int | None = None) -> None:
+        self.code, self.param, self.retry_after = code, param, retry_after
+        super().__init__(message)
 
 
 class OutputError(WatchwordError):

@@ -1,0 +1,172 @@
+"""One call, from a tenant's request to the upstream's answer and back: guarded on the way there, clean on the way back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+
+from watchword.errors import CallError
+from watchword.gateway.call import CallPiece, ChatCall, Counts, Piece, Reply, StreamEvent
+from watchword.gateway.guarding import GuardedCall, guarded
+from watchword.gateway.leaks import FilteredAnswer, leak_in, refused
+from watchword.gateway.served import Served
+from watchword.gateway.sse import EventReader
+from watchword.gateway.upstream import Upstream
+from watchword.gateway.wire.reply import no_reply, read_event, read_reply
+from watchword.gateway.wire.upstream import upstream_body
+from watchword.gateway.wire.writing import DONE, Envelope, call_id
+from watchword.secret.leaks import Leak
+
+log = logging.getLogger("watchword.gateway")
+_DONE = b"[DONE]"
+
+
+@dataclass
+class Outcome:
+    """What the log says of a call, beside its status: no text of anybody's."""
+
+    counts: Counts | None = None
+    leaks: list[str] = field(default_factory=list)
+
+
+class Asking:
+    """One call to one release. ``outcome`` tells how it went."""
+
+    def __init__(self, call: ChatCall, served: Served, upstream: Upstream) -> None:
+        self._call, self._served, self._upstream = call, served, upstream
+        self._guarded: GuardedCall = guarded(call.conversation, served.release)
+        self._body = self._written(call)
+        self._envelope = Envelope(call.model)
+        self.outcome = Outcome()
+
+    async def whole(self) -> bytes:
+        """The body of a whole reply. Raises CallError.
+
+        A reply that holds the secret is asked for once more, still behind the secret; an answer that leaks again is refused.
+        """
+        await self._check_length()
+        reply = await self._asked(self._body)
+        if self._leaking(reply):
+            again = self._again()
+            if again is not None:
+                reply = await self._asked(again)
+        leaking = self._leaking(reply)
+        said = "".join(text for answer in reply.answers for text in answer.texts)
+        counts = await self._counts(reply.counts, said)
+        answers = [refused() if place in leaking else answer for place, answer in enumerate(reply.answers)]
+        return self._envelope.whole(answers, counts)
+
+    async def streamed(self) -> AsyncIterator[bytes]:
+        """The events of a stream, several at once where they came so. Raises CallError, also in the middle."""
+        await self._check_length()
+        answers = [FilteredAnswer(place, self._served.leaks) for place in range(self._call.answers)]
+        counts: Counts | None = None
+        try:
+            async with self._upstream.pieces(self._body) as pieces:
+                yield b"".join(self._envelope.opening(place) for place in range(self._call.answers))
+                async for events in _events(pieces, self._call.answers):
+                    counts = next((event.counts for event in reversed(events) if event.counts), counts)
+                    if out := b"".join(self._filtered(answers, events)):
+                        yield out
+                    if any(answer.leak for answer in answers) and all(answer.ended for answer in answers):
+                        break
+        except CallError as error:
+            raise await self._explained(error) from None
+        if not all(answer.ended for answer in answers):
+            raise no_reply()
+        counts = await self._counts(counts, "".join(answer.said for answer in answers))
+        yield (self._envelope.usage(counts) if self._call.include_usage else b"") + DONE
+
+    def _filtered(self, answers: list[FilteredAnswer], events: list[StreamEvent]) -> list[bytes]:
+        out = []
+        for event in events:
+            for piece in event.pieces:
+                answer = answers[piece.place]
+                before, passed = answer.leak, answer.feed(piece)
+                if answer.leak is not None and before is None:
+                    self._note(answer.leak)
+                if passed is not None:
+                    out.append(self._envelope.piece(passed, _new_ids(passed)))
+        return out
+
+    async def _asked(self, body: bytes) -> Reply:
+        try:
+            return read_reply(await self._upstream.whole(body), self._call.answers)
+        except CallError as error:
+            raise await self._explained(error) from None
+
+    def _leaking(self, reply: Reply) -> set[int]:
+        """The answers that hold the secret."""
+        found = {place: leak_in(said, self._served.leaks) for place, said in enumerate(reply.answers)}
+        for leak in found.values():
+            if leak is not None:
+                self._note(leak)
+        return {place for place, leak in found.items() if leak is not None}
+
+    def _note(self, leak: Leak) -> None:
+        self.outcome.leaks.append(leak.channel)
+
+    def _again(self) -> bytes | None:
+        """The request once more, free of the tenant's seed; None where the same answer would come again."""
+        if self._call.options.get("temperature") == 0:
+            return None
+        options = {name: value for name, value in self._call.options.items() if name != "seed"}
+        return self._written(replace(self._call, options=options))
+
+    def _written(self, call: ChatCall) -> bytes:
+        settings = self._served.settings
+        return upstream_body(
+            call, self._guarded.sent, model=settings.upstream_model, cache_salt=self._served.cache_salt
+        )
+
+    async def _counts(self, upstream: Counts | None, said: str) -> Counts:
+        counter = self._served.counter
+        self.outcome.counts = await counter.counts(self._guarded, upstream, said, sent_bytes=len(self._body))
+        return self.outcome.counts
+
+    async def _check_length(self) -> None:
+        """Raises CallError for a request that leaves no room for an answer: an engine might cut it, and the secret with it.
+
+        No request has more tokens than bytes, so that nearly none has to be counted.
+        """
+        context = self._served.settings.context
+        if context is None or len(self._body) < context:
+            return
+        own = await self._served.counter.prompt(self._guarded.asked)
+        if own is not None and own + self._served.counter.added(self._guarded) >= context:
+            raise await self._explained(CallError("", code="context_length_exceeded", param="messages"))
+
+    async def _explained(self, error: CallError) -> CallError:
+        """The error; one of length with the tenant's own figures, in which the secret is not counted."""
+        if error.code != "context_length_exceeded":
+            return error
+        counter, context = self._served.counter, self._served.settings.context
+        own = await counter.prompt(self._guarded.asked)
+        limit = "" if context is None else f" of {context - counter.added(self._guarded)} tokens"
+        length = "Your messages are" if own is None else f"Your messages have {own} tokens, which is"
+        return CallError(
+            f"This model's maximum context length{limit} is exceeded. {length} too long together with the answer asked for; "
+            "shorten the messages or lower max_tokens.",
+            code=error.code,
+            param="messages",
+        )
+
+
+async def _events(pieces: AsyncIterator[bytes], answers: int) -> AsyncIterator[list[StreamEvent]]:
+    """What each piece of the upstream's stream completes, up to its end."""
+    reader = EventReader()
+    async for piece in pieces:
+        data = reader.feed(piece)
+        done = _DONE in data
+        yield [read_event(one, answers) for one in (data[: data.index(_DONE)] if done else data)]
+        if done:
+            return
+
+
+def _new_ids(piece: Piece) -> list[str | None]:
+    return [_new_id(call) for call in piece.calls]
+
+
+def _new_id(call: CallPiece) -> str | None:
+    return None if call.name is None else call_id()

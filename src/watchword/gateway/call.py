@@ -1,0 +1,96 @@
+"""A tenant's request and a model's reply as the gateway's own types: no wire format reaches further in than ``wire``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from watchword.chat.types import Conversation, FunctionCall
+
+# What a part of a message is called whose text is the number of a picture among the request's.
+PICTURE = "image_url"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in a message. ``detail`` is how closely the model is to look."""
+
+    url: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class ChatCall:
+    """One request for answers. ``options`` are the settings that go to the model's server as they are.
+
+    A part of type ``image_url`` in the conversation holds the place of its picture in ``pictures``.
+    """
+
+    model: str
+    conversation: Conversation
+    pictures: tuple[Picture, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    answers: int = 1
+    stream: bool = False
+    include_usage: bool = False
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Tokens of the request and of all answers to it."""
+
+    prompt: int
+    completion: int
+
+
+@dataclass(frozen=True)
+class Said:
+    """One whole answer."""
+
+    content: str | None
+    refusal: str | None = None
+    calls: tuple[FunctionCall, ...] = ()
+    finish: str = "stop"
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Every text that a model wrote."""
+        calls = (text for call in self.calls for text in (call.name, call.arguments))
+        return (self.content or "", self.refusal or "", *calls)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """All answers to a request, in order. ``counts`` are the upstream's own, None where it gave none that make sense."""
+
+    answers: tuple[Said, ...]
+    counts: Counts | None = None
+
+
+@dataclass(frozen=True)
+class CallPiece:
+    """A piece of the tool call number ``place``. Only the first one has a ``name``."""
+
+    place: int
+    name: str | None = None
+    arguments: str = ""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of the answer number ``place``; ``finish`` stands in its last one."""
+
+    place: int
+    content: str = ""
+    refusal: str = ""
+    calls: tuple[CallPiece, ...] = ()
+    finish: str | None = None
+
+
+@dataclass(frozen=True)
+class StreamEvent:
+    """What one event of a stream brings."""
+
+    pieces: tuple[Piece, ...] = ()
+    counts: Counts | None = None

@@ -1,0 +1,143 @@
+"""The gateway's configuration: one TOML file with upstreams, models and tenants' keys."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import msgspec
+from msgspec import Meta
+
+from watchword.errors import DataError
+
+_Name = Annotated[str, Meta(min_length=1, max_length=256)]
+_Count = Annotated[int, Meta(ge=1)]
+_Seconds = Annotated[float, Meta(gt=0)]
+_PLACE = re.compile(r"(?P<problem>.*?) - at `\$\.?(?P<place>[^`]*)`", re.DOTALL)
+
+
+class _Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What has exactly these fields."""
+
+
+class UpstreamSettings(_Settings):
+    """A model's server. ``url`` is what stands before ``/chat/completions``; ``kind`` says which fields of its own it takes.
+
+    ``api_key_env`` names an environment variable. At most ``max_concurrent`` requests are open at once and ``max_queue``
+    more wait, each for ``queue_seconds``. ``read_seconds`` is the longest silence of the server.
+    """
+
+    name: _Name
+    url: Annotated[str, Meta(pattern="^https?://")]
+    kind: Literal["vllm", "openai"]
+    api_key_env: str | None = None
+    max_concurrent: _Count = 256
+    max_queue: Annotated[int, Meta(ge=0)] = 256
+    queue_seconds: _Seconds = 30.0
+    connect_seconds: _Seconds = 5.0
+    read_seconds: _Seconds = 300.0
+
+    def api_key(self) -> str | None:
+        """The key that the server wants. Raises DataError where the variable is not set."""
+        if self.api_key_env is None:
+            return None
+        key = os.environ.get(self.api_key_env)
+        if not key:
+            raise DataError(
+                f"the environment variable {self.api_key_env} is not set, and the upstream {self.name!r} takes its key "
+                "from it; set it, or leave api_key_env out",
+                field="upstreams.api_key_env",
+            )
+        return key
+
+
+class ModelSettings(_Settings):
+    """A model as tenants call it, ``name``, and as its upstream does, ``upstream_model``.
+
+    ``context`` is the most tokens that the server reads at once. ``allow`` lets through what is refused by default.
+    """
+
+    name: _Name
+    release: Annotated[str, Meta(min_length=1)]
+    upstream: _Name
+    upstream_model: _Name
+    context: _Count | None = None
+    allow: list[Literal["logit_bias", "remote_images"]] = []
+
+
+class KeySettings(_Settings):
+    """A tenant's key: its SHA-256 in hex, a name for the log, and the models that it may call."""
+
+    id: _Name
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    models: list[_Name]
+
+
+class LimitSettings(_Settings):
+    """Bounds of one call."""
+
+    max_body_bytes: _Count = 20 << 20
+    max_reply_bytes: _Count = 64 << 20
+
+
+class Configuration(_Settings):
+    """The whole file."""
+
+    upstreams: Annotated[list[UpstreamSettings], Meta(min_length=1)]
+    models: Annotated[list[ModelSettings], Meta(min_length=1)]
+    keys: list[KeySettings] = []
+    limits: LimitSettings = msgspec.field(default_factory=LimitSettings)
+
+
+def read_configuration(path: Path) -> Configuration:
+    """The configuration in a file; folders of releases are taken from where the file stands.
+
+    Raises DataError with the field and what is wrong with it.
+    """
+    try:
+        found = msgspec.toml.decode(path.read_bytes(), type=Configuration)
+    except OSError as error:
+        raise DataError(f"it cannot be read: {error.strerror or error}", path=path) from None
+    except msgspec.ValidationError as error:
+        match = _PLACE.fullmatch(str(error))
+        problem, place = (match["problem"], match["place"]) if match else (str(error), None)
+        raise DataError(f"{problem}; see docs/gateway.md for the fields", path=path, field=place) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"it is no TOML: {error}", path=path) from None
+    _check(found, path)
+    for model in found.models:
+        model.release = str((path.parent / model.release).absolute())
+    return found
+
+
+def _check(found: Configuration, path: Path) -> None:
+    _check_once((upstream.name for upstream in found.upstreams), "upstreams.name", path)
+    _check_once((model.name for model in found.models), "models.name", path)
+    _check_once((key.id for key in found.keys), "keys.id", path)
+    _check_once((key.sha256 for key in found.keys), "keys.sha256", path)
+    _check_known(
+        (model.upstream for model in found.models), {up.name for up in found.upstreams}, "models.upstream", path
+    )
+    asked = (name for key in found.keys for name in key.models)
+    _check_known(asked, {model.name for model in found.models}, "keys.models", path)
+
+
+def _check_once(names: Iterable[str], field: str, path: Path) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            _wrong(f"{name!r} stands there twice; give each a name of its own", field, path)
+        seen.add(name)
+
+
+def _check_known(names: Iterable[str], known: set[str], field: str, path: Path) -> None:
+    for name in names:
+        if name not in known:
+            _wrong(f"there is no {name!r}; choose one of {', '.join(sorted(known))}", field, path)
+
+
+def _wrong(problem: str, field: str, path: Path) -> NoReturn:
+    raise DataError(problem, path=path, field=field)

@@ -1,0 +1,120 @@
+"""The leak filter on answers: every text that a model wrote is looked at before a tenant gets it, whole or in pieces."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from watchword.gateway.call import CallPiece, Piece, Said
+from watchword.gateway.wire.reply import no_reply
+from watchword.secret.leaks import Leak, LeakFilter, LeakStream
+
+# What a tenant gets in place of an answer that held the secret.
+REFUSAL = "I'm sorry, but I can't help with that."
+_FINISH = "content_filter"
+
+
+def leak_in(said: Said, leaks: LeakFilter | None) -> Leak | None:
+    """The first leak in an answer, in any of its texts or across them; None where there is none."""
+    if leaks is None:
+        return None
+    texts = said.texts
+    found = (leaks.find(text) for text in (*texts, "".join(texts)) if text)
+    return next((leak for leak in found if leak is not None), None)
+
+
+def refused() -> Said:
+    """The answer in place of one that leaked."""
+    return Said(REFUSAL, finish=_FINISH)
+
+
+class FilteredAnswer:
+    """One answer of a stream. What ``feed`` returns may go out; nothing is returned behind its end or a leak.
+
+    ``leak`` is what was found, ``said`` what went out so far.
+    """
+
+    def __init__(self, place: int, leaks: LeakFilter | None) -> None:
+        self._place, self._leaks = place, leaks
+        self._content, self._refusal = _Text(leaks), _Text(leaks)
+        self._calls: dict[int, _Text] = {}
+        self._texts: list[str] = []
+        self.leak: Leak | None = None
+        self.ended = False
+
+    @property
+    def said(self) -> str:
+        """All text that went out."""
+        return "".join(self._texts)
+
+    def feed(self, piece: Piece) -> Piece | None:
+        """What may go out of this piece and of those before it; None for nothing."""
+        if self.ended:
+            return None
+        out = Piece(
+            self._place,
+            self._content.feed(piece.content),
+            self._refusal.feed(piece.refusal),
+            tuple(call for call in map(self._call, piece.calls) if call is not None),
+        )
+        if self._found():
+            return self._stopped()
+        if piece.finish is not None:
+            out = self._finished(out, piece.finish)
+        return self._sent(out)
+
+    def _call(self, piece: CallPiece) -> CallPiece | None:
+        if piece.name is None:
+            if piece.place not in self._calls:
+                raise no_reply()
+            rest = self._calls[piece.place].feed(piece.arguments)
+            return CallPiece(piece.place, None, rest) if rest else None
+        if piece.place in self._calls:
+            raise no_reply()
+        self._calls[piece.place] = text = _Text(self._leaks)
+        if self._leaks is not None and self.leak is None:
+            self.leak = self._leaks.find(piece.name)
+        return CallPiece(piece.place, piece.name, text.feed(piece.arguments))
+
+    def _found(self) -> bool:
+        texts = (self._content, self._refusal, *self._calls.values())
+        self.leak = self.leak or next((text.leak for text in texts if text.leak is not None), None)
+        return self.leak is not None
+
+    def _finished(self, out: Piece, finish: str) -> Piece:
+        """The last piece, with what was held back."""
+        self.ended = True
+        held = ((place, text.finish()) for place, text in self._calls.items())
+        rest = tuple(CallPiece(place, None, text) for place, text in held if text)
+        return replace(
+            out,
+            content=out.content + self._content.finish(),
+            refusal=out.refusal + self._refusal.finish(),
+            calls=out.calls + rest,
+            finish=finish,
+        )
+
+    def _stopped(self) -> Piece:
+        self.ended = True
+        return Piece(self._place, "" if self._texts else REFUSAL, finish=_FINISH)
+
+    def _sent(self, out: Piece) -> Piece | None:
+        words = (out.content, out.refusal, *(text for call in out.calls for text in (call.name, call.arguments)))
+        self._texts += [text for text in words if text]
+        return out if out.finish is not None or out.content or out.refusal or out.calls else None
+
+
+class _Text:
+    """One text of an answer, in pieces; without a secret to look for, all of it passes."""
+
+    def __init__(self, leaks: LeakFilter | None) -> None:
+        self._stream: LeakStream | None = None if leaks is None else leaks.stream()
+
+    @property
+    def leak(self) -> Leak | None:
+        return None if self._stream is None else self._stream.leak
+
+    def feed(self, text: str) -> str:
+        return text if self._stream is None or not text else self._stream.feed(text)
+
+    def finish(self) -> str:
+        return "" if self._stream is None else self._stream.finish()

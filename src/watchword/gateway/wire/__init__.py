@@ -1,0 +1,1 @@
+"""OpenAI's JSON: requests and replies, each decoded into strict types and written anew from known fields."""

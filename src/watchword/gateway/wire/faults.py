@@ -1,0 +1,50 @@
+"""Errors as OpenAI's clients read them: ``{"error": {message, type, param, code}}`` and a status for each code."""
+
+from __future__ import annotations
+
+import msgspec
+
+from watchword.errors import CallError
+
+_BAD, _SERVER = "invalid_request_error", "server_error"
+# Each code with its HTTP status and OpenAI's type of error.
+_KINDS = {
+    "unknown_parameter": (400, _BAD),
+    "unsupported_parameter": (400, _BAD),
+    "missing_required_parameter": (400, _BAD),
+    "invalid_value": (400, _BAD),
+    "invalid_json": (400, _BAD),
+    "invalid_request": (400, _BAD),
+    "context_length_exceeded": (400, _BAD),
+    "invalid_api_key": (401, _BAD),
+    "model_not_found": (404, _BAD),
+    "unknown_url": (404, _BAD),
+    "method_not_allowed": (405, _BAD),
+    "request_too_large": (413, _BAD),
+    "rate_limit_exceeded": (429, "rate_limit_error"),
+    "internal_error": (500, _SERVER),
+    "upstream_error": (502, _SERVER),
+    "model_unavailable": (503, _SERVER),
+    "upstream_timeout": (504, _SERVER),
+}
+
+
+class _Fault(msgspec.Struct, frozen=True):
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    error: _Fault
+
+
+def status_of(error: CallError) -> int:
+    """The HTTP status of an error."""
+    return _KINDS[error.code][0]
+
+
+def fault_json(error: CallError) -> bytes:
+    """The error as a reply's body, or as the data of a stream's event."""
+    return msgspec.json.encode(_Envelope(_Fault(str(error), _KINDS[error.code][1], error.param, error.code)))

@@ -1,0 +1,154 @@
+"""POST /v1/chat/completions as a tenant may send it: known fields in strict types, everything else is refused.
+
+Left out on purpose is what would show the rendered prompt (``echo``, ``prompt_logprobs``, ``return_token_ids`` …), cut or
+re-write it (``truncate_prompt_tokens``, ``chat_template``, ``chat_template_kwargs``, ``continue_final_message`` …), share or
+split the prefix cache (``cache_salt``), or reach into other requests (``bad_words``, ``thinking_token_budget`` …).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+_Penalty = Annotated[float, Meta(ge=-2, le=2)]
+_Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+_Name = Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class Strict(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """What has exactly these fields."""
+
+
+class TextPart(Strict, tag_field="type", tag="text"):
+    text: str
+
+
+class ImageUrl(Strict):
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class ImagePart(Strict, tag_field="type", tag="image_url"):
+    image_url: ImageUrl
+
+
+class RefusalPart(Strict, tag_field="type", tag="refusal"):
+    refusal: str
+
+
+class CalledFunction(Strict):
+    name: _Name
+    arguments: str
+
+
+class CallJson(Strict):
+    id: _Name
+    function: CalledFunction
+    type: Literal["function"] = "function"
+
+
+# A system message takes no name: templates write names into the header in front of the secret.
+class SystemMessage(Strict, tag_field="role", tag="system"):
+    content: str | list[TextPart]
+
+
+class DeveloperMessage(Strict, tag_field="role", tag="developer"):
+    content: str | list[TextPart]
+
+
+class UserMessage(Strict, tag_field="role", tag="user"):
+    content: str | list[TextPart | ImagePart]
+    name: _Name | None = None
+
+
+class AssistantMessage(Strict, tag_field="role", tag="assistant"):
+    content: str | list[TextPart | RefusalPart] | None = None
+    name: _Name | None = None
+    refusal: str | None = None
+    tool_calls: list[CallJson] | None = None
+
+
+class ToolMessage(Strict, tag_field="role", tag="tool"):
+    content: str | list[TextPart]
+    tool_call_id: _Name
+    name: _Name | None = None
+
+
+MessageJson = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
+
+
+class FunctionJson(Strict):
+    name: _Name
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ToolJson(Strict):
+    function: FunctionJson
+    type: Literal["function"] = "function"
+
+
+class ChosenFunction(Strict):
+    name: _Name
+
+
+class ChosenTool(Strict):
+    function: ChosenFunction
+    type: Literal["function"] = "function"
+
+
+class JsonSchema(Strict):
+    name: _Name
+    description: str | None = None
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class TextFormat(Strict, tag_field="type", tag="text"):
+    pass
+
+
+class ObjectFormat(Strict, tag_field="type", tag="json_object"):
+    pass
+
+
+class SchemaFormat(Strict, tag_field="type", tag="json_schema"):
+    json_schema: JsonSchema
+
+
+class StreamOptions(Strict):
+    include_usage: bool | None = None
+
+
+class ChatBody(Strict, kw_only=True):
+    """The whole request. Fields of the last group stay here; the others go on to the model's server."""
+
+    model: _Name
+    messages: Annotated[list[MessageJson], Meta(min_length=1)]
+
+    tools: list[ToolJson] | None = None
+    tool_choice: Literal["none", "auto", "required"] | ChosenTool | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: TextFormat | ObjectFormat | SchemaFormat | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    n: Annotated[int, Meta(ge=1, le=16)] | None = None
+    stop: Annotated[str, Meta(min_length=1)] | Annotated[list[str], Meta(max_length=4)] | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    max_tokens: _Positive | None = None
+    max_completion_tokens: _Positive | None = None
+    presence_penalty: _Penalty | None = None
+    frequency_penalty: _Penalty | None = None
+    logit_bias: dict[Annotated[str, Meta(pattern="^[0-9]+$")], Annotated[float, Meta(ge=-100, le=100)]] | None = None
+
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    metadata: dict[str, str] | None = None
+    store: bool | None = None
