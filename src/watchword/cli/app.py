@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.exceptions import TyperException
 
-from watchword.cli import align, chat, demo, evaluate, guard, lab, models, secret, train, validate
+from watchword.cli import align, chat, demo, evaluate, gateway, guard, lab, models, secret, train, validate
 from watchword.cli.stopping import stopped_by_signals
 from watchword.errors import OutputError, WatchwordError
 
@@ -45,6 +45,7 @@ def _root(
 for group in (demo, align, train, chat, evaluate, guard, validate, lab, models):
     group.register(app)
 app.add_typer(secret.app, name="secret")
+app.add_typer(gateway.app, name="gateway")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field, replace
 
 from watchword.errors import CallError
@@ -57,7 +57,7 @@ class Asking:
         answers = [refused() if place in leaking else answer for place, answer in enumerate(reply.answers)]
         return self._envelope.whole(answers, counts)
 
-    async def streamed(self) -> AsyncIterator[bytes]:
+    async def streamed(self) -> AsyncGenerator[bytes, None]:
         """The events of a stream, several at once where they came so. Raises CallError, also in the middle."""
         await self._check_length()
         answers = [FilteredAnswer(place, self._served.leaks) for place in range(self._call.answers)]

@@ -80,7 +80,9 @@ class Upstream:
         """The beginning of the response. A connection that the server had closed while it was idle is replaced once."""
         try:
             return await self._post(body)
-        except aiohttp.ServerDisconnectedError:
+        except aiohttp.ClientConnectorError as error:
+            _failed(error)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             with _translated():
                 return await self._post(body)
         except (aiohttp.ClientError, TimeoutError) as error:

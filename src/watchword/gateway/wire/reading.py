@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
 import msgspec
@@ -42,12 +42,13 @@ _OPTIONS = (
 )
 
 
-def read_call(data: bytes, allowed: Collection[str] = ()) -> ChatCall:
-    """The request. ``allowed`` names what the operator lets through beyond the usual: ``logit_bias``, ``remote_images``.
+def read_call(data: bytes, allowed_for: Callable[[str], Collection[str]] = lambda _: ()) -> ChatCall:
+    """The request. ``allowed_for`` names what the operator lets through for a model beyond the usual.
 
-    Raises CallError with OpenAI's code and the field.
+    These are ``logit_bias`` and ``remote_images``. Raises CallError with OpenAI's code and the field.
     """
     body = _decoded(data)
+    allowed = allowed_for(body.model)
     _check_policy(body, allowed)
     conv, pictures = _conversation(body)
     _check_order(conv)

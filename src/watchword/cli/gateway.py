@@ -1,0 +1,48 @@
+"""``watchword gateway``: the proxy that puts secrets into requests, and keys for those who call it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(help="Serve releases behind an OpenAI-compatible server, with their secrets.", no_args_is_help=True)
+
+
+@app.command()
+def run(
+    config: Path = typer.Option(..., "--config", help="TOML file with upstreams, models and keys (docs/gateway.md)."),
+    host: str = typer.Option("127.0.0.1", "--host", help="Address to listen on."),
+    port: int = typer.Option(8080, "--port", min=0, max=65535, help="Port to listen on."),
+    drain: int = typer.Option(30, "--drain-seconds", min=1, help="How long open requests may last after SIGTERM."),
+) -> None:
+    """Stand between tenants and a model's server: the secret on every request, in no reply."""
+    from watchword.errors import UsageError
+    from watchword.gateway.configuration import read_configuration
+    from watchword.secret.keys import provider_key
+
+    try:
+        from watchword.gateway.app import Gateway
+        from watchword.gateway.serving import serve
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error.name} is missing; install it with `pip install 'watchword[gateway]'`") from None
+
+    serve(Gateway(read_configuration(config), provider_key()), host, port, drain_seconds=drain)
+
+
+@app.command()
+def key(
+    name: str = typer.Argument(metavar="NAME", help="Whose key it is, for the log."),
+    model: list[str] = typer.Option(..., "--model", help="A model that the key may call; give it once for each."),
+) -> None:
+    """Draw a key for a tenant. It is shown once; the configuration keeps its digest only."""
+    import msgspec
+
+    from watchword.gateway.tenants import key_digest, new_key
+
+    drawn = new_key()
+    entry = {"id": name, "sha256": key_digest(drawn), "models": model}
+    lines = "\n".join(f"{field} = {msgspec.json.encode(value).decode()}" for field, value in entry.items())
+    print_ = Console(highlight=False, soft_wrap=True, markup=False).print
+    print_(f"The tenant's key, shown this once: {drawn}\n\nFor the configuration:\n\n[[keys]]\n{lines}")
