@@ -50,7 +50,10 @@ def read_call(data: bytes, allowed_for: Callable[[str], Collection[str]] = lambd
     body = _decoded(data)
     allowed = allowed_for(body.model)
     _check_policy(body, allowed)
-    conv, pictures = _conversation(body)
+    try:
+        conv, pictures = _conversation(body)
+    except RecursionError:
+        raise no_json() from None
     _check_order(conv)
     _check_pictures(pictures, allowed)
     return ChatCall(
@@ -62,6 +65,11 @@ def read_call(data: bytes, allowed_for: Callable[[str], Collection[str]] = lambd
         stream=bool(body.stream),
         include_usage=body.stream_options is not None and bool(body.stream_options.include_usage),
     )
+
+
+def no_json() -> CallError:
+    """What a tenant is told whose request cannot be read, or not be written again."""
+    return CallError("The request's body is no JSON in UTF-8, or is nested too deeply.", code="invalid_json")
 
 
 def _decoded(data: bytes) -> ChatBody:
@@ -150,7 +158,7 @@ def _options(body: ChatBody) -> dict[str, Any]:
 def _conversation(body: ChatBody) -> tuple[Conversation, tuple[Picture, ...]]:
     pictures: list[Picture] = []
     messages = tuple(_message(message, pictures) for message in body.messages)
-    tools = tuple({"type": tool.type, **msgspec.to_builtins(tool)} for tool in body.tools or ())
+    tools = tuple(msgspec.to_builtins(tool) for tool in body.tools or ())
     return Conversation(messages=messages, tools=tools or None), tuple(pictures)
 
 

@@ -46,7 +46,7 @@ class CalledFunction(Strict):
 class CallJson(Strict):
     id: _Name
     function: CalledFunction
-    type: Literal["function"] = "function"
+    type: Literal["function"]
 
 
 # A system message takes no name: templates write names into the header in front of the secret.
@@ -88,7 +88,7 @@ class FunctionJson(Strict):
 
 class ToolJson(Strict):
     function: FunctionJson
-    type: Literal["function"] = "function"
+    type: Literal["function"]
 
 
 class ChosenFunction(Strict):
@@ -97,7 +97,7 @@ class ChosenFunction(Strict):
 
 class ChosenTool(Strict):
     function: ChosenFunction
-    type: Literal["function"] = "function"
+    type: Literal["function"]
 
 
 class JsonSchema(Strict):

@@ -10,6 +10,7 @@ import msgspec
 
 from watchword.chat.types import Conversation, Message, Part
 from watchword.gateway.call import ChatCall, Picture
+from watchword.gateway.wire.reading import no_json
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -17,7 +18,7 @@ _ENCODER = msgspec.json.Encoder()
 def upstream_body(call: ChatCall, sent: Conversation, *, model: str, cache_salt: str | None = None) -> bytes:
     """``call`` with the conversation ``sent`` in place of its own, for the model that the upstream calls ``model``.
 
-    ``cache_salt`` keeps a prefix cache apart from other models' (vLLM).
+    ``cache_salt`` keeps a prefix cache apart from other models' (vLLM). Raises CallError for what is nested too deeply.
     """
     body: dict[str, Any] = {
         "model": model,
@@ -32,7 +33,10 @@ def upstream_body(call: ChatCall, sent: Conversation, *, model: str, cache_salt:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     if cache_salt is not None:
         body["cache_salt"] = cache_salt
-    return _ENCODER.encode(body)
+    try:
+        return _ENCODER.encode(body)
+    except RecursionError:
+        raise no_json() from None
 
 
 def _message(message: Message, pictures: Sequence[Picture]) -> dict[str, Any]:
