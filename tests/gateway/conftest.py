@@ -12,3 +12,12 @@ from support.served_release import release_folder
 @pytest.fixture(scope="session")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return release_folder(tmp_path_factory.mktemp("gateway"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says how many cases of the leak matrix ran, whichever process ran them."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    counts = [len(value) for report in reports for name, value in report.user_properties if name == "leak cases"]
+    failed = sum("test_gateway_leaks" in report.nodeid for report in terminalreporter.getreports("failed"))
+    if counts:
+        terminalreporter.write_line(f"leak matrix: {sum(counts)} cases, {failed} tests with leaks")
