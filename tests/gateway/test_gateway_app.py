@@ -135,7 +135,8 @@ def test_the_list_of_models_shows_the_keys_own(port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1/completions", "/v1/responses", "/v1/embeddings", "/tokenize", "/metrics", "/invocations", "/v1/modelsx"]
+    "path",
+    ["/", "/v1/completions", "/v1/responses", "/v1/embeddings", "/tokenize", "/metrics", "/invocations", "/v1/modelsx"],
 )
 def test_every_other_path_is_unknown(port: int, path: str) -> None:
     response = call(port, ASKED, path=path)
@@ -151,7 +152,9 @@ def test_operators_see_whether_all_is_well_and_no_name(port: int) -> None:
     assert response.json == {"status": "ok", "models": 2, "unavailable": 0}
 
 
-def test_a_body_beyond_the_limit_is_refused_whether_its_length_is_told_or_not(release: Path, upstream: Scripted) -> None:
+def test_a_body_beyond_the_limit_is_refused_whether_its_length_is_told_or_not(
+    release: Path, upstream: Scripted
+) -> None:
     with served(upstream) as behind:
         settings = configuration(release, behind)
         settings.limits.max_body_bytes = 1000
@@ -174,7 +177,9 @@ def test_a_release_that_changes_is_opened_again_and_one_that_does_not_open_is_no
         assert call(at, ASKED).status == 200
         assert upstream.bodies[-1]["messages"][0]["content"].startswith(secret_of(FAMILY).reveal())
         release_folder(tmp_path, seed=8)
-        wait_until(lambda: call(at, ASKED).status == 200 and _front(upstream).startswith(secret_of(FAMILY, 8).reveal()), 15)
+        wait_until(
+            lambda: call(at, ASKED).status == 200 and _front(upstream).startswith(secret_of(FAMILY, 8).reveal()), 15
+        )
         asked = len(upstream.bodies)
         for name in ("secret.sealed", "manifest.json"):
             kept = tmp_path / "kept"
@@ -183,7 +188,9 @@ def test_a_release_that_changes_is_opened_again_and_one_that_does_not_open_is_no
             assert call(at, ASKED).json["error"]["code"] == "model_unavailable"
             shutil.move(kept, folder / name)
             wait_until(lambda: call(at, ASKED).status == 200, 15)
-        assert all(body["messages"][0]["content"].startswith(secret_of(FAMILY, 8).reveal()) for body in upstream.bodies[asked:])
+        assert all(
+            body["messages"][0]["content"].startswith(secret_of(FAMILY, 8).reveal()) for body in upstream.bodies[asked:]
+        )
 
 
 def test_one_release_that_does_not_open_leaves_the_others_served(tmp_path: Path, release: Path) -> None:

@@ -140,7 +140,9 @@ def test_no_error_gives_it_away(port: int, error: str, stream: bool, logged: Log
 
 @pytest.mark.parametrize("cut", [False, True])
 @pytest.mark.parametrize("place", [*STREAMED, *LINES])
-def test_no_place_of_a_stream_gives_it_away(port: int, place: str, cut: bool, logged: LogLines, cases: list[str]) -> None:
+def test_no_place_of_a_stream_gives_it_away(
+    port: int, place: str, cut: bool, logged: LogLines, cases: list[str]
+) -> None:
     for disguise in DISGUISES:
         for size in SIZES if place in STREAMED else ["whole"]:
             provoke(port, cases, stream=True, place=place, disguise=disguise, size=size, cut=cut)

@@ -73,9 +73,10 @@ def client(release: Path) -> Iterator[Any]:
     with served(Scripted(script)) as behind:
         settings = configuration(release, behind)
         settings.models[0].context = 2048
-        with gateway(settings) as at, openai.OpenAI(
-            base_url=f"http://127.0.0.1:{at}/v1", api_key=TENANT_KEY, max_retries=0
-        ) as made:
+        with (
+            gateway(settings) as at,
+            openai.OpenAI(base_url=f"http://127.0.0.1:{at}/v1", api_key=TENANT_KEY, max_retries=0) as made,
+        ):
             yield made
 
 
@@ -84,7 +85,10 @@ def test_whole_and_streamed_replies(client: Any) -> None:
     assert whole.choices[0].message.content == "Mix flour, water and salt."
     assert whole.usage.total_tokens == whole.usage.prompt_tokens + 9
     pieces = list(client.chat.completions.create(**ASKED, stream=True, stream_options={"include_usage": True}))
-    assert "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices) == whole.choices[0].message.content
+    assert (
+        "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
+        == whole.choices[0].message.content
+    )
     assert len(pieces) > 5
     assert pieces[-1].usage == whole.usage
     assert len({piece.id for piece in pieces}) == 1
@@ -93,7 +97,11 @@ def test_whole_and_streamed_replies(client: Any) -> None:
 def test_tool_calls_whole_and_streamed_and_back_again(client: Any) -> None:
     whole = client.chat.completions.create(**ASKED, tools=TOOLS).choices[0]
     (called,) = whole.message.tool_calls
-    assert (whole.finish_reason, called.function.name, called.function.arguments) == ("tool_calls", "oven", '{"degrees": 220}')
+    assert (whole.finish_reason, called.function.name, called.function.arguments) == (
+        "tool_calls",
+        "oven",
+        '{"degrees": 220}',
+    )
     assert re.fullmatch("[A-Za-z0-9]{9}", called.id)
     talk = [*ASKED["messages"], whole.message, {"role": "tool", "tool_call_id": called.id, "content": "done"}]
     assert client.chat.completions.create(model=MODEL, messages=talk).choices[0].message.content

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.golden_families import FAMILIES, template
 from support.served_release import secret_of
 from watchword.chat.render import render_prompt
-from watchword.chat.types import FunctionCall, Message, ToolCall
 from watchword.chat.types import Conversation as Talk
+from watchword.chat.types import FunctionCall, Message, ToolCall
 from watchword.defenses import AppliedDefense
 from watchword.defenses.base import DEFENSES
 from watchword.errors import CallError, UnsealError
@@ -31,14 +31,7 @@ CALLED = {"id": "call12345", "type": "function", "function": {"name": "oven", "a
 PNG = "data:image/png;base64,AAAA"
 
 # Everything that is known to show the prompt, cut it, re-write it, or reach into other requests.
-DANGEROUS = """add_generation_prompt add_special_tokens allowed_token_ids audio bad_words best_of bypass_reasoning_tokens
-cache_prompt cache_salt chat_template chat_template_kwargs continue_final_message documents dry_multiplier echo ec_transfer_params
-extra_key features function_call functions grammar guided_decoding_backend guided_json guided_regex id_slot ignore_eos include_reasoning
-kv_transfer_params length_penalty lora lora_path media_io_kwargs min_p min_tokens mm_hashes mm_processor_kwargs modalities n_keep n_probs
-post_sampling_probs prediction previous_response_id priority prompt prompt_logprobs reasoning_effort repetition_penalty request_id
-return_prompt_text return_token_ids return_token_offsets return_tokens_as_token_ids routed_experts service_tier session_params
-skip_special_tokens spaces_between_special_tokens stop_token_ids structured_outputs thinking_token_budget top_k
-truncate_prompt_tokens truncation_side use_beam_search verbosity vllm_xargs web_search_options""".split()
+DANGEROUS = ["add_generation_prompt", "add_special_tokens", "allowed_token_ids", "audio", "bad_words", "best_of", "bypass_reasoning_tokens", "cache_prompt", "cache_salt", "chat_template", "chat_template_kwargs", "continue_final_message", "documents", "dry_multiplier", "echo", "ec_transfer_params", "extra_key", "features", "function_call", "functions", "grammar", "guided_decoding_backend", "guided_json", "guided_regex", "id_slot", "ignore_eos", "include_reasoning", "kv_transfer_params", "length_penalty", "lora", "lora_path", "media_io_kwargs", "min_p", "min_tokens", "mm_hashes", "mm_processor_kwargs", "modalities", "n_keep", "n_probs", "post_sampling_probs", "prediction", "previous_response_id", "priority", "prompt", "prompt_logprobs", "reasoning_effort", "repetition_penalty", "request_id", "return_prompt_text", "return_token_ids", "return_token_offsets", "return_tokens_as_token_ids", "routed_experts", "service_tier", "session_params", "skip_special_tokens", "spaces_between_special_tokens", "stop_token_ids", "structured_outputs", "thinking_token_budget", "top_k", "truncate_prompt_tokens", "truncation_side", "use_beam_search", "verbosity", "vllm_xargs", "web_search_options"]
 
 
 def release(family: str = "smollm2", *, defended: bool = True) -> Release:
@@ -122,7 +115,9 @@ def test_values_and_policies(fields: Any, code: str, param: str | None) -> None:
     assert param is None or error.param == param
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b'{"model": "m"}', b"\xff", b'{"messages":[]}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b"null", b'{"model": "m"}', b"\xff", b'{"messages":[]}', b"[" * 100_000]
+)
 def test_what_is_no_request_ends_in_a_clean_error(data: bytes) -> None:
     assert refused(data).code in ("invalid_json", "invalid_value", "missing_required_parameter")
 
@@ -149,7 +144,10 @@ def test_harmless_settings_reach_the_upstream_as_they_are() -> None:
         "tools": [TOOL],
         "tool_choice": {"type": "function", "function": {"name": "oven"}},
         "parallel_tool_calls": False,
-        "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}, "strict": True}},
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "s", "schema": {"type": "object"}, "strict": True},
+        },
         "temperature": 0.5,
         "top_p": 0.9,
         "n": 2,
@@ -231,7 +229,9 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 PARTS = st.lists(st.builds(lambda text: {"type": "text", "text": text}, TEXT), max_size=3)
 CONTENT = TEXT | PARTS
 IMAGE = st.just({"type": "image_url", "image_url": {"url": PNG}})
-SYSTEM = st.builds(lambda role, content: {"role": role, "content": content}, st.sampled_from(["system", "developer"]), CONTENT)
+SYSTEM = st.builds(
+    lambda role, content: {"role": role, "content": content}, st.sampled_from(["system", "developer"]), CONTENT
+)
 USER = st.builds(
     lambda content: {"role": "user", "content": content},
     CONTENT | st.lists(IMAGE | st.builds(lambda text: {"type": "text", "text": text}, TEXT), max_size=4),
@@ -275,7 +275,11 @@ def test_where_the_template_wants_it_the_secret_opens_the_first_text_of_the_user
     (user,) = sent(asked({"role": "system", "content": "Be brief."}, ASK), family)["messages"]
     assert user == {"role": "user", "content": f"{secret}\nBe brief.\n\nHi"}
     (user,) = sent(asked(parts), family)["messages"]
-    assert user["content"] == [{"type": "text", "text": f"{secret}\n"}, picture, {"type": "text", "text": "What is it?"}]
+    assert user["content"] == [
+        {"type": "text", "text": f"{secret}\n"},
+        picture,
+        {"type": "text", "text": "What is it?"},
+    ]
     request = read_call(asked({"role": "system", "content": "Be brief."}))
     with pytest.raises(CallError, match="add a user message"):
         guarded(request.conversation, release(family))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +35,7 @@ def streams(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     marks = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
-    return [data[start:stop] for start, stop in zip(marks, marks[1:], strict=False)]
+    return [data[start:stop] for start, stop in itertools.pairwise(marks)]
 
 
 @given(streams(), st.lists(st.integers(min_value=0), max_size=20))
@@ -71,7 +73,9 @@ def said(pieces: list[Piece]) -> tuple[str, str]:
 
 
 @given(TEXT, TEXT, st.data())
-def test_a_filtered_answer_is_whole_or_holds_nothing_of_a_leak(content: str, arguments: str, data: st.DataObject) -> None:
+def test_a_filtered_answer_is_whole_or_holds_nothing_of_a_leak(
+    content: str, arguments: str, data: st.DataObject
+) -> None:
     answer = FilteredAnswer(0, LEAKS)
     given_pieces = [Piece(0, content=one) for one in _cut(content, data)]
     given_pieces.append(Piece(0, calls=(CallPiece(0, "oven"),)))
@@ -107,4 +111,4 @@ def test_nothing_comes_behind_the_end_and_calls_that_never_began_are_no_reply() 
 def _cut(text: str, data: st.DataObject) -> list[str]:
     places = data.draw(st.lists(st.integers(0, len(text)), max_size=8))
     marks = sorted({0, len(text), *places})
-    return [text[start:stop] for start, stop in zip(marks, marks[1:], strict=False)]
+    return [text[start:stop] for start, stop in itertools.pairwise(marks)]

@@ -79,7 +79,9 @@ async def respond(
     await send({"type": "http.response.body", "body": body})
 
 
-async def begin(send: Any, status: int = 200, kind: str = "text/event-stream", headers: Mapping[str, str] | None = None) -> None:
+async def begin(
+    send: Any, status: int = 200, kind: str = "text/event-stream", headers: Mapping[str, str] | None = None
+) -> None:
     """The beginning of a response that goes on."""
     given = [(b"content-type", kind.encode())]
     given += [(name.encode(), value.encode("latin-1", "replace")) for name, value in (headers or {}).items()]
@@ -115,7 +117,11 @@ def event(delta: Mapping[str, Any], *, index: int = 0, finish: str | None = None
 
 
 def usage_event(prompt: int = 120, completion_tokens: int = 9) -> bytes:
-    counts = {"prompt_tokens": prompt, "completion_tokens": completion_tokens, "total_tokens": prompt + completion_tokens}
+    counts = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt + completion_tokens,
+    }
     return b"data: " + msgspec.json.encode({"choices": [], "usage": counts}) + b"\n\n"
 
 

@@ -71,14 +71,17 @@ WHOLE: dict[str, Place] = {
     "role": lambda t: _said(role=t),
     "thoughts": lambda t: _said(reasoning_content=t, reasoning=t, audio={"transcript": t}, annotations=[t]),
     "ids_and_names": lambda t: completion("Yes.", id=t, model=t, object=t, system_fingerprint=t, service_tier=t),
-    "prompt": lambda t: completion("Yes.", prompt_text=t, prompt_token_ids=[1, 2], prompt_logprobs=[t], kv_transfer_params=t),
+    "prompt": lambda t: completion(
+        "Yes.", prompt_text=t, prompt_token_ids=[1, 2], prompt_logprobs=[t], kv_transfer_params=t
+    ),
     "created": lambda t: completion("Yes.", created=_number(t)),
     "finish_reason": lambda t: _choice(finish_reason=t, stop_reason=t, token_ids=[t]),
     "logprobs": lambda t: _choice(logprobs=_logprobs(t)),
     "index": lambda t: _choice(index=_number(t)),
     "usage_numbers": lambda t: completion("Yes.", usage={"prompt_tokens": _number(t), "completion_tokens": _number(t)}),
     "usage_words": lambda t: completion(
-        "Yes.", usage={"prompt_tokens": 120, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": t}, t: 1}
+        "Yes.",
+        usage={"prompt_tokens": 120, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": t}, t: 1},
     ),
     "names_of_fields": lambda t: completion("Yes.", **{t: t}),
     "error_in_200": lambda t: {"error": {"message": t, "type": t, "param": t, "code": t}},
@@ -87,7 +90,9 @@ WHOLE: dict[str, Place] = {
 STATUSES = (204, 301, 400, 401, 403, 404, 405, 408, 413, 418, 422, 429, 500, 502, 503, 529)
 ERRORS: dict[str, Callable[[str], bytes]] = {
     "envelope": lambda t: json.dumps({"error": {"message": t, "type": t, "param": t, "code": t}}).encode(),
-    "too_long": lambda t: json.dumps({"object": "error", "message": f"maximum context length is 8 tokens: {t}"}).encode(),
+    "too_long": lambda t: json.dumps(
+        {"object": "error", "message": f"maximum context length is 8 tokens: {t}"}
+    ).encode(),
     "page": lambda t: f"<html>{t}</html>".encode(),
 }
 
@@ -116,7 +121,9 @@ LINES: dict[str, Callable[[str], bytes]] = {
         {"tool_calls": [{"index": 0, "id": t, "type": t, "function": {"name": "oven", "arguments": "{}"}}]}
     ),
     "finish_reason": lambda t: event({}, finish=t, stop_reason=t),
-    "logprobs": lambda t: event({"content": "Yes."}).replace(b'"delta"', b'"logprobs":' + json.dumps(_logprobs(t)).encode() + b',"delta"'),
+    "logprobs": lambda t: event({"content": "Yes."}).replace(
+        b'"delta"', b'"logprobs":' + json.dumps(_logprobs(t)).encode() + b',"delta"'
+    ),
     "index": lambda t: event({"content": "Yes."}, index=_number(t)),
     "usage": lambda t: usage_event(_number(t), _number(t)),
 }
@@ -131,10 +138,17 @@ async def leaky(_: Scripted, body: dict[str, Any], send: Callable[..., Awaitable
     wish = json.loads(body["messages"][-1]["content"])
     secret = body["messages"][0]["content"].split("\n")[0]
     text = DISGUISES[wish["disguise"]](secret)
-    headers = {"X-Request-Id": _line(text), "Set-Cookie": f"s={_line(text)}", "Server": _line(text), "X-Prompt": _line(text)}
+    headers = {
+        "X-Request-Id": _line(text),
+        "Set-Cookie": f"s={_line(text)}",
+        "Server": _line(text),
+        "X-Prompt": _line(text),
+    }
     if "status" in wish:
         error = b"" if wish["status"] == 204 else ERRORS[wish["error"]](text)
-        await respond(send, error, wish["status"], headers=headers | {"Location": f"/{_line(text)}", "Retry-After": _line(text)})
+        await respond(
+            send, error, wish["status"], headers=headers | {"Location": f"/{_line(text)}", "Retry-After": _line(text)}
+        )
     elif not body.get("stream"):
         await respond(send, json.dumps(WHOLE[wish["place"]](text)).encode(), headers=headers)
     else:
