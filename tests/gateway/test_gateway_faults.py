@@ -179,10 +179,10 @@ def test_a_full_queue_says_come_back_and_the_others_are_answered(release: Path) 
 def test_nobody_waits_in_the_queue_for_ever(release: Path) -> None:
     upstream = Scripted(endless)
     asked = {"model": MODEL, "messages": [{"role": "user", "content": "wait"}]}
-    with served(upstream) as behind:
-        with gateway(configuration(release, behind, max_concurrent=1, queue_seconds=0.2)) as at, request(at, asked):
-            wait_until(lambda: upstream.open == 1)
-            assert call(at, asked).status == 429
+    limits = {"max_concurrent": 1, "queue_seconds": 0.2}
+    with served(upstream) as behind, gateway(configuration(release, behind, **limits)) as at, request(at, asked):
+        wait_until(lambda: upstream.open == 1)
+        assert call(at, asked).status == 429
 
 
 def test_sigterm_lets_open_requests_end_and_takes_no_new_ones(tmp_path: Path) -> None:

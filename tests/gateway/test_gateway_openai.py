@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
-
-openai = pytest.importorskip("openai")
 
 from support.gateway_parts import (
     ASKED,

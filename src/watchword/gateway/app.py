@@ -26,12 +26,13 @@ _CLIENT_GONE = 499
 
 
 class Gateway:
-    """Everything that one process serves. Raises what opening the configuration's parts raises, when the server starts."""
+    """Everything that one process serves. Raises DataError where an upstream's key is not at hand."""
 
     def __init__(self, configuration: Configuration, key: bytes) -> None:
         self._configuration = configuration
         self._tenants = Tenants(configuration.keys)
         self._allowed = {model.name: model.allow for model in configuration.models}
+        self._api_keys = {upstream.name: upstream.api_key() for upstream in configuration.upstreams}
         self._key = key
         self._models: Models
         self._upstreams: dict[str, Upstream]
@@ -52,7 +53,7 @@ class Gateway:
         self._models = Models(settings.models, settings.upstreams, self._key)
         await self._models.open_all()
         most = settings.limits.max_reply_bytes
-        self._upstreams = {upstream.name: Upstream(upstream, most) for upstream in settings.upstreams}
+        self._upstreams = {up.name: Upstream(up, self._api_keys[up.name], most) for up in settings.upstreams}
         try:
             yield
         finally:
@@ -61,13 +62,9 @@ class Gateway:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        try:
-            async with self.running():
-                await send({"type": "lifespan.startup.complete"})
-                await receive()
-        except WatchwordError as error:
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            return
+        async with self.running():
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _exchange(self, exchange: Exchange) -> None:

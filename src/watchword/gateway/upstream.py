@@ -30,13 +30,13 @@ _IDLE_SECONDS = 15.0
 class Upstream:
     """One server. Made inside a running event loop, and closed there."""
 
-    def __init__(self, settings: UpstreamSettings, most_bytes: int) -> None:
+    def __init__(self, settings: UpstreamSettings, api_key: str | None, most_bytes: int) -> None:
         self._url = f"{settings.url.rstrip('/')}/chat/completions"
         self._most_bytes = most_bytes
         self._limiter = Limiter(settings.max_concurrent, settings.max_queue, settings.queue_seconds)
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        if key := settings.api_key():
-            headers["Authorization"] = f"Bearer {key}"
+        if api_key is not None:
+            headers["Authorization"] = f"Bearer {api_key}"
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),

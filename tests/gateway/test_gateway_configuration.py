@@ -1,0 +1,94 @@
+"""The configuration's file: what it says, and every fault in it by its field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from watchword.errors import CallError, DataError
+from watchword.gateway.configuration import read_configuration
+from watchword.gateway.tenants import Tenants, key_digest, new_key
+
+DIGEST = key_digest("wk-1")
+GOOD = f"""
+[[upstreams]]
+name = "gpu"
+url = "http://127.0.0.1:8000/v1"
+kind = "vllm"
+
+[[models]]
+name = "ft-bakery"
+release = "releases/bakery"
+upstream = "gpu"
+upstream_model = "ftm-1"
+
+[[keys]]
+id = "bakery"
+sha256 = "{DIGEST}"
+models = ["ft-bakery"]
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "gateway.toml"
+    file.write_text(text)
+    return file
+
+
+def test_folders_are_taken_from_where_the_file_stands(tmp_path: Path) -> None:
+    found = read_configuration(written(tmp_path, GOOD))
+    assert found.models[0].release == str(tmp_path / "releases/bakery")
+    assert (found.upstreams[0].max_concurrent, found.models[0].allow, found.keys[0].models) == (256, [], ["ft-bakery"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ('kind = "vllm"', 'kind = "torch"', "upstreams[0].kind"),
+        ('url = "http://', 'url = "ftp://', "upstreams[0].url"),
+        ('kind = "vllm"', 'kind = "vllm"\nmax_concurent = 3', "upstreams[0]"),
+        ('kind = "vllm"', 'kind = "vllm"\nmax_concurrent = 0', "upstreams[0].max_concurrent"),
+        ('upstream = "gpu"', 'upstream = "cpu"', "models.upstream"),
+        ('models = ["ft-bakery"]', 'models = ["ft-bakerei"]', "keys.models"),
+        (DIGEST, DIGEST[1:], "keys[0].sha256"),
+        ('upstream_model = "ftm-1"', 'upstream_model = "ftm-1"\nallow = ["echo"]', "models[0].allow[0]"),
+        ("[[keys]]", f'[[keys]]\nid = "bakery"\nsha256 = "{"0" * 64}"\nmodels = []\n[[keys]]', "keys.id"),
+        ("[[keys]]", f'[[keys]]\nid = "other"\nsha256 = "{DIGEST}"\nmodels = []\n[[keys]]', "keys.sha256"),
+        ("[[keys]]", "[[keys]", None),
+    ],
+)
+def test_faults_name_their_field(tmp_path: Path, old: str, new: str, field: str | None) -> None:
+    with pytest.raises(DataError) as caught:
+        read_configuration(written(tmp_path, GOOD.replace(old, new)))
+    assert caught.value.field == field
+    assert "gateway.toml" in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        read_configuration(tmp_path / "nothing.toml")
+    (tmp_path / "gateway.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="no TOML"):
+        read_configuration(tmp_path / "gateway.toml")
+
+
+def test_an_upstreams_key_comes_from_the_environment_or_the_gateway_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = GOOD.replace('kind = "vllm"', 'kind = "vllm"\napi_key_env = "ENGINE_KEY"')
+    (upstream,) = read_configuration(written(tmp_path, text)).upstreams
+    monkeypatch.setenv("ENGINE_KEY", "sk-up")
+    assert upstream.api_key() == "sk-up"
+    monkeypatch.delenv("ENGINE_KEY")
+    with pytest.raises(DataError, match="ENGINE_KEY is not set"):
+        upstream.api_key()
+
+
+def test_keys_are_found_by_their_digest_alone(tmp_path: Path) -> None:
+    tenants = Tenants(read_configuration(written(tmp_path, GOOD)).keys)
+    assert tenants.of("Bearer wk-1").id == tenants.of("bearer  wk-1 ").id == "bakery"
+    for header in ("", "Bearer", "Bearer ", "Basic wk-1", "wk-1", f"Bearer {DIGEST}"):
+        with pytest.raises(CallError):
+            tenants.of(header)
+    assert len({new_key() for _ in range(100)}) == 100
