@@ -17,8 +17,9 @@ def leak_in(said: Said, leaks: LeakFilter | None) -> Leak | None:
     """The first leak in an answer, in any of its texts or across them; None where there is none."""
     if leaks is None:
         return None
-    texts = said.texts
-    found = (leaks.find(text) for text in (*texts, "".join(texts)) if text)
+    texts = [text for text in said.texts if text]
+    across = ["".join(texts)] if len(texts) > 1 else []
+    found = (leaks.find(text) for text in (*texts, *across))
     return next((leak for leak in found if leak is not None), None)
 
 

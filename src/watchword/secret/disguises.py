@@ -51,20 +51,23 @@ def _channel(name: str, plain: Callable[[str], str], texts: Iterable[str], runs:
     return Channel(name, plain, kept, min(len(text) for text in (*kept, "." * wanted)))
 
 
-class _Letters(dict[int, str]):
-    """Each character → the letters and digits that it is read as: full-width, accented and capital ones included."""
+class _Letters(dict[int, str | None]):
+    """Each character → the letters and digits that it is read as: full-width, accented and capital ones included.
 
-    def __missing__(self, code: int) -> str:
+    None is for those that are left out: Python translates ASCII text several times as fast with it as with an empty text.
+    """
+
+    def __missing__(self, code: int) -> str | None:
         whole = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", chr(code)).casefold())
-        self[code] = found = "".join(char for char in whole if char.isalnum())
+        self[code] = found = "".join(char for char in whole if char.isalnum()) or None
         return found
 
 
 class _Kept(dict[int, str]):
     """Characters that a form has, as it writes them; all others are left out."""
 
-    def __missing__(self, code: int) -> str:
-        return ""
+    def __missing__(self, code: int) -> None:
+        return None
 
 
 _LETTERS = _Letters()
