@@ -203,7 +203,7 @@ def _luminance(colour: str) -> float:
 @pytest.mark.parametrize("half", [0, 1], ids=["light", "dark"])
 def test_colours_are_told_from_the_paper(half: int) -> None:
     """WCAG 2.2: 4.5 for text (1.4.3), 3 for what a picture is made of (1.4.11)."""
-    palette = files("watchword.lab.report").joinpath("templates", "palette.css").read_text().split("@media")[half]
+    palette = files("watchword.pages").joinpath("templates", "palette.css").read_text().split("@media")[half]
     colours = dict(re.findall(r"--([\w]+): (#[0-9a-f]{6});", palette))
     for paper in ("paper", "card"):
         for name in ("ink", "muted", "link", *(f"c{number}" for number in range(9))):

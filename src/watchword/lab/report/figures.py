@@ -14,8 +14,8 @@ from watchword.lab.report.charts.curves import curves, losses
 from watchword.lab.report.charts.pairs import pairs
 from watchword.lab.report.charts.plane import GOOD, plane
 from watchword.lab.report.charts.series import Entry, Series, legend_of
-from watchword.lab.report.charts.svg import tag
 from watchword.lab.results import ArmResult
+from watchword.pages.svg import tag
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,9 @@ def _page(name: str, content: Mapping[str, Any]) -> str:
 @cache
 def _templates() -> jinja2.Environment:
     found = jinja2.Environment(
-        loader=jinja2.PackageLoader("watchword.lab.report"),
+        loader=jinja2.ChoiceLoader(
+            [jinja2.PackageLoader("watchword.lab.report"), jinja2.PackageLoader("watchword.pages")]
+        ),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from watchword.lab.report.charts.series import Entry, Series
-from watchword.lab.report.charts.svg import CHARACTER, join, shortened, text
 from watchword.lab.results import ArmResult
+from watchword.pages.svg import CHARACTER, join, shortened, text
 
 ROW, HEADING = 30.0, 34.0
 NARROWEST, WIDEST = 110.0, 230.0

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from watchword.lab.report.charts.series import Entry
-from watchword.lab.report.charts.svg import Scale, join, line, shortened, tag, text
+from watchword.pages.svg import Scale, join, line, shortened, tag, text
 
 LEFT, TOP, BETWEEN, FOOT = 46.0, 26.0, 26.0, 44.0
 
@@ -34,15 +33,6 @@ class Facet:
     title: str
     x: Scale
     y: Scale
-
-
-def by_attack(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
-    """The entries of each attack, without the aligned model's own."""
-    groups: dict[str, list[Entry]] = {}
-    for entry in entries:
-        if not entry.arm.aligned:
-            groups.setdefault(entry.arm.attack_label, []).append(entry)
-    return groups
 
 
 def facets(
