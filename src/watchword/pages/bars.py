@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from watchword.pages.rows import Label, LabelledRow, Rows, rows_of
-from watchword.pages.svg import Scale, join, line, picture, tag, text, ticks
+from watchword.pages.svg import Scale, join, line, picture, short, tag, text, ticks
 
 WIDTH, GAP, TOP, FOOT = 760.0, 18.0, 30.0, 26.0
 THICK = 13.0
@@ -47,7 +47,7 @@ def _panel(panel: Panel, rows: Rows, left: float, width: float) -> Markup:
     aside = any(bar and bar.aside for bar in panel.bars) and width > 220
     marks = ticks(panel.top, 4 if width > 220 else 2)
     scale = Scale(0, marks[-1], left, left + width - (104 if aside else 48))
-    grid = join(_mark(scale(mark), f"{mark:g}{panel.unit if mark else ''}", rows) for mark in marks)
+    grid = join(_mark(scale(mark), f"{short(mark)}{panel.unit if mark else ''}", rows) for mark in marks)
     drawn = [
         _bar(bar, row, scale, left + width, aside=aside) if bar else text("–", left + 4, row.y + 4.5, "small")
         for bar, row in zip(panel.bars, rows.rows, strict=True)

@@ -15,7 +15,7 @@ from watchword.lab.report.charts.rows import arm_bars
 from watchword.lab.report.charts.series import Entry, legend_of
 from watchword.lab.results import ArmResult
 from watchword.pages.bars import Bar, Panel
-from watchword.pages.figure import Figure
+from watchword.pages.elements import Figure
 from watchword.pages.svg import tag
 
 
