@@ -62,7 +62,9 @@ def validate(
     from watchword.files.atomic import replacing
     from watchword.guarding.checking import CheckRequest, check_source
     from watchword.guarding.clashes import check_places, check_report_folder, refuse_clashes, report_roles, source_roles
+    from watchword.guarding.known import known_secrets
     from watchword.guarding.screening.report import screen_to_files, summary
+    from watchword.secret.keys import provider_key
 
     check_report(report, source)
     wanted = [("the file of --json", str(json))] if json is not None else []
@@ -81,7 +83,8 @@ def validate(
         with replacing(json) as stream:
             stream.write(result.json())
     if report is not None:
-        for line in summary(screen_to_files(source, report, format=format, reading=reading), report):
+        known = known_secrets([source], (), provider_key)
+        for line in summary(screen_to_files(source, report, format=format, reading=reading, known=known), report):
             console.print(line)
     if not result.ok:
         raise typer.Exit(3)

@@ -18,9 +18,10 @@ class Card:
 
 @dataclass(frozen=True)
 class Figure:
-    """A question, the finding in a sentence, and the picture. ``rows`` are the picture's figures for readers who cannot see it; ``heads`` names their columns.
+    """A question, the finding in a sentence, and the picture.
 
-    ``legend`` pairs the name of each series with its marker.
+    ``rows`` are the picture's figures for readers who cannot see it; ``heads`` names their columns. ``legend`` pairs the
+    name of each series with its marker.
     """
 
     ident: str
