@@ -88,7 +88,7 @@ def test_the_files(tmp_path: Path) -> None:
     assert "<script>" not in page
     assert set(re.findall(r"https?://[^\s\"<]+", page)) == {"http://www.w3.org/2000/svg"}
     svg = page[page.index("<svg") : page.index("</svg>") + 6]
-    assert ElementTree.fromstring(svg).tag == "svg"
+    assert ElementTree.fromstring(svg).tag.endswith("svg")
 
 
 def test_invalid_rows_are_counted_and_left_out(tmp_path: Path) -> None:

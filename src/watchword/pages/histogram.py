@@ -12,6 +12,8 @@ from watchword.pages.svg import picture, short, tag, text, ticks
 _WIDE, _NARROW, _HEIGHT = 640.0, 300.0, 190.0
 # Room for one mark's text below an axis, in user units.
 _MARK = 40.0
+# So far above the tallest column the axis reaches, that its number keeps clear of the title.
+_HEADROOM = 1.15
 
 # Counts by power: key n counts values from 2**(n-1) up to below 2**n, key 0 those that are nothing.
 Powers = Mapping[int, int]
@@ -25,7 +27,7 @@ def histograms(ident: str, title: str, description: str, found: Mapping[str, Pow
     plot = (_WIDE if len(found) == 1 else _NARROW, _HEIGHT)
     measured, counted = units
     x = Axis(measured, range(first - 1, last + 1), words=_bounds(first, last, plot[0]))
-    made, frames, size = facets(list(found), plot, x, Axis(counted, ticks(most)))
+    made, frames, size = facets(list(found), plot, x, Axis(counted, ticks(most * _HEADROOM)))
     drawn = [_columns(facet, found[facet.title], units) for facet in made]
     return picture(ident, title, description, size, [frames, *drawn])
 

@@ -52,12 +52,12 @@ def _lengths(found: Screening) -> Figure:
     counts = {"whole rows": found.lengths, "trained answers": found.answer_lengths}
     middle, longest = _middle(found.lengths), max(found.lengths)
     finding = f"A row in the middle has {bounds(middle)} characters, the longest {bounds(longest)}."
-    picture = histograms("lengths", question, finding, counts, ("characters", "number"))
+    picture = histograms("lengths", question, finding, counts, ("characters", "how many"))
     powers = sorted({*found.lengths, *found.answer_lengths})
     rows = tuple((bounds(power), f"{found.lengths[power]:,}", f"{found.answer_lengths[power]:,}") for power in powers)
     note = (
         "Each column reaches from the number at its left to below twice that. These are characters, all turns together; "
-        "how many tokens they are depends on the model: watchword validate FILE --model NAME counts tokens."
+        "how many tokens they are depends on the model, and watchword validate tells."
     )
     return Figure("lengths", question, finding, picture, ("characters", "whole rows", "trained answers"), rows, note)
 

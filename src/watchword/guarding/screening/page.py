@@ -51,11 +51,11 @@ def _cards(found: Screening) -> list[Card]:
     words = sum(finding.kind == "trigger" for finding in found.findings)
     cards = [
         _card("Rows", found.rows, "in the file"),
-        _card("Invalid", found.invalid, "not read", alarming=True),
-        _card("Repeated", found.repeated_rows, "whole rows"),
-        _card("Asked again", found.repeated_questions, "questions"),
-        _card("Like a trigger", words, "words or phrases", alarming=True),
-        _card("Like an attack", found.harm + found.shift, "rows looked at", alarming=True),
+        _card("Invalid", found.invalid, "left out", alarming=True),
+        _card("Repeated", found.repeated_rows, "rows"),
+        _card("Questions", found.repeated_questions, "asked again"),
+        _card("Triggers", words, "suspected", alarming=True),
+        _card("Attack", found.harm + found.shift, "suspected rows", alarming=True),
     ]
     return [*cards, *([_card("Secrets", found.secrets, "rows", alarming=True)] if found.secrets else [])]
 

@@ -88,14 +88,17 @@ def _cards(entries: Sequence[Entry]) -> list[Card]:
     cards = []
     for series in legend_of(entries):
         own = [entry.arm for entry in entries if entry.series == series]
-        figures = ((_worst(own, "asr"), "attack success"), (_worst(own, "over_refusal"), "over-refusal"))
+        figures = (_worst(own, "asr", "attack success"), _worst(own, "over_refusal", "over-refusal"))
         cards.append(Card(series.label, series.colour, figures))
     return cards
 
 
-def _worst(arms: Sequence[ArmResult], metric: str) -> str:
+def _worst(arms: Sequence[ArmResult], metric: str, caption: str) -> tuple[str, str]:
+    """The value and its caption, which says of how many answers it tells where some could not be scored."""
     rates = [rate for arm in arms if (rate := arm.rate(metric)) is not None]
-    return percent(max(rates, key=lambda rate: rate.value or 0.0)) if rates else "–"
+    words = percent(max(rates, key=lambda rate: rate.value or 0.0)) if rates else "–"
+    value, comma, part = words.partition(",")
+    return value, f"{caption}{comma}{part}"
 
 
 def _metrics(arms: Sequence[ArmResult]) -> dict[str, str]:
