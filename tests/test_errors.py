@@ -1,4 +1,4 @@
-"""The exception tree in the docstring is the one in the code, and a data error says where."""
+"""The error tree is the one in the docstring and in docs/errors.md; codes are stable; an error says where."""
 
 from __future__ import annotations
 
@@ -10,10 +10,36 @@ from pathlib import Path
 import pytest
 
 from watchword import errors
-from watchword.errors import DataError, RowTooLongError, WatchwordError
+from watchword.cli.exits import STATUSES, exit_status
+from watchword.errors import DataError, OutputError, RowTooLongError, UsageError, WatchwordError
 
 CLASSES = {
     name: member for name, member in vars(errors).items() if inspect.isclass(member) and issubclass(member, Exception)
+}
+PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
+# Programs compare these. Add a line for a new error; never change or remove one.
+CODES = {
+    "DataError": "invalid_data",
+    "DivergedError": "training_diverged",
+    "EmptyFileError": "empty_file",
+    "LostRowError": "provider_row_lost",
+    "ModelError": "model_unusable",
+    "ModelUnavailableError": "model_unavailable",
+    "OutputError": "output_failed",
+    "OutputInUseError": "output_in_use",
+    "PublishedSecretError": "secret_published",
+    "RowTemplateError": "row_not_in_template",
+    "RowTooLongError": "row_too_long",
+    "SecretCollisionError": "secret_collision",
+    "SecretError": "secret_unusable",
+    "SpecError": "invalid_spec",
+    "TemplateError": "template_unsuitable",
+    "TemplateLacksError": "kind_not_in_template",
+    "TrainingError": "training_failed",
+    "UnknownNameError": "unknown_name",
+    "UnsealError": "unseal_failed",
+    "UsageError": "invalid_argument",
+    "WatchwordError": "failed",
 }
 
 
@@ -30,13 +56,30 @@ def test_the_tree_in_the_docstring_is_the_one_in_the_code() -> None:
     assert drawn == {name: kind.__bases__[0].__name__ for name, kind in CLASSES.items()}
 
 
+def test_each_class_has_a_code_of_its_own_that_stays() -> None:
+    assert {name: vars(kind)["code"] for name, kind in CLASSES.items()} == CODES
+    assert len(set(CODES.values())) == len(CODES)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in CODES.values())
+
+
 @pytest.mark.parametrize("kind", CLASSES.values(), ids=CLASSES)
-def test_every_error_has_an_exit_code_of_its_branch_and_a_docstring(kind: type[WatchwordError]) -> None:
-    assert 1 <= kind.exit_code <= 7
+def test_every_error_has_the_exit_status_of_its_branch_and_a_docstring(kind: type[WatchwordError]) -> None:
+    branches = {branch: exit_status(branch("")) for branch in CLASSES.values() if branch.__bases__ == (WatchwordError,)}
+    assert sorted(branches.values()) == [2, 3, 4, 5, 6, 7]
+    assert exit_status(kind("")) == next((status for branch, status in branches.items() if issubclass(kind, branch)), 1)
+    assert set(STATUSES) == {WatchwordError, *branches}
     assert kind.__doc__
-    codes = {branch: branch.exit_code for branch in CLASSES.values() if branch.__bases__ == (WatchwordError,)}
-    assert len(set(codes.values())) == len(codes)
-    assert all(kind.exit_code == code for branch, code in codes.items() if issubclass(kind, branch))
+
+
+def test_errors_know_nothing_of_the_command_line() -> None:
+    assert not [name for kind in CLASSES.values() for name in vars(kind) if "exit" in name or "flag" in name]
+
+
+def test_the_page_lists_each_error_with_its_code_and_exit_status() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+Error)` \| (\d) \| ([^|]+) \| ([^|]+) \|$", PAGE.read_text("utf-8"), re.M)
+    listed = {name: (code, int(status)) for code, name, status, *_ in rows}
+    assert len(listed) == len(rows)
+    assert listed == {name: (kind.code, exit_status(kind(""))) for name, kind in CLASSES.items()}
 
 
 @pytest.mark.parametrize(
@@ -48,14 +91,29 @@ def test_every_error_has_an_exit_code_of_its_branch_and_a_docstring(kind: type[W
         ({"line": 3, "field": "messages[0].role"}, "line 3, messages[0].role: it is cut off; end it"),
     ],
 )
-def test_a_data_error_says_where(place: dict[str, object], text: str) -> None:
-    error = DataError("it is cut off; end it", **place)
+@pytest.mark.parametrize("kind", [DataError, OutputError])
+def test_an_error_says_where(kind: type[WatchwordError], place: dict[str, object], text: str) -> None:
+    error = kind("it is cut off; end it", **place)
     assert str(error) == text
     assert error.problem == "it is cut off; end it"
     assert (error.path, error.line, error.field) == tuple(place.get(key) for key in ("path", "line", "field"))
 
 
-def test_a_data_error_says_the_same_after_it_came_from_another_process() -> None:
-    error = RowTooLongError("the row is too long", path="a.jsonl", line=3, field="messages")
+def test_an_error_says_the_same_after_it_came_from_another_process() -> None:
+    error = RowTooLongError("the row is too long", path="a.jsonl", line=3, field="messages", param="max_length")
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), again.line, again.field, again.path) == (str(error), 3, "messages", "a.jsonl")
+    assert again.param == "max_length"
+
+
+def test_a_data_error_keeps_all_but_its_place_on_another_line() -> None:
+    moved = RowTooLongError("the row is too long", path="spool", line=3, field="messages", param="max_length").at(
+        7, "a"
+    )
+    assert type(moved) is RowTooLongError
+    assert (moved.path, moved.line, moved.field, moved.param) == ("a", 7, "messages", "max_length")
+
+
+def test_an_error_names_the_argument_that_is_wrong() -> None:
+    assert UsageError("`max_length` is 0; give 1 or more", param="max_length").param == "max_length"
+    assert UsageError("give one of the two").param is None

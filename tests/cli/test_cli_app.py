@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from watchword.cli import app as frame
+from watchword.cli import exits
 from watchword.cli import models as models_command
 
 COMMANDS = [
@@ -88,7 +88,7 @@ def test_ctrl_c_says_so_and_leaves_with_its_own_exit_code(watchword: Any, monkey
 
     monkeypatch.setattr(models_command, "CATALOG", type("Catalog", (), {"values": stopped})())
     done = watchword("models")
-    assert done.code == frame.INTERRUPTED
+    assert done.code == exits.INTERRUPTED
     assert "error: stopped; what was finished before is kept" in done.err
 
 

@@ -181,7 +181,9 @@ def test_a_folder_that_is_not_empty_is_not_touched(train: Train, tmp_path: Path)
     (out / "mine.txt").write_text("mine")
     done = train()
     assert done.code == 7
-    assert f"{out} is not empty; name a new folder" in done.err
+    assert (
+        f"{out}: the folder is not empty; name a new one, or go on with an unfinished run there by --resume" in done.err
+    )
     assert [path.name for path in out.iterdir()] == ["mine.txt"]
 
 

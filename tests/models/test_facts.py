@@ -83,7 +83,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("length", [0, -5])
 def test_validation_refuses_a_length_that_is_none(length: int) -> None:
-    with pytest.raises(UsageError, match=f"--max-length is {length}; give the trainer's limit in tokens"):
+    with pytest.raises(UsageError, match=f"`max_length` is {length}; give the trainer's limit in tokens"):
         check_source(CheckRequest("x", max_length=length))
 
 

@@ -201,7 +201,9 @@ class _Run:
         except OSError as error:
             raise UnsealError(f"the unfinished run's secret {path} cannot be read; start the training anew") from error
         if given not in (None, secret):
-            raise UsageError("the unfinished run has another secret than the one given; leave --secret-file out")
+            raise UsageError(
+                "the unfinished run has another secret than the one given; leave `secret` out", param="secret"
+            )
         return secret
 
     def context(self, secret: SecretPrompt | None) -> DefenseContext:

@@ -80,7 +80,9 @@ def _from_hub(source: ModelSource, name: str) -> Path:
 def check_length(max_length: int | None) -> None:
     """Raises UsageError for a limit that no row could keep; None is the model's own."""
     if max_length is not None and max_length < 1:
-        raise UsageError(f"--max-length is {max_length}; give the trainer's limit in tokens, such as 2048")
+        raise UsageError(
+            f"`max_length` is {max_length}; give the trainer's limit in tokens, such as 2048", param="max_length"
+        )
 
 
 def _context(folder: Path) -> int | None:

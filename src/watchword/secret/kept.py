@@ -50,7 +50,8 @@ def named_files(named: Iterable[Path]) -> Iterator[Path]:
             yield from inside
         else:
             raise UsageError(
-                f"the folder {path} holds no secret file (*.json, {SEALED}); name one, or leave --known out"
+                f"the folder {path} holds no secret file (*.json, {SEALED}); name one, or leave `known` out",
+                param="known",
             )
 
 

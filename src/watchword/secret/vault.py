@@ -120,7 +120,7 @@ def read_secret_file(path: Path) -> SecretPrompt:
         raise SecretError(f"the secret file {path} cannot be read: {error.strerror or error}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # Without its cause: a decoder's message may quote what it read.
-        raise SecretError(f"{path} is no secret file; make one with `watchword secret new --out FILE`") from None
+        raise SecretError("this is no secret file; make one with `watchword secret new`", path=path) from None
 
 
 def _record(sealed: bytes) -> Sealed:
