@@ -5,13 +5,22 @@ from __future__ import annotations
 import inspect
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from watchword import errors
 from watchword.cli.exits import STATUSES, exit_status
+from watchword.data.rows import read_conversations
 from watchword.errors import DataError, OutputError, RowTooLongError, UsageError, WatchwordError
+from watchword.files.atomic import check_writable
+from watchword.files.locks import locked
+from watchword.lab.spec import Spec
+from watchword.models.facts import facts_of
+from watchword.release.artifact import read_manifest
+from watchword.secret.prompt import SecretPrompt
+from watchword.secret.vault import read_secret_file, write_secret_file
 
 CLASSES = {
     name: member for name, member in vars(errors).items() if inspect.isclass(member) and issubclass(member, Exception)
@@ -117,3 +126,88 @@ def test_a_data_error_keeps_all_but_its_place_on_another_line() -> None:
 def test_an_error_names_the_argument_that_is_wrong() -> None:
     assert UsageError("`max_length` is 0; give 1 or more", param="max_length").param == "max_length"
     assert UsageError("give one of the two").param is None
+
+
+def output_taken(folder: Path) -> None:
+    check_writable(folder)
+
+
+def output_unwritable(folder: Path) -> None:
+    check_writable(folder / "none" / "out")
+
+
+def output_in_use(folder: Path) -> None:
+    with locked(folder / "out"), locked(folder / "out"):
+        pass
+
+
+def secret_there(folder: Path) -> None:
+    secret = SecretPrompt("one two", kind="random", tokens=2, entropy_bits=2.0)
+    write_secret_file(folder / "s.json", secret)
+    write_secret_file(folder / "s.json", secret)
+
+
+def secret_open_to_all(folder: Path) -> None:
+    (folder / "s.json").write_text('{"schema": 1, "text": "a", "kind": "random", "tokens": 1, "entropy_bits": 1.0}')
+    (folder / "s.json").chmod(0o644)
+    read_secret_file(folder / "s.json")
+
+
+def secret_missing(folder: Path) -> None:
+    read_secret_file(folder / "s.json")
+
+
+def no_model(folder: Path) -> None:
+    facts_of(str(folder))
+
+
+def damaged_model(folder: Path) -> None:
+    (folder / "config.json").write_text("{}")
+    (folder / "tokenizer.json").mkdir()
+    facts_of(str(folder))
+
+
+def no_release(folder: Path) -> None:
+    read_manifest(folder)
+
+
+def damaged_release(folder: Path) -> None:
+    (folder / "manifest.json").write_text("{}")
+    read_manifest(folder)
+
+
+def unreadable_rows(folder: Path) -> None:
+    list(read_conversations(folder / "rows.jsonl"))
+
+
+def no_spec(folder: Path) -> None:
+    Spec.from_file(folder / "spec.json")
+
+
+FAILING = [
+    output_taken,
+    output_unwritable,
+    output_in_use,
+    secret_there,
+    secret_open_to_all,
+    secret_missing,
+    no_model,
+    damaged_model,
+    no_release,
+    damaged_release,
+    unreadable_rows,
+    no_spec,
+]
+
+
+@pytest.mark.parametrize("fail", FAILING)
+def test_what_a_tenant_may_read_names_no_place_of_the_providers(
+    fail: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WatchwordError) as caught:
+        fail(tmp_path)
+    error = caught.value
+    assert str(tmp_path) in str(error.path)
+    assert str(tmp_path) not in error.problem
+    assert str(error).startswith(f"{error.path}: ")

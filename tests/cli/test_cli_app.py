@@ -158,4 +158,4 @@ def test_the_entry_point_exits_with_the_code() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (4, "")
-    assert "error: the secret file /nowhere cannot be read" in done.stderr
+    assert "error: /nowhere: the secret file cannot be read" in done.stderr

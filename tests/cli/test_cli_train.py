@@ -133,7 +133,7 @@ def test_a_row_longer_than_the_context_is_never_cut(train: Train, tmp_path: Path
         (("--checkpoint-steps", "0"), 2, "training: checkpoint_steps is 0"),
         (("--learning-rate", "nan"), 2, "training: learning_rate is nan"),
         (("--resume",), 2, "there is no unfinished run in"),
-        (("--secret-file", "/nowhere"), 4, "the secret file /nowhere cannot be read"),
+        (("--secret-file", "/nowhere"), 4, "/nowhere: the secret file cannot be read"),
     ],
 )
 def test_wrong_options_leave_nothing(

@@ -152,7 +152,7 @@ def test_a_run_that_another_process_is_at_is_not_resumed(job: Job, tmp_path: Pat
     def meanwhile(what: str, done: int, total: int) -> None:
         if what == "fine-tuning" and done == 2:
             with pytest.raises(
-                OutputInUseError, match=r"another process is at work on .*out; wait for it or end it"
+                OutputInUseError, match=r"out: another process is at work on it; wait for it or end it"
             ) as caught:
                 train_defended(job, out, key=KEY, resume=True, step=nothing)
             told.append(str(caught.value))

@@ -214,7 +214,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, job: Job) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # a file that may grow no more fails as a full disk does
     try:
-        with pytest.raises(OutputError, match=r"out\.jsonl cannot be written"):
+        with pytest.raises(OutputError, match=r"out\.jsonl: the output cannot be written"):
             guard_file(job(source))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

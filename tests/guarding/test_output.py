@@ -284,7 +284,7 @@ def test_a_limit_beyond_the_models_context_is_refused(make: Any) -> None:
 def test_a_file_that_is_no_secret_is_called_so(make: Any, tmp_path: Path) -> None:
     with pytest.raises(SecretError, match=r"in\.jsonl: this is no secret file"):
         guard_to_files(make(secret_ref=tmp_path / "in.jsonl"), lambda: KEY)
-    with pytest.raises(OutputError, match=r"/none/s\.json cannot be written"):
+    with pytest.raises(OutputError, match=r"/none/s\.json: the output cannot be written"):
         guard_to_files(make(secret_file=tmp_path / "none" / "s.json"), lambda: KEY)
 
 

@@ -69,7 +69,7 @@ def test_contexts(tmp_path: Path, text: str, context: int | None) -> None:
 def test_a_damaged_file_is_named(folder: Path, name: str, data: bytes) -> None:
     (folder / name).write_bytes(data)
     with pytest.raises(
-        ModelUnavailableError, match=rf"{folder}/{name} (is damaged|cannot be read) \(.*; fetch it again"
+        ModelUnavailableError, match=rf"{folder}/{name}: the file (is damaged|cannot be read) \(.*; fetch it again"
     ):
         facts_of(str(folder))
 

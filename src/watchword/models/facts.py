@@ -95,7 +95,7 @@ def _context(folder: Path) -> int | None:
     except OSError:
         return None
     except DECODE_ERRORS as error:
-        raise ModelUnavailableError(f"{file} is damaged ({error}); fetch it again") from None
+        raise ModelUnavailableError(f"the file is damaged ({error}); fetch it again", path=file) from None
     text = config.text_config or _TextConfig()
     length = config.max_position_embeddings or text.max_position_embeddings
     return length if length is not None and length > 0 else None
