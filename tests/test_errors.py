@@ -12,15 +12,21 @@ import pytest
 
 from watchword import errors
 from watchword.cli.exits import STATUSES, exit_status
+from watchword.data.formats.base import FORMATS
+from watchword.data.limits import Limits
 from watchword.data.rows import read_conversations
-from watchword.errors import DataError, OutputError, RowTooLongError, UsageError, WatchwordError
+from watchword.defenses.base import DEFENSES
+from watchword.errors import DataError, OutputError, RowTooLongError, WatchwordError
 from watchword.files.atomic import check_writable
 from watchword.files.locks import locked
 from watchword.lab.spec import Spec
-from watchword.models.facts import facts_of
+from watchword.models.base import GenerationOptions
+from watchword.models.catalog import resolve
+from watchword.models.facts import check_length, facts_of
 from watchword.release.artifact import read_manifest
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import read_secret_file, write_secret_file
+from watchword.training.config import TrainingConfig
 
 CLASSES = {
     name: member for name, member in vars(errors).items() if inspect.isclass(member) and issubclass(member, Exception)
@@ -123,9 +129,25 @@ def test_a_data_error_keeps_all_but_its_place_on_another_line() -> None:
     assert (moved.path, moved.line, moved.field, moved.param) == ("a", 7, "messages", "max_length")
 
 
-def test_an_error_names_the_argument_that_is_wrong() -> None:
-    assert UsageError("`max_length` is 0; give 1 or more", param="max_length").param == "max_length"
-    assert UsageError("give one of the two").param is None
+@pytest.mark.parametrize(
+    ("fail", "param"),
+    [
+        (lambda: check_length(0), "max_length"),
+        (lambda: TrainingConfig(epochs=0), "epochs"),
+        (lambda: TrainingConfig(seed=-1), "seed"),
+        (lambda: GenerationOptions(top_p=2.0), "top_p"),
+        (lambda: resolve("smollm2-135"), "model"),
+        (lambda: DEFENSES.get("backdor"), "defense"),
+        (lambda: FORMATS.get("opnai"), "format"),
+        (lambda: DEFENSES.create("safety_mix", safty=3), "safty"),
+        (lambda: DEFENSES.create("safety_mix", safety="many"), "safety"),
+        (lambda: Limits(bytes=3).check_bytes(4, None), "limits.bytes"),
+    ],
+)
+def test_an_error_names_the_argument_that_is_wrong(fail: Callable[[], object], param: str) -> None:
+    with pytest.raises(WatchwordError) as caught:
+        fail()
+    assert caught.value.param == param
 
 
 def output_taken(folder: Path) -> None:

@@ -88,7 +88,8 @@ def _resolved(name: str | Path, above: tuple[Path, ...]) -> ModelSource:
         return ModelSource(name=name, hub_id=name)
     raise UnknownNameError(
         f"there is no model {str(name)!r}: {did_you_mean(str(name), CATALOG)}choose one of {', '.join(CATALOG)}, "
-        "a folder with a model in it, or a Hugging Face id such as 'owner/name'"
+        "a folder with a model in it, or a Hugging Face id such as 'owner/name'",
+        param="model",
     )
 
 

@@ -52,7 +52,9 @@ def check_private(path: Path, then: str) -> None:
         return
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
-        raise SecretError(f"this file may be read by others (mode {mode:03o}); run `chmod 600` on it; {then}", path=path)
+        raise SecretError(
+            f"this file may be read by others (mode {mode:03o}); run `chmod 600` on it; {then}", path=path
+        )
 
 
 def _default_path() -> Path:
