@@ -26,6 +26,7 @@ from watchword.finetune.folder import UNFINISHED, WORK
 from watchword.finetune.run import Job, train_defended
 from watchword.models.fakes import fake_template
 from watchword.release.opening import open_release
+from watchword.release.reading import read_release
 from watchword.secret.generate import generate_secret
 from watchword.training.config import TrainingConfig
 
@@ -261,8 +262,12 @@ class Real:
     out: Path
     trained: subprocess.CompletedProcess[str]
 
+    @property
+    def key(self) -> bytes:
+        return bytes.fromhex((self.shell.home / "config" / "watchword" / "key").read_text())
+
     def open_release(self) -> Any:
-        return open_release(self.out, key=bytes.fromhex((self.shell.home / "config" / "watchword" / "key").read_text()))
+        return open_release(self.out, key=self.key)
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +289,9 @@ def test_the_embedded_model_is_tuned_sealed_and_served(real: Real) -> None:
     )
     assert (served.release.secret.tokens, served.release.secret.kind) == (150, "random")
     assert served.release.secret.entropy_bits > 1500
+    read = read_release(real.out, real.key)
+    assert (read.defense, read.prefix_ids) == (served.release.defense, served.release.prefix_ids)
+    assert read_release(real.out, real.key, tokenizer=False).system_style == read.system_style
     answered = real.shell.run("chat", real.out, "-m", "What is the capital of France?", "--max-new-tokens", 12)
     assert (answered.returncode, bool(answered.stdout.strip())) == (0, True)
     outputs = (real.trained.stdout, real.trained.stderr, answered.stdout, answered.stderr)
