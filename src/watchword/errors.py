@@ -138,7 +138,7 @@ class DivergedError(TrainingError):
 
 
 class LostRowError(TrainingError):
-    """A provider's row that did not reach the trainer (DESIGN: no safety row is lost)."""
+    """A provider's row that did not reach the trainer (docs/design.md: no safety row is lost)."""
 
 
 class OutputError(WatchwordError):

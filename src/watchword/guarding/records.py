@@ -20,7 +20,7 @@ from watchword.guarding.manifest import (
     Shares,
 )
 
-# Provider's tokens of an epoch below this part are likely to be forgotten (DESIGN: too few steps lose the defense).
+# Provider's tokens of an epoch below this part are likely to be forgotten (docs/training.md: small files want small batches).
 FEW = 0.01
 
 
