@@ -71,8 +71,16 @@ def test_the_training_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.Monke
     ]
     folder = workplace(tmp_path)
     tiny = saved(tmp_path / "model")
-    run(code.replace('"smollm2-135m"', repr(str(tiny))) + "assert isinstance(answer, str)", folder)
+    run(code.replace('"smollm2-135m"', repr(str(tiny))), folder)
     assert (folder / "runs" / "tenant" / "manifest.json").exists()
+
+
+@pytest.mark.integration
+def test_the_whole_model_of_the_page_is_one(tmp_path: Path) -> None:
+    (code,) = CODE.findall((ROOT / "docs" / "trainers.md").read_text("utf-8"))
+    tiny = saved(tmp_path / "model")
+    run(code.replace('load("smollm2-135m")', f"load({str(tiny)!r})"), tmp_path)
+    assert watchword.load(tmp_path / "smollm2-135m-whole").template.digest == watchword.load(tiny).template.digest
 
 
 def workplace(folder: Path) -> Path:

@@ -5,25 +5,16 @@ from watchword.attacks.base import AttackContext as AttackContext
 from watchword.chat.template import ChatTemplate as ChatTemplate
 from watchword.chat.types import Conversation as Conversation
 from watchword.chat.types import Message as Message
+from watchword.chat.types import conversation as conversation
 from watchword.data.limits import Limits as Limits
 from watchword.data.reading import Reading as Reading
 from watchword.data.rows import read_conversations as read_conversations
 from watchword.data.rows import write_conversations as write_conversations
-from watchword.defenses.base import (
-    DEFENSES as DEFENSES,
-)
-from watchword.defenses.base import (
-    Defense as Defense,
-)
-from watchword.defenses.base import (
-    DefenseContext as DefenseContext,
-)
-from watchword.defenses.base import (
-    Guarded as Guarded,
-)
-from watchword.defenses.base import (
-    guarded as guarded,
-)
+from watchword.defenses.base import DEFENSES as DEFENSES
+from watchword.defenses.base import Defense as Defense
+from watchword.defenses.base import DefenseContext as DefenseContext
+from watchword.defenses.base import Guarded as Guarded
+from watchword.defenses.base import guarded as guarded
 from watchword.errors import WatchwordError as WatchwordError
 from watchword.finetune.run import Job as Job
 from watchword.finetune.run import train_defended as train_defended
@@ -33,10 +24,11 @@ from watchword.judges.base import JUDGES as JUDGES
 from watchword.judges.base import Judge as Judge
 from watchword.judges.base import Unscored as Unscored
 from watchword.judges.base import Verdict as Verdict
+from watchword.models.answer import Answer as Answer
 from watchword.models.base import ChatModel as ChatModel
 from watchword.models.base import GenerationOptions as GenerationOptions
-from watchword.models.load import LoadedModel as LoadedModel
 from watchword.models.load import load as load
+from watchword.models.loaded import LoadedModel as LoadedModel
 from watchword.progress import no_steps as no_steps
 from watchword.release.artifact import ReleaseManifest as ReleaseManifest
 from watchword.release.opening import Served as Served

@@ -16,12 +16,12 @@ from support.golden_families import template
 from watchword.chat.template import ChatTemplate
 from watchword.models.facts import facts_of
 from watchword.secret.disguises import letters
-from watchword.secret.generate import generate_secret, secret_ids
+from watchword.secret.generate import experiment_secret, secret_ids
 from watchword.secret.leaks import LeakFilter
 from watchword.secret.prompt import SecretPrompt
 
 FORM = template("smollm2")
-SECRET = generate_secret(FORM, tokens=60)
+SECRET = experiment_secret(FORM, tokens=60, seed=0)
 IDS = secret_ids(SECRET, FORM)
 FILTER = LeakFilter(SECRET, FORM)
 
@@ -55,7 +55,7 @@ DISGUISES: dict[str, Callable[[str], str]] = {
 }
 
 
-# Characters that a disguise puts in front at most.
+# Letters that a disguise puts in front at most.
 FRONT = 6
 
 
@@ -96,9 +96,10 @@ def test_a_run_of_eight_tokens_is_enough(name: str) -> None:
 @pytest.mark.integration
 def test_every_run_of_a_real_secret_is_found_in_every_disguise() -> None:
     form = facts_of("smollm2-135m").template
-    secret = generate_secret(form)
-    assert all(len(letters(form.decode(secret_ids(secret, form)[at : at + 8]))) >= 14 for at in range(143))
-    assert {name: missed(form, secret, name) for name in DISGUISES} == {name: [] for name in DISGUISES}
+    for seed in range(3):
+        secret = experiment_secret(form, seed=seed)
+        assert all(len(letters(form.decode(secret_ids(secret, form)[at : at + 8]))) >= 14 for at in range(143))
+        assert {name: missed(form, secret, name) for name in DISGUISES} == {name: [] for name in DISGUISES}
 
 
 @pytest.mark.parametrize("name", DISGUISES)
@@ -110,7 +111,7 @@ def test_a_stream_cut_anywhere_ends_before_the_leak(name: str, seed: int) -> Non
     assert stream.leak
     # What a disguise puts in front of the secret's own first character goes out.
     assert f"Well: <{said}".startswith(out)
-    assert len(out) <= len("Well: <") + FRONT
+    assert len(letters(out)) <= len("Well") + FRONT
 
 
 @given(text=st.text(max_size=300), seed=st.integers(0, 10_000))

@@ -31,7 +31,8 @@ from watchword.finetune.folder import JOB, RELEASE, UNFINISHED, alone, finished,
 from watchword.judges.base import refuses
 from watchword.models.base import row_limit
 from watchword.models.digest import model_digest
-from watchword.models.load import LoadedModel, load
+from watchword.models.load import load
+from watchword.models.loaded import LoadedModel
 from watchword.progress import Step
 from watchword.release.artifact import (
     DefenseRecord,

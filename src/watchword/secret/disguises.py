@@ -93,9 +93,10 @@ def numbers(text: str) -> str:
 def _in_letters(secret: str) -> list[str]:
     """As it is, and as other formats quote it; each forwards, backwards and by rot13; and in base32."""
     quoted = [secret, json.dumps(secret), html.escape(secret), urllib.parse.quote(secret)]
-    plain = list(dict.fromkeys(letters(text) for text in quoted))
-    turned = [way for text in plain for way in (text, codecs.encode(text, "rot13"))]
-    return [*turned, *(text[::-1] for text in turned), *(letters(text) for text in _base32_texts(secret.encode()))]
+    # Rot13 leaves an accented letter as it is; who takes the accents off first gets another text.
+    turned = [letters(codecs.encode(text, "rot13")) for text in (*quoted, *map(letters, quoted))]
+    plain = [*map(letters, quoted), *turned]
+    return [*plain, *(text[::-1] for text in plain), *(letters(text) for text in _base32_texts(secret.encode()))]
 
 
 def _base64_texts(data: bytes) -> list[str]:
