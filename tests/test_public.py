@@ -63,6 +63,17 @@ def test_the_defense_of_the_page_runs(tmp_path: Path) -> None:
     assert (said.count("'safety'"), said.count("'tenant'")) == (11, 20)
 
 
+def test_the_defense_of_the_contributing_page_guards(tmp_path: Path) -> None:
+    (code,) = CODE.findall((ROOT / "CONTRIBUTING.md").read_text("utf-8"))
+    used = """
+from watchword import DefenseContext, guarded, read_conversations
+rows = [row for _, row in read_conversations("tenant.jsonl")]
+print([row.origin for row in guarded(DoubleSafety(safety=3), rows, DefenseContext()).rows].count("safety"))
+"""
+    (tmp_path / "double_safety.py").write_text(code + used)
+    assert run("import double_safety", workplace(tmp_path)) == "6\n"
+
+
 @pytest.mark.integration
 def test_the_training_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHWORD_KEY", "00" * 32)
