@@ -152,7 +152,7 @@ def test_a_run_that_another_process_is_at_is_not_resumed(job: Job, tmp_path: Pat
     def meanwhile(what: str, done: int, total: int) -> None:
         if what == "fine-tuning" and done == 2:
             with pytest.raises(
-                OutputInUseError, match=r"another process is at work on .*out; wait for it or end it"
+                OutputInUseError, match=r"out: another process is at work on it; wait for it or end it"
             ) as caught:
                 train_defended(job, out, key=KEY, resume=True, step=nothing)
             told.append(str(caught.value))
@@ -190,7 +190,7 @@ def test_checkpoints_without_their_secret_or_key_are_not_trained_on(job: Job, tm
     broken_off(job, out)
     with pytest.raises(UnsealError, match="does not open with this provider's key"):
         train_defended(job, out, key=bytes(32), resume=True, step=nothing)
-    with pytest.raises(UsageError, match="another secret than the one given; leave --secret-file out"):
+    with pytest.raises(UsageError, match="another secret than the one given; leave `secret` out"):
         given = generate_secret(fake_template(), tokens=30)
         train_defended(job, out, key=KEY, secret=given, resume=True, step=nothing)
     (out / WORK / UNFINISHED).unlink()
@@ -207,7 +207,7 @@ def test_a_run_without_a_checkpoint_gives_its_name_back(job: Job, tmp_path: Path
 
 def test_an_unfinished_run_is_not_started_over(job: Job, tmp_path: Path) -> None:
     broken_off(job, tmp_path / "out")
-    with pytest.raises(OutputError, match="is not empty; name a new folder, or go on with an unfinished run there by"):
+    with pytest.raises(OutputError, match="is not empty; name a new one, or go on with an unfinished run there by"):
         train_defended(job, tmp_path / "out", key=KEY, step=nothing)
     assert list((tmp_path / "out").rglob("checkpoint-2"))
 

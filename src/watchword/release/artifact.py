@@ -127,15 +127,21 @@ def read_manifest(folder: Path) -> ReleaseManifest:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ReleaseManifest)
     except FileNotFoundError:
         raise ModelUnavailableError(
-            f"{folder} holds no finished training: {MANIFEST} is missing; name a folder that `watchword train` has finished"
+            f"this is no finished training: {MANIFEST} is missing; name a folder that `watchword train` has finished",
+            path=folder,
         ) from None
     except OSError as error:
-        raise ModelUnavailableError(f"{folder / MANIFEST} cannot be read: {error.strerror}; check its rights") from None
+        raise ModelUnavailableError(
+            f"the manifest cannot be read: {error.strerror}; check its rights", path=folder / MANIFEST
+        ) from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UsageError) as error:
-        raise ModelUnavailableError(f"{folder / MANIFEST} is damaged ({error}); restore it, or train anew") from error
+        raise ModelUnavailableError(
+            f"the manifest is damaged ({error}); restore it, or train anew", path=folder / MANIFEST
+        ) from error
     if manifest.schema != SCHEMA:
         raise ModelUnavailableError(
-            f"{folder / MANIFEST} has schema {manifest.schema}, this version reads {SCHEMA}; take the version that wrote it"
+            f"the manifest has schema {manifest.schema}, this version reads {SCHEMA}; take the version that wrote it",
+            path=folder / MANIFEST,
         )
     return manifest
 
@@ -148,7 +154,7 @@ def signed_manifest(folder: Path, key: bytes) -> ReleaseManifest:
     manifest = read_manifest(folder)
     _check_signature(folder, manifest, key)
     if weights_digest(folder) != manifest.weights_digest:
-        raise UnsealError(f"the weights in {folder} are not those of the manifest; restore them, or train anew")
+        raise UnsealError("the weights are not those of the manifest; restore them, or train anew", path=folder)
     return manifest
 
 
@@ -162,13 +168,16 @@ def open_secret(folder: Path, manifest: ReleaseManifest, template: ChatTemplate,
         raise UnsealError("the model's chat template or tokenizer is not the one that was trained with; restore it")
     if manifest.secret is None:
         if (folder / SEALED).exists():
-            raise UnsealError(f"{folder} holds a sealed secret that its manifest does not know; restore the manifest")
+            raise UnsealError(
+                "there is a sealed secret that the manifest does not know; restore the manifest", path=folder
+            )
         return None
     try:
         sealed = (folder / SEALED).read_bytes()
     except OSError as error:
         raise UnsealError(
-            f"{folder / SEALED} cannot be read ({error.strerror}); these weights are never served without their secret"
+            f"the sealed secret cannot be read ({error.strerror}); these weights are never served without their secret",
+            path=folder / SEALED,
         ) from error
     secret = unseal(sealed, key, binding(manifest))
     if not _same(prefix_digest(secret, template, key), manifest.secret.prefix):
@@ -196,8 +205,9 @@ def _check_signature(folder: Path, manifest: ReleaseManifest, key: bytes) -> Non
         agrees = False
     if not agrees:
         raise UnsealError(
-            f"{folder / MANIFEST} is not as this provider's key signed it: set WATCHWORD_KEY or WATCHWORD_KEY_FILE to the key "
-            "that did, or restore the manifest if it was changed"
+            "the manifest is not as this provider's key signed it: set WATCHWORD_KEY or WATCHWORD_KEY_FILE to the key that did, "
+            "or restore the manifest if it was changed",
+            path=folder / MANIFEST,
         )
 
 
