@@ -1,7 +1,7 @@
 """Sentences of a page or a docstring, so that their length can be measured.
 
 Left out is what nobody reads as a sentence: code blocks, tables, headings, comments and pictures. A list's entry is a
-sentence of its own, and so is a line of a docstring that is indented like a drawing.
+sentence of its own. Lines that are indented like a drawing, or laid out in columns, are none.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ _NOT_PROSE = (
     re.compile(r"!\[[^\]]*\]\([^)]*\)"),
 )
 _LINK, _CODE = re.compile(r"\[([^\]]*)\]\([^)]*\)"), re.compile(r"``.*?``|`[^`]*`", re.DOTALL)
+_COLUMNS = re.compile(r"\S {3,}\S")
 _ENTRY = re.compile(r"(?:[-*]|\d+\.)\s+")
 # A full stop, whatever closes after it, and the beginning of the next sentence.
 _END = re.compile(r"(?<=[.!?])[\"')*_]*\s+(?=[\"'(*_A-Z0-9])")
@@ -46,9 +47,10 @@ def _paragraphs(text: str) -> Iterator[str]:
     lines: list[str] = []
     for line in [*text.splitlines(), ""]:
         entry = _ENTRY.match(line.strip())
-        alone = not line.strip() or line.lstrip().startswith(("|", "#"))
-        if (alone or entry or line.startswith("    ")) and lines:
+        left_out = not line.strip() or line.startswith("    ") or line.lstrip().startswith(("|", "#"))
+        left_out = left_out or _COLUMNS.search(line) is not None
+        if (left_out or entry) and lines:
             yield " ".join(lines)
             lines = []
-        if not alone and not line.startswith("    "):
+        if not left_out:
             lines.append(line.strip()[entry.end() if entry else 0 :])
