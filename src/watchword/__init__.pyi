@@ -31,8 +31,10 @@ from watchword.models.load import load as load
 from watchword.models.loaded import LoadedModel as LoadedModel
 from watchword.progress import no_steps as no_steps
 from watchword.release.artifact import ReleaseManifest as ReleaseManifest
-from watchword.release.opening import Served as Served
+from watchword.release.opening import ServedModel as ServedModel
 from watchword.release.opening import open_release as open_release
+from watchword.release.reading import Release as Release
+from watchword.release.reading import read_release as read_release
 from watchword.secret.generate import generate_secret as generate_secret
 from watchword.secret.keys import provider_key as provider_key
 from watchword.secret.prompt import SecretPrompt as SecretPrompt
