@@ -173,6 +173,9 @@ def test_data_that_cannot_be_taken_back_is_named_and_keeps_its_secret(
             raise error
 
     monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.put_file", broken_off)
+    spools = tmp_path / "spools"
+    spools.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spools))
     request = make(out="memory://far/out.jsonl", secret_file=tmp_path / "s.json")
     with pytest.raises(
         OutputError, match=r"(disk full|stopped).*; memory://far/out.jsonl may be guarded .* `secret_ref="
@@ -181,7 +184,7 @@ def test_data_that_cannot_be_taken_back_is_named_and_keeps_its_secret(
     assert read_secret_file(tmp_path / "s.json")
     # Whoever sees new data finds its settings and manifest.
     assert sent == ["/far/out.openai.json", "/far/out.jsonl.manifest.json", "/far/out.jsonl"]
-    assert not list(Path(tempfile.gettempdir()).glob(".watchword-spool-*"))
+    assert not list(spools.iterdir())
 
 
 def test_a_manifest_that_cannot_be_sent_takes_the_secret_back(
