@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
+ITALIC = re.compile(r"(?<![\w*])\*([A-Za-z][\w -]+)\*(?![\w*])")
 LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)#]*)(?:#(?P<heading>[^)]+))?\)")
 
 
@@ -36,3 +37,12 @@ def test_a_newcomer_finds_the_glossary_and_the_design() -> None:
     for page in (ROOT / "README.md", ROOT / "docs" / "README.md"):
         linked = {Path(link["path"]).name for link in LINK.finditer(page.read_text("utf-8"))}
         assert {"glossary.md", "design.md"} <= linked
+
+
+def test_the_glossary_has_every_word_that_the_pages_set_apart() -> None:
+    rows = re.findall(r"^\| ([^|]+) \|", (ROOT / "docs" / "glossary.md").read_text("utf-8"), re.MULTILINE)
+    words = {word.strip().lower() for row in rows for word in row.split(",")}
+    pages = [ROOT / "docs" / "design.md", ROOT / "docs" / "laboratory.md", ROOT / "CONTRIBUTING.md"]
+    told = {word.lower() for page in pages for word in ITALIC.findall(page.read_text("utf-8"))}
+    assert {"tenant", "cell", "coverage"} <= told
+    assert {word for word in told if word not in words and word.removesuffix("s") not in words} == set()
