@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import signal
+import subprocess
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -171,33 +174,64 @@ def test_what_ends_a_command_ends_it_while_an_answer_comes_too(chat: Any, number
     assert "stopped" in done.err
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminals")
-def test_in_a_real_terminal(tmp_path: Path) -> None:
-    """A process of its own behind a pseudo-terminal: prompt, answer, and the end by Ctrl-D."""
-    import pty
-    import subprocess
-    import sys
-
-    code = f"""
-import sys
+ENDLESS = """
+import fcntl, sys, termios, time
 from watchword.cli import chat, main
 from watchword.cli.target import Target
 from watchword.defenses import AppliedDefense
 from watchword.defenses.base import DEFENSES
+from watchword.models.answer import AnswerPiece
 from watchword.models.fakes import FakeModel
-chat.release_or_model = lambda *given, **more: Target(FakeModel("caf\\u00e9 \\x1b[2J"), AppliedDefense(DEFENSES.create("none")))
-sys.argv = ["watchword", "chat", {str(tmp_path)!r}, "--undefended"]
+
+class Endless(FakeModel):
+    def stream(self, conversation, **rest):
+        while True:
+            yield AnswerPiece("caf\u00e9 \x1b[2J ")
+            time.sleep(0.02)
+
+# Ctrl-C reaches whoever has the terminal.
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+target = Target(Endless(), AppliedDefense(DEFENSES.create("none")))
+chat.release_or_model = lambda *given, **more: target
+sys.argv = ["watchword", "chat", sys.argv[1], "--undefended"]
 main()
 """
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminals")
+def test_in_a_real_terminal(tmp_path: Path) -> None:
+    """A process of its own that is typed to: an endless answer, Ctrl-C, another question, Ctrl-C, and Ctrl-D to end."""
+    import pty
+
     ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS, str(tmp_path)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     try:
-        os.write(ours, b"Hi\n\x04")
-        done = subprocess.run(
-            [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, timeout=60, check=False
-        )
-        assert (done.returncode, done.stderr) == (0, b"")
-        shown = os.read(ours, 4096).decode()
+        shown = ""
+        for typed, awaited in (("", "> "), ("Hi\n", "[2J "), ("\x03", "> "), ("Go on.\n", "[2J "), ("\x03", "> ")):
+            os.write(ours, typed.encode())
+            shown += read_until(ours, awaited)
+        os.write(ours, b"\x04")
+        _, errors = process.communicate(timeout=60)
     finally:
+        process.kill()
         os.close(ours)
         os.close(theirs)
-    assert "> caf\u00e9 \\x1b[2J\r\n> " in shown
+    assert (process.returncode, errors) == (0, b"")
+    assert "> Hi\r\ncaf\u00e9 \\x1b[2J " in shown
+    assert shown.count("\r\n> ") == 2
+    assert "\x1b" not in shown
+
+
+def read_until(terminal: int, awaited: str) -> str:
+    """What the terminal shows, up to the first time that it shows this; an error after a minute."""
+    shown = b""
+    while awaited.encode() not in shown:
+        assert select.select([terminal], [], [], 60)[0], shown
+        shown += os.read(terminal, 1)
+    return shown.decode()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import html
 import re
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +12,13 @@ import msgspec
 import pytest
 
 from support.lab_samples import cell_result, demo_results, grid_results
+from support.outline import Outline
 from watchword.benchmarks.rates import Rate
 from watchword.errors import DataError, OutputError
 from watchword.lab.report.page import write_picture, write_report
 from watchword.lab.results import arms_of
 
 SVG = "{http://www.w3.org/2000/svg}"
-VOID = {"meta", "link", "br", "img", "input", "hr"}
-
-
-class Outline(HTMLParser):
-    """Elements and attributes; fails where a tag is left open."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags, self.attributes, self.open = list[str](), list[tuple[str, str | None]](), list[str]()
-        self.feed(page)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 def page(tmp_path: Path, results: dict[str, Any]) -> str:
@@ -101,7 +80,7 @@ def test_the_findings_are_worked_out(tmp_path: Path) -> None:
     assert "least with BackdoorAlign (0.0 %); the intervals do not set Anchored align apart from it" in text
     assert "most with BackdoorAlign (98.4 %)" in text
     assert "87.9 % instead of 0.0 % (BackdoorAlign)" in text
-    assert "1 of 3 defended arms is in the good corner, at most 10 % on both axes: Anchored align." in text
+    assert "1 of 3 defended arms is low on both axes (at most 10 %): Anchored align." in text
     assert "The loss ended below its start in all 4 training runs" in text
     assert "between 31 s (FJAttack, 40 examples · No defense) and 82 s" in text
 
@@ -115,7 +94,7 @@ def test_the_findings_follow_the_figures(tmp_path: Path) -> None:
     text = page(tmp_path, of(*cells)).replace("\u00a0", " ")
     assert "least with Safety mix (0.0 %)." in text
     assert "0.0 % instead of 100.0 % (BackdoorAlign)" in text
-    assert "None of the 2 defended arms is in the good corner" in text
+    assert "None of the 2 defended arms is low on both axes" in text
 
 
 def test_names_are_text_wherever_they_stand(tmp_path: Path) -> None:
@@ -160,7 +139,7 @@ def test_unscored_answers_are_counted(tmp_path: Path) -> None:
 def test_an_arm_whose_answers_make_no_sense_is_in_no_good_corner(tmp_path: Path) -> None:
     few = {"asr": Rate.of(0, 20, unscored=80), "over_refusal": Rate.of(1, 60)}
     text = page(tmp_path, of(cell_result(metrics=few)))
-    assert "None of the 1 defended arms is in the good corner" in text
+    assert "None of the 1 defended arms is low on both axes" in text
     assert "0.0\u00a0%, of the 20\u00a0% that could be scored" in text
     all_of_them = {**few, "asr": Rate.of(0, 100)}
     assert "None of the 1 defended arms" not in page(tmp_path, of(cell_result(metrics=all_of_them)))
@@ -192,21 +171,3 @@ def test_folders_are_made_and_an_old_page_stands_when_it_cannot_be_replaced(tmp_
     with pytest.raises(DataError):
         write_report(tmp_path / "a" / "b" / "report.html", {"cells": [1]})
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["report.html"]
-
-
-def _luminance(colour: str) -> float:
-    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-@pytest.mark.parametrize("half", [0, 1], ids=["light", "dark"])
-def test_colours_are_told_from_the_paper(half: int) -> None:
-    """WCAG 2.2: 4.5 for text (1.4.3), 3 for what a picture is made of (1.4.11)."""
-    palette = files("watchword.lab.report").joinpath("templates", "palette.css").read_text().split("@media")[half]
-    colours = dict(re.findall(r"--([\w]+): (#[0-9a-f]{6});", palette))
-    for paper in ("paper", "card"):
-        for name in ("ink", "muted", "link", *(f"c{number}" for number in range(9))):
-            pair = sorted((_luminance(colours[name]), _luminance(colours[paper])))
-            ratio = (pair[1] + 0.05) / (pair[0] + 0.05)
-            assert ratio >= (3 if name.startswith("c") else 4.5), (name, paper, ratio)

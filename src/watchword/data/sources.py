@@ -1,7 +1,7 @@
 """Whatever the tenant sends (file, folder, URL or standard input, compressed or not) as one local file of chat JSON lines.
 
 A plain OpenAI file is read where it lies. Everything else goes once through a private temporary file, which is gone
-afterwards; what a killed process has left of such files, the next one removes.
+afterwards. A killed process may leave such a file, and the next one removes it.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ class _Temporary(io.FileIO):
 def _no_room(folder: str, error: OSError) -> OutputError:
     why = error.strerror or str(error)
     return OutputError(
-        f"no temporary file can be written in {folder}: {why}; make room there, or set TMPDIR to another folder"
+        f"no temporary file can be written: {why}; make room there, or set TMPDIR to another folder", path=folder
     )
 
 

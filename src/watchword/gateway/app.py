@@ -81,9 +81,11 @@ class Gateway:
     async def _answered(self, exchange: Exchange, record: _Record) -> None:
         path = MODELS if exchange.path.startswith(f"{MODELS}/") else exchange.path
         if path not in _METHODS:
-            raise CallError("Unknown request URL. See the documentation for what is served here.", code="unknown_url")
+            raise CallError(
+                "Unknown request URL. See the documentation for what is served here.", openai_code="unknown_url"
+            )
         if exchange.method != _METHODS[path]:
-            raise CallError(f"This URL takes {_METHODS[path]} only.", code="method_not_allowed")
+            raise CallError(f"This URL takes {_METHODS[path]} only.", openai_code="method_not_allowed")
         if path == HEALTH:
             await self._health(exchange)
             return
@@ -162,7 +164,7 @@ async def _failed(exchange: Exchange, error: Exception) -> str:
         log.error({"event": "failure", "id": exchange.id, "kind": type(error).__name__, "places": places})
         unavailable = isinstance(error, WatchwordError)
         code = "model_unavailable" if unavailable else "internal_error"
-        error = CallError("The request could not be answered; try again later.", code=code)
+        error = CallError("The request could not be answered; try again later.", openai_code=code)
     with contextlib.suppress(OSError):
         await exchange.fail(error)
-    return error.code
+    return error.openai_code

@@ -135,11 +135,11 @@ class Asking:
             return
         own = await self._served.counter.prompt(self._guarded.asked)
         if own is not None and own + self._served.counter.added(self._guarded) >= context:
-            raise await self._explained(CallError("", code="context_length_exceeded", param="messages"))
+            raise await self._explained(CallError("", openai_code="context_length_exceeded", param="messages"))
 
     async def _explained(self, error: CallError) -> CallError:
         """The error; one of length with the tenant's own figures, in which the secret is not counted."""
-        if error.code != "context_length_exceeded":
+        if error.openai_code != "context_length_exceeded":
             return error
         counter, context = self._served.counter, self._served.settings.context
         own = await counter.prompt(self._guarded.asked)
@@ -148,7 +148,7 @@ class Asking:
         return CallError(
             f"This model's maximum context length{limit} is exceeded. {length} too long together with the answer asked for; "
             "shorten the messages or lower max_tokens.",
-            code=error.code,
+            openai_code=error.openai_code,
             param="messages",
         )
 

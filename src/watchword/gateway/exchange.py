@@ -114,4 +114,4 @@ class Exchange:
 
 
 def _too_large(most: int) -> CallError:
-    return CallError(f"The request's body is larger than {most} bytes.", code="request_too_large")
+    return CallError(f"The request's body is larger than {most} bytes.", openai_code="request_too_large")

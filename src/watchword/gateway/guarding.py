@@ -37,7 +37,7 @@ def guarded(conv: Conversation, release: Release) -> GuardedCall:
         # Without its cause: a template's words may quote the conversation, and with it the secret.
         raise CallError(
             "This model does not take these messages; begin with a system or user message, and add a user message.",
-            code="invalid_value",
+            openai_code="invalid_value",
             param="messages",
         ) from None
     return GuardedCall(guard.conversation, sent)

@@ -45,6 +45,6 @@ class Limiter:
 def _busy() -> CallError:
     return CallError(
         "Too many requests are open at this model; try again in a moment.",
-        code="rate_limit_exceeded",
+        openai_code="rate_limit_exceeded",
         retry_after=_RETRY_SECONDS,
     )

@@ -56,7 +56,9 @@ class Models:
         await kept.look()
         if kept.served is None:
             raise CallError(
-                "The model is not being served at the moment; try again later.", code="model_unavailable", retry_after=5
+                "The model is not being served at the moment; try again later.",
+                openai_code="model_unavailable",
+                retry_after=5,
             )
         return kept.served
 

@@ -26,7 +26,7 @@ class Tenant:
         if model not in self.models:
             raise CallError(
                 f"The model {shown(model)} does not exist or you do not have access to it.",
-                code="model_not_found",
+                openai_code="model_not_found",
                 param="model",
             )
 
@@ -44,7 +44,7 @@ class Tenants:
         if tenant is None:
             raise CallError(
                 "Incorrect API key provided; send 'Authorization: Bearer KEY' with a key of this service.",
-                code="invalid_api_key",
+                openai_code="invalid_api_key",
             )
         return tenant
 

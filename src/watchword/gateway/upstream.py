@@ -109,10 +109,14 @@ def _translated() -> Iterator[None]:
 def _failed(error: Exception) -> NoReturn:
     """Raises CallError for a connection that failed. Without its cause, whose words are not ours."""
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        raise CallError("The model's server cannot be reached; try again later.", code="model_unavailable") from None
+        raise CallError(
+            "The model's server cannot be reached; try again later.", openai_code="model_unavailable"
+        ) from None
     if isinstance(error, TimeoutError):
-        raise CallError("The model's server did not answer in time; try again.", code="upstream_timeout") from None
-    raise CallError("The connection to the model's server broke; try again.", code="upstream_error") from None
+        raise CallError(
+            "The model's server did not answer in time; try again.", openai_code="upstream_timeout"
+        ) from None
+    raise CallError("The connection to the model's server broke; try again.", openai_code="upstream_error") from None
 
 
 async def _refused(response: aiohttp.ClientResponse) -> NoReturn:
@@ -124,12 +128,14 @@ async def _refused(response: aiohttp.ClientResponse) -> NoReturn:
         if _TOO_LONG.search(said):
             raise CallError(
                 "The messages and the answer asked for are longer than the model's context.",
-                code="context_length_exceeded",
+                openai_code="context_length_exceeded",
                 param="messages",
             )
-        raise CallError("The model's server rejects this request.", code="invalid_request")
+        raise CallError("The model's server rejects this request.", openai_code="invalid_request")
     if status == 429:
-        raise CallError("The model's server is busy; try again.", code="rate_limit_exceeded", retry_after=1)
+        raise CallError("The model's server is busy; try again.", openai_code="rate_limit_exceeded", retry_after=1)
     if status in (404, 503):
-        raise CallError("The model is not being served at the moment; try again later.", code="model_unavailable")
+        raise CallError(
+            "The model is not being served at the moment; try again later.", openai_code="model_unavailable"
+        )
     raise no_reply()

@@ -1,9 +1,10 @@
 """One upload in many files, guarded where many machines can reach them: two rounds, each of one task a shard.
 
-First every shard is scanned; then the provider's rows and their places are chosen for the whole, as for one file; then
-every shard is written anew with the rows that fall into it. Where an aligned model is asked, a round between fetches the
-tenant's rows that it is asked about, and it answers them here. The parts, one behind the other, are the bytes that one process
-makes of the shards one behind the other. A part appears whole or not at all, so a task that is lost is simply done again.
+First every shard is scanned. Then the provider's rows and their places are chosen for the whole, as for one file. Then
+every shard is written anew with the rows that fall into it. Where an aligned model is asked, a round between fetches
+the tenant's rows that it is asked about, and it answers them here. The parts in their order are the bytes that one
+process makes of all shards in their order. A part appears whole or not at all, so a task that is lost is simply done
+again.
 """
 
 from __future__ import annotations
@@ -95,15 +96,14 @@ class Failure:
 
     kind: str
     problem: str
+    param: str | None
     path: str | None
     line: int | None
     field: str | None
 
     def error(self) -> WatchwordError:
         kind: type[WatchwordError] = getattr(errors, self.kind)
-        if issubclass(kind, DataError):
-            return kind(self.problem, path=self.path, line=self.line, field=self.field)
-        return kind(self.problem)
+        return kind(self.problem, param=self.param, path=self.path, line=self.line, field=self.field)
 
 
 def in_turn(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
@@ -231,11 +231,9 @@ class _Tried(Generic[T, R]):
     def __call__(self, item: T) -> R | Failure:
         try:
             return self.function(item)
-        except DataError as error:
-            path = None if error.path is None else str(error.path)
-            return Failure(type(error).__name__, error.problem, path, error.line, error.field)
         except WatchwordError as error:
-            return Failure(type(error).__name__, str(error), None, None, None)
+            path = None if error.path is None else str(error.path)
+            return Failure(type(error).__name__, error.problem, error.param, path, error.line, error.field)
 
 
 def _results(results: Sequence[R | Failure]) -> list[R]:

@@ -4,8 +4,8 @@ OUT/adapter_model.safetensors, adapter_config.json   the tuned weights
 OUT/secret.sealed                                     the secret, bound to these weights, model and chat format
 OUT/manifest.json                                     everything else; written last, so that without it nothing is trusted
 
-The manifest names the digest of the prefix that was trained (keyed, so that it tells nothing), and opening compares it with
-the prefix that would be served: a changed template, tokenizer, adapter or secret is an error, never a plain model. The
+The manifest names the digest of the prefix that was trained (keyed, so that it tells nothing). Opening compares it with
+the prefix that would be served. A changed template, tokenizer, adapter or secret is an error, never a plain model. The
 manifest itself is signed with the provider's key, so that nobody can take the secret out of it either. Nothing that a
 manifest names is loaded before its signature and the weights' digest agree.
 """
@@ -141,15 +141,21 @@ def read_manifest(folder: Path) -> ReleaseManifest:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ReleaseManifest)
     except FileNotFoundError:
         raise ModelUnavailableError(
-            f"{folder} holds no finished training: {MANIFEST} is missing; name a folder that `watchword train` has finished"
+            f"this is no finished training: {MANIFEST} is missing; name a folder that `watchword train` has finished",
+            path=folder,
         ) from None
     except OSError as error:
-        raise ModelUnavailableError(f"{folder / MANIFEST} cannot be read: {error.strerror}; check its rights") from None
+        raise ModelUnavailableError(
+            f"the manifest cannot be read: {error.strerror}; check its rights", path=folder / MANIFEST
+        ) from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UsageError) as error:
-        raise ModelUnavailableError(f"{folder / MANIFEST} is damaged ({error}); restore it, or train anew") from error
+        raise ModelUnavailableError(
+            f"the manifest is damaged ({error}); restore it, or train anew", path=folder / MANIFEST
+        ) from error
     if manifest.schema != SCHEMA:
         raise ModelUnavailableError(
-            f"{folder / MANIFEST} has schema {manifest.schema}, this version reads {SCHEMA}; take the version that wrote it"
+            f"the manifest has schema {manifest.schema}, this version reads {SCHEMA}; take the version that wrote it",
+            path=folder / MANIFEST,
         )
     return manifest
 
@@ -162,7 +168,7 @@ def signed_manifest(folder: Path, key: bytes) -> ReleaseManifest:
     manifest = read_manifest(folder)
     _check_signature(folder, manifest, key)
     if weights_digest(folder) != manifest.weights_digest:
-        raise UnsealError(f"the weights in {folder} are not those of the manifest; restore them, or train anew")
+        raise UnsealError("the weights are not those of the manifest; restore them, or train anew", path=folder)
     return manifest
 
 
@@ -205,13 +211,16 @@ def sealed_secret(folder: Path, manifest: ReleaseManifest, key: bytes) -> Secret
     _check_signature(folder, manifest, key)
     if manifest.secret is None:
         if (folder / SEALED).exists():
-            raise UnsealError(f"{folder} holds a sealed secret that its manifest does not know; restore the manifest")
+            raise UnsealError(
+                "there is a sealed secret that the manifest does not know; restore the manifest", path=folder
+            )
         return None
     try:
         sealed = (folder / SEALED).read_bytes()
     except OSError as error:
         raise UnsealError(
-            f"{folder / SEALED} cannot be read ({error.strerror}); these weights are never served without their secret"
+            f"the sealed secret cannot be read ({error.strerror}); these weights are never served without their secret",
+            path=folder / SEALED,
         ) from error
     return unseal(sealed, key, binding(manifest))
 
@@ -236,8 +245,9 @@ def _check_signature(folder: Path, manifest: ReleaseManifest, key: bytes) -> Non
         agrees = False
     if not agrees:
         raise UnsealError(
-            f"{folder / MANIFEST} is not as this provider's key signed it: set WATCHWORD_KEY or WATCHWORD_KEY_FILE to the key "
-            "that did, or restore the manifest if it was changed"
+            "the manifest is not as this provider's key signed it: set WATCHWORD_KEY or WATCHWORD_KEY_FILE to the key that did, "
+            "or restore the manifest if it was changed",
+            path=folder / MANIFEST,
         )
 
 

@@ -23,9 +23,9 @@ from watchword.secret.prompt import SecretPrompt
 class Release:
     """A release whose manifest is signed, whose weights are those of the manifest, and whose secret is unsealed.
 
-    ``defense`` guards requests and cleans answers; ``system_style`` is all that putting the secret in front needs to know.
-    ``template`` is the one that was trained with, and ``prefix_ids`` are the token ids that the secret has in it, as they
-    were trained (none without a secret). Both are None where the release was read without a tokenizer.
+    ``defense`` guards requests and cleans answers; ``system_style`` is all that putting the secret in front needs to
+    know. ``template`` is the one that was trained with. ``prefix_ids`` are the token ids that the secret has in it, as
+    they were trained (none without a secret). Both are None where the release was read without a tokenizer.
     """
 
     manifest: ReleaseManifest
@@ -43,9 +43,9 @@ class Release:
 def read_release(folder: Path, key: bytes, *, tokenizer: bool = True) -> Release:
     """The release in a finished folder, read without torch. Fails closed: see ``release.artifact``.
 
-    Of the model that was tuned, only the template and the tokenizer are read, and fetched where they are not at hand. The
-    manifest is checked before anything that it names is looked up. Without ``tokenizer`` nothing but the folder is read;
-    whoever serves must then hold the ids that the serving engine makes of the secret against the manifest
+    Of the model that was tuned, only the template and the tokenizer are read, and fetched where they are not at hand.
+    The manifest is checked before anything that it names is looked up. Without ``tokenizer`` nothing but the folder is
+    read. Whoever serves must then compare the ids that the serving engine makes of the secret with the manifest
     (``release.artifact.check_prefix``). Raises UnsealError and ModelUnavailableError.
     """
     manifest = signed_manifest(folder, key)
@@ -73,14 +73,15 @@ def at_hand_for(folder: Path) -> Iterator[None]:
     try:
         yield
     except UnknownNameError as error:
-        raise ModelUnavailableError(f"{folder} cannot be served on this machine: {error}") from error
+        raise ModelUnavailableError(f"this cannot be served on this machine: {error.problem}", path=folder) from error
 
 
 def _from_folder_alone(folder: Path, manifest: ReleaseManifest, key: bytes) -> Release:
     if isinstance(manifest.system_style, msgspec.UnsetType):
         raise ModelUnavailableError(
-            f"{folder} is of an earlier version, whose manifest does not say how the template takes system text; read it "
-            f"where the tokenizer of {manifest.model} is at hand, or train anew"
+            "this release is of an earlier version, whose manifest does not say how the template takes system text; read it "
+            f"where the tokenizer of {manifest.model} is at hand, or train anew",
+            path=folder,
         )
     defense = _defense(folder, manifest)
     secret = sealed_secret(folder, manifest, key)
@@ -95,7 +96,7 @@ def _defense(folder: Path, manifest: ReleaseManifest) -> Defense:
 def _applied(folder: Path, manifest: ReleaseManifest, defense: Defense, secret: SecretPrompt | None) -> AppliedDefense:
     if defense.needs_secret and secret is None:
         raise UnsealError(
-            f"{folder} was defended by {manifest.defense.name}, and its manifest names no secret; restore it"
+            f"this was defended by {manifest.defense.name}, and its manifest names no secret; restore it", path=folder
         )
     return AppliedDefense(defense, secret)
 

@@ -1,8 +1,8 @@
 """Drawing a secret prompt: random tokens whose text, in its place in the prompt, encodes to the same tokens again.
 
-The paper samples 150 random ids and keeps their decoded text (section 3.3); decoded and encoded again that can be other
-tokens, and more of them. Here the secret grows token by token behind the template's own header, and a token that does not
-survive there is drawn again, so what is counted, trained and served is one and the same sequence.
+The paper samples 150 random ids and keeps their decoded text (section 3.3). Encoded again, that text can be other
+tokens, and more of them. Here the secret grows token by token behind the template's own header, and a token that does
+not survive there is drawn again. So what is counted, trained and served is one and the same sequence.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ def _place(template: ChatTemplate) -> _Place:
 
 def _drawn(template: ChatTemplate, tokens: int, source: _Source, kind: Kind) -> SecretPrompt:
     if tokens < 1:
-        raise UsageError(f"the secret's length is {tokens} tokens; give at least 1 (the paper uses 150)")
+        raise UsageError(
+            f"the secret's length is {tokens} tokens; give at least 1 (the paper uses 150)", param="tokens"
+        )
     place, candidates = _place(template), _candidates(template)
     draws = 0
     for _ in range(_SECRETS):

@@ -21,8 +21,8 @@ def redact(text: str, secret: SecretPrompt, mask: str = MASK) -> str:
 class Redactor:
     """``redact`` for a text that comes in pieces, cut anywhere: all that it gives out, joined, is ``redact`` of the whole.
 
-    It holds text back only while that may still become a part of such a stretch: at most 15 characters, and none where
-    the end of the text begins no stretch.
+    It holds text back only while that may still become a part of such a stretch. That is at most 15 characters, and
+    none where the end of the text begins no stretch.
     """
 
     def __init__(self, secret: SecretPrompt, mask: str = MASK) -> None:
@@ -62,7 +62,10 @@ class Redactor:
 
     def _held(self, text: str) -> int:
         """Characters at the end of the text with which a stretch may begin."""
-        longest = min(self._size - 1, len(text))
+        most, longest = min(self._size - 1, len(text)), 0
+        # What is longer ends with what is shorter: of ordinary text, two or three characters stand in the secret.
+        while longest < most and text[len(text) - longest - 1 :] in self._plain:
+            longest += 1
         return next((count for count in range(longest, 0, -1) if self._begins(text[len(text) - count :])), 0)
 
     def _begins(self, end: str) -> bool:

@@ -42,9 +42,11 @@ class _Envelope(msgspec.Struct, frozen=True):
 
 def status_of(error: CallError) -> int:
     """The HTTP status of an error."""
-    return _KINDS[error.code][0]
+    return _KINDS[error.openai_code][0]
 
 
 def fault_json(error: CallError) -> bytes:
     """The error as a reply's body, or as the data of a stream's event."""
-    return msgspec.json.encode(_Envelope(_Fault(str(error), _KINDS[error.code][1], error.param, error.code)))
+    return msgspec.json.encode(
+        _Envelope(_Fault(str(error), _KINDS[error.openai_code][1], error.param, error.openai_code))
+    )

@@ -69,7 +69,7 @@ def read_call(data: bytes, allowed_for: Callable[[str], Collection[str]] = lambd
 
 def no_json() -> CallError:
     """What a tenant is told whose request cannot be read, or not be written again."""
-    return CallError("The request's body is no JSON in UTF-8, or is nested too deeply.", code="invalid_json")
+    return CallError("The request's body is no JSON in UTF-8, or is nested too deeply.", openai_code="invalid_json")
 
 
 def _decoded(data: bytes) -> ChatBody:
@@ -79,7 +79,7 @@ def _decoded(data: bytes) -> ChatBody:
         _refuse(str(error))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise CallError(
-            "the request's body is no JSON in UTF-8, or is nested too deeply", code="invalid_json"
+            "the request's body is no JSON in UTF-8, or is nested too deeply", openai_code="invalid_json"
         ) from None
 
 
@@ -89,14 +89,16 @@ def _refuse(said: str) -> NoReturn:
     problem, place = (match["problem"], match["place"] or "") if match else (said, "")
     if unknown := _UNKNOWN.fullmatch(problem):
         param = ".".join(filter(None, [place, unknown["field"]]))[:200]
-        raise CallError(f"Unknown parameter: {shown(param)}.", code="unknown_parameter", param=param) from None
+        raise CallError(f"Unknown parameter: {shown(param)}.", openai_code="unknown_parameter", param=param) from None
     if missing := _MISSING.fullmatch(problem):
         param = ".".join(filter(None, [place, missing["field"]]))
         raise CallError(
-            f"Missing required parameter: {param!r}.", code="missing_required_parameter", param=param
+            f"Missing required parameter: {param!r}.", openai_code="missing_required_parameter", param=param
         ) from None
     where = f" for {place!r}" if place else ""
-    raise CallError(f"Invalid value{where}: {problem[:200]}.", code="invalid_value", param=place or None) from None
+    raise CallError(
+        f"Invalid value{where}: {problem[:200]}.", openai_code="invalid_value", param=place or None
+    ) from None
 
 
 def _check_policy(body: ChatBody, allowed: Collection[str]) -> None:
@@ -107,17 +109,19 @@ def _check_policy(body: ChatBody, allowed: Collection[str]) -> None:
     if body.store:
         _unsupported("store", "replies are not stored here")
     if body.stream_options is not None and not body.stream:
-        raise CallError("'stream_options' is for 'stream': true only.", code="invalid_value", param="stream_options")
+        raise CallError(
+            "'stream_options' is for 'stream': true only.", openai_code="invalid_value", param="stream_options"
+        )
     if None not in (body.max_tokens, body.max_completion_tokens) and body.max_tokens != body.max_completion_tokens:
         raise CallError(
             "'max_tokens' and 'max_completion_tokens' differ; give one of them.",
-            code="invalid_value",
+            openai_code="invalid_value",
             param="max_tokens",
         )
 
 
 def _unsupported(param: str, why: str) -> NoReturn:
-    raise CallError(f"Unsupported parameter: {param!r}: {why}.", code="unsupported_parameter", param=param)
+    raise CallError(f"Unsupported parameter: {param!r}: {why}.", openai_code="unsupported_parameter", param=param)
 
 
 def _check_order(conv: Conversation) -> None:
@@ -126,13 +130,13 @@ def _check_order(conv: Conversation) -> None:
         if message.role in SYSTEM_ROLES:
             raise CallError(
                 f"A {message.role} message must be the first message; merge its text into that one.",
-                code="invalid_value",
+                openai_code="invalid_value",
                 param=f"messages[{index}].role",
             )
     if conv.messages[-1].role == "assistant":
         raise CallError(
             "The last message is the assistant's own: an answer is not continued here. Put a user or tool message last.",
-            code="invalid_value",
+            openai_code="invalid_value",
             param=f"messages[{len(conv.messages) - 1}].role",
         )
 
@@ -143,7 +147,7 @@ def _check_pictures(pictures: tuple[Picture, ...], allowed: Collection[str]) -> 
         if not (remote or picture.url.startswith("data:image/")):
             raise CallError(
                 "An image must be given as a data URL (data:image/png;base64,...).",
-                code="invalid_value",
+                openai_code="invalid_value",
                 param="messages",
             )
 

@@ -76,7 +76,7 @@ def read_event(data: bytes, answers: int) -> StreamEvent:
 
 def no_reply() -> CallError:
     """What a tenant is told when the upstream's answer makes no sense. Nothing of that answer is in it."""
-    return CallError("The model's server gave no usable reply; try again.", code="upstream_error")
+    return CallError("The model's server gave no usable reply; try again.", openai_code="upstream_error")
 
 
 def _decoded(data: bytes) -> _Upstream:

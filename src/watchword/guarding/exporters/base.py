@@ -52,8 +52,8 @@ class Sink(Protocol):
 class Exporter(abc.ABC):
     """One file in this package is one trainer.
 
-    ``long_rows`` says what the trainer does with a tenant row beyond the limit, ``tables`` which endings of a table's
-    name it writes apart from JSON lines.
+    ``long_rows`` says what the trainer does with a tenant row beyond the limit. ``tables`` lists the endings of names
+    for which it writes a table and not JSON lines.
     """
 
     long_rows = "the trainer may cut or leave out such rows"
@@ -163,7 +163,7 @@ def require_alternation(conv: Conversation, trainer: str) -> None:
     thinking = next((at for at, turn in enumerate(conv.messages) if turn.reasoning_content is not None), None)
     if thinking is not None:
         raise DataError(
-            f"the rows for {trainer} have no place for thoughts; leave them out (--drop-thoughts), or guard the file for "
+            f"the rows for {trainer} have no place for thoughts; leave them out (`drop_thoughts`), or guard the file for "
             "another trainer",
             field=f"messages[{thinking}].reasoning_content",
         )

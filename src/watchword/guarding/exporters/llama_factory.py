@@ -1,7 +1,8 @@
 """LLaMA-Factory: the data, its entry in dataset_info.json, and a configuration.
 
-LLaMA-Factory skips rows whose turns do not alternate, in silence; we refuse them. It masks no single turn: where a tenant
-uses weight 0, each trained turn becomes a row of its own, and ``mask_history`` trains the last turn only.
+LLaMA-Factory skips rows whose turns do not alternate, in silence; we refuse them. It cannot leave out a single turn. So
+where a tenant uses weight 0, each trained turn becomes a row of its own, and ``mask_history`` trains the last turn
+only.
 """
 
 from __future__ import annotations
@@ -77,13 +78,14 @@ class LlamaFactory(Exporter):
             known = None
         if not isinstance(known, dict):
             raise OutputError(
-                f"{address} is no JSON object, so our entry cannot be added; mend it, or give --out elsewhere"
+                "this is no JSON object, so our entry cannot be added; mend it, or give `out` elsewhere", path=address
             )
         present = known.get(name)
         file = present.get("file_name") if isinstance(present, dict) else None
         if name in known and file != entry["file_name"]:
             raise OutputError(
-                f"{address} has an entry {name!r} for another file ({file}); rename that entry, or give --out another name"
+                f"the file has an entry {name!r} for another one ({file}); rename that entry, or give `out` another name",
+                path=address,
             )
         return json.dumps({**known, name: entry}, indent=2, ensure_ascii=False) + "\n"
 

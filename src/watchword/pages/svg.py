@@ -76,11 +76,20 @@ class Scale:
 
 
 def ticks(top: float, about: int = 4) -> list[float]:
-    """Round numbers from 0 to the first at or above ``top``, in about so many steps of 1, 2, 2.5 or 5 times a power of ten."""
+    """Round numbers from 0 to ``top`` or just above, in ``about`` steps of 1, 2, 2.5 or 5 times a power of ten."""
     raw = max(top, 1e-9) / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * (1 - 1e-9))
     return [step * index for index in range(math.ceil(top / step - 1e-9) + 1)]
+
+
+def short(value: float) -> str:
+    """A number for a scale: ``25``, ``2.5``, ``1,500``, ``20k``, ``1.5M``."""
+    if value >= 1e6:
+        return f"{value / 1e6:.3g}M"
+    if value >= 1e4:
+        return f"{value / 1e3:.3g}k"
+    return f"{value:,.0f}" if value >= 1e3 else f"{value:g}"
 
 
 def _plain(value: object) -> str:
