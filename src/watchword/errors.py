@@ -19,9 +19,9 @@
     ├── TrainingError             a run that must not count
     │   ├── DivergedError         NaN or exploding loss
     │   └── LostRowError          a provider's row that did not reach the trainer
-    ├── CallError                 a call over HTTP that is answered with an error; carries code and param
-    └── OutputError               a file or folder that cannot be written
-        └── OutputInUseError      one that another process is at work on
+    ├── OutputError               a file or folder that cannot be written
+    │   └── OutputInUseError      one that another process is at work on
+    └── CallError                 a call over HTTP that is answered with an error
 
 A message names the value, the choices and the fix. An argument that the caller can change stands in backquotes, by its
 name in Python: ```max_length```, or ```secret_ref=a.json``` with a value.
@@ -186,22 +186,6 @@ class LostRowError(TrainingError):
     code = "provider_row_lost"
 
 
-class CallError(WatchwordError):
-    """A call over HTTP that is answered with an error, in words that the caller may read.
-
-    ``openai_code`` is what the answer names as its code, OpenAI's own where there is one. ``param`` is the request's field,
-    ``retry_after`` the seconds to wait.
-    """
-
-    code = "call_failed"
-
-    def __init__(
-        self, problem: str, *, openai_code: str, param: str | None = None, retry_after: int | None = None
-    ) -> None:
-        super().__init__(problem, param=param)
-        self.openai_code, self.retry_after = openai_code, retry_after
-
-
 class OutputError(WatchwordError):
     """A file or folder that cannot be written: missing rights, full disk, wrong kind."""
 
@@ -212,3 +196,24 @@ class OutputInUseError(OutputError):
     """A file or folder that another process is at work on."""
 
     code = "output_in_use"
+
+
+class CallError(WatchwordError):
+    """A call over HTTP that is answered with an error, in words that the caller may read.
+
+    ``openai_code`` is what the answer names as its code, OpenAI's own where there is one. ``param`` is the request's field,
+    ``retry_after`` the seconds to wait.
+    """
+
+    code = "call_failed"
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        openai_code: str = "internal_error",
+        param: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(problem, param=param)
+        self.openai_code, self.retry_after = openai_code, retry_after

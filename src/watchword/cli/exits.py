@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from watchword.errors import (
+    CallError,
     DataError,
     ModelError,
     OutputError,
@@ -22,6 +23,7 @@ STATUSES: dict[type[WatchwordError], int] = {
     ModelError: 5,
     TrainingError: 6,
     OutputError: OUTPUT,
+    CallError: 8,
 }
 
 

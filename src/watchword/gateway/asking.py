@@ -36,6 +36,8 @@ class Asking:
     def __init__(self, call: ChatCall, served: Served, upstream: Upstream) -> None:
         self._call, self._served, self._upstream = call, served, upstream
         self._guarded: GuardedCall = guarded(call.conversation, served.release)
+        if served.prefix is not None:
+            served.prefix.check(self._guarded)
         self._body = self._written(call)
         self._envelope = Envelope(call.model)
         self.outcome = Outcome()

@@ -21,8 +21,8 @@ class GuardedCall:
 def guarded(conv: Conversation, release: Release) -> GuardedCall:
     """The conversation with the release's secret in its place.
 
-    Raises CallError where the conversation has no place for it, in words that tell nothing of the secret, and UnsealError
-    where a release with a secret would be asked without it.
+    Raises CallError where the conversation has no place for it, in words that tell nothing of the secret. Raises
+    UnsealError where a release with a secret would be asked without it.
     """
     guard = release.defense.guard(conv)
     if guard.secret is None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from watchword.errors import CallError, ModelUnavailableError, WatchwordError
 from watchword.gateway.configuration import ModelSettings, UpstreamSettings
 from watchword.gateway.counting import TokenCounter
+from watchword.gateway.prefix import TrainedPrefix
 from watchword.release.reading import Release, read_release
 from watchword.secret.keys import derived
 from watchword.secret.leaks import LeakFilter
@@ -30,11 +31,12 @@ _Stamp = tuple[tuple[str, int, int, int], ...]
 
 @dataclass(frozen=True, repr=False)
 class Served:
-    """A release that is open, with all that its requests need. ``leaks`` is None for a release without a secret."""
+    """A release that is open, with all that its requests need. ``leaks`` and ``prefix`` are None without a secret."""
 
     settings: ModelSettings
     release: Release
     leaks: LeakFilter | None
+    prefix: TrainedPrefix | None
     counter: TokenCounter
     cache_salt: str | None
 
@@ -110,9 +112,12 @@ def _opened(settings: ModelSettings, folder: Path, key: bytes, *, salted: bool) 
     release = read_release(folder, key)
     if release.template is None:
         raise ModelUnavailableError(f"{folder} is served only where its tokenizer is at hand")
-    leaks = None if release.secret is None else LeakFilter(release.secret, release.template)
+    leaks = prefix = None
+    if release.secret is not None:
+        leaks = LeakFilter(release.secret, release.template)
+        prefix = TrainedPrefix(release.template, release.secret, release.prefix_ids or ())
     salt = _cache_salt(settings, release, key) if salted else None
-    return Served(settings, release, leaks, TokenCounter(release.template), salt)
+    return Served(settings, release, leaks, prefix, TokenCounter(release.template), salt)
 
 
 def _cache_salt(settings: ModelSettings, release: Release, key: bytes) -> str:

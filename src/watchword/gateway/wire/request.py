@@ -1,8 +1,11 @@
 """POST /v1/chat/completions as a tenant may send it: known fields in strict types, everything else is refused.
 
-Left out on purpose is what would show the rendered prompt (``echo``, ``prompt_logprobs``, ``return_token_ids`` …), cut or
-re-write it (``truncate_prompt_tokens``, ``chat_template``, ``chat_template_kwargs``, ``continue_final_message`` …), share or
-split the prefix cache (``cache_salt``), or reach into other requests (``bad_words``, ``thinking_token_budget`` …).
+Left out on purpose are fields of engines that
+
+- show the rendered prompt: ``echo``, ``prompt_logprobs``, ``return_token_ids`` …
+- cut it or write it otherwise: ``truncate_prompt_tokens``, ``chat_template``, ``continue_final_message`` …
+- share or split the prefix cache: ``cache_salt``
+- reach into other requests: ``bad_words``, ``thinking_token_budget`` …
 """
 
 from __future__ import annotations
