@@ -246,19 +246,23 @@ class Load:
         )
 
     async def streamed(self, target: Target, callers: int, count: int) -> None:
-        """``count`` streams; time to the first event, and events in all a second."""
-        cpu, began, firsts = target.cpu_seconds, time.perf_counter(), list[float]()
+        """``count`` streams: events in all a second."""
+        cpu, began = target.cpu_seconds, time.perf_counter()
 
         async def caller() -> None:
             for _ in range(count // callers):
-                firsts.append(await self._stream(target))
+                await self._stream(target)
 
         await asyncio.gather(*(caller() for _ in range(callers)))
         target.add(
             chunks_per_second=count * CHUNKS / (time.perf_counter() - began),
             cpu_us_per_chunk=(target.cpu_seconds - cpu) / (count * CHUNKS) * 1e6,
-            first_event_ms=statistics.median(firsts) * 1e3,
         )
+
+    async def alone(self, target: Target, count: int) -> None:
+        """``count`` streams one after another: time to the first event."""
+        firsts = [await self._stream(target) for _ in range(count)]
+        target.add(first_event_ms=statistics.median(firsts) * 1e3)
 
     async def _whole(self, target: Target) -> float:
         began = time.perf_counter()
@@ -298,6 +302,7 @@ async def measured(targets: dict[str, Target], options: argparse.Namespace) -> d
                 await load.paced(target, options.rate, options.requests)
                 await load.pressed(target, options.callers, options.requests)
                 await load.streamed(target, options.callers, options.streams)
+                await load.alone(target, options.streams)
         grown = targets["gateway"].rss_mb - before
     return summary(targets, options) | {"rss_growth_mb": round(grown, 2), "rss_mb": round(targets["gateway"].rss_mb, 1)}
 

@@ -92,6 +92,45 @@ def test_a_connection_that_the_upstream_had_closed_is_replaced(release: Path) ->
         assert [call(at, ASKED).status for _ in range(2)] == [200, 200]
 
 
+def test_connections_are_used_again_also_where_a_stream_ends_late(release: Path) -> None:
+    ports: set[Any] = set()
+
+    async def late(upstream: Scripted, body: dict[str, Any], send: Any) -> None:
+        if not body.get("stream"):
+            await friendly(upstream, body, send)
+            return
+        await begin(send)
+        await more(send, WORDS[0] + LAST)
+        await asyncio.sleep(0.005)
+        await end(send)
+
+    class Seen(Scripted):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            ports.add(scope["client"])
+            await super().__call__(scope, receive, send)
+
+    with served(Seen(late)) as behind, gateway(configuration(release, behind)) as at:
+        for stream in (True, False, True, False, True):
+            assert call(at, {**ASKED, "stream": stream}).status == 200
+    assert len(ports) == 1
+
+
+def test_an_upstream_that_never_ends_its_stream_holds_nobody_up(release: Path) -> None:
+    async def hanging(_: Scripted, body: dict[str, Any], send: Any) -> None:
+        await begin(send)
+        await more(send, WORDS[0] + LAST)
+        while True:
+            await more(send, b": still here\n\n")
+            await asyncio.sleep(0.01)
+
+    upstream = Scripted(hanging)
+    with served(upstream) as behind, gateway(configuration(release, behind)) as at:
+        started_at = time.monotonic()
+        assert call(at, {**ASKED, "stream": True}).body.endswith(DONE)
+        assert time.monotonic() - started_at < 5
+        assert wait_until(lambda: upstream.open == 0) < 1
+
+
 def test_an_upstream_that_is_not_there_is_no_fault_of_the_tenants(release: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         behind = closed.getsockname()[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -20,6 +22,8 @@ from watchword.secret.leaks import Leak
 
 log = logging.getLogger("watchword.gateway")
 _DONE = b"[DONE]"
+# A server ends its response right behind the last event; one that does not is not waited for.
+_DRAIN_SECONDS = 0.05
 
 
 @dataclass
@@ -163,7 +167,16 @@ async def _events(pieces: AsyncIterator[bytes], answers: int) -> AsyncIterator[l
         done = _DONE in data
         yield [read_event(one, answers) for one in (data[: data.index(_DONE)] if done else data)]
         if done:
+            await _drained(pieces)
             return
+
+
+async def _drained(pieces: AsyncIterator[bytes]) -> None:
+    """Reads what stands behind the last event, mostly nothing, so that the connection can be used again."""
+    with contextlib.suppress(TimeoutError, CallError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for _ in pieces:
+                pass
 
 
 def _new_ids(piece: Piece) -> list[str | None]:
