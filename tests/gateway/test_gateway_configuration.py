@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from watchword.errors import CallError, DataError
-from watchword.gateway.configuration import read_configuration
+from watchword.gateway.configuration import (
+    KeySettings,
+    LimitSettings,
+    ModelSettings,
+    UpstreamSettings,
+    read_configuration,
+)
 from watchword.gateway.tenants import Tenants, key_digest, new_key
+from watchword.gateway.wire.request import ChatBody
 
 DIGEST = key_digest("wk-1")
 GOOD = f"""
@@ -92,3 +101,19 @@ def test_keys_are_found_by_their_digest_alone(tmp_path: Path) -> None:
         with pytest.raises(CallError):
             tenants.of(header)
     assert len({new_key() for _ in range(100)}) == 100
+
+
+def test_the_configuration_that_the_page_shows_is_read_and_its_table_names_every_field(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text("utf-8")
+    (shown,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    found = read_configuration(written(tmp_path, textwrap.dedent(f"   {shown}")))
+    assert found.models[0].name in found.keys[0].models
+    table = page[page.index("## The configuration") : page.index("## What a tenant gets")]
+    for settings in (UpstreamSettings, ModelSettings, KeySettings, LimitSettings):
+        assert [name for name in settings.__struct_fields__ if f"`{name}`" not in table] == []
+
+
+def test_the_page_names_every_setting_of_a_request() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text("utf-8")
+    table = page[page.index("| setting |") : page.index("## The leak filter")]
+    assert [name for name in ChatBody.__struct_fields__ if f"`{name}" not in table] == ["model", "messages"]
