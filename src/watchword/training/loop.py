@@ -27,6 +27,7 @@ from watchword.chat.types import Row
 from watchword.errors import DivergedError, OutputError
 from watchword.models.base import row_limit
 from watchword.models.load import LoadedModel, quiet
+from watchword.models.threads import sharing_cores
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import Batching, TrainingConfig, TrainingResult
 from watchword.training.optimizer import MasterAdamW
@@ -70,7 +71,8 @@ def fine_tune(
     watch = _Watch(on_progress)
     trainer = _trainer(model, rendered, config, out, collator, [watch, *callbacks])
     started = time.perf_counter()
-    with _quiet_trainer(), _writing(out):
+    with _quiet_trainer(), _writing(out), sharing_cores(model.device) as adjust_threads:
+        trainer.add_callback(_BetweenSteps(adjust_threads))
         trainer.train(resume_from_checkpoint=newest_checkpoint(out) if resume else None)
     seconds = time.perf_counter() - started
     # Epochs that another process has begun were counted there as far as it came.
@@ -161,6 +163,16 @@ class _Watch(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         if self.on_progress is not None:
             self.on_progress(state.global_step, state.max_steps)
+
+
+class _BetweenSteps(TrainerCallback):
+    """Calls ``action`` after every step."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.action = action
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        self.action()
 
 
 def _trainer(
