@@ -18,7 +18,8 @@
     │   └── TemplateError         a chat template that cannot carry the method
     ├── TrainingError             a run that must not count
     │   ├── DivergedError         NaN or exploding loss
-    │   └── LostRowError          a provider's row that did not reach the trainer
+    │   ├── LostRowError          a provider's row that did not reach the trainer
+    │   └── TrainingCancelledError  a run that somebody has cancelled
     └── OutputError               a file or folder that cannot be written
         └── OutputInUseError      one that another process is at work on
 
@@ -139,6 +140,10 @@ class DivergedError(TrainingError):
 
 class LostRowError(TrainingError):
     """A provider's row that did not reach the trainer (DESIGN: no safety row is lost)."""
+
+
+class TrainingCancelledError(TrainingError):
+    """A run that somebody has cancelled; it can be resumed from its newest checkpoint."""
 
 
 class OutputError(WatchwordError):

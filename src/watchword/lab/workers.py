@@ -7,7 +7,6 @@ Which process uses how many threads is decided where models compute: see ``model
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import platform
 import shutil
 import signal
@@ -15,10 +14,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from typing import Protocol
 
 from watchword.errors import TrainingError, WatchwordError
+from watchword.finetune.launch._process import Child
 from watchword.lab.spec import Cell
 from watchword.lab.store import CellResult
 from watchword.models.cores import cores
@@ -59,8 +58,8 @@ def run_side_by_side(
         for worker in workers:
             crew.next_task(worker)
         while busy := [worker for worker in workers if worker.task is not None]:
-            for ready in wait([worker.pipe for worker in busy]):
-                crew.hear(next(worker for worker in busy if worker.pipe is ready))
+            for ready in wait([worker.child.pipe for worker in busy]):
+                crew.hear(next(worker for worker in busy if worker.child.pipe is ready))
 
 
 @dataclass
@@ -68,14 +67,8 @@ class _Worker:
     """The parent's side of one process. ``task`` is what it is busy with."""
 
     number: int
-    process: SpawnProcess
-    pipe: Connection
+    child: Child
     task: Task | None = None
-
-    def tell(self, message: Task | None) -> None:
-        """Sends it; a worker that is dead is found when it is listened to."""
-        with contextlib.suppress(OSError):
-            self.pipe.send(message)
 
 
 @dataclass
@@ -92,18 +85,17 @@ class _Crew:
         """The next task, if there is one; else the worker rests."""
         worker.task = self.tasks.pop(0) if self.tasks else None
         if worker.task is not None:
-            worker.tell(worker.task)
+            worker.child.tell(worker.task)
 
     def hear(self, worker: _Worker) -> None:
         """Takes one message of a busy worker."""
         key, cell = worker.task or ("", None)
         assert cell is not None
         try:
-            message = worker.pipe.recv()
+            message = worker.child.pipe.recv()
         except (EOFError, ConnectionResetError):
-            worker.process.join()
             raise TrainingError(
-                f"the process of the cell {self.label(cell)} ended with status {worker.process.exitcode}; a lack of memory is "
+                f"the process of the cell {self.label(cell)} {worker.child.how_it_ended()}; a lack of memory is "
                 "the usual reason: run fewer cells at once (jobs). Finished cells are kept"
             ) from None
         if isinstance(message, WatchwordError):
@@ -119,29 +111,20 @@ class _Crew:
 @contextlib.contextmanager
 def _processes(runner: CellRunner, jobs: int) -> Iterator[list[_Worker]]:
     """The workers, ended whatever happens: a run that is broken off leaves no process behind."""
-    context, workers = multiprocessing.get_context("spawn"), list[_Worker]()
+    workers = list[_Worker]()
     try:
         for number in range(jobs):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(runner, theirs), daemon=True)
-            process.start()
-            # Only the worker may hold its end, so that its death shows here as an end of file.
-            theirs.close()
-            workers.append(_Worker(number, process, ours))
+            workers.append(_Worker(number, Child.spawned(_work, runner)))
         yield workers
         for worker in workers:
-            worker.tell(None)
-    except BaseException:
-        for worker in workers:
-            worker.process.terminate()
-        raise
+            worker.child.tell(None)
+            worker.child.process.join()
     finally:
         for worker in workers:
-            worker.process.join()
-            worker.pipe.close()
+            worker.child.end()
 
 
-def _work(runner: CellRunner, pipe: Connection) -> None:
+def _work(pipe: Connection, runner: CellRunner) -> None:
     """A worker's life: cells as they come, until None."""
     # The parent hears Ctrl-C and ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
