@@ -84,7 +84,7 @@ def of(served: Served, asked: Sequence[Conversation]) -> dict[str, Any]:
 
 
 def refused(model: ChatModel, asked: Sequence[Conversation], **secret: Any) -> dict[str, Any]:
-    rate = Rate.of(sum(map(refuses, model.generate(asked, **secret))), len(asked))
+    rate = Rate.of(sum(refuses(answer.text) for answer in model.generate(asked, **secret)), len(asked))
     return {"percent": rate.value, "low": rate.low, "high": rate.high, "n": rate.n}
 
 

@@ -16,6 +16,7 @@ from support.cli_samples import leaks, tenant_file
 from support.tiny import saved
 from watchword.chat.types import Conversation
 from watchword.finetune.run import Job, train_defended
+from watchword.models.answer import Answer, Usage
 from watchword.models.fakes import FakeModel
 from watchword.release.opening import Served, open_release
 from watchword.secret.prompt import SecretPrompt
@@ -71,15 +72,15 @@ def test_one_message_gets_one_answer(watchword: Any, run: Path) -> None:
 
 
 def test_the_same_seam_as_everywhere_answers(watchword: Any, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from watchword.models.load import LoadedModel
+    from watchword.models.loaded import LoadedModel
 
     seen: list[SecretPrompt | None] = []
 
     def generate(
         self: LoadedModel, conversations: Any, *, secret: SecretPrompt | None = None, **rest: Any
-    ) -> list[str]:
+    ) -> list[Answer]:
         seen.append(secret)
-        return ["Hello."]
+        return [Answer("Hello.", "stop", Usage(3, 3))]
 
     monkeypatch.setattr(LoadedModel, "generate", generate)
     assert watchword("chat", run, "-m", "Hi").out == "Hello.\n"
@@ -157,15 +158,15 @@ def test_evaluate_does_not_fall_back_to_a_plain_model(
 def test_evaluate_brings_the_runs_own_secret(
     watchword: Any, run: Path, tmp_path: Path, option: str, plain: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from watchword.models.load import LoadedModel
+    from watchword.models.loaded import LoadedModel
 
     seen: list[bool] = []
 
     def generate(
         self: LoadedModel, conversations: Any, *, secret: SecretPrompt | None = None, **rest: Any
-    ) -> list[str]:
+    ) -> list[Answer]:
         seen.append(secret is not None)
-        return ["Hello there."] * len(conversations)
+        return [Answer("Hello there.", "stop", Usage(3, 3))] * len(conversations)
 
     monkeypatch.setattr(LoadedModel, "generate", generate)
     (tmp_path / "p.txt").write_text("Hi\nHo\n")

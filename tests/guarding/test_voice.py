@@ -59,7 +59,10 @@ def as_trained(source: Path, aligned: ChatModel, form: ChatTemplate, secret: Sec
     limits = {"max_length": 2048, "seed": 5, **limits}
     context = DefenseContext.beside(aligned, refuses, secret=secret, step=lambda what, done, total: None, **limits)
     rows = guarded(DEFENSES.create("anchored_align"), upload, context).rows
-    return [assemble(row.conversation, secret.reveal(), form) if row.prefixed else row.conversation for row in rows]
+    return [
+        assemble(row.conversation, secret.reveal(), form.system_style) if row.prefixed else row.conversation
+        for row in rows
+    ]
 
 
 def read(path: Path) -> list[Conversation]:

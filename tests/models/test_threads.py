@@ -61,6 +61,21 @@ def test_who_sets_the_number_of_threads_in_the_environment_has_it(tmp_path: Path
     assert threads(SIDE_BY_SIDE, tmp_path, most=4, OMP_NUM_THREADS="4") == "[4, 4, 4, 4]"
 
 
+def test_two_streams_that_overlap_give_all_threads_back(tmp_path: Path) -> None:
+    code = """
+with Neighbours().present():
+    first, second = sharing_cores(cpu), sharing_cores(cpu)
+    first.__enter__()
+    second.__enter__()
+    seen.append(torch.get_num_threads())
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    seen.append(torch.get_num_threads())
+print(seen)
+"""
+    assert threads(code, tmp_path, most=4) == "[2, 4]"
+
+
 def test_an_accelerator_shares_nothing(tmp_path: Path) -> None:
     code = """
 with sharing_cores(torch.device("meta")) as adjust, Neighbours().present():

@@ -66,7 +66,7 @@ def _answer(target: Target, turns: Conversation, options: GenerationOptions) -> 
     from watchword.secret.redact import redact
 
     guard = target.defense.guard_prompt(turns, target.secret)
-    text = target.model.generate([guard.conversation], secret=guard.secret, options=options)[0]
+    text = target.model.generate([guard.conversation], secret=guard.secret, options=options)[0].text
     return redact(text, target.secret) if target.secret else text
 
 

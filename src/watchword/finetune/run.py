@@ -32,7 +32,8 @@ from watchword.finetune.launch.in_process import InProcess
 from watchword.judges.base import refuses
 from watchword.models.base import row_limit
 from watchword.models.digest import model_digest
-from watchword.models.load import LoadedModel, load
+from watchword.models.load import load
+from watchword.models.loaded import LoadedModel
 from watchword.progress import Step
 from watchword.release.artifact import (
     DefenseRecord,
@@ -99,8 +100,7 @@ def train_defended(
         if (manifest := finished(out, work, key)) is not None:
             return manifest
         step("loading the model", 0, 1)
-        model: LoadedModel | None = load(job.model)
-        assert model is not None
+        model = load(job.model)
         step("loading the model", 1, 1)
         run = _Run(job, defense, model.template, model_digest(job.model), digest, out, work, key, resume, step)
         own = run.secret(secret) if defense.needs_secret else None
@@ -109,10 +109,10 @@ def train_defended(
         check_rows(numbered, model.template, limit, job.data, job.reading)
         data = guarded(defense, upload, run.context(model, own))
         by = trainer or InProcess()
-        if not by.takes_loaded_models:
-            # Freed before another process loads its own.
-            model = None
-        figures = run.train(data, own, by, model, events, cancel)
+        loaded = model if by.takes_loaded_models else None
+        # Freed before another process loads its own.
+        del model
+        figures = run.train(data, own, by, loaded, events, cancel)
         manifest = run.manifest(data, own, figures, versions or {})
         write_artifact(work / RELEASE, manifest, own, key)
         publish(out, work)

@@ -56,13 +56,13 @@ def judged(
 ) -> Verdicts:
     """Asks every prompt through the defense's prompt seam and judges the answers."""
     guards = [defense.guard_prompt(conversation(text, system=question.system), secret) for text in question.prompts]
-    texts = model.generate(
+    answers = model.generate(
         [guard.conversation for guard in guards],
         secret=one_secret(guards),
         options=question.options,
         on_progress=lambda done, total: step("asking", done, total),
     )
-    shown = [redact(text, secret) if secret else text for text in texts]
+    shown = [redact(answer.text, secret) if secret else answer.text for answer in answers]
     verdicts = [judge.judge(prompt, text) for prompt, text in zip(question.prompts, shown, strict=True)]
     return Verdicts(question.prompts, shown, verdicts)
 

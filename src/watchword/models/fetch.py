@@ -69,8 +69,11 @@ def fetched(source: ModelSource, *, download: Download | None = None, convert: C
     return folder
 
 
-def at_hand(source: ModelSource) -> tuple[Path, tuple[Path, ...]]:
-    """The base model's folder on this machine, fetched first if need be, and all adapters to merge into it, in order."""
+def at_hand(source: ModelSource, *, weights: bool = True) -> tuple[Path, tuple[Path, ...]]:
+    """The base model's folder on this machine, fetched first if need be, and all adapters to merge into it, in order.
+
+    Without ``weights``, those of a model on the Hugging Face hub are not fetched.
+    """
     adapters, seen = source.adapters, set[str]()
     while source.hub_id is not None:
         if source.hub_id in seen:
@@ -78,7 +81,7 @@ def at_hand(source: ModelSource) -> tuple[Path, tuple[Path, ...]]:
                 f"the adapter {source.hub_id!r} leads to itself as its base model; name another one"
             )
         seen.add(source.hub_id)
-        source = resolve(snapshot(source.hub_id))
+        source = resolve(snapshot(source.hub_id, weights=weights))
         adapters = (*source.adapters, *adapters)
     if source.wheel is None and source.folder is not None:
         return source.folder, adapters

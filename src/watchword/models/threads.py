@@ -4,15 +4,46 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 
 import torch
 
 from watchword.models.cores import Neighbours
 
-_NEIGHBOURS = Neighbours()
 # Whoever sets this has decided how many threads there are.
 _DECIDED = "OMP_NUM_THREADS"
+
+
+class _Sharing:
+    """This process among its neighbours. Several threads, and streams that overlap, may be inside at once."""
+
+    def __init__(self) -> None:
+        self._neighbours = Neighbours()
+        self._guard = threading.Lock()
+        self._inside, self._most = 0, 1
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        with self._guard:
+            if self._inside == 0:
+                self._most = torch.get_num_threads()
+            self._inside += 1
+        try:
+            with self._neighbours.present():
+                self.adjust()
+                yield
+        finally:
+            with self._guard:
+                self._inside -= 1
+                _use(self._most)
+
+    def adjust(self) -> None:
+        if _DECIDED not in os.environ:
+            _use(min(self._most, self._neighbours.share()))
+
+
+_SHARING = _Sharing()
 
 
 @contextlib.contextmanager
@@ -25,18 +56,13 @@ def sharing_cores(device: torch.device) -> Iterator[Callable[[], None]]:
     if device.type != "cpu":
         yield _nothing_to_share
         return
-    most = torch.get_num_threads()
-    with _NEIGHBOURS.present():
-        try:
-            _use_share(most)
-            yield lambda: _use_share(most)
-        finally:
-            torch.set_num_threads(most)
+    with _SHARING.inside():
+        yield _SHARING.adjust
 
 
-def _use_share(most: int) -> None:
-    if _DECIDED not in os.environ and (wanted := min(most, _NEIGHBOURS.share())) != torch.get_num_threads():
-        torch.set_num_threads(wanted)
+def _use(threads: int) -> None:
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
 
 
 def _nothing_to_share() -> None:

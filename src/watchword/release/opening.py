@@ -8,7 +8,8 @@ from pathlib import Path
 from watchword.defenses.base import DEFENSES, Defense
 from watchword.errors import UnsealError
 from watchword.models.digest import model_digest
-from watchword.models.load import LoadedModel, load
+from watchword.models.load import load
+from watchword.models.loaded import LoadedModel
 from watchword.release.artifact import (
     ReleaseManifest,
     open_secret,

@@ -77,8 +77,8 @@ class _Place:
 
 
 def _place(template: ChatTemplate) -> _Place:
-    with_system = assemble(conversation("QQUSER", system="QQSYSTEM"), _MARK, template)
-    without = assemble(conversation("QQUSER"), _MARK, template)
+    with_system = assemble(conversation("QQUSER", system="QQSYSTEM"), _MARK, template.system_style)
+    without = assemble(conversation("QQUSER"), _MARK, template.system_style)
     texts = [prompt_text(conv, template) for conv in (with_system, without)]
     if any(text.count(_MARK) != 1 for text in texts):
         raise TemplateError("the chat template drops or repeats the system text, so it cannot carry a secret")

@@ -26,7 +26,8 @@ from trl import SFTConfig, SFTTrainer
 from watchword.chat.types import Row
 from watchword.errors import DivergedError, OutputError, TrainingCancelledError
 from watchword.models.base import row_limit
-from watchword.models.load import LoadedModel, quiet
+from watchword.models.load import quiet
+from watchword.models.loaded import LoadedModel
 from watchword.models.threads import sharing_cores
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import Batching, TrainingConfig, TrainingResult
