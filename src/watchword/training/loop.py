@@ -74,12 +74,13 @@ def fine_tune(
     rendered = render_rows(rows, model.template, secret=secret, max_length=longest)
     collator = CountingCollator(model.tokenizer.pad_token_id or 0, share=can_share(model.model))
     watch, stop = _Watch(on_progress, events), _Stop(cancel)
-    trainer = _trainer(model, rendered, config, out, collator, [watch, *callbacks, stop])
-    started = time.perf_counter()
-    with _quiet_trainer(), _writing(out), sharing_cores(model.device) as adjust_threads:
-        trainer.add_callback(_BetweenSteps(adjust_threads))
-        trainer.train(resume_from_checkpoint=newest_checkpoint(out) if resume else None)
-    seconds = time.perf_counter() - started
+    with sharing_cores(model.device) as adjust_threads:
+        callbacks = [watch, *callbacks, stop, _BeforeSteps(adjust_threads)]
+        trainer = _trainer(model, rendered, config, out, collator, callbacks)
+        started = time.perf_counter()
+        with _quiet_trainer(), _writing(out):
+            trainer.train(resume_from_checkpoint=newest_checkpoint(out) if resume else None)
+        seconds = time.perf_counter() - started
     stop.check()
     # Epochs that another process has begun were counted there as far as it came.
     begun = math.ceil(watch.started_at / math.ceil(len(rendered) / config.batch_size))
@@ -196,13 +197,13 @@ class _Stop(TrainerCallback):
             )
 
 
-class _BetweenSteps(TrainerCallback):
-    """Calls ``action`` after every step."""
+class _BeforeSteps(TrainerCallback):
+    """Calls ``action`` before every step."""
 
     def __init__(self, action: Callable[[], None]) -> None:
         self.action = action
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         self.action()
 
 
