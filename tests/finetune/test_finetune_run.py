@@ -410,5 +410,5 @@ def test_a_child_leaves_the_release_that_this_process_would(
     digests = [sha256_file(tmp_path / name / "adapter_model.safetensors") for name in ("in_process", "child")]
     assert digests[0] == digests[1]
     assert there.figures.loss == here.figures.loss
-    assert open_release(tmp_path / "child", key=KEY).secret == secret
+    assert open_release(tmp_path / "child", key=KEY).release.secret == secret
     assert leaks(secret, under=tmp_path) == []

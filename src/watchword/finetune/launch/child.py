@@ -110,7 +110,8 @@ def _packed(task: TrainingTask) -> tuple[TrainingTask, _Secret | None]:
         pickle.dumps(task.callbacks)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"these training hooks cannot travel to another process ({error}); use `launcher=in_process`"
+            f"these training hooks cannot travel to another process ({error}); use `launcher=in_process`",
+            param="launcher",
         ) from None
     open_task = dataclasses.replace(task, secret=None)
     return open_task, _Secret.of(task.secret) if task.secret is not None else None
