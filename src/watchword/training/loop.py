@@ -59,16 +59,16 @@ def fine_tune(
     cancel: Cancel = never,
     resume: bool = False,
 ) -> tuple[LoadedModel, TrainingResult]:
-    """Fine-tunes ``model`` itself, which is changed and returned, with the run's figures.
+    """Fine-tunes ``model`` itself, not a copy, and returns it with the run's figures.
 
-    ``out`` receives the adapter (LoRA) or the whole model (full), as safetensors, once the run is complete, and
+    ``out`` receives the adapter (LoRA) or the whole model (full), as safetensors, once the run is complete. It gets
     checkpoints on the way when ``config.checkpoint_steps`` is set; ``resume`` goes on from the newest of them.
-    ``on_progress`` is called with (steps done, steps in all), and ``events`` is told of steps, losses and checkpoints. After a
-    resume, ``loss`` holds the whole curve; seconds and tokens count what this process did. ``cancel`` is asked after each
-    step: the run then keeps a checkpoint and ends.
+    ``on_progress`` is called with (steps done, steps in all), and ``events`` is told of steps, losses and checkpoints.
+    After a resume, ``loss`` holds the whole curve; seconds and tokens count what this process did. ``cancel`` is asked
+    after each step: the run then keeps a checkpoint and ends.
 
-    Raises DivergedError on NaN or exploding loss, LostRowError if a row did not reach the model, RowTooLongError and
-    DataError for rows that cannot be trained on, and TrainingCancelledError.
+    Raises DivergedError on NaN or exploding loss, and LostRowError if a row did not reach the model. Raises
+    RowTooLongError and DataError for rows that cannot be trained on, and TrainingCancelledError.
     """
     longest = row_limit(config.max_length, model.context)
     rendered = render_rows(rows, model.template, secret=secret, max_length=longest)
