@@ -1,8 +1,8 @@
 """``python perf/side_by_side_training.py``: two runs on one machine against one alone, tokens/s.
 
 ``ratio`` is what two trainings at once get done together, to what one gets done alone. ``training_beside_answering`` and
-``answering_beside_training`` are to each alone, and ``ratio_with_answering`` is the sum of both. Everything is left as the
-product sets it; a variable such as OMP_WAIT_POLICY=ACTIVE in the environment shows what another choice would do.
+``answering_beside_training`` are to each alone, and ``ratio_with_answering`` is the sum of both. Threads and waiting are left
+as the product sets them; a variable in the environment shows what another choice would do (OMP_NUM_THREADS=2: no sharing).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,4 +95,11 @@ def test_where_nothing_can_be_locked_a_process_believes_to_be_alone(
     monkeypatch.setenv("WATCHWORD_CACHE", str(tmp_path / "file"))
     ours = Neighbours()
     with ours.present():
+        assert ours.share() == 8
+
+
+def test_a_cache_that_is_cleared_meanwhile_stops_nobody(tmp_path: Path) -> None:
+    ours = Neighbours()
+    with ours.present():
+        shutil.rmtree(meeting_place())
         assert ours.share() == 8

@@ -72,7 +72,10 @@ class Neighbours:
     def _alive(self) -> int:
         if self._own is None:
             return 1
-        others = [path for path in self._own.path.parent.iterdir() if path != self._own.path]
+        try:
+            others = [path for path in self._own.path.parent.iterdir() if path != self._own.path]
+        except OSError:  # somebody has cleared the cache
+            return 1
         return 1 + sum(map(_in_use, others))
 
 
