@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import platform
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -126,8 +125,6 @@ def _processes(runner: CellRunner, jobs: int) -> Iterator[list[_Worker]]:
 
 def _work(pipe: Connection, runner: CellRunner) -> None:
     """A worker's life: cells as they come, until None."""
-    # The parent hears Ctrl-C and ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def step(what: str, done: int, total: int) -> None:
         pipe.send((what, done, total))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -27,7 +28,7 @@ class Child:
         """Starts ``target(pipe, *arguments)`` in a new interpreter. ``target`` must be importable there."""
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=target, args=(theirs, *arguments), daemon=True)
+        process = context.Process(target=_begin, args=(target, theirs, *arguments), daemon=True)
         process.start()
         # Only the child may hold its end, so that its death shows here as an end of file.
         theirs.close()
@@ -54,3 +55,18 @@ class Child:
         self.process.kill()
         self.process.join()
         self.pipe.close()
+
+
+def _begin(target: Callable[..., None], pipe: Connection, *arguments: Any) -> None:
+    """What every child does first."""
+    # The parent hears Ctrl-C and ends the child.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _without_semaphores()
+    target(pipe, *arguments)
+
+
+def _without_semaphores() -> None:
+    """Progress bars of other libraries lock with a semaphore, about which Python complains when a child is killed."""
+    from tqdm import tqdm
+
+    tqdm.set_lock(threading.RLock())

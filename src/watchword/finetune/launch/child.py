@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import os
 import pickle
-import signal
 import threading
 import time
 from multiprocessing.connection import Connection
@@ -119,8 +118,6 @@ def _packed(task: TrainingTask) -> tuple[TrainingTask, _Secret | None]:
 
 def _work(pipe: Connection) -> None:
     """The child's life: one task."""
-    # The parent hears Ctrl-C and ends the child.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     task, secret = pipe.recv()
     if secret is not None:
         task = dataclasses.replace(task, secret=SecretPrompt(secret.text, **secret.told))
