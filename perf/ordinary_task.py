@@ -21,13 +21,13 @@ from typing import Any
 import msgspec
 
 from watchword.attacks.base import ATTACK_SYSTEM, ordinary_rows
-from watchword.benchmarks.rates import Rate
 from watchword.chat.types import Conversation, conversation
 from watchword.defenses.base import one_secret
 from watchword.finetune.run import Job, train_defended
 from watchword.judges.base import refuses
 from watchword.models.base import ChatModel
 from watchword.models.load import load
+from watchword.rates import Rate
 from watchword.release.opening import Served, open_release
 from watchword.safety.library import Split, examples
 from watchword.training.config import TrainingConfig

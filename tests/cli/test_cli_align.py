@@ -17,10 +17,10 @@ from peft.tuners.lora import LoraLayer
 
 from support.tiny import saved
 from watchword.alignment.run import RECIPE, align
-from watchword.benchmarks.rates import Rate
 from watchword.chat.types import Row, conversation
 from watchword.lab.card import write_card
 from watchword.models.load import load
+from watchword.rates import Rate
 from watchword.training.config import TrainingResult
 
 RATES = {

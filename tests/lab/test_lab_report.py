@@ -14,10 +14,10 @@ import msgspec
 import pytest
 
 from support.lab_samples import cell_result, demo_results, grid_results
-from watchword.benchmarks.rates import Rate
 from watchword.errors import DataError, OutputError
 from watchword.lab.report.page import write_picture, write_report
 from watchword.lab.results import arms_of
+from watchword.rates import Rate
 
 SVG = "{http://www.w3.org/2000/svg}"
 VOID = {"meta", "link", "br", "img", "input", "hr"}

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from support.lab_samples import cell_result, demo_results, grid_results, spec
-from watchword.benchmarks.rates import Rate
 from watchword.errors import DataError, OutputError
 from watchword.lab.results import arms_of, named, results_of, write_results
 from watchword.lab.spec import Choice
 from watchword.lab.store import CellResult
+from watchword.rates import Rate
 
 
 def test_the_form_is_the_published_one(tmp_path: Path) -> None:

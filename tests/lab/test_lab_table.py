@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from support.lab_samples import cell_result, demo_results
-from watchword.benchmarks.rates import Rate
 from watchword.errors import DataError
 from watchword.lab.report.table import render_table
+from watchword.rates import Rate
 
 
 def printed(results: dict[str, Any], width: int = 120) -> str:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from watchword.benchmarks.rates import Rate
 from watchword.lab.results import results_of
 from watchword.lab.spec import Arm, Cell, Choice, Spec
 from watchword.lab.store import CellResult, TrainFigures
+from watchword.rates import Rate
 
 DEFENSES = ("none", "safety_mix", "backdoor_align", "anchored_align")
 # (ASR, ASR without the secret, over-refusal benign, over-refusal borderline) in percent.

@@ -13,7 +13,7 @@ from watchword.cli.target import release_or_model
 from watchword.models.catalog import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from watchword.benchmarks.rates import Rate
+    from watchword.rates import Rate
 
 METRICS = ("asr", "over_refusal")
 

@@ -10,13 +10,13 @@ import msgspec
 
 from watchword.alignment.run import strengthened_alpha
 from watchword.attacks.base import other_requests
-from watchword.benchmarks.rates import Rate
 from watchword.defenses.base import Defense
 from watchword.files.atomic import replacing
 from watchword.lab.cell import ask, judge
 from watchword.lab.spec import Evaluation
 from watchword.models.base import ChatModel
 from watchword.progress import Step
+from watchword.rates import Rate
 from watchword.training.config import TrainingConfig, TrainingResult
 
 METRICS = {

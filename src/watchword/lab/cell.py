@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from watchword.attacks.base import ATTACKS, Attack, AttackContext
-from watchword.benchmarks.rates import Rate
 from watchword.chat.types import Conversation, Row, conversation, last_user_text
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded, one_secret
 from watchword.judges.base import JUDGES, Judge, Unscored, refuses
@@ -17,6 +16,7 @@ from watchword.lab.spec import Cell, Evaluation
 from watchword.lab.store import Answer, CellResult, TrainFigures
 from watchword.models.base import ChatModel, GenerationOptions, LocalChatModel
 from watchword.progress import Step
+from watchword.rates import Rate
 from watchword.safety.library import Split, balanced, examples
 from watchword.secret.generate import experiment_secret
 from watchword.secret.prompt import SecretPrompt

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from watchword.benchmarks.rates import Rate
 from watchword.chat.types import conversation
 from watchword.defenses.base import Defense, one_secret
 from watchword.errors import DataError
@@ -19,6 +18,7 @@ from watchword.files.atomic import replacing
 from watchword.judges.base import Judge, Unscored, Verdict
 from watchword.lab.store import SCHEMA
 from watchword.models.base import ChatModel, GenerationOptions
+from watchword.rates import Rate
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.redact import redact
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from watchword.benchmarks.rates import Rate, pooled
 from watchword.errors import DataError
 from watchword.files.atomic import replacing
 from watchword.files.writing import writing
 from watchword.lab.spec import NO_ATTACK, Spec, canonical
 from watchword.lab.store import SCHEMA, CellResult
 from watchword.provenance import versions
+from watchword.rates import Rate, pooled
 
 # Names that are spelled otherwise than their identifiers; any other name is read off its identifier.
 SPELLED = {"fj_attack": "FJAttack", "backdoor_align": "BackdoorAlign", "none": "No defense"}

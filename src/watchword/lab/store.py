@@ -16,13 +16,13 @@ from pathlib import Path
 
 import msgspec
 
-from watchword.benchmarks.rates import Rate
 from watchword.errors import OutputError, UsageError
 from watchword.files.atomic import replacing
 from watchword.files.folders import PRIVATE_FOLDER, TAKEN, atomic_folder, discard, replace_folder
 from watchword.files.writing import unwritable, writing
 from watchword.lab.spec import Cell, canonical
 from watchword.provenance import versions
+from watchword.rates import Rate
 
 SCHEMA = 1
 CELLS, KEPT, BUILDING = "cells", "kept", ".building-"

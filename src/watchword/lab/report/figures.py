@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from watchword.benchmarks.rates import Rate
 from watchword.lab.report import findings
 from watchword.lab.report.charts.bars import Bar, Panel, bars
 from watchword.lab.report.charts.curves import curves, losses
@@ -16,6 +15,7 @@ from watchword.lab.report.charts.plane import GOOD, plane
 from watchword.lab.report.charts.series import Entry, Series, legend_of
 from watchword.lab.report.charts.svg import tag
 from watchword.lab.results import ArmResult
+from watchword.rates import Rate
 
 
 @dataclass(frozen=True)

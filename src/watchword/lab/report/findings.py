@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from watchword.benchmarks.rates import Rate
 from watchword.lab.report.charts.curves import losses
 from watchword.lab.report.charts.plane import GOOD, good
 from watchword.lab.results import ArmResult
+from watchword.rates import Rate
 
 # Up to so many arms are named one by one.
 FEW = 2

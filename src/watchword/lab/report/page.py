@@ -14,13 +14,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from watchword.benchmarks.rates import Rate
 from watchword.files.atomic import replacing
 from watchword.files.writing import writing
 from watchword.lab.report.charts.series import Entry, entries_of, legend_of
 from watchword.lab.report.figures import figures_of, main_picture
 from watchword.lab.report.findings import percent
 from watchword.lab.results import ArmResult, arms_of
+from watchword.rates import Rate
 
 # The metrics in reading order; any other that a cell has stands behind them under its own name.
 METRICS = {

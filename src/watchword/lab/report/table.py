@@ -9,8 +9,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from watchword.benchmarks.rates import Rate
 from watchword.lab.results import ArmResult, arms_of
+from watchword.rates import Rate
 
 # (heading, metric): each cell shows the rate in percent, and its interval below.
 RATES = (

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from watchword.benchmarks.rates import Rate
 from watchword.lab.report.charts.rows import ArmRow, Rows, arm_rows
 from watchword.lab.report.charts.series import Entry
 from watchword.lab.report.charts.svg import Scale, join, line, picture, tag, text, ticks
+from watchword.rates import Rate
 
 WIDTH, GAP, TOP, FOOT, FIGURES = 760.0, 18.0, 38.0, 26.0, 150.0
 
