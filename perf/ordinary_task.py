@@ -60,10 +60,9 @@ def measured(seed: int, defense: str, arguments: dict[str, Any], training: Train
         job = Job(model=MODEL, data=data, defense=defense, arguments=arguments, training=seeded)
         manifest = train_defended(job, Path(folder) / "out", key=bytes(32), step=told)
         served = open_release(Path(folder) / "out", key=bytes(32))
-        added = manifest.defense
         return {
             "seed": seed,
-            "rows": {"safety": added.safety_examples, "anchors": added.anchors, "echoes": added.echoes},
+            "rows": manifest.defense.added,
             "aligned": {"task": refused(load(MODEL), held_out)},
             "tuned": {
                 "task": of(served, held_out),

@@ -65,7 +65,9 @@ def train(
     import msgspec
 
     from watchword.chat.content import left_out
+    from watchword.chat.origins import described
     from watchword.data.remarks import Remarks
+    from watchword.defenses.base import DEFENSES
     from watchword.errors import UsageError
     from watchword.finetune.run import Job, train_defended
     from watchword.provenance import versions
@@ -118,9 +120,7 @@ def train(
         f"{out}: {manifest.figures.steps} steps in {manifest.figures.seconds:.0f} s, "
         f"{manifest.figures.tokens_per_second:.0f} tokens/s, loss {manifest.figures.loss[0]:.2f} → {manifest.figures.loss[-1]:.2f}"
     )
-    console.print(
-        f"defense {added.name}: {added.safety_examples} safety examples, {added.anchors} anchors and "
-        f"{added.echoes} echoes of the tenant's requests mixed in"
-    )
+    mixed_in = described(added.added, DEFENSES.get(added.name).origins) or "nothing"
+    console.print(f"defense {added.name}: {mixed_in} mixed in")
     if manifest.secret:
         console.print(f"secret {manifest.secret.fingerprint}, sealed; talk to it with: watchword chat {out}")

@@ -242,9 +242,7 @@ class _Run:
             defense=DefenseRecord(
                 name=job.defense,
                 arguments=job.arguments,
-                safety_examples=data.safety,
-                anchors=data.anchors,
-                echoes=data.echoes,
+                added=data.added,
             ),
             training=job.training,
             figures=figures,

@@ -44,7 +44,7 @@ from watchword.secret.vault import write_secret_file
 class GuardedData:
     """The tenant's rows with the provider's among them. The secret comes in when rows are asked for, not before.
 
-    ``max_length`` in tokens; None lets every row through. ``safety``, ``anchors`` and ``echoes`` count different examples;
+    ``max_length`` in tokens; None lets every row through. ``added`` counts the provider's different examples by origin;
     ``remarks`` says what somebody should know about the tenant's rows, ``dropped`` counts them by what the chat template
     leaves out of them.
     """
@@ -53,9 +53,7 @@ class GuardedData:
     template: ChatTemplate = field(repr=False)
     secret: SecretPrompt | None = None
     max_length: int | None = None
-    safety: int = 0
-    anchors: int = 0
-    echoes: int = 0
+    added: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
 
@@ -150,8 +148,7 @@ def guard(
     dropped = _looked(tenant, template, lambda row, name: _own_place(rows, row, name, reading, places))
     voice = aligned_model(aligned, chosen) if isinstance(aligned, str) else aligned
     mixed = guarded(chosen, tenant, context_of(voice, template, secret, max_length, seed))
-    counts = (mixed.safety, mixed.anchors, mixed.echoes)
-    return GuardedData(tuple(mixed.rows), template, secret, max_length, *counts, tuple(remarks.texts()), dropped)
+    return GuardedData(tuple(mixed.rows), template, secret, max_length, mixed.added, tuple(remarks.texts()), dropped)
 
 
 def _looked(

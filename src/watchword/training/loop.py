@@ -23,7 +23,8 @@ from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from trl import SFTConfig, SFTTrainer
 
-from watchword.chat.types import Row
+from watchword.chat.origins import count_origins
+from watchword.chat.types import TENANT, Row
 from watchword.errors import DivergedError, OutputError
 from watchword.models.base import row_limit
 from watchword.models.load import quiet
@@ -258,13 +259,12 @@ def _writing(out: Path) -> Iterator[None]:
 
 
 def _result(seconds: float, collator: CountingCollator, watch: _Watch, rows: list[TrainingRow]) -> TrainingResult:
-    origins = sorted({row.origin for row in rows})
     return TrainingResult(
         seconds=seconds,
         tokens=collator.tokens,
         tokens_per_second=collator.tokens / seconds,
         steps=len(watch.loss),
         loss=watch.loss,
-        rows={origin: sum(row.origin == origin for row in rows) for origin in origins},
-        dropped=dict(Counter(kind for row in rows if row.origin == "tenant" for kind in row.rendered.dropped)),
+        rows=count_origins(row.origin for row in rows),
+        dropped=dict(Counter(kind for row in rows if row.origin == TENANT for kind in row.rendered.dropped)),
     )

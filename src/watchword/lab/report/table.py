@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from watchword.lab.results import ArmResult, arms_of
+from watchword.benchmarks.base import Metric
+from watchword.benchmarks.over_refusal import OVER_REFUSAL
+from watchword.benchmarks.policy import ASR
+from watchword.lab.results import ArmResult, arms_of, shown_metrics, shown_origins
 from watchword.rates import Rate
 
-# (heading, metric): each cell shows the rate in percent, and its interval below.
-RATES = (
-    ("ASR", "asr"),
-    ("ASR, no\nsecret", "asr_without_secret"),
-    ("over-\nrefusal", "over_refusal"),
-    ("benign", "over_refusal_benign"),
-    ("border\nline", "over_refusal_borderline"),
-)
-# Only where an upload has a task of its own.
-TASK = ("own\ntask", "task_refusal")
+# Letters of a column's widest line, so that a table of five rates fits 80 columns.
+WIDTH = 8
 
 
 def render_table(results: Mapping[str, Any]) -> Table:
@@ -39,32 +35,34 @@ def render_table(results: Mapping[str, Any]) -> Table:
         show_edge=False,
         row_styles=("", "dim") if len(results.get("cells", ())) > 8 else None,
     )
+    metrics = [metric for metric in shown_metrics(results) if metric.short]
+    origins = shown_origins(results)
     # Attack and defense share a column, so that all of it fits 80 columns.
-    table.add_column("attack · defense\nsafety + anchors + echoes", overflow="fold", min_width=20)
-    rates = (*RATES, TASK) if any(arm.rate(TASK[1]) for arm in arms) else RATES
-    for heading, _ in rates:
+    table.add_column("\n".join(["attack · defense", " + ".join(origins.values())]).strip(), overflow="fold", min_width=20)
+    for metric in metrics:
+        heading = "\n".join(textwrap.wrap(metric.short, WIDTH))
         table.add_column(heading, justify="right", no_wrap=True)
     for heading in ("n", "sec\ntok/s"):
         table.add_column(heading, justify="right", no_wrap=True)
     for arm in arms:
-        table.add_row(*_row(arm, rates))
+        table.add_row(*_row(arm, metrics, origins))
     return table
 
 
-def _row(arm: ArmResult, rates: Sequence[tuple[str, str]]) -> list[Text]:
-    counts = [str(rate.n) if rate else "–" for rate in (arm.rate("asr"), arm.rate("over_refusal"))]
+def _row(arm: ArmResult, metrics: Sequence[Metric], origins: Iterable[str]) -> list[Text]:
+    counts = [str(rate.n) if rate else "–" for rate in (arm.rate(ASR.name), arm.rate(OVER_REFUSAL.name))]
     return [
-        Text(_arm(arm)),
-        *(_rate(arm.rate(metric), strong=metric == "asr") for _, metric in rates),
+        Text(_arm(arm, origins)),
+        *(_rate(arm.rate(metric.name), strong=metric.name == ASR.name) for metric in metrics),
         Text("\n".join(counts)),
         Text(f"{_whole(arm.trained('seconds'))}\n{_whole(arm.trained('tokens_per_second'))}"),
     ]
 
 
-def _arm(arm: ArmResult) -> str:
+def _arm(arm: ArmResult, origins: Iterable[str]) -> str:
     """``FJAttack, 100`` over ``BackdoorAlign 11 + 0``."""
     attack = arm.attack_label.replace(" examples", "").replace(" example", "")
-    return attack if arm.aligned else f"{attack}\n{arm.defense_label} {arm.provider_rows}".strip()
+    return attack if arm.aligned else f"{attack}\n{arm.defense_label} {arm.added(origins)}".strip()
 
 
 def _rate(rate: Rate | None, *, strong: bool) -> Text:
