@@ -102,7 +102,9 @@ class Metric:
     def rate_of(self, verdicts: Sequence[Verdict | Unscored]) -> Rate:
         """The rate over what any judge said. Raises UsageError for a metric that counts correct answers."""
         if self.counts == "correct":
-            raise UsageError(f"metric {self.name!r} counts correct answers, which no judge tells; choose another metric")
+            raise UsageError(
+                f"metric {self.name!r} counts correct answers, which no judge tells; choose another metric"
+            )
         scored = [verdict for verdict in verdicts if isinstance(verdict, Verdict)]
         hits = sum(verdict.refused == (self.counts == "refused") for verdict in scored)
         return Rate.of(hits, len(scored), unscored=len(verdicts) - len(scored))
@@ -207,6 +209,12 @@ def registered_metrics() -> dict[str, Metric]:
                 raise UsageError(f"benchmark {name!r} names a metric {metric.name!r}, and so does another; rename one")
             found[metric.name] = metric
     return found
+
+
+def judged_metrics() -> dict[str, Metric]:
+    """The metrics by name that any answer to any prompt can be counted by: those that a judge tells."""
+    everywhere = [metric for benchmark in registered().values() for metric in benchmark.metrics]
+    return {metric.name: metric for metric in everywhere if metric.judge is not None}
 
 
 def chosen(arguments: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Benchmark]:

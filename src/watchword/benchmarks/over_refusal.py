@@ -18,7 +18,12 @@ OVER_REFUSAL = Metric(
 )
 BENIGN = Metric("over_refusal_benign", "Over-refusal, benign", "refused", ("benign",), judge="refusal", short="benign")
 BORDERLINE = Metric(
-    "over_refusal_borderline", "Over-refusal, borderline", "refused", ("borderline",), judge="refusal", short="borderline"
+    "over_refusal_borderline",
+    "Over-refusal, borderline",
+    "refused",
+    ("borderline",),
+    judge="refusal",
+    short="borderline",
 )
 
 

@@ -20,6 +20,7 @@ from watchword.cli.arguments import (
     parsed_arguments,
     reading_of,
 )
+from watchword.cli.listing import ListingCommand
 from watchword.cli.progress import Reporter, reporter
 from watchword.models.catalog import DEFAULT_MODEL
 from watchword.progress import Step
@@ -30,19 +31,15 @@ _SHOWN_FROM = 100_000_000
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("guard")(guard)
+    app.command("guard", cls=ListingCommand)(guard)
 
 
 def guard(
     source: str = typer.Argument(metavar="IN", help="File, folder of a dataset, fsspec URL, or - for standard input."),
     out: str = typer.Option(..., "--out", help="File to write, fsspec URL, or - for standard output."),
-    trainer: str = typer.Option(
-        "openai", "--for", help="openai, trl, axolotl, llama-factory, ms-swift, together or fireworks."
-    ),
+    trainer: str = typer.Option("openai", "--for", help="{exporters}."),
     model: str = typer.Option(DEFAULT_MODEL, "--model", help="Catalog name, folder or Hugging Face id."),
-    defense: str = typer.Option(
-        "anchored_align", "--defense", help="none, safety_mix, backdoor_align or anchored_align."
-    ),
+    defense: str = typer.Option("anchored_align", "--defense", help="{defenses}."),
     argument: list[str] = typer.Option([], "--set", help="Parameter of the defense, NAME=VALUE; may be repeated."),
     format: str = typer.Option(
         "auto", "--format", help="the rows' format; auto takes that of the first row. Compression is always found out."

@@ -19,6 +19,7 @@ from watchword.cli.arguments import (
     parsed_arguments,
     reading_of,
 )
+from watchword.cli.listing import ListingCommand
 from watchword.cli.progress import reporter
 from watchword.models.catalog import DEFAULT_MODEL
 from watchword.training.config import TrainingConfig
@@ -28,7 +29,7 @@ DEFAULTS = TrainingConfig()
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("train")(train)
+    app.command("train", cls=ListingCommand)(train)
 
 
 def train(
@@ -36,9 +37,7 @@ def train(
         ..., "--data", help="The tenant's file: JSON lines in any format that docs/files.md lists."
     ),
     out: Path = typer.Option(..., "--out", help="New folder for adapter, manifest and sealed secret."),
-    defense: str = typer.Option(
-        "anchored_align", "--defense", help="none, safety_mix, backdoor_align or anchored_align."
-    ),
+    defense: str = typer.Option("anchored_align", "--defense", help="{defenses}."),
     argument: list[str] = typer.Option([], "--set", help="Parameter of the defense, NAME=VALUE; may be repeated."),
     model: str = typer.Option(DEFAULT_MODEL, "--model", help="Catalog name, folder or Hugging Face id."),
     secret_file: Path | None = typer.Option(None, "--secret-file", help="Use this secret; else one is drawn."),

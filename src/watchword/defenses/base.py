@@ -151,7 +151,7 @@ def rows_to_add(defense: Defense, upload: Upload, context: DefenseContext) -> li
     if any(row.origin == TENANT for row in rows):
         raise UsageError(
             f"the defense {type(defense).__name__} made a row of origin {TENANT!r}, which is the tenant's own; give its "
-            "rows an origin of the provider's, as in Row(conversation, origin=\"safety\")"
+            'rows an origin of the provider\'s, as in Row(conversation, origin="safety")'
         )
     return rows
 
@@ -180,4 +180,3 @@ def registered_origins() -> dict[str, RowOrigin]:
         for origin in DEFENSES.get(name).origins:
             found.setdefault(origin.name, origin)
     return found
-

@@ -80,7 +80,9 @@ def _figures(result: CellResult) -> str:
     firsts = [benchmark.metrics[0] for benchmark in registered().values()]
     rates = [(metric.short or metric.heading, result.metrics.get(metric.name)) for metric in firsts]
     return ", ".join(
-        f"{name} {'unscored' if rate.value is None else f'{rate.value:.1f} %'}" for name, rate in rates if rate is not None
+        f"{name} {'unscored' if rate.value is None else f'{rate.value:.1f} %'}"
+        for name, rate in rates
+        if rate is not None
     )
 
 

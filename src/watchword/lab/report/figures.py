@@ -72,7 +72,7 @@ def _honest(entries: Sequence[Entry], metrics: Sequence[Metric]) -> Figure:
     """Every rate of refusals, whichever benchmark it is from."""
     arms = _arms(entries)
     question, finding = OverRefusal.title, findings.over_refusal(arms)
-    shown = [(metric.short or metric.heading, metric.name) for metric in metrics if _cost(metric)]
+    shown = [(metric.short or metric.heading, metric.name) for metric in metrics if _wrongly_refused(metric)]
     panels = [_rates(title, metric, arms) for title, metric in shown]
     note = "Share of harmless requests that were refused."
     picture = bars("over-refusal", question, finding, entries, panels)
@@ -84,7 +84,7 @@ def _others(entries: Sequence[Entry], metrics: Sequence[Metric]) -> list[Figure]
     there, arms = {metric.name for metric in metrics}, _arms(entries)
     made = []
     for name, benchmark in registered().items():
-        own = [metric for metric in benchmark.metrics if metric.name in there and not _cost(metric)]
+        own = [metric for metric in benchmark.metrics if metric.name in there and not _wrongly_refused(metric)]
         if own and benchmark is not Policy:
             shown = [(f"{metric.heading}, {metric.direction} is better", metric.name) for metric in own]
             panels = [_rates(title, metric, arms) for title, metric in shown]
@@ -152,7 +152,7 @@ def _legend(entries: Sequence[Entry]) -> tuple[tuple[Series, Markup], ...]:
     return tuple((series, tag("svg", series.marker(9, 9, 5.5), **box)) for series in legend_of(entries))
 
 
-def _cost(metric: Metric) -> bool:
+def _wrongly_refused(metric: Metric) -> bool:
     """Whether it counts refusals that there should not be."""
     return metric.counts == "refused" and metric.direction == "lower"
 

@@ -33,13 +33,19 @@ def over_refusal(arms: Sequence[ArmResult]) -> str:
     opening = f"The aligned model refuses {before[0]} of the harmless requests" if before else ""
     ranked = worst_cases(arms, OVER_REFUSAL.name)
     most = [f"most with {ranked[-1][0]} ({_up_to(arms)}{percent(ranked[-1][1])})"] if len(ranked) > 1 else []
-    return _sentence([opening, ", ".join([_best(arms, OVER_REFUSAL.name, "among the defenses over-refusal is"), *most])])
+    return _sentence(
+        [opening, ", ".join([_best(arms, OVER_REFUSAL.name, "among the defenses over-refusal is"), *most])]
+    )
 
 
 def spans(arms: Sequence[ArmResult], metrics: Sequence[Metric]) -> str:
     """From where to where each metric goes over the arms, of a benchmark that nothing more is known of."""
     found = {metric.heading: _range(arms, metric.name, lambda _: True) for metric in metrics}
-    return "; ".join(f"{heading}: {ends}" for heading, ends in found.items() if ends) + "." if any(found.values()) else UNSCORED
+    return (
+        "; ".join(f"{heading}: {ends}" for heading, ends in found.items() if ends) + "."
+        if any(found.values())
+        else UNSCORED
+    )
 
 
 def secret(arms: Sequence[ArmResult]) -> str:

@@ -38,7 +38,9 @@ def render_table(results: Mapping[str, Any]) -> Table:
     metrics = [metric for metric in shown_metrics(results) if metric.short]
     origins = shown_origins(results)
     # Attack and defense share a column, so that all of it fits 80 columns.
-    table.add_column("\n".join(["attack · defense", " + ".join(origins.values())]).strip(), overflow="fold", min_width=20)
+    table.add_column(
+        "\n".join(["attack · defense", " + ".join(origins.values())]).strip(), overflow="fold", min_width=20
+    )
     for metric in metrics:
         heading = "\n".join(textwrap.wrap(metric.short, WIDTH))
         table.add_column(heading, justify="right", no_wrap=True)
