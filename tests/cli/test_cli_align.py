@@ -16,9 +16,9 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from support.tiny import saved
+from watchword.alignment.card import write_card
 from watchword.alignment.run import RECIPE, align
 from watchword.chat.types import Row, conversation
-from watchword.alignment.card import write_card
 from watchword.models.load import load
 from watchword.rates import Rate
 from watchword.training.config import TrainingResult

@@ -60,7 +60,7 @@ def test_leaves_adapter_manifest_and_sealed_secret(train: Train, tmp_path: Path,
         "secret.sealed",
     }
     assert not (out / "work").exists()
-    assert "5 safety examples, 0 anchors and 0 echoes of the tenant's requests mixed in" in done.out
+    assert "5 safety examples mixed in" in done.out
     assert f"talk to it with: watchword chat {out}" in done.out
     secret = open_release(out, key=KEY).secret
     assert secret is not None

@@ -100,7 +100,7 @@ class GuardManifest(msgspec.Struct, frozen=True):
         added, share = self.provider, self.share_per_epoch
         lines = [
             f"{self.output.file}: {counted(self.input.rows)} of the tenant ({self.input.format}), "
-            f"{described(added.rows, DEFENSES.get(self.defense).origins) or 'nothing'} of {self.defense}"
+            f"{counted(sum(added.rows.values()))} of {self.defense}{self._origins()}"
         ]
         if share.trained_tokens is not None and added.tokens:
             lines.append(f"the provider's rows are about {share.trained_tokens:.2%} of each epoch's trained tokens")
@@ -109,3 +109,7 @@ class GuardManifest(msgspec.Struct, frozen=True):
         if self.output.settings:
             lines.append(f"settings for {self.output.trainer}: {', '.join(self.output.settings)}")
         return [*lines, *(f"warning: {text}" for text in self.warnings)]
+
+    def _origins(self) -> str:
+        told = described(self.provider.rows, DEFENSES.get(self.defense).origins)
+        return f" ({told})" if told else ""

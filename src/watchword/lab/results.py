@@ -37,16 +37,15 @@ def results_of(spec: Spec, cells: Sequence[CellResult]) -> dict[str, Any]:
     metrics = [metric for name, metric in registered_metrics().items() if name in measured]
     added = {name for cell in cells for name in cell.added}
     origins = [origin for name, origin in registered_origins().items() if name in added]
-    results: dict[str, Any] = msgspec.to_builtins(
-        {
-            "schema": SCHEMA,
-            "spec": spec,
-            "versions": versions(),
-            "cells": list(cells),
-            "metrics": metrics,
-            "origins": origins,
-        }
-    )
+    whole = {
+        "schema": SCHEMA,
+        "spec": spec,
+        "versions": versions(),
+        "cells": list(cells),
+        "metrics": metrics,
+        "origins": origins,
+    }
+    results: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(whole))
     return results
 
 

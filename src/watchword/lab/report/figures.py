@@ -72,7 +72,8 @@ def _honest(entries: Sequence[Entry], metrics: Sequence[Metric]) -> Figure:
     """Every rate of refusals, whichever benchmark it is from."""
     arms = _arms(entries)
     question, finding = OverRefusal.title, findings.over_refusal(arms)
-    shown = [(metric.short or metric.heading, metric.name) for metric in metrics if _wrongly_refused(metric)]
+    wanted = [metric for metric in metrics if _wrongly_refused(metric)] or [OVER_REFUSAL]
+    shown = [(metric.short or metric.heading, metric.name) for metric in wanted]
     panels = [_rates(title, metric, arms) for title, metric in shown]
     note = "Share of harmless requests that were refused."
     picture = bars("over-refusal", question, finding, entries, panels)
