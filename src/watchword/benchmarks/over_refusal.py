@@ -23,7 +23,7 @@ BORDERLINE = Metric(
     "refused",
     ("borderline",),
     judge="refusal",
-    short="borderline",
+    short="border-line",
 )
 
 

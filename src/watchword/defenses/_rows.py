@@ -20,7 +20,7 @@ from watchword.safety.selection import generated, select
 # The origins of the rows below, each with its heading; a defense lists those that it mixes in.
 SAFETY = RowOrigin("safety", "safety examples")
 ANCHOR = RowOrigin("anchor", "anchors")
-ECHO = RowOrigin("echo", "echoes of the tenant's requests")
+ECHO = RowOrigin("echo", "echoes")
 # The part of an upload's requests from which on it is taken for an attack as a whole. The guess finds half of harmful requests that
 # hide nothing, and calls up to one in eleven ordinary ones harmful: ordinary uploads are below, open attacks above. A harmless
 # sentence before each question gets an attack below as well (docs/method.md).
