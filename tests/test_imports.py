@@ -41,6 +41,8 @@ def heavy_after(code: str) -> str:
         "watchword.judges.base",
         "watchword.models.catalog",
         "watchword.models.fetch",
+        "watchword.models.answer",
+        "watchword.models.facts",
         "watchword.models.fakes",
     ],
 )

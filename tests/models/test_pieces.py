@@ -88,3 +88,10 @@ def test_a_run_of_bytes_that_turns_out_wrong_takes_nothing_back() -> None:
     fallback = TOKENIZERS["byte_fallback"]
     wrong = [*byte_ids(fallback, "é"), *byte_ids(fallback, "é")[:1], *fallback.convert_tokens_to_ids(["c"])]
     assert pieces_of(fallback, wrong) == ["", "", "", "\ufffd\ufffd\ufffdc", ""]
+
+
+def test_blanks_that_cleaning_up_takes_away_later_are_held_back() -> None:
+    tokenizer = TOKENIZERS["clean_up"]
+    ids = tokenizer.convert_tokens_to_ids(["a", " ", " '", " ", "s", " .", " n", "'", "t"])
+    assert decoded(tokenizer, ids) == "a's.n't"
+    assert "".join(pieces_of(tokenizer, ids)) == "a's.n't"

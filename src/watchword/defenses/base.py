@@ -52,17 +52,17 @@ class DefenseContext:
     ) -> DefenseContext:
         """With the aligned model at hand, rows at most ``max_length`` tokens long.
 
-        ``template`` is that of the model to fine-tune where this is another one; rows must then fit both. Of a remote
-        model the format is not at hand, and rows need not fit it.
+        ``template`` is that of the model to fine-tune where this is another one; rows must then fit both. A remote
+        model's template is not at hand, so rows need not fit it.
         """
         voice = functools.partial(model.generate, on_progress=functools.partial(step, "asking the aligned model"))
         prefix = secret.reveal() if secret is not None else None
         longest = row_limit(max_length, model.context)
-        formats = [form for form in (template_at_hand(model), template) if form is not None]
+        templates = [form for form in (template_at_hand(model), template) if form is not None]
 
         def fits(conv: Conversation) -> bool:
             try:
-                for form in formats:
+                for form in templates:
                     render_row(Row(conv, prefixed=prefix is not None), prefix, form, longest)
             except DataError:
                 return False
