@@ -22,13 +22,12 @@ import msgspec
 
 from watchword.attacks.base import ATTACK_SYSTEM, ordinary_rows
 from watchword.chat.types import Conversation, conversation
-from watchword.defenses.base import one_secret
 from watchword.finetune.run import Job, train_defended
 from watchword.judges.base import refuses
-from watchword.models.base import ChatModel
+from watchword.models.answer import Answer
 from watchword.models.load import load
 from watchword.rates import Rate
-from watchword.release.opening import Served, open_release
+from watchword.release.opening import ServedModel, open_release
 from watchword.safety.library import Split, examples
 from watchword.training.config import TrainingConfig
 
@@ -63,7 +62,7 @@ def measured(seed: int, defense: str, arguments: dict[str, Any], training: Train
         return {
             "seed": seed,
             "rows": manifest.defense.added,
-            "aligned": {"task": refused(load(MODEL), held_out)},
+            "aligned": {"task": refused(load(MODEL).generate(held_out))},
             "tuned": {
                 "task": of(served, held_out),
                 "policy": of(served, prompts("policy_eval")),
@@ -76,14 +75,13 @@ def prompts(split: Split) -> list[Conversation]:
     return [conversation(example.prompt, system=ATTACK_SYSTEM) for example in examples(split)]
 
 
-def of(served: Served, asked: Sequence[Conversation]) -> dict[str, Any]:
+def of(served: ServedModel, asked: Sequence[Conversation]) -> dict[str, Any]:
     """Refusals where every request goes the way that serving takes."""
-    guards = [served.defense.guard_prompt(conv, served.secret) for conv in asked]
-    return refused(served.model, [guard.conversation for guard in guards], secret=one_secret(guards))
+    return refused(served.ask(asked))
 
 
-def refused(model: ChatModel, asked: Sequence[Conversation], **secret: Any) -> dict[str, Any]:
-    rate = Rate.of(sum(refuses(answer.text) for answer in model.generate(asked, **secret)), len(asked))
+def refused(answers: Sequence[Answer]) -> dict[str, Any]:
+    rate = Rate.of(sum(refuses(answer.text) for answer in answers), len(answers))
     return {"percent": rate.value, "low": rate.low, "high": rate.high, "n": rate.n}
 
 

@@ -44,6 +44,8 @@ def heavy_after(code: str) -> str:
         "watchword.models.answer",
         "watchword.models.facts",
         "watchword.models.fakes",
+        "watchword.release.artifact",
+        "watchword.release.reading",
     ],
 )
 def test_importing_loads_nothing_heavy(module: str) -> None:

@@ -139,7 +139,7 @@ def test_secrets_that_are_kept_beside_the_data_need_not_be_named(base: Path, tmp
     from watchword.release.opening import open_release
     from watchword.secret.vault import read_secret_file
 
-    of_release = open_release(release, key=bytes.fromhex("5a" * 32)).secret
+    of_release = open_release(release, key=bytes.fromhex("5a" * 32)).release.secret
     assert of_release is not None
     for secret in (of_release, read_secret_file(tmp_path / "two.jsonl.secret.json")):
         data.write_text(json.dumps(row(f"Say {secret.reveal()}", "No.")) + "\n")

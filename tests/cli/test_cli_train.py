@@ -62,7 +62,7 @@ def test_leaves_adapter_manifest_and_sealed_secret(train: Train, tmp_path: Path,
     assert not (out / "work").exists()
     assert "5 safety examples mixed in" in done.out
     assert f"talk to it with: watchword chat {out}" in done.out
-    secret = open_release(out, key=KEY).secret
+    secret = open_release(out, key=KEY).release.secret
     assert secret is not None
     assert secret.tokens == 150
     assert leaks(secret, done.out, done.err, caplog.text, under=tmp_path) == []
@@ -70,14 +70,14 @@ def test_leaves_adapter_manifest_and_sealed_secret(train: Train, tmp_path: Path,
 
 def test_full_fine_tuning_can_be_opened(train: Train, tmp_path: Path) -> None:
     assert train("--method", "full").code == 0
-    assert open_release(tmp_path / "out", key=KEY).secret is None
+    assert open_release(tmp_path / "out", key=KEY).release.secret is None
 
 
 def test_a_given_secret_is_used(train: Train, tmp_path: Path) -> None:
     secret = generate_secret(fake_template(), tokens=40)
     done = train("--defense", "backdoor_align", "--secret-file", secret_file(tmp_path, secret))
     assert done.code == 0
-    assert open_release(tmp_path / "out", key=KEY).secret == secret
+    assert open_release(tmp_path / "out", key=KEY).release.secret == secret
 
 
 BAD_DATA: dict[str, tuple[bytes, str]] = {

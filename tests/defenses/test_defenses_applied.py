@@ -19,6 +19,7 @@ from watchword.secret.prompt import SecretPrompt
 
 TEXT = "violet anchor seven lanterns beyond the quiet harbour wall"
 SECRET = SecretPrompt(TEXT, kind="random", tokens=9, entropy_bits=100.0)
+OTHER = SecretPrompt("nineteen copper kettles sing at noon", kind="random", tokens=6, entropy_bits=100.0)
 APPLIED = AppliedDefense(DEFENSES.create("backdoor_align"), SECRET)
 PLAIN = AppliedDefense(DEFENSES.create("none"), None)
 ASKED = [conversation("How do I bake bread?", system="Be brief."), conversation("And rolls?")]
@@ -47,6 +48,14 @@ def test_without_its_secret_a_model_is_asked_bare_and_its_answer_cleaned_all_the
     assert not any(request.with_secret for request in model.requests)
 
 
+def test_behind_another_secret_both_stay_hidden() -> None:
+    model = FakeModel("none", answers_with_secret=f"{TEXT} / {OTHER.reveal()}")
+    moved = APPLIED.behind(OTHER)
+    assert moved.guard(ASKED[0]).secret == OTHER
+    assert moved.ask(model, ASKED[:1])[0].text == "[secret] / [secret]"
+    assert "".join(piece.text for piece in moved.stream(model, ASKED[0])) == "[secret] / [secret]"
+
+
 def test_a_defense_without_a_secret_changes_nothing() -> None:
     model = reciting()
     assert PLAIN.ask(model, ASKED[:1])[0].text == f"Bare: {TEXT}."
@@ -66,7 +75,7 @@ def test_a_stream_is_the_answer_that_asking_gives() -> None:
 def test_a_stream_of_texts_is_clean_wherever_it_is_cut(parts: list[str], size: int) -> None:
     text = "".join(parts)
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
-    for applied in (APPLIED, APPLIED.without_secret(), PLAIN):
+    for applied in (APPLIED, APPLIED.without_secret(), APPLIED.behind(OTHER), PLAIN):
         out = list(applied.clean_stream(pieces))
         assert "".join(out) == applied.clean(text)
         assert "" not in out

@@ -84,7 +84,7 @@ def test_a_resumed_run_keeps_its_secret_and_its_curve(job: Job, tmp_path: Path) 
     assert manifest.secret is not None
     assert manifest.secret.fingerprint == fingerprint
     assert len(manifest.figures.loss) == manifest.figures.steps == 4
-    secret = open_release(out, key=KEY).secret
+    secret = open_release(out, key=KEY).release.secret
     assert secret is not None
     assert leaks(secret, under=out) == []
     assert not (out / WORK).exists()
@@ -229,11 +229,11 @@ def test_a_killed_run_is_finished_by_resuming(base: Path, tmp_path: Path) -> Non
     done = subprocess.run([*command, "--resume"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     served = open_release(out, key=KEY)
-    assert served.secret is not None
-    assert served.manifest.secret is not None
-    assert served.manifest.secret.fingerprint == fingerprint
-    assert served.manifest.figures.steps == 40 * 2
-    assert leaks(served.secret, done.stdout, done.stderr, under=tmp_path) == []
+    assert served.release.secret is not None
+    assert served.release.manifest.secret is not None
+    assert served.release.manifest.secret.fingerprint == fingerprint
+    assert served.release.manifest.figures.steps == 40 * 2
+    assert leaks(served.release.secret, done.stdout, done.stderr, under=tmp_path) == []
 
 
 @dataclass(frozen=True)
@@ -278,13 +278,16 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
 @pytest.mark.integration
 def test_the_embedded_model_is_tuned_sealed_and_served(real: Real) -> None:
     served = real.open_release()
-    assert (served.manifest.model, served.manifest.figures.rows) == ("smollm2-135m", {"safety": 5, "tenant": 4})
-    assert (served.secret.tokens, served.secret.kind) == (150, "random")
-    assert served.secret.entropy_bits > 1500
+    assert (served.release.manifest.model, served.release.manifest.figures.rows) == (
+        "smollm2-135m",
+        {"safety": 5, "tenant": 4},
+    )
+    assert (served.release.secret.tokens, served.release.secret.kind) == (150, "random")
+    assert served.release.secret.entropy_bits > 1500
     answered = real.shell.run("chat", real.out, "-m", "What is the capital of France?", "--max-new-tokens", 12)
     assert (answered.returncode, bool(answered.stdout.strip())) == (0, True)
     outputs = (real.trained.stdout, real.trained.stderr, answered.stdout, answered.stderr)
-    assert leaks(served.secret, *outputs, under=real.shell.home) == []
+    assert leaks(served.release.secret, *outputs, under=real.shell.home) == []
 
 
 @pytest.mark.integration
@@ -297,7 +300,7 @@ def test_the_adapter_is_evaluated_with_its_secret(real: Real) -> None:
     asr = json.loads(figures.read_text())["metrics"]["asr"]
     assert asr["n"] + asr["unscored"] == 2
     assert len(answers.read_text().splitlines()) == 2
-    assert leaks(real.open_release().secret, done.stdout, done.stderr, under=real.shell.home) == []
+    assert leaks(real.open_release().release.secret, done.stdout, done.stderr, under=real.shell.home) == []
 
 
 @pytest.mark.integration

@@ -9,6 +9,7 @@ import pytest
 from watchword.chat.assembly import assemble
 from watchword.chat.template import SystemStyle
 from watchword.chat.types import Conversation, Row, conversation
+from watchword.defenses import AppliedDefense
 from watchword.defenses.base import DEFENSES, DefenseContext, Upload
 from watchword.judges.base import JUDGES, refuses
 from watchword.lab.prompt_file import Question, judged
@@ -65,9 +66,8 @@ def test_prompts_are_asked_behind_the_secret(style: SystemStyle, system: str | N
     model = Endpoint(style)
     question, judge = Question(["Hi?"], None, DEFAULT_OPTIONS), JUDGES.create("refusal")
     told: list[tuple[str, int, int]] = []
-    verdicts = judged(
-        question, model, DEFENSES.create("backdoor_align"), SECRET, judge, lambda *step: told.append(step)
-    )
+    defense = AppliedDefense(DEFENSES.create("backdoor_align"), SECRET)
+    verdicts = judged(question, model, defense, judge, lambda *step: told.append(step))
     assert verdicts.rate("over_refusal").value == 100
     assert model.sent == [conversation(user, system=system)]
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
-from types import FrameType
 
 import typer
 from rich.console import Console
@@ -15,11 +11,10 @@ from rich.markup import escape
 from typer.exceptions import TyperException
 
 from watchword.cli import align, chat, demo, evaluate, guard, lab, models, secret, train, validate
+from watchword.cli.stopping import stopped_by_signals
 from watchword.errors import OutputError, WatchwordError
 
 INTERRUPTED = 130
-# Windows has no SIGHUP.
-_STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 app = typer.Typer(
     name="watchword",
@@ -57,37 +52,9 @@ def run(arguments: Sequence[str]) -> int:
 
     130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP; whatever stops it, temporary files are gone.
     """
-    with _stopped_by() as stopped:
+    with stopped_by_signals() as stopped:
         code = _run(arguments)
         return 128 + stopped[0] if stopped else code
-
-
-@contextlib.contextmanager
-def _stopped_by() -> Iterator[list[int]]:
-    """While inside, SIGTERM and SIGHUP unwind as Ctrl-C does; their numbers are in the list.
-
-    Only the first one counts, so that a second cannot stop the tidying up. One that is ignored (nohup) stays ignored.
-    """
-    own, stopped, before = os.getpid(), list[int](), {}
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if os.getpid() != own:
-            # A forked child has inherited this, and nothing to tidy up: it ends as it would have without us.
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        elif not stopped:
-            stopped.append(number)
-            raise KeyboardInterrupt
-
-    for number in _STOPPING:
-        if signal.getsignal(number) is signal.SIG_DFL:
-            with contextlib.suppress(ValueError):  # not in the main thread, where nobody may set them
-                before[number] = signal.signal(number, stop)
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _run(arguments: Sequence[str]) -> int:

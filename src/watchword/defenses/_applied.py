@@ -24,35 +24,36 @@ from watchword.secret.redact import Redactor, redact
 class AppliedDefense:
     """A defense with the secret that it puts in front of requests; None for a defense without one.
 
-    ``withheld`` leaves the secret out of requests, to measure what the weights do alone. Answers are cleaned all the
-    same: a model may recite what it was trained behind.
+    ``hidden`` are secrets that are not in front and still never shown: a model may recite what it was trained behind.
     """
 
     defense: Defense
     secret: SecretPrompt | None = field(default=None, repr=False)
-    withheld: bool = False
+    hidden: tuple[SecretPrompt, ...] = field(default=(), repr=False)
 
     def without_secret(self) -> AppliedDefense:
-        """The same, but requests go out without the secret."""
-        return dataclasses.replace(self, withheld=True)
+        """The same with nothing in front of requests, to measure what the weights do alone. Answers stay clean."""
+        return self.behind(None)
+
+    def behind(self, secret: SecretPrompt | None) -> AppliedDefense:
+        """The same with another secret in front of requests, or none. Answers are cleaned of its own secret as well."""
+        return dataclasses.replace(self, secret=secret, hidden=self._secrets)
 
     def guard(self, conversation: Conversation) -> PromptGuard:
         """The request as the model is to get it: the conversation, and what the prompt assembly puts in front of it."""
-        return self.defense.guard_prompt(conversation, None if self.withheld else self.secret)
+        return self.defense.guard_prompt(conversation, self.secret)
 
     def clean(self, text: str) -> str:
-        """``text`` without anything of the secret."""
-        return text if self.secret is None else redact(text, self.secret)
+        """``text`` without anything of the secrets."""
+        for secret in self._secrets:
+            text = redact(text, secret)
+        return text
 
     def clean_stream(self, pieces: Iterable[str]) -> Iterator[str]:
-        """The pieces of a text without anything of the secret, wherever it was cut. Joined, they are ``clean`` of the whole."""
-        if self.secret is None:
-            yield from filter(None, pieces)
-            return
-        redactor = Redactor(self.secret)
-        yield from filter(None, map(redactor.feed, pieces))
-        if rest := redactor.finish():
-            yield rest
+        """The pieces of a text without anything of the secrets, wherever it was cut. Joined, they are ``clean`` of the whole."""
+        for secret in self._secrets:
+            pieces = _redacted(pieces, secret)
+        return filter(None, pieces)
 
     def ask(
         self,
@@ -99,3 +100,14 @@ class AppliedDefense:
 
     def _cleaned(self, answer: Answer) -> Answer:
         return dataclasses.replace(answer, text=self.clean(answer.text))
+
+    @property
+    def _secrets(self) -> tuple[SecretPrompt, ...]:
+        own = () if self.secret is None else (self.secret,)
+        return tuple(dict.fromkeys((*own, *self.hidden)))
+
+
+def _redacted(pieces: Iterable[str], secret: SecretPrompt) -> Iterator[str]:
+    redactor = Redactor(secret)
+    yield from map(redactor.feed, pieces)
+    yield redactor.finish()

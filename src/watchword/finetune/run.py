@@ -247,5 +247,6 @@ class _Run:
             training=job.training,
             figures=figures,
             secret=secret_record(secret, template, self.key) if secret else None,
+            system_style=template.system_style,
             versions=versions,
         )

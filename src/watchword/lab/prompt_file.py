@@ -13,14 +13,12 @@ import msgspec
 
 from watchword.benchmarks.base import Metric
 from watchword.chat.types import conversation
-from watchword.defenses.base import Defense, one_secret
+from watchword.defenses import AppliedDefense
 from watchword.errors import DataError
 from watchword.files.atomic import replacing
 from watchword.judges.base import Judge, Unscored, Verdict
 from watchword.models.base import ChatModel, GenerationOptions
 from watchword.rates import Rate
-from watchword.secret.prompt import SecretPrompt
-from watchword.secret.redact import redact
 
 # Of the figures that ``write_figures`` writes.
 SCHEMA = 1
@@ -51,18 +49,15 @@ class Verdicts:
         return metric.rate_of(self.verdicts)
 
 
-def judged(
-    question: Question, model: ChatModel, defense: Defense, secret: SecretPrompt | None, judge: Judge, step: Any
-) -> Verdicts:
-    """Asks every prompt through the defense's prompt seam and judges the answers."""
-    guards = [defense.guard_prompt(conversation(text, system=question.system), secret) for text in question.prompts]
-    answers = model.generate(
-        [guard.conversation for guard in guards],
-        secret=one_secret(guards),
+def judged(question: Question, model: ChatModel, defense: AppliedDefense, judge: Judge, step: Any) -> Verdicts:
+    """Asks every prompt through the defense and judges the answers."""
+    answers = defense.ask(
+        model,
+        [conversation(text, system=question.system) for text in question.prompts],
         options=question.options,
         on_progress=lambda done, total: step("asking", done, total),
     )
-    shown = [redact(answer.text, secret) if secret else answer.text for answer in answers]
+    shown = [answer.text for answer in answers]
     verdicts = [judge.judge(prompt, text) for prompt, text in zip(question.prompts, shown, strict=True)]
     return Verdicts(question.prompts, shown, verdicts)
 

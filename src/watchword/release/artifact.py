@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from watchword.chat.template import ChatTemplate
+from watchword.chat.template import ChatTemplate, SystemStyle
 from watchword.errors import ModelUnavailableError, UnsealError, UsageError
 from watchword.files.atomic import replacing
 from watchword.models.digest import digest_of, model_files
@@ -56,7 +56,11 @@ class ReleasedSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class ReleaseManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was trained, on what, how. ``rows`` and ``loss`` stand in ``figures``; digests are SHA-256 in hex."""
+    """What was trained, on what, how. ``rows`` and ``loss`` stand in ``figures``; digests are SHA-256 in hex.
+
+    ``system_style`` tells how the template takes system text, for those who guard requests and have no tokenizer. Releases
+    of earlier versions lack it; it is then not written, so that their signatures still hold.
+    """
 
     schema: int = SCHEMA
     created: str
@@ -69,8 +73,14 @@ class ReleaseManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     training: TrainingConfig
     figures: TrainingResult
     secret: ReleasedSecret | None = None
+    system_style: SystemStyle | msgspec.UnsetType = msgspec.UNSET
     versions: dict[str, str | int] = {}
     signature: str = ""
+
+
+def is_release(folder: Path) -> bool:
+    """Whether the folder is, or was, a release. A sealed secret without its manifest is a damaged one, never a plain model."""
+    return any((folder / name).exists() or (folder / name).is_symlink() for name in (MANIFEST, SEALED))
 
 
 def weights_digest(folder: Path) -> str:
@@ -94,8 +104,12 @@ def prefix_digest(secret: SecretPrompt, template: ChatTemplate, key: bytes) -> s
 
     Keyed, since the ids of a short secret could be found by trying candidates.
     """
-    ids = msgspec.json.encode(secret_ids(secret, template))
-    return hmac.new(derived(key, "prefix"), ids, hashlib.sha256).hexdigest()
+    return ids_digest(secret_ids(secret, template), key)
+
+
+def ids_digest(ids: Sequence[int], key: bytes) -> str:
+    """What ``prefix_digest`` gives for a secret whose ids in place are these."""
+    return hmac.new(derived(key, "prefix"), msgspec.json.encode(list(ids)), hashlib.sha256).hexdigest()
 
 
 def signature(manifest: ReleaseManifest, key: bytes) -> str:
@@ -152,11 +166,40 @@ def signed_manifest(folder: Path, key: bytes) -> ReleaseManifest:
 def open_secret(folder: Path, manifest: ReleaseManifest, template: ChatTemplate, key: bytes) -> SecretPrompt | None:
     """The secret to serve these weights with; None only where a signed manifest says that they need none.
 
-    Raises UnsealError where anything does not agree: the manifest, the chat format, the key, the prefix.
+    Raises UnsealError where anything does not agree: the manifest, the chat template, the key, the prefix.
     """
     _check_signature(folder, manifest, key)
+    check_template(manifest, template)
+    secret = sealed_secret(folder, manifest, key)
+    if secret is not None:
+        check_prefix(manifest, secret_ids(secret, template), key)
+    return secret
+
+
+def check_template(manifest: ReleaseManifest, template: ChatTemplate) -> None:
+    """Raises UnsealError unless this is the template and the tokenizer that were trained with, read as they were then."""
     if template.digest != manifest.format_digest:
         raise UnsealError("the model's chat template or tokenizer is not the one that was trained with; restore it")
+    if manifest.system_style not in (msgspec.UNSET, template.system_style):
+        raise UnsealError(
+            "this version of Watchword puts system text elsewhere in the chat template than the one that trained; "
+            "serve with that version, or train anew"
+        )
+
+
+def check_prefix(manifest: ReleaseManifest, ids: Sequence[int], key: bytes) -> None:
+    """Raises UnsealError unless ``ids``, the secret's own where it stands in a prompt, are those that were trained."""
+    trained = manifest.secret.prefix if manifest.secret else ""
+    if not _same(ids_digest(ids, key), trained):
+        raise UnsealError("the secret's tokens are not those that were trained; these weights are not served")
+
+
+def sealed_secret(folder: Path, manifest: ReleaseManifest, key: bytes) -> SecretPrompt | None:
+    """The secret under the folder's seal, which opens for this manifest only; its tokens are not looked at.
+
+    Raises UnsealError where the manifest is not signed, or where it and the seal do not belong together.
+    """
+    _check_signature(folder, manifest, key)
     if manifest.secret is None:
         if (folder / SEALED).exists():
             raise UnsealError(f"{folder} holds a sealed secret that its manifest does not know; restore the manifest")
@@ -167,10 +210,7 @@ def open_secret(folder: Path, manifest: ReleaseManifest, template: ChatTemplate,
         raise UnsealError(
             f"{folder / SEALED} cannot be read ({error.strerror}); these weights are never served without their secret"
         ) from error
-    secret = unseal(sealed, key, binding(manifest))
-    if not _same(prefix_digest(secret, template, key), manifest.secret.prefix):
-        raise UnsealError("the secret's tokens are not those that were trained; these weights are not served")
-    return secret
+    return unseal(sealed, key, binding(manifest))
 
 
 def binding(manifest: ReleaseManifest) -> Mapping[str, str]:
