@@ -62,7 +62,9 @@ def validate(
     from watchword.files.atomic import replacing
     from watchword.guarding.checking import CheckRequest, check_source
     from watchword.guarding.clashes import check_places, check_report_folder, refuse_clashes, report_roles, source_roles
+    from watchword.guarding.known import known_secrets
     from watchword.guarding.screening.report import screen_to_files, summary
+    from watchword.secret.keys import provider_key
 
     check_report(report, source)
     wanted = [("the file of --json", str(json))] if json is not None else []
@@ -71,6 +73,8 @@ def validate(
     check_report_folder(report)
     reading = reading_of(drop_columns, drop_extra, drop_thoughts, max_bytes, max_row_bytes, max_rows, max_expansion)
     request = CheckRequest(source, format, model, max_length, epochs, price, workers, reading)
+    # Before the long check: a secret that cannot be read ends the command, since it could not be kept out of the report.
+    known = known_secrets([source], (), provider_key) if report is not None else ()
     result = check_source(request)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     for line in result.lines():
@@ -81,7 +85,7 @@ def validate(
         with replacing(json) as stream:
             stream.write(result.json())
     if report is not None:
-        for line in summary(screen_to_files(source, report, format=format, reading=reading), report):
+        for line in summary(screen_to_files(source, report, format=format, reading=reading, known=known), report):
             console.print(line)
     if not result.ok:
         raise typer.Exit(3)
