@@ -22,12 +22,13 @@ from watchword.benchmarks.base import (
     registered_metrics,
 )
 from watchword.benchmarks.policy import ASR
-from watchword.chat.types import conversation
+from watchword.chat.types import Conversation, conversation
 from watchword.defenses import AppliedDefense
 from watchword.defenses.base import DEFENSES, Defense
 from watchword.errors import UnknownNameError, UsageError
 from watchword.judges.base import Unscored, Verdict
 from watchword.models.fakes import FakeModel, fake_template
+from watchword.progress import Step
 from watchword.rates import Rate
 from watchword.secret.generate import experiment_secret
 
@@ -175,3 +176,38 @@ def test_any_judge_tells_a_metric_that_counts_refusals() -> None:
         assert (rate.hits, rate.n, rate.unscored) == (hits, 3, 1)
     with pytest.raises(UsageError, match="which no judge tells"):
         Sums.metrics[0].rate_of(said)
+
+
+class Likely(FakeModel):
+    """A model that also tells how likely a text is as its answer."""
+
+    def likelihood(self, request: Conversation, text: str) -> float:
+        return -len(text)
+
+
+@dataclass(frozen=True)
+class Choices(Sums):
+    """Takes the likeliest of three choices for the response."""
+
+    def ask(self, subject: Subject, prompts: Sequence[Prompt], step: Step) -> list[Exchange]:
+        model = subject.model
+        assert isinstance(model, Likely)
+        found = []
+        for prompt in prompts:
+            request = subject.applied.guard(prompt.conversation).conversation
+            best = max(("22", "3", "4444"), key=lambda text: model.likelihood(request, text))
+            found.append(Exchange(prompt.question, prompt.id, "", best, prompt.expected))
+        return found
+
+
+def test_a_benchmark_may_ask_for_likelihoods_in_place_of_answers() -> None:
+    model = Likely("nothing")
+    rates, _ = measure([Choices()], Subject(model, AppliedDefense(Defense())), Setting(), steps)
+    assert (rates["sums"].hits, rates["sums"].n, model.requests) == (1, 3, [])
+
+
+@pytest.mark.parametrize("name", ["title", "metrics"])
+def test_a_benchmark_declares_its_title_and_metrics(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(BENCHMARKS.get("task"), name, ())
+    with pytest.raises(UsageError, match="benchmark 'task' must declare a title and at least one metric"):
+        registered()

@@ -145,7 +145,7 @@ def test_the_manifest_says_who_was_asked_and_counts_echoes(
     stored = json.loads((tmp_path / "out.jsonl.manifest.json").read_bytes())
     assert stored["aligned"] == {"model": "smollm2-135m", "digest": "digest of smollm2-135m"}
     assert stored["provider"]["rows"]["echo"] == 20
-    assert "20 echoes of the tenant's requests" in manifest.summary()[0]
+    assert ", 20 echoes)" in manifest.summary()[0]
     assert manifest.warnings == []
 
 

@@ -142,8 +142,8 @@ class Benchmark(abc.ABC):
     experiment runs it without naming it; False for one that cannot do without an argument, such as a path.
     """
 
-    title: ClassVar[str]
-    metrics: ClassVar[tuple[Metric, ...]]
+    title: ClassVar[str] = ""
+    metrics: ClassVar[tuple[Metric, ...]] = ()
     place: ClassVar[int] = 100
     by_default: ClassVar[bool] = True
 
@@ -195,8 +195,11 @@ def metrics_of(benchmark: type[Benchmark]) -> tuple[Metric, ...]:
 
 
 def registered() -> dict[str, type[Benchmark]]:
-    """Every benchmark by name, in order. Imports them all."""
+    """Every benchmark by name, in order. Imports them all. Raises UsageError for one that declares no title or metrics."""
     found = {name: BENCHMARKS.get(name) for name in BENCHMARKS.names()}
+    for name, benchmark in found.items():
+        if not (benchmark.title and benchmark.metrics):
+            raise UsageError(f"benchmark {name!r} must declare a title and at least one metric")
     return dict(sorted(found.items(), key=lambda item: item[1].place))
 
 

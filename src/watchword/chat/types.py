@@ -95,7 +95,7 @@ def conversation(user: str, answer: str | None = None, *, system: str | None = N
 class Row(msgspec.Struct, frozen=True):
     """A training row. ``prefixed`` rows get the secret when they are rendered or exported, not before.
 
-    ``origin`` says whose row it is: the tenant's, or one of the provider's kinds by name (``defenses.base.RowOrigin``).
+    ``origin`` says whose row it is: the tenant's, or one of the provider's kinds by name (``chat.origins.RowOrigin``).
     So a list of rows can be printed, compared and stored, and the secret is in none of it. The last answer of a ``cut`` row
     goes on in truth: the loss falls on its words, not on the end-of-turn token behind them.
     """

@@ -22,6 +22,8 @@ from watchword.pages.svg import tag
 from watchword.rates import Rate
 
 WITHOUT = ASR.secret_left_out()
+# Rates side by side in one picture, at most.
+PANELS = 4
 
 
 def figures_of(entries: Sequence[Entry], metrics: Sequence[Metric]) -> list[Figure]:
@@ -56,11 +58,10 @@ def _broken(entries: Sequence[Entry]) -> Figure:
 
 
 def _honest(entries: Sequence[Entry], metrics: Sequence[Metric]) -> Figure:
-    """Every rate of refusals, whichever benchmark it is from."""
+    """Rates of wrong refusals, whichever benchmark they are from."""
     arms = _arms(entries)
     question, finding = OverRefusal.title, findings.over_refusal(arms)
-    wanted = [metric for metric in metrics if _wrongly_refused(metric)] or [OVER_REFUSAL]
-    shown = [(metric.short or metric.heading, metric.name) for metric in wanted]
+    shown = [(metric.short or metric.heading, metric.name) for metric in _wrongly_refused(metrics)]
     panels = [_rates(title, metric, arms) for title, metric in shown]
     note = "Share of harmless requests that were refused."
     picture = arm_bars("over-refusal", question, finding, entries, panels)
@@ -68,18 +69,22 @@ def _honest(entries: Sequence[Entry], metrics: Sequence[Metric]) -> Figure:
 
 
 def _others(entries: Sequence[Entry], metrics: Sequence[Metric]) -> list[Figure]:
-    """A picture for each benchmark that no other picture shows."""
-    there, arms = {metric.name for metric in metrics}, _arms(entries)
-    made = []
-    for name, benchmark in registered().items():
-        own = [metric for metric in benchmark.metrics if metric.name in there and not _wrongly_refused(metric)]
-        if own and benchmark is not Policy:
-            shown = [(f"{metric.heading}, {metric.direction} is better", metric.name) for metric in own]
-            panels = [_rates(title, metric, arms) for title, metric in shown]
-            finding = findings.spans(arms, own)
-            picture = arm_bars(name, benchmark.title, finding, entries, panels)
-            made.append(Figure(name, benchmark.title, finding, picture, *_table(arms, shown)))
-    return made
+    """Pictures of the benchmarks that no other picture shows."""
+    elsewhere, there = {*Policy.metrics, *_wrongly_refused(metrics)}, set(metrics)
+    return [
+        _other(f"{name}-{number}", benchmark.title, entries, own[at : at + PANELS])
+        for name, benchmark in registered().items()
+        if (own := [metric for metric in benchmark.metrics if metric in there - elsewhere])
+        for number, at in enumerate(range(0, len(own), PANELS), start=1)
+    ]
+
+
+def _other(ident: str, question: str, entries: Sequence[Entry], metrics: Sequence[Metric]) -> Figure:
+    arms, finding = _arms(entries), findings.spans(_arms(entries), metrics)
+    shown = [(f"{metric.heading}, {metric.direction} is better", metric.name) for metric in metrics]
+    panels = [_rates(title, metric, arms) for title, metric in shown]
+    picture = arm_bars(ident, question, finding, entries, panels)
+    return Figure(ident, question, finding, picture, *_table(arms, shown))
 
 
 def _secret(entries: Sequence[Entry]) -> Figure:
@@ -140,9 +145,10 @@ def _legend(entries: Sequence[Entry]) -> tuple[tuple[str, Markup], ...]:
     return tuple((series.label, tag("svg", series.marker(9, 9, 5.5), **box)) for series in legend_of(entries))
 
 
-def _wrongly_refused(metric: Metric) -> bool:
-    """Whether it counts refusals that there should not be."""
-    return metric.counts == "refused" and metric.direction == "lower"
+def _wrongly_refused(metrics: Sequence[Metric]) -> list[Metric]:
+    """Those that count refusals where there should be none, as many as fit a picture."""
+    found = [metric for metric in metrics if metric.counts == "refused" and metric.direction == "lower"]
+    return found[:PANELS] or [OVER_REFUSAL]
 
 
 def _arms(entries: Sequence[Entry]) -> list[ArmResult]:
