@@ -17,6 +17,7 @@ import watchword
 from support.cli_samples import leaks, row
 from support.tiny import saved
 from watchword.cli.app import run
+from watchword.cli.exits import exit_status
 from watchword.errors import SecretCollisionError
 from watchword.models.fakes import fake_template
 from watchword.secret.generate import generate_secret
@@ -102,7 +103,7 @@ def in_python(data: Path, folder: Path, base: Path, *known: Any) -> int:
         watchword.guard(data, tokenizer=str(base), defense="none", known=known)
     except SecretCollisionError as error:
         print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return exit_status(error)
     return 0
 
 

@@ -341,7 +341,16 @@ def test_the_model_card_lists_them(plugins: Uninstall, tmp_path: Path) -> None:
     figures = TrainingResult(
         seconds=1.0, tokens=9, tokens_per_second=9.0, steps=1, loss=[1.0], rows={"safety": 2, "pledge": 1}
     )
-    write_card(tmp_path, base="m", config=config, figures=figures, before=rates, after=rates, versions={})
+    write_card(
+        tmp_path,
+        base="m",
+        command="watchword align",
+        config=config,
+        figures=figures,
+        before=rates,
+        after=rates,
+        versions={},
+    )
     card = (tmp_path / "README.md").read_text()
     assert "| Right sums | 100.0 [" in card
     assert "| ASR | 0.0 [" in card

@@ -133,7 +133,7 @@ def test_a_row_longer_than_the_context_is_never_cut(train: Train, tmp_path: Path
         (("--checkpoint-steps", "0"), 2, "training: checkpoint_steps is 0"),
         (("--learning-rate", "nan"), 2, "training: learning_rate is nan"),
         (("--resume",), 2, "there is no unfinished run in"),
-        (("--secret-file", "/nowhere"), 4, "the secret file /nowhere cannot be read"),
+        (("--secret-file", "/nowhere"), 4, "/nowhere: the secret file cannot be read"),
     ],
 )
 def test_wrong_options_leave_nothing(
@@ -181,7 +181,9 @@ def test_a_folder_that_is_not_empty_is_not_touched(train: Train, tmp_path: Path)
     (out / "mine.txt").write_text("mine")
     done = train()
     assert done.code == 7
-    assert f"{out} is not empty; name a new folder" in done.err
+    assert (
+        f"{out}: the folder is not empty; name a new one, or go on with an unfinished run there by --resume" in done.err
+    )
     assert [path.name for path in out.iterdir()] == ["mine.txt"]
 
 

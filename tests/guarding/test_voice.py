@@ -155,7 +155,7 @@ def test_a_defense_that_asks_no_model_is_given_none(
 ) -> None:
     monkeypatch.setattr(run, "facts_of", lambda name: model)
     source = write_rows(tmp_path / "in.jsonl", [row(0)])
-    with pytest.raises(UsageError, match="asks no model; leave --aligned out"):
+    with pytest.raises(UsageError, match="asks no model; leave `aligned` out"):
         guard_to_files(request(tmp_path, source, defense=defense), lambda: KEY)
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 

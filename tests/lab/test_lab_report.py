@@ -174,8 +174,6 @@ def test_folders_are_made_and_an_old_page_stands_when_it_cannot_be_replaced(tmp_
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["report.html"]
 
 
-
-
 def test_a_picture_takes_no_more_rates_than_it_has_room_for(tmp_path: Path) -> None:
     more = [Metric(f"refused_{n}", f"Refused of kind {n}", "refused", ("q",), judge="refusal") for n in range(12)]
     results = of(cell_result(metrics={metric.name: Rate.of(n, 12) for n, metric in enumerate(more)}))

@@ -128,7 +128,7 @@ def test_an_adapter_that_is_not_complete_is_named(
 ) -> None:
     folder = Path(shutil.copytree(tuned[0], tmp_path / "part"))
     (folder / missing).unlink()
-    with pytest.raises(ModelUnavailableError, match=rf"adapter .*part for .* is not complete: {missing} is missing"):
+    with pytest.raises(ModelUnavailableError, match=rf"part: the adapter for .* is not complete: {missing} is missing"):
         load(base, adapter=folder)
 
 

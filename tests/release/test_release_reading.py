@@ -131,7 +131,7 @@ def test_a_base_that_is_gone_is_an_error_of_the_release(folder: Path, runs: dict
     moved = runs["base"].rename(runs["base"].parent / "elsewhere")
     try:
         with pytest.raises(
-            ModelUnavailableError, match=r"run cannot be served on this machine: there is no model '.*base'"
+            ModelUnavailableError, match=r"run: this cannot be served on this machine: there is no model '.*base'"
         ):
             read(folder, key=KEY)
     finally:
@@ -144,7 +144,7 @@ def test_a_defense_that_is_not_installed_here_is_an_error_of_the_release(folder:
     defense = msgspec.structs.replace(manifest.defense, name="somebodys")
     write_artifact(folder, msgspec.structs.replace(manifest, defense=defense), None, KEY)
     with pytest.raises(
-        ModelUnavailableError, match="run cannot be served on this machine: there is no defense 'somebodys'"
+        ModelUnavailableError, match="run: this cannot be served on this machine: there is no defense 'somebodys'"
     ):
         read(folder, key=KEY)
 

@@ -227,9 +227,10 @@ def _text(file: Path) -> str:
     try:
         return file.read_text("utf-8")
     except FileNotFoundError:
-        raise ModelUnavailableError(f"{file.parent} is no model folder: {file.name} is missing") from None
+        raise ModelUnavailableError(f"this is no model folder: {file.name} is missing", path=file.parent) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelUnavailableError(f"{file} cannot be read ({error}); fetch it again") from None
+        why = getattr(error, "strerror", None) or error
+        raise ModelUnavailableError(f"the file cannot be read ({why}); fetch it again", path=file) from None
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -237,9 +238,9 @@ def _config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(_text(file))
     except (ValueError, RecursionError) as error:
-        raise ModelUnavailableError(f"{file} is damaged ({error}); fetch it again") from None
+        raise ModelUnavailableError(f"the file is damaged ({error}); fetch it again", path=file) from None
     if not isinstance(config, dict):
-        raise ModelUnavailableError(f"{file} is damaged (it holds no JSON object); fetch it again")
+        raise ModelUnavailableError("the file is damaged (it holds no JSON object); fetch it again", path=file)
     return config
 
 
@@ -249,7 +250,7 @@ def _tokenizer(folder: Path) -> Tokenizer:
     try:
         return Tokenizer.from_str(text)
     except Exception as error:  # noqa: BLE001 -- boundary: tokenizers raises a plain Exception for whatever it dislikes
-        raise ModelUnavailableError(f"{file} is damaged ({error}); fetch it again") from None
+        raise ModelUnavailableError(f"the file is damaged ({error}); fetch it again", path=file) from None
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:

@@ -1,4 +1,4 @@
-"""Puts the command groups together and turns errors into messages and exit codes."""
+"""Puts the command groups together and turns errors into messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rich.markup import escape
 from typer.exceptions import TyperException
 
 from watchword.cli import align, chat, demo, evaluate, guard, lab, models, secret, train, validate
+from watchword.cli.exits import INTERRUPTED, OUTPUT, exit_status
+from watchword.cli.flags import with_flags
 from watchword.cli.stopping import stopped_by_signals
-from watchword.errors import OutputError, WatchwordError
-
-INTERRUPTED = 130
+from watchword.errors import WatchwordError
 
 app = typer.Typer(
     name="watchword",
@@ -48,7 +48,7 @@ app.add_typer(secret.app, name="secret")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command and returns its exit code: 0, the error's own, 2 for wrong usage.
+    """Runs one command and returns its exit status: 0, that of ``exits`` for an error, 2 for wrong usage.
 
     130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP; whatever stops it, temporary files are gone.
     """
@@ -61,7 +61,7 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         code = app(args=list(arguments), prog_name="watchword", standalone_mode=False)
     except WatchwordError as error:
-        return _failed(str(error), error.exit_code)
+        return _failed(with_flags(str(error)), exit_status(error))
     except TyperException as error:
         return _misused(error)
     except (typer.Abort, KeyboardInterrupt):
@@ -69,7 +69,7 @@ def _run(arguments: Sequence[str]) -> int:
     except OSError as error:
         # What nobody put into better words; typer itself ends quietly when the reader of a pipe goes away.
         where = f"{error.filename}: " if error.filename else ""
-        return _failed(f"{where}{error.strerror or error}", OutputError.exit_code)
+        return _failed(f"{where}{error.strerror or error}", OUTPUT)
     if code == INTERRUPTED:
         # typer turns Ctrl-C into this code.
         return _failed("stopped; what was finished before is kept", INTERRUPTED)

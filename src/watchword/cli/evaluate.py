@@ -69,7 +69,8 @@ def evaluate(
     wanted = known.get(metric.replace("-", "_"))
     if wanted is None:
         raise UnknownNameError(
-            f"there is no metric {metric!r}: {did_you_mean(metric, known)}choose one of {', '.join(known)}"
+            f"there is no metric {metric!r}: {did_you_mean(metric, known)}choose one of {', '.join(known)}",
+            param="metric",
         )
     for path in (json_out, answers):
         if path is not None:

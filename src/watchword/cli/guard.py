@@ -20,6 +20,7 @@ from watchword.cli.arguments import (
     parsed_arguments,
     reading_of,
 )
+from watchword.cli.flags import with_flags
 from watchword.cli.listing import ListingCommand
 from watchword.cli.progress import Reporter, reporter
 from watchword.models.catalog import DEFAULT_MODEL
@@ -108,7 +109,7 @@ def guard(
     with reporter(console) as progress:
         done = guard_to_files(request, provider_key, step=_in_megabytes(progress))
     for line in (*done.summary(), *(f"warning: {text}" for text in never_there(reading, done.warnings))):
-        console.print(line)
+        console.print(with_flags(line))
     if report is not None:
         from watchword.guarding.screening.report import screen_to_files, summary
 

@@ -19,6 +19,7 @@ from watchword.cli.arguments import (
     parsed_arguments,
     reading_of,
 )
+from watchword.cli.flags import with_flags
 from watchword.cli.listing import ListingCommand
 from watchword.cli.progress import reporter
 from watchword.models.catalog import DEFAULT_MODEL
@@ -111,7 +112,7 @@ def train(
             remarks=remarks,
         )
     for text in (*remarks.texts(), *never_there(reading, remarks.texts())):
-        console.print(f"warning: {text}", markup=False)
+        console.print(f"warning: {with_flags(text)}", markup=False)
     for kind, count in sorted(manifest.figures.dropped.items()):
         console.print(f"warning: {left_out(kind, count, f'the chat template of {model}')}")
     added = manifest.defense

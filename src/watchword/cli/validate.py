@@ -19,6 +19,9 @@ from watchword.cli.arguments import (
     never_there,
     reading_of,
 )
+from watchword.cli.exits import STATUSES
+from watchword.cli.flags import with_flags
+from watchword.errors import DataError
 from watchword.models.catalog import DEFAULT_MODEL
 
 
@@ -57,7 +60,7 @@ def validate(
 
     Each row is rendered as training would render it, so what train refuses is a fault here.
 
-    The exit code is 0 for a file that can be trained on, else 3.
+    The exit status is 0 for a file that can be trained on, else 3.
     """
     from watchword.files.atomic import replacing
     from watchword.guarding.checking import CheckRequest, check_source
@@ -78,7 +81,7 @@ def validate(
     result = check_source(request)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     for line in result.lines():
-        console.print(line)
+        console.print(with_flags(line))
     for text in never_there(reading, result.report.warnings):
         console.print(f"warning: {text}")
     if json is not None:
@@ -88,4 +91,4 @@ def validate(
         for line in summary(screen_to_files(source, report, format=format, reading=reading, known=known), report):
             console.print(line)
     if not result.ok:
-        raise typer.Exit(3)
+        raise typer.Exit(STATUSES[DataError])

@@ -95,7 +95,9 @@ def written_before(address: str) -> bytes | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, ImportError) as error:
-        raise OutputError(f"{address} cannot be read: {error}; it would be replaced, so name another place") from error
+        raise OutputError(
+            f"what stands there cannot be read: {error}; it would be replaced, so name another place", path=address
+        ) from error
 
 
 @contextlib.contextmanager
@@ -110,4 +112,6 @@ def _uploaded(url: str) -> Iterator[BinaryIO]:
             system, path = fsspec.url_to_fs(url)
             system.put_file(str(folder / "data"), path)
         except (OSError, ValueError, ImportError) as error:
-            raise OutputError(f"{url} cannot be written: {error}; check the address and your rights there") from error
+            raise OutputError(
+                f"the output cannot be written: {error}; check the address and your rights there", path=url
+            ) from error

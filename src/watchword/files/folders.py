@@ -54,8 +54,9 @@ def spool_folder(parent: Path | None = None) -> Iterator[Path]:
             place = parent or Path(tempfile.gettempdir())
             folder = made.enter_context(atomic_folder(place, SPOOL, mode=PRIVATE_FOLDER))
         except (OSError, OutputError) as error:
+            why, path = (error.problem, error.path) if isinstance(error, OutputError) else (error, None)
             raise OutputError(
-                f"no temporary file can be written: {error}; TMPDIR names another folder for them"
+                f"no temporary file can be written: {why}; TMPDIR names another folder for them", path=path
             ) from error
         yield folder
 
@@ -91,7 +92,9 @@ def replace_folder(folder: Path, target: Path, prefix: str) -> None:
                 discard(target, prefix)
             else:
                 return
-    raise OutputError(f"{target} cannot be written: other processes keep putting something there; name another folder")
+    raise OutputError(
+        "the output cannot be written: other processes keep putting something there; name another folder", path=target
+    )
 
 
 def make_private(folder: Path) -> None:
@@ -115,7 +118,9 @@ def _locked_name(parent: Path, prefix: str) -> tuple[Path, Lock]:
         except FileNotFoundError:  # somebody has just removed the parent, which was empty
             if attempt == 9:
                 raise
-    raise OutputError(f"{parent} cannot be written: other processes take every lock there; name another folder")
+    raise OutputError(
+        "the output cannot be written: other processes take every lock there; name another folder", path=parent
+    )
 
 
 def _sweep(folder: Path) -> None:

@@ -13,7 +13,7 @@ from watchword.errors import OutputError
 def unwritable(path: Path | str, error: OSError) -> OutputError:
     """The error to raise about ``path``."""
     why = error.strerror or str(error)
-    return OutputError(f"{path} cannot be written: {why}; choose a folder with room and write rights")
+    return OutputError(f"the output cannot be written: {why}; choose a folder with room and write rights", path=path)
 
 
 @contextlib.contextmanager

@@ -200,9 +200,13 @@ class _Run:
         try:
             secret = unseal(path.read_bytes(), self.key, binding)
         except OSError as error:
-            raise UnsealError(f"the unfinished run's secret {path} cannot be read; start the training anew") from error
+            raise UnsealError(
+                "the unfinished run's secret cannot be read; start the training anew", path=path
+            ) from error
         if given not in (None, secret):
-            raise UsageError("the unfinished run has another secret than the one given; leave --secret-file out")
+            raise UsageError(
+                "the unfinished run has another secret than the one given; leave `secret` out", param="secret"
+            )
         return secret
 
     def context(self, secret: SecretPrompt | None) -> DefenseContext:

@@ -35,7 +35,7 @@ def refuse_clashes(written: Iterable[Role], read: Iterable[Role]) -> None:
 
 def source_roles(source: str) -> list[Role]:
     """The tenant's own files: one, or all that a folder's rows are read from."""
-    role, folder = "the tenant's own file (IN)", Path(without_scheme(source))
+    role, folder = "the tenant's own file (`source`)", Path(without_scheme(source))
     if not (is_local(source) and folder.is_dir()):
         return [(role, source)]
     files = [*table_files(folder), *(path for path in folder.rglob("*.json") if path.name in _OF_DATASETS)]
@@ -49,17 +49,17 @@ def check_places(written: Iterable[Role]) -> None:
             continue
         path = Path(without_scheme(address))
         if path.is_dir():
-            raise OutputError(f"{path} is a folder, and {role} is to be a file; name the file to write")
+            raise OutputError(f"this is a folder, and {role} is to be a file; name the file to write", path=path)
         check_writable(path)
 
 
 def report_roles(report: Path | None) -> list[Role]:
-    """The files of ``--report``."""
-    return [("a file of --report", str(path)) for path in report_files(report)] if report is not None else []
+    """The files of a screening report."""
+    return [("a file of `report`", str(path)) for path in report_files(report)] if report is not None else []
 
 
 def check_report_folder(report: Path | None) -> None:
-    """Raises OutputError unless the folder of ``--report`` can be written into, or made."""
+    """Raises OutputError unless the folder of a screening report can be written into, or made."""
     if report is None:
         return
     if report.is_dir():
@@ -69,7 +69,11 @@ def check_report_folder(report: Path | None) -> None:
     while not os.path.lexists(parent):
         parent = parent.parent
     if not parent.is_dir():
-        raise OutputError(f"the folder {report} of --report cannot be made: {parent} is no folder; name another one")
+        raise OutputError(
+            f"the folder of `report` cannot be made: {parent} is no folder; name another one",
+            path=report,
+            param="report",
+        )
     check_writable(parent / report.name)
 
 

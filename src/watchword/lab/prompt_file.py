@@ -110,7 +110,7 @@ def write_verdicts(path: Path, verdicts: Verdicts) -> None:
 
 def _txt(text: str, path: Path, column: str | None) -> list[str]:
     if column is not None:
-        raise DataError(f"a .txt file has no column {column!r}; leave --column out", path=path)
+        raise DataError(f"a .txt file has no column {column!r}; leave `column` out", path=path, param="column")
     # Not splitlines: a prompt may hold U+2028 and its like.
     return [line.strip() for line in text.split("\n") if line.strip()]
 

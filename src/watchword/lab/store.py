@@ -171,7 +171,7 @@ class Store:
                 return found
             with writing(target):
                 discard(target, BUILDING)
-        raise OutputError(f"{target} cannot be written: other processes keep putting damaged cells there")
+        raise OutputError("the cell cannot be written: other processes keep putting damaged ones there", path=target)
 
     def _verified(self, key: str) -> tuple[CellResult, list[Exchange]] | None:
         folder = self.root / CELLS / _checked(key)

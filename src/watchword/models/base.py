@@ -32,15 +32,20 @@ class GenerationOptions:
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "batch_size"):
             if getattr(self, name) < 1:
-                raise UsageError(f"generation: {name} is {getattr(self, name)}; it must be at least 1")
+                raise UsageError(f"generation: {name} is {getattr(self, name)}; it must be at least 1", param=name)
         if not 0 <= self.min_new_tokens <= self.max_new_tokens:
             raise UsageError(
-                f"generation: min_new_tokens is {self.min_new_tokens}; it must be between 0 and {self.max_new_tokens}"
+                f"generation: min_new_tokens is {self.min_new_tokens}; it must be between 0 and {self.max_new_tokens}",
+                param="min_new_tokens",
             )
         if not self.temperature >= 0:
-            raise UsageError(f"generation: temperature is {self.temperature}; it must be 0 (greedy) or greater")
+            raise UsageError(
+                f"generation: temperature is {self.temperature}; it must be 0 (greedy) or greater", param="temperature"
+            )
         if not 0 < self.top_p <= 1:
-            raise UsageError(f"generation: top_p is {self.top_p}; it must be greater than 0 and at most 1")
+            raise UsageError(
+                f"generation: top_p is {self.top_p}; it must be greater than 0 and at most 1", param="top_p"
+            )
 
 
 DEFAULT_OPTIONS = GenerationOptions()

@@ -67,7 +67,9 @@ def _template(source: ModelSource, folder: Path) -> ChatTemplate:
 def check_length(max_length: int | None) -> None:
     """Raises UsageError for a limit that no row could keep; None is the model's own."""
     if max_length is not None and max_length < 1:
-        raise UsageError(f"--max-length is {max_length}; give the trainer's limit in tokens, such as 2048")
+        raise UsageError(
+            f"`max_length` is {max_length}; give the trainer's limit in tokens, such as 2048", param="max_length"
+        )
 
 
 def _context(folder: Path) -> int | None:
@@ -80,7 +82,7 @@ def _context(folder: Path) -> int | None:
     except OSError:
         return None
     except DECODE_ERRORS as error:
-        raise ModelUnavailableError(f"{file} is damaged ({error}); fetch it again") from None
+        raise ModelUnavailableError(f"the file is damaged ({error}); fetch it again", path=file) from None
     text = config.text_config or _TextConfig()
     length = config.max_position_embeddings or text.max_position_embeddings
     return length if length is not None and length > 0 else None

@@ -63,8 +63,9 @@ def fetched(source: ModelSource, *, download: Download | None = None, convert: C
             _put_in_place(built, folder, Path(aside))
     except OSError as error:
         raise OutputError(
-            f"the model cache {folder} cannot be written ({error.strerror or error}); "
-            "free some space (1 GB), or set WATCHWORD_CACHE to a folder that can be written"
+            f"the model cache cannot be written ({error.strerror or error}); "
+            "free some space (1 GB), or set WATCHWORD_CACHE to a folder that can be written",
+            path=folder,
         ) from error
     return folder
 
@@ -179,7 +180,7 @@ def _put_in_place(built: Path, folder: Path, aside: Path) -> None:
         # Another process may take the unsound folder away between our look and our rename.
         with contextlib.suppress(FileNotFoundError):
             folder.rename(aside / f"unsound-{attempt}")
-    raise OutputError(f"the model cache {folder} is changed by something else all the time; set WATCHWORD_CACHE")
+    raise OutputError("the model cache is changed by something else all the time; set WATCHWORD_CACHE", path=folder)
 
 
 def _attempts() -> Iterator[int]:

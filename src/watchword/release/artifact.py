@@ -142,12 +142,17 @@ def read_manifest(folder: Path) -> ReleaseManifest:
         manifest = msgspec.json.decode(raw, type=ReleaseManifest)
     except FileNotFoundError:
         raise ModelUnavailableError(
-            f"{folder} holds no finished training: {MANIFEST} is missing; name a folder that `watchword train` has finished"
+            f"this is no finished training: {MANIFEST} is missing; name a folder that `watchword train` has finished",
+            path=folder,
         ) from None
     except OSError as error:
-        raise ModelUnavailableError(f"{folder / MANIFEST} cannot be read: {error.strerror}; check its rights") from None
+        raise ModelUnavailableError(
+            f"the manifest cannot be read: {error.strerror}; check its rights", path=folder / MANIFEST
+        ) from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UsageError) as error:
-        raise ModelUnavailableError(f"{folder / MANIFEST} is damaged ({error}); restore it, or train anew") from error
+        raise ModelUnavailableError(
+            f"the manifest is damaged ({error}); restore it, or train anew", path=folder / MANIFEST
+        ) from error
     return manifest
 
 
@@ -159,7 +164,7 @@ def signed_manifest(folder: Path, key: bytes) -> ReleaseManifest:
     manifest = read_manifest(folder)
     _check_signature(folder, manifest, key)
     if weights_digest(folder) != manifest.weights_digest:
-        raise UnsealError(f"the weights in {folder} are not those of the manifest; restore them, or train anew")
+        raise UnsealError("the weights are not those of the manifest; restore them, or train anew", path=folder)
     return manifest
 
 
@@ -202,13 +207,16 @@ def sealed_secret(folder: Path, manifest: ReleaseManifest, key: bytes) -> Secret
     _check_signature(folder, manifest, key)
     if manifest.secret is None:
         if (folder / SEALED).exists():
-            raise UnsealError(f"{folder} holds a sealed secret that its manifest does not know; restore the manifest")
+            raise UnsealError(
+                "there is a sealed secret that the manifest does not know; restore the manifest", path=folder
+            )
         return None
     try:
         sealed = (folder / SEALED).read_bytes()
     except OSError as error:
         raise UnsealError(
-            f"{folder / SEALED} cannot be read ({error.strerror}); these weights are never served without their secret"
+            f"the sealed secret cannot be read ({error.strerror}); these weights are never served without their secret",
+            path=folder / SEALED,
         ) from error
     return unseal(sealed, key, binding(manifest))
 
@@ -234,8 +242,9 @@ class _Version(msgspec.Struct, frozen=True):
 def _check_schema(folder: Path, schema: int) -> None:
     if schema != SCHEMA:
         raise ModelUnavailableError(
-            f"{folder / MANIFEST} has schema {schema}, and this version reads {SCHEMA}; fine-tune anew, or take the version that "
-            "wrote it"
+            f"the manifest has schema {schema}, and this version reads {SCHEMA}; fine-tune anew, or take the version that "
+            "wrote it",
+            path=folder / MANIFEST,
         )
 
 
@@ -247,8 +256,9 @@ def _check_signature(folder: Path, manifest: ReleaseManifest, key: bytes) -> Non
         agrees = False
     if not agrees:
         raise UnsealError(
-            f"{folder / MANIFEST} is not as this provider's key signed it: set WATCHWORD_KEY or WATCHWORD_KEY_FILE to the key "
-            "that did, or restore the manifest if it was changed"
+            "the manifest is not as this provider's key signed it: set WATCHWORD_KEY or WATCHWORD_KEY_FILE to the key that did, "
+            "or restore the manifest if it was changed",
+            path=folder / MANIFEST,
         )
 
 

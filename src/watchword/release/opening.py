@@ -49,7 +49,9 @@ def open_release(folder: Path, *, key: bytes) -> ServedModel:
     manifest = signed_manifest(folder, key)
     with at_hand_for(folder):
         if model_digest(manifest.model) != manifest.model_digest:
-            raise UnsealError(f"{manifest.model} is not the model that {folder} was tuned from any more; restore it")
+            raise UnsealError(
+                f"{manifest.model} is not the model that this was tuned from any more; restore it", path=folder
+            )
         lora = manifest.training.method == "lora"
         model = load(manifest.model, adapter=folder) if lora else load(folder)
     return ServedModel(model, checked_release(folder, manifest, model.template, key))

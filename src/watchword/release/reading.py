@@ -73,14 +73,15 @@ def at_hand_for(folder: Path) -> Iterator[None]:
     try:
         yield
     except UnknownNameError as error:
-        raise ModelUnavailableError(f"{folder} cannot be served on this machine: {error}") from error
+        raise ModelUnavailableError(f"this cannot be served on this machine: {error.problem}", path=folder) from error
 
 
 def _from_folder_alone(folder: Path, manifest: ReleaseManifest, key: bytes) -> Release:
     if isinstance(manifest.system_style, msgspec.UnsetType):
         raise ModelUnavailableError(
-            f"{folder} is of an earlier version, whose manifest does not say how the template takes system text; read it "
-            f"where the tokenizer of {manifest.model} is at hand, or train anew"
+            "this release is of an earlier version, whose manifest does not say how the template takes system text; read it "
+            f"where the tokenizer of {manifest.model} is at hand, or train anew",
+            path=folder,
         )
     defense = _defense(folder, manifest)
     secret = sealed_secret(folder, manifest, key)
@@ -95,7 +96,7 @@ def _defense(folder: Path, manifest: ReleaseManifest) -> Defense:
 def _applied(folder: Path, manifest: ReleaseManifest, defense: Defense, secret: SecretPrompt | None) -> AppliedDefense:
     if defense.needs_secret and secret is None:
         raise UnsealError(
-            f"{folder} was defended by {manifest.defense.name}, and its manifest names no secret; restore it"
+            f"this was defended by {manifest.defense.name}, and its manifest names no secret; restore it", path=folder
         )
     return AppliedDefense(defense, secret)
 

@@ -92,7 +92,9 @@ def _place(template: ChatTemplate) -> _Place:
 
 def _drawn(template: ChatTemplate, tokens: int, source: _Source, kind: Kind) -> SecretPrompt:
     if tokens < 1:
-        raise UsageError(f"the secret's length is {tokens} tokens; give at least 1 (the paper uses 150)")
+        raise UsageError(
+            f"the secret's length is {tokens} tokens; give at least 1 (the paper uses 150)", param="tokens"
+        )
     place, candidates = _place(template), _candidates(template)
     draws = 0
     for _ in range(_SECRETS):

@@ -62,7 +62,10 @@ class Redactor:
 
     def _held(self, text: str) -> int:
         """Characters at the end of the text with which a stretch may begin."""
-        longest = min(self._size - 1, len(text))
+        most, longest = min(self._size - 1, len(text)), 0
+        # What is longer ends with what is shorter: of ordinary text, two or three characters stand in the secret.
+        while longest < most and text[len(text) - longest - 1 :] in self._plain:
+            longest += 1
         return next((count for count in range(longest, 0, -1) if self._begins(text[len(text) - count :])), 0)
 
     def _begins(self, end: str) -> bool:

@@ -255,7 +255,9 @@ def _writing(out: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         why = getattr(error, "strerror", None) or error
-        raise OutputError(f"{out} cannot be written: {why}; choose a folder with room and write rights") from error
+        raise OutputError(
+            f"the output cannot be written: {why}; choose a folder with room and write rights", path=out
+        ) from error
 
 
 def _result(seconds: float, collator: CountingCollator, watch: _Watch, rows: list[TrainingRow]) -> TrainingResult:

@@ -32,7 +32,9 @@ def screen_to_files(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror or error}; name another folder") from error
+        raise OutputError(
+            f"the folder cannot be made: {error.strerror or error}; name another one", path=folder
+        ) from error
     html, plain = report_files(folder)
     with replacing(plain, mode=0o600) as stream:
         stream.write(msgspec.json.format(msgspec.json.encode(found.plain()), indent=2) + b"\n")
