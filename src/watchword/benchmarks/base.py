@@ -258,7 +258,9 @@ def packaged(split: Split, question: str, count: int | None, setting: Setting) -
 def check_count(name: str, count: int | None) -> None:
     """Raises UsageError for a negative number of prompts."""
     if count is not None and count < 0:
-        raise UsageError(f"{name} is {count}; it must be at least 0, or null for all prompts", param=name.split()[-1])
+        raise UsageError(
+            f"{name} is {count}; it must be at least 0, or null for all prompts", param=name.rsplit(maxsplit=1)[-1]
+        )
 
 
 def _again(benchmark: Benchmark, prompts: Sequence[Prompt]) -> list[Prompt]:
