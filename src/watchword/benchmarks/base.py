@@ -55,9 +55,9 @@ class Metric:
     """A rate in percent: of the scored exchanges of some ``questions``, those that count.
 
     ``counts``: which do. ``judge`` tells whether a response refused or complied; a correct one equals what is expected.
-    ``direction``: which way is better. ``heading`` stands in reports and model cards, ``short`` over a column in the terminal
-    (without it there is no column), and ``meaning`` explains the metric to a newcomer. ``without_secret``: a defense that has
-    a secret is also asked without it, and the rate counted again.
+    ``direction``: which way is better. ``heading`` stands in reports and model cards. ``short`` stands over a column in the
+    terminal; without it there is no column. ``meaning`` explains the metric to a newcomer. ``without_secret``: a defense
+    that has a secret is also asked without it, and the rate counted again.
     """
 
     name: str

@@ -123,4 +123,6 @@ def train(
     mixed_in = described(added.added, DEFENSES.get(added.name).origins) or "nothing"
     console.print(f"defense {added.name}: {mixed_in} mixed in")
     if manifest.secret:
-        console.print(f"secret {manifest.secret.fingerprint}, sealed; talk to it with: watchword chat {out}")
+        console.print(
+            f"secret with fingerprint {manifest.secret.fingerprint}, sealed; talk to it with: watchword chat {out}"
+        )

@@ -1,8 +1,8 @@
 """A tenant's file → a defended adapter with its manifest and sealed secret: guard, train, seal, in that order.
 
-The command line and the service fine-tune through ``train_defended``. OUT/work holds an unfinished run, so that it can be
-resumed with the same secret; nobody else may look into it. OUT/work/release is what will be served, complete before the
-first file of it moves up into OUT; OUT/manifest.json moves last, and nothing is trusted without it.
+The command line and the service fine-tune through ``train_defended``. OUT/work holds an unfinished run, so that it can
+be resumed with the same secret; nobody else may look into it. OUT/work/release is what will be served, complete before
+the first file of it moves up into OUT. OUT/manifest.json moves last, and nothing is trusted without it.
 """
 
 from __future__ import annotations
@@ -78,11 +78,11 @@ def train_defended(
 ) -> ReleaseManifest:
     """Fine-tunes under a defense and leaves weights, sealed secret and manifest in ``out``.
 
-    ``secret`` must be fit for production; None draws one. ``known`` are files of more secrets, releases, or folders of
-    such, that no tenant row may carry; so are those kept beside the data and beside ``out``. ``resume`` goes on with an
-    unfinished run of the same job in ``out``; ``remarks`` takes what is to be said about the tenant's rows. Raises
-    DataError for the tenant's file, SecretCollisionError where it holds a known secret, and what training raises; ``out``
-    then holds no manifest, and is gone if there is no checkpoint to resume from.
+    ``secret`` must be fit for production; None draws one. ``known`` names files of more secrets, releases, or folders
+    of these. No tenant row may carry one of them, or one that is kept beside the data or beside ``out``. ``resume``
+    goes on with an unfinished run of the same job in ``out``; ``remarks`` takes what is to be said about the tenant's
+    rows. Raises DataError for the tenant's file, SecretCollisionError where it holds a known secret, and what training
+    raises. Then ``out`` holds no manifest, and is gone if there is no checkpoint to resume from.
     """
     defense = DEFENSES.create(job.defense, **job.arguments)
     numbered, digest = tenant_upload(job.data, job.reading, remarks)
@@ -113,8 +113,8 @@ def tenant_upload(
 ) -> tuple[list[tuple[int, Conversation]], str]:
     """All rows of a tenant's file with their line numbers, and the digest of the bytes that they were read from.
 
-    Raises DataError, with the line, at the first fault, for a file without rows, and for one that changes meanwhile or
-    can be read only once.
+    Raises DataError, with the line, at the first fault. Raises it as well for a file without rows, and for one that
+    changes meanwhile or can be read only once.
     """
     if path.exists() and not path.is_file():
         raise DataError("this is no ordinary file; save the rows in one first", path=path)

@@ -30,8 +30,8 @@ SPELLED = {"fj_attack": "FJAttack", "backdoor_align": "BackdoorAlign", "none": "
 def results_of(spec: Spec, cells: Sequence[CellResult]) -> dict[str, Any]:
     """What results.json holds, as plain data: the spec, this machine's versions, and every cell in the spec's order.
 
-    It also names the metrics and row origins that the cells count, so that the file can be read where the plug-in that
-    brought one is not installed.
+    It also has the headings of metrics and row origins in the cells. So a report can be made where the package that brought
+    one is not installed.
     """
     measured = {name for cell in cells for name in cell.metrics}
     metrics = [metric for name, metric in registered_metrics().items() if name in measured]

@@ -50,8 +50,8 @@ NONE = Choice(NO_ATTACK)
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every model is asked. ``benchmarks`` holds arguments by the benchmark's name.
 
-    Every registered benchmark is run, but for those that cannot do without an argument and get none here; null in place
-    of arguments leaves one out: ``{"policy": {"count": 44}, "task": null}``. ``max_new_tokens`` is in tokens an answer,
+    Every registered benchmark is run, but those that need an argument only where they are named here. Null in place of
+    arguments leaves one out: ``{"policy": {"count": 44}, "task": null}``. ``max_new_tokens`` is in tokens an answer,
     ``batch_size`` in answers; ``system`` is the system prompt of every question that brings none (None: the template's own).
     """
 
