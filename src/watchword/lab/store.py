@@ -44,7 +44,7 @@ class CellResult(msgspec.Struct, frozen=True, kw_only=True):
     """One element of ``cells`` in results.json. ``metrics`` holds rates in percent; ``train`` is null without training.
 
     ``added`` counts the different examples that the defense mixed in, by the origin of their rows. ``store.put`` fills in
-    the cell, its key, its arm's label, and the digests and versions it was made with: a re-used cell may be older than
+    the cell, its key, its arm's label, and the digests and versions it was made with. A re-used cell may be older than
     the file that it stands in.
     """
 
