@@ -53,6 +53,9 @@ def train(
     seed: int = typer.Option(DEFAULTS.seed, "--seed"),
     checkpoint_steps: int | None = typer.Option(None, "--checkpoint-steps", help="Keep a checkpoint every N steps."),
     resume: bool = typer.Option(False, "--resume", help="Go on with the unfinished run in OUT."),
+    launcher: str = typer.Option(
+        "in_process", "--launcher", help="in_process, or child: train in a process of its own, which frees its memory."
+    ),
     drop_columns: str = DROP_COLUMNS,
     drop_extra: bool = DROP_EXTRA,
     drop_thoughts: bool = DROP_THOUGHTS,
@@ -69,6 +72,7 @@ def train(
     from watchword.data.remarks import Remarks
     from watchword.defenses.base import DEFENSES
     from watchword.errors import UsageError
+    from watchword.finetune.launch.base import LAUNCHERS
     from watchword.finetune.run import Job, train_defended
     from watchword.provenance import versions
     from watchword.secret.keys import provider_key
@@ -96,6 +100,7 @@ def train(
         training=config,
         reading=reading,
     )
+    trainer = LAUNCHERS.create(launcher)
     remarks = Remarks()
     given = read_secret_file(secret_file) if secret_file else None
     console = Console(highlight=False, soft_wrap=True)
@@ -110,6 +115,7 @@ def train(
             resume=resume,
             step=progress.step,
             remarks=remarks,
+            trainer=trainer,
         )
     for text in (*remarks.texts(), *never_there(reading, remarks.texts())):
         console.print(f"warning: {with_flags(text)}", markup=False)
