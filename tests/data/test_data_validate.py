@@ -15,8 +15,9 @@ from watchword.chat.types import Conversation, Message
 from watchword.data.formats.openai import OpenAIChat
 from watchword.data.parse import parse_line, parse_row, read_row
 from watchword.data.shape import conversation_of, shape_faults, unknown_columns
-from watchword.data.validate import check, require_valid, validate_file
+from watchword.data.validate import check, require_valid, validate
 from watchword.errors import DataError
+from watchword.files.addresses import Address
 
 USER, ANSWER = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -112,7 +113,7 @@ def test_a_file_is_read_to_its_end(tmp_path: Path) -> None:
     path.write_bytes(
         b"\n".join([good.encode(), two.encode(), b"{", b"\xff", b'{"prompt": "a", "completion": "b"}', good.encode()])
     )
-    report = validate_file(path)
+    report = validate(Address.parse(path))
     assert (report.rows, report.valid_rows, report.format, report.ok) == (6, 2, "openai", False)
     assert [fault.line for fault in report.faults] == [2, 2, 3, 4, 5]
     assert report.fault_count == 5
@@ -123,28 +124,28 @@ def test_a_file_is_read_to_its_end(tmp_path: Path) -> None:
 def test_faults_are_counted_past_the_limit(tmp_path: Path) -> None:
     path = tmp_path / "up.jsonl"
     path.write_text("{}\n" * 250, "utf-8")
-    report = validate_file(path)
+    report = validate(Address.parse(path))
     assert (len(report.faults), report.fault_count, report.rows) == (100, 250, 250)
-    assert validate_file(path, max_errors=3, format="alpaca").faults[2].line == 3
+    assert validate(Address.parse(path), format="alpaca").faults[2].line == 3
 
 
 def test_notes_on_the_file_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "up.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps({"messages": [USER, ANSWER]}).encode() * 1)
-    report = validate_file(path)
+    report = validate(Address.parse(path))
     assert report.ok
     assert "byte order mark" in report.warnings[0]
     path.write_bytes(b"[{]")
-    assert validate_file(path).faults[0].line == 1
+    assert validate(Address.parse(path)).faults[0].line == 1
     with pytest.raises(DataError, match="cannot be read"):
-        validate_file(tmp_path / "gone")
+        validate(Address.parse(tmp_path / "gone"))
 
 
 @pytest.mark.parametrize("data", [b"", b"\n \n", b"[]"])
 def test_a_file_without_rows_is_an_error(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "up.jsonl"
     path.write_bytes(data)
-    report = validate_file(path)
+    report = validate(Address.parse(path))
     assert not report.ok
     assert [str(fault) for fault in report.faults] == ["the file has no row; give one JSON object a line"]
     assert report.warnings == ()
@@ -153,7 +154,7 @@ def test_a_file_without_rows_is_an_error(tmp_path: Path, data: bytes) -> None:
 def test_a_layout_that_no_row_has_is_one_fault(tmp_path: Path) -> None:
     path = tmp_path / "up.jsonl"
     path.write_text(json.dumps({"messages": [USER, ANSWER] * 500}, indent=2))
-    report = validate_file(path)
+    report = validate(Address.parse(path))
     assert report.fault_count == 1
     assert "one row is spread over several lines" in str(report.faults[0])
 

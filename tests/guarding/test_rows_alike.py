@@ -21,9 +21,10 @@ from watchword.chat.render import IGNORED, render_row
 from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Row, conversation
 from watchword.data.parse import parse_line
+from watchword.data.rows import read_rows
 from watchword.errors import DataError, RowTemplateError
+from watchword.files.addresses import Address
 from watchword.files.digest import HashingWriter
-from watchword.finetune.run import check_rows, tenant_upload
 from watchword.guarding.checking import CheckRequest, check_source
 from watchword.guarding.engine import guard_file
 from watchword.guarding.exporters.base import EXPORTERS, ExportPlan
@@ -177,7 +178,7 @@ def refused_by_training(line: bytes, number: int, model: ModelFacts) -> bool:
 def test_validation_refuses_the_rows_that_training_refuses(folder: Path, tmp_path: Path, rows: list[Any]) -> None:
     source = write_rows(tmp_path / "odd.jsonl", rows)
     model = facts_of(str(folder))
-    result = check_source(CheckRequest(str(source), model=str(folder)))
+    result = check_source(CheckRequest(Address.parse(source), model=str(folder)))
     wanted = {
         number
         for number, line in enumerate(source.read_bytes().splitlines(), start=1)
@@ -188,7 +189,7 @@ def test_validation_refuses_the_rows_that_training_refuses(folder: Path, tmp_pat
     assert sum(fault.rows for fault in result.report.faults) == result.report.fault_count == len(wanted)
     assert (result.ok, result.report.valid_rows) == (not wanted, len(rows) - len(wanted))
     try:
-        check_rows(tenant_upload(source)[0], model.template, min(2048, CONTEXT), source)
+        read_rows(Address(source)).check(model.template, min(2048, CONTEXT))
     except DataError as error:
         assert error.line in wanted
     else:
@@ -199,13 +200,16 @@ def test_validation_names_line_and_reason_for_rows_that_are_too_long(folder: Pat
     rows = [chat_row(1), chat_row(2, system="word " * 200), chat_row(3)]
     source = write_rows(tmp_path / "in.jsonl", rows)
     for workers in (1, 2):
-        result = check_source(CheckRequest(str(source), model=str(folder), workers=workers))
+        result = check_source(CheckRequest(Address.parse(source), model=str(folder), workers=workers))
         assert [fault.line for fault in result.report.faults] == [2]
         assert f"tokens, the limit is {CONTEXT}" in str(result.report.faults[0])
-    result = check_source(CheckRequest(str(source), model=str(folder), max_length=10))
-    assert [fault.line for fault in result.report.faults] == [1, 2, 3]
+    result = check_source(CheckRequest(Address.parse(source), model=str(folder), max_length=10))
+    assert [fault.lines for fault in result.report.faults] == [(1, 2, 3)]
+    assert str(result.report.faults[0]).endswith("(the same in 3 rows: lines 1, 2, 3)")
     shared = write_rows(tmp_path / "sharegpt.jsonl", [_sharegpt(row) for row in rows])
-    assert [fault.line for fault in check_source(CheckRequest(str(shared), model=str(folder))).report.faults] == [2]
+    assert [
+        fault.line for fault in check_source(CheckRequest(Address.parse(shared), model=str(folder))).report.faults
+    ] == [2]
 
 
 def _sharegpt(row: dict[str, Any]) -> dict[str, Any]:
@@ -219,11 +223,13 @@ def test_training_names_file_and_line_past_blank_ones(tmp_path: Path) -> None:
     with pytest.raises(
         RowTemplateError, match=r"in.jsonl, line 3, messages\[1\].tool_calls: the chat template writes no"
     ):
-        check_rows(tenant_upload(source)[0], template("smollm2"), 2048, source)
+        read_rows(Address(source)).check(template("smollm2"), 2048)
 
 
 def test_what_a_template_leaves_out_is_a_warning_of_validation(folder: Path, tmp_path: Path) -> None:
-    result = check_source(CheckRequest(str(write_rows(tmp_path / "in.jsonl", [THOUGHTFUL] * 3)), model=str(folder)))
+    result = check_source(
+        CheckRequest(Address.parse(write_rows(tmp_path / "in.jsonl", [THOUGHTFUL] * 3)), model=str(folder))
+    )
     assert result.ok
     takes_thoughts = facts_of(str(folder)).template.abilities.thoughts is not None
     assert any("leaves out thoughts in 3 rows" in text for text in result.report.warnings) != takes_thoughts

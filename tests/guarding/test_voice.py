@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import watchword
-from support.guarding_rows import chat_row, write_rows
+from support.guarding_rows import addressed, chat_row, write_rows
 from watchword.attacks.base import AttackContext, harmful_rows
 from watchword.chat.assembly import assemble
 from watchword.chat.template import ChatTemplate
@@ -126,7 +126,7 @@ def test_a_request_that_does_not_fit_the_trainer_is_not_echoed(
 
 def request(tmp_path: Path, source: Path, **fields: Any) -> GuardRequest:
     plain = {"source": str(source), "out": str(tmp_path / "out.jsonl"), "trainer": "openai", "model": "small"}
-    return GuardRequest(**{**plain, "aligned": "smollm2-135m", **fields})
+    return GuardRequest(**addressed({**plain, "aligned": "smollm2-135m", **fields}))
 
 
 def test_the_manifest_says_who_was_asked_and_counts_echoes(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -13,6 +15,9 @@ from watchword.data.limits import USUAL, Limits
 from watchword.data.reading import Reading
 from watchword.data.remarks import column_left_out
 from watchword.errors import UsageError
+
+if TYPE_CHECKING:
+    from watchword.files.addresses import Address
 
 Jobs = Annotated[
     int | None,
@@ -39,24 +44,61 @@ def parsed_arguments(given: Sequence[str]) -> dict[str, Any]:
     return arguments
 
 
-# What ``guard``, ``train`` and ``validate`` ask about a tenant's file.
-DROP_COLUMNS = typer.Option(
-    "", "--drop-columns", help="Columns to leave out, NAME,NAME; COLUMN.NAME is a key of each turn in COLUMN."
-)
-DROP_EXTRA = typer.Option(False, "--drop-extra", help="Leave out every column that the rows' format does not know.")
-DROP_THOUGHTS = typer.Option(False, "--drop-thoughts", help="Leave out the model's thoughts (reasoning_content).")
-MAX_BYTES = typer.Option(USUAL.bytes, "--max-bytes", min=1, help="The most bytes of rows, decompressed.")
-MAX_ROW_BYTES = typer.Option(USUAL.row_bytes, "--max-row-bytes", min=1, help="The most bytes of one row.")
-MAX_ROWS = typer.Option(USUAL.rows, "--max-rows", min=1, help="The most rows.")
-MAX_EXPANSION = typer.Option(
-    USUAL.expansion,
-    "--max-expansion",
-    min=1,
-    help="How many times its size a file may decompress to (from 32 MiB on).",
-)
+# What ``guard``, ``train`` and ``validate`` ask about a tenant's file, by the names of ``_reading``.
+_READING: dict[str, tuple[type, Any]] = {
+    "drop_columns": (
+        str,
+        typer.Option(
+            "", "--drop-columns", help="Columns to leave out, NAME,NAME; COLUMN.NAME is a key of each turn in COLUMN."
+        ),
+    ),
+    "drop_extra": (
+        bool,
+        typer.Option(False, "--drop-extra", help="Leave out every column that the rows' format does not know."),
+    ),
+    "drop_thoughts": (
+        bool,
+        typer.Option(False, "--drop-thoughts", help="Leave out the model's thoughts (reasoning_content)."),
+    ),
+    "max_bytes": (
+        int,
+        typer.Option(USUAL.bytes, "--max-bytes", min=1, help="The most bytes of rows, decompressed."),
+    ),
+    "max_row_bytes": (int, typer.Option(USUAL.row_bytes, "--max-row-bytes", min=1, help="The most bytes of one row.")),
+    "max_rows": (int, typer.Option(USUAL.rows, "--max-rows", min=1, help="The most rows.")),
+    "max_expansion": (
+        int,
+        typer.Option(
+            USUAL.expansion,
+            "--max-expansion",
+            min=1,
+            help="How many times its size a file may decompress to (from 32 MiB on).",
+        ),
+    ),
+}
 
 
-def reading_of(
+def reads_tenant_data(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options about reading a tenant's file, which it takes as one ``reading``."""
+
+    @functools.wraps(command)
+    def with_reading(**given: Any) -> None:
+        asked = {name: given.pop(name) for name in _READING}
+        command(**given, reading=_reading(**asked))
+
+    plain = inspect.signature(command, eval_str=True)
+    own = [parameter for parameter in plain.parameters.values() if parameter.name != "reading"]
+    more = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=option, annotation=kind)
+        for name, (kind, option) in _READING.items()
+    ]
+    # typer reads a command's options from these two.
+    with_reading.__signature__ = plain.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
+    with_reading.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *more)}
+    return with_reading
+
+
+def _reading(
     drop_columns: str,
     drop_extra: bool,
     drop_thoughts: bool,
@@ -65,7 +107,6 @@ def reading_of(
     max_rows: int,
     max_expansion: int,
 ) -> Reading:
-    """How a tenant's file is read, from these options."""
     columns = tuple(name.strip() for name in drop_columns.split(",") if name.strip())
     limits = Limits(bytes=max_bytes, row_bytes=max_row_bytes, rows=max_rows, expansion=max_expansion)
     return Reading(columns, drop_extra, drop_thoughts, limits)
@@ -80,9 +121,9 @@ def never_there(reading: Reading, warnings: Sequence[str]) -> list[str]:
     ]
 
 
-def check_report(report: Path | None, source: str) -> None:
+def check_report(report: Path | None, source: Address) -> None:
     """Raises UsageError where ``--report`` cannot be made of the source."""
-    if report is not None and source == "-":
+    if report is not None and source.is_stream:
         raise UsageError("--report reads the source once more, which standard input cannot do; give a file")
 
 

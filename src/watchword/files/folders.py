@@ -13,7 +13,7 @@ from pathlib import Path
 
 from watchword.errors import OutputError
 from watchword.files.locks import Lock, try_lock
-from watchword.files.writing import writing
+from watchword.files.writing import unwritable, writing
 
 # A folder that holds a tenant's rows, or what a model learnt from them, is nobody else's business.
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
@@ -91,7 +91,7 @@ def replace_folder(folder: Path, target: Path, prefix: str) -> None:
                 discard(target, prefix)
             else:
                 return
-    raise OutputError(f"{target} cannot be written: other processes keep putting something there; name another folder")
+    raise unwritable(target, "other processes keep putting something there", "name another folder")
 
 
 def make_private(folder: Path) -> None:
@@ -115,7 +115,7 @@ def _locked_name(parent: Path, prefix: str) -> tuple[Path, Lock]:
         except FileNotFoundError:  # somebody has just removed the parent, which was empty
             if attempt == 9:
                 raise
-    raise OutputError(f"{parent} cannot be written: other processes take every lock there; name another folder")
+    raise unwritable(parent, "other processes take every lock there", "name another folder")
 
 
 def _sweep(folder: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,20 +16,18 @@ from typing import Any
 
 import msgspec
 
-from watchword.chat.rowcheck import RowCheck
-from watchword.chat.template import ChatTemplate
-from watchword.chat.types import Conversation
 from watchword.data.reading import AS_IT_IS, Reading
 from watchword.data.remarks import Remarks
-from watchword.data.rows import place_in_file, read_conversations
+from watchword.data.rows import read_rows
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
-from watchword.errors import DataError, UnsealError, UsageError
+from watchword.errors import UnsealError, UsageError
+from watchword.files.addresses import Address
 from watchword.files.atomic import replacing
 from watchword.files.folders import PRIVATE_FILE
 from watchword.finetune.folder import JOB, RELEASE, UNFINISHED, alone, finished, gather, publish, work_folder
 from watchword.judges.base import refuses
-from watchword.models.base import row_limit
 from watchword.models.digest import model_digest
+from watchword.models.facts import length_limit
 from watchword.models.load import LoadedModel, load
 from watchword.progress import Step
 from watchword.release.artifact import (
@@ -52,10 +49,10 @@ from watchword.training.private import PrivateCheckpoints
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to fine-tune, on what, under which defense."""
+    """What to fine-tune, on what, under which defense. ``data`` is whatever ``data.rows.read_rows`` reads."""
 
     model: str
-    data: Path
+    data: Address
     defense: str
     arguments: dict[str, Any] = {}
     training: TrainingConfig = TrainingConfig()
@@ -84,9 +81,9 @@ def train_defended(
     then holds no manifest, and is gone if there is no checkpoint to resume from.
     """
     defense = DEFENSES.create(job.defense, **job.arguments)
-    numbered, digest = tenant_upload(job.data, job.reading, remarks)
-    upload = [conv for _, conv in numbered]
-    others = kept_secrets((job.data, out), known, lambda: key)
+    upload = read_rows(job.data, reading=job.reading, remarks=remarks)
+    digest, beside = upload.digest, [path for path in (job.data.local, out) if path is not None]
+    others = kept_secrets(beside, known, lambda: key)
     with alone(out, resume), work_folder(out, resume) as work:
         _same_job(job, digest, work)
         if (manifest := finished(out, work, key)) is not None:
@@ -94,62 +91,17 @@ def train_defended(
         step("loading the model", 0, 1)
         model = load(job.model)
         step("loading the model", 1, 1)
+        limit = length_limit(job.training.max_length, model)
         run = _Run(job, defense, model, model_digest(job.model), digest, out, work, key, resume, step)
         own = run.secret(secret) if defense.needs_secret else None
-        refuse_carriers(numbered, KnownSecrets.of((*others, own)), str(job.data), "line")
-        limit = row_limit(job.training.max_length, model.context)
-        check_rows(numbered, model.template, limit, job.data, job.reading)
-        data = guarded(defense, upload, run.context(own))
+        refuse_carriers(upload.numbered(), KnownSecrets.of((*others, own)), str(upload.label), "line")
+        upload.check(model.template, limit)
+        data = guarded(defense, upload.conversations(), run.context(own))
         figures = run.train(data, own)
         manifest = run.manifest(data, own, figures, versions or {})
         write_artifact(work / RELEASE, manifest, own, key)
         publish(out, work)
     return manifest
-
-
-def tenant_upload(
-    path: Path, reading: Reading = AS_IT_IS, remarks: Remarks | None = None
-) -> tuple[list[tuple[int, Conversation]], str]:
-    """All rows of a tenant's file with their line numbers, and the digest of the bytes that they were read from.
-
-    Raises DataError, with the line, at the first fault, for a file without rows, and for one that changes meanwhile or
-    can be read only once.
-    """
-    if path.exists() and not path.is_file():
-        raise DataError("this is no ordinary file; save the rows in one first", path=path)
-    if path.is_file():
-        reading.limits.check_bytes(path.stat().st_size, path)
-    digest = file_digest(path) if path.is_file() else ""
-    rows = list(read_conversations(path, reading=reading, remarks=remarks))
-    if digest != file_digest(path):
-        raise DataError("the file changed while it was read; train on it when nobody writes to it", path=path)
-    if not rows:
-        raise DataError("the file holds no rows; give at least one conversation with an assistant turn", path=path)
-    return rows, digest
-
-
-def check_rows(
-    rows: Sequence[tuple[int, Conversation]],
-    template: ChatTemplate,
-    max_length: int,
-    path: Path,
-    reading: Reading = AS_IT_IS,
-) -> None:
-    """Raises DataError, with line and field, for a row that the model's template does not write whole, or that is too long.
-
-    ``rows`` are all rows of ``path`` with their lines, as ``tenant_upload`` gives them.
-    """
-    check = RowCheck(template, max_length)
-    for number, (_, conv) in enumerate(rows, start=1):
-        if (error := check.look(conv).error) is not None:
-            line, error.field = place_in_file(path, number, error.field, reading=reading)
-            raise error.at(line, path)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of the file's bytes, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _same_job(job: Job, digest: str, work: Path) -> None:

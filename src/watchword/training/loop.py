@@ -24,7 +24,8 @@ from transformers.trainer import TRAINER_STATE_NAME
 from trl import SFTConfig, SFTTrainer
 
 from watchword.chat.types import Row
-from watchword.errors import DivergedError, OutputError
+from watchword.errors import DivergedError
+from watchword.files.writing import unwritable
 from watchword.models.base import row_limit
 from watchword.models.load import LoadedModel, quiet
 from watchword.secret.prompt import SecretPrompt
@@ -252,8 +253,7 @@ def _writing(out: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise OutputError(f"{out} cannot be written: {why}; choose a folder with room and write rights") from error
+        raise unwritable(out, error) from error
 
 
 def _result(seconds: float, collator: CountingCollator, watch: _Watch, rows: list[TrainingRow]) -> TrainingResult:

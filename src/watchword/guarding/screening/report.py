@@ -7,22 +7,19 @@ from pathlib import Path
 import msgspec
 
 from watchword.data.reading import AS_IT_IS, Reading
-from watchword.errors import OutputError
+from watchword.files.addresses import Address
 from watchword.files.atomic import replacing
+from watchword.files.writing import writing
 from watchword.guarding.screening import report_files
 from watchword.guarding.screening.page import page
 from watchword.guarding.screening.screen import Screening, screen
 
 
-def screen_to_files(
-    source: str | Path, folder: Path, *, format: str = "auto", reading: Reading = AS_IT_IS
-) -> Screening:
+def screen_to_files(source: Address, folder: Path, *, format: str = "auto", reading: Reading = AS_IT_IS) -> Screening:
     """Screens a source and writes screening.json and screening.html, private since they tell of a tenant's data."""
     found = screen(source, format=format, reading=reading)
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror or error}; name another folder") from error
     html, plain = report_files(folder)
     with replacing(plain, mode=0o600) as stream:
         stream.write(msgspec.json.format(msgspec.json.encode(found.plain()), indent=2) + b"\n")

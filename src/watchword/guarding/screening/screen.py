@@ -16,6 +16,7 @@ from watchword.data.parse import detect_format, format_named, parse_row
 from watchword.data.reading import AS_IT_IS, Reading
 from watchword.data.sources import local_rows
 from watchword.errors import DataError
+from watchword.files.addresses import Address
 from watchword.guarding.screening import detectors
 from watchword.guarding.screening.findings import Finding, of_answers, of_markers
 from watchword.guarding.screening.markers import separated, templated
@@ -69,7 +70,7 @@ class Screening:
         return whole
 
 
-def screen(source: str | Path, *, format: str = "auto", reading: Reading = AS_IT_IS) -> Screening:
+def screen(source: Address, *, format: str = "auto", reading: Reading = AS_IT_IS) -> Screening:
     """Looks at every row of a source in bounded memory: 24 bytes a row, and 200 MB at most for words and answers.
 
     A file in which answers repeat is read a second time. Invalid rows are counted and left out. Of an array that is broken
