@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,13 @@ def test_limits_stop_the_reading(data: bytes, limits: Limits, message: str, tmp_
         read(io.BytesIO(data), Reading(limits=limits))
     path = tmp_path / "up.jsonl"
     path.write_bytes(data)
+    if "bytes of rows" in message:
+        with pytest.raises(DataError, match=message):
+            validate(Address.parse(path), reading=Reading(limits=limits))
+        return
     report = validate(Address.parse(path), reading=Reading(limits=limits))
     assert not report.ok
-    assert "nothing behind it is read" in str(report.faults[-1])
+    assert re.search(message, str(report.faults[-1]))
 
 
 @given(

@@ -153,7 +153,7 @@ def test_an_address_of_a_local_folder_is_read_as_one(tmp_path: Path) -> None:
     write_parquet(tmp_path / "data" / "0.parquet", ROWS)
     for scheme in ("file", "local"):
         with prepared(Address.parse(f"{scheme}://{tmp_path / 'data'}")) as ready:
-            assert ready.label == f"{scheme}://{tmp_path / 'data'}"
+            assert ready.label == str(tmp_path / "data")
             assert rows_in(ready.path) == ROWS
 
 
@@ -275,7 +275,7 @@ def test_what_cannot_be_read_is_one_message(tmp_path: Path, content: bytes, mess
         ("reference://x", "reference://x: the address cannot be opened"),
         ("data://x", "data://x: the address cannot be opened"),
         ("ftp://127.0.0.1:9/x", "ftp://127.0.0.1:9/x: the address cannot be opened: .*refused"),
-        ("file:///nowhere/x", "file:///nowhere/x: the file cannot be read: No such file"),
+        ("file:///nowhere/x", "^/nowhere/x: the file cannot be read: No such file"),
         (".", "holds neither a saved dataset"),
     ],
 )

@@ -320,7 +320,7 @@ def packed(kind: str, folder: Path, rows: list[dict[str, Any]]) -> Address:
         pyarrow.write_table(pytest.importorskip("pyarrow").Table.from_pylist(rows), folder / "rows.parquet")
         return Address(folder / "rows.parquet")
     if kind == "gzip":
-        (folder / "rows.gz").write_bytes(gzip.compress(plain.read_bytes()))
+        (folder / "rows.gz").write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
         return Address(folder / "rows.gz")
     if kind == "array":
         names = {"user": "human", "assistant": "gpt"}
@@ -377,7 +377,7 @@ def test_a_resumed_run_compares_the_tenants_own_bytes(job: Job, tmp_path: Path, 
     ("kind", "place"),
     [
         ("parquet", r"rows.parquet, line 5, messages\[1\].tool_calls: the chat"),
-        ("array", r"rows.json, line 42, conversations\[1\].value: the chat"),
+        ("array", r"rows.json, line 50, conversations\[1\].value: the chat"),
     ],
 )
 def test_a_fault_is_named_as_the_file_has_it(job: Job, tmp_path: Path, kind: str, place: str) -> None:

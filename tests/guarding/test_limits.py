@@ -168,7 +168,7 @@ def test_a_row_that_is_too_big_is_named_and_never_tokenized(
 ) -> None:
     rows = [*ROWS[:place], LONG, *ROWS[place:]]
     path = write_rows(tmp_path / "rows.jsonl", rows)
-    plan = ScanPlan((), model.template, 2048, limits=Limits(row_bytes=4_000))
+    plan = ScanPlan((), model.template, 2048, reading=Reading(limits=Limits(row_bytes=4_000)))
     longest = 0
     real = type(model.template).encode
 
@@ -208,7 +208,7 @@ def test_no_block_is_longer_than_a_block_and_a_row(
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=20), st.integers(80, 150))
 def test_exactly_the_rows_beyond_the_limit_are_faults(lengths: list[int], limit: int) -> None:
     made = [json.dumps(chat_row(0, system="s" * length)).encode() for length in lengths]
-    profile = Scanner(limits=Limits(row_bytes=limit)).scan(b"\n".join(made) + b"\n")
+    profile = Scanner(reading=Reading(limits=Limits(row_bytes=limit))).scan(b"\n".join(made) + b"\n")
     wanted = [number for number, row in enumerate(made, start=1) if len(row) > limit]
     assert [fault.line for fault in profile.faults] == wanted
     assert profile.rows == len(made)

@@ -148,8 +148,8 @@ def test_data_never_stays_without_its_settings_and_manifest(
     before = contents(tmp_path)
     writing = placing.target
 
-    def failing(address: str) -> Any:
-        if address.endswith(broken) and not (tmp_path / "failed").exists():
+    def failing(address: Address) -> Any:
+        if address.name.endswith(broken) and not (tmp_path / "failed").exists():
             (tmp_path / "failed").touch()
             raise error
         return writing(address)
@@ -333,8 +333,8 @@ def test_services_get_a_name_and_never_a_path(make: Any, tmp_path: Path, monkeyp
 
 
 def test_validate_never_writes_over_its_file(make: Any, tmp_path: Path, capsys: Any) -> None:
-    source = make().source
-    (tmp_path / "screening.json").write_bytes(Path(source).read_bytes())
+    source = make().source.local
+    (tmp_path / "screening.json").write_bytes(source.read_bytes())
     before = contents(tmp_path)
     for arguments in ((source, "--json", source), (tmp_path / "screening.json", "--report", tmp_path)):
         assert command(["validate", *map(str, arguments)]) == 2
@@ -344,7 +344,7 @@ def test_validate_never_writes_over_its_file(make: Any, tmp_path: Path, capsys: 
 
 _PROCESS = """
 import signal, sys
-from support.guarding_rows import addressed, template
+from support.guarding_rows import template
 from watchword.guarding import placing, run
 # Whoever runs the tests under nohup has it ignored, and that is inherited.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -22,6 +22,7 @@ from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Row, conversation
 from watchword.data.parse import parse_line
 from watchword.data.rows import read_rows
+from watchword.defenses.base import DEFENSES, DefenseContext, guarded
 from watchword.errors import DataError, RowTemplateError
 from watchword.files.addresses import Address
 from watchword.files.digest import HashingWriter
@@ -31,6 +32,7 @@ from watchword.guarding.exporters.base import EXPORTERS, ExportPlan
 from watchword.guarding.interleave import Piece
 from watchword.guarding.memory import GuardedData
 from watchword.guarding.provider import provider_rows
+from watchword.guarding.shards import guard_shards
 from watchword.models.facts import ModelFacts, facts_of
 from watchword.safety.library import examples
 from watchword.secret.prompt import SecretPrompt
@@ -76,6 +78,35 @@ def test_training_memory_and_exporters_give_the_same_ids_and_labels(name: str, s
     for row, ids in zip(rows, wanted, strict=True):
         last = [token for token in ids["labels"] if token != IGNORED][-1]
         assert (form.decode([last]).strip() in form.special_tokens) != row.cut
+
+
+def test_a_file_gives_the_same_ids_and_labels_by_every_way(tmp_path: Path, job: Any, secret: SecretPrompt) -> None:
+    """Training, the Python API, the exporter of token ids and shards: the tenant's rows and the provider's, in one order."""
+    rows = [chat_row(number, system=None if number % 3 else "Be kind.") for number in range(40)]
+    source = write_rows(tmp_path / "in.jsonl", [*rows, THOUGHTFUL], seed=1)
+    form, settings = template("smollm2"), {"defense": "backdoor_align", "safety": 5}
+    with pytest.warns(UserWarning, match="leaves out thoughts in 1 row"):
+        memory = watchword.guard(source, tokenizer=form, secret=secret, seed=7, **settings)
+    defense = DEFENSES.create("backdoor_align", safety=5)
+    upload = read_rows(Address(source)).conversations()
+    trained = render_rows(guarded(defense, upload, DefenseContext(7)).rows, form, secret=secret, max_length=2048)
+    wanted = [{"input_ids": list(row.rendered.input_ids), "labels": list(row.rendered.labels)} for row in trained]
+    assert len(wanted) == 46
+    assert memory.token_rows() == wanted
+    fields = {"defense": defense, "seed": 7, "exporter": EXPORTERS.create("trl")}
+    guard_file(job(source, out=str(tmp_path / "out.jsonl"), **fields))
+    assert _ids(tmp_path / "out.jsonl") == wanted
+    lines = source.read_bytes().splitlines(keepends=True)
+    shards = [tmp_path / f"{number}.jsonl" for number in range(2)]
+    for shard, part in zip(shards, (lines[:13], lines[13:]), strict=True):
+        shard.write_bytes(b"".join(part))
+    (tmp_path / "parts").mkdir()
+    guard_shards(job("shards", out=str(tmp_path / "parts"), **fields), [Address(shard) for shard in shards], "trl")
+    assert [row for part in sorted((tmp_path / "parts").iterdir()) for row in _ids(part)] == wanted
+
+
+def _ids(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def _exported(tenant: list[Row], ours: list[Row], form: ChatTemplate, secret: SecretPrompt) -> list[dict[str, Any]]:

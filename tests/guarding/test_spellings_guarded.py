@@ -180,7 +180,8 @@ def test_validate_says_the_same(tmp_path: Path, model: ModelFacts, monkeypatch: 
     assert (result.ok, result.report.valid_rows, result.report.warnings) == (True, 13, ())
     path = write_rows(tmp_path / "rows.jsonl", [{**row, "source": "x"} for row in ROWS])
     assert [str(fault) for fault in check(path, model, monkeypatch).report.faults] == [
-        "line 1, source: unknown key 'source'; leave it out with --drop-columns source (the same in 12 rows)"
+        "line 1, source: unknown key 'source'; leave it out with --drop-columns source "
+        "(the same in 12 rows: lines 1, 2, 3, 4, 5, …)"
     ]
     assert not any("more" in line for line in check(path, model, monkeypatch).lines())
     result = check(path, model, monkeypatch, Reading(drop_extra=True))

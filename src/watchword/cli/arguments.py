@@ -44,7 +44,7 @@ def parsed_arguments(given: Sequence[str]) -> dict[str, Any]:
     return arguments
 
 
-# What ``guard``, ``train`` and ``validate`` ask about a tenant's file, by the names of ``_reading``.
+# What ``guard``, ``train`` and ``validate`` ask about a tenant's file, by the names of ``reading_of``.
 _READING: dict[str, tuple[type, Any]] = {
     "drop_columns": (
         str,
@@ -84,7 +84,7 @@ def reads_tenant_data(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def with_reading(**given: Any) -> None:
         asked = {name: given.pop(name) for name in _READING}
-        command(**given, reading=_reading(**asked))
+        command(**given, reading=reading_of(**asked))
 
     plain = inspect.signature(command, eval_str=True)
     own = [parameter for parameter in plain.parameters.values() if parameter.name != "reading"]
@@ -98,7 +98,7 @@ def reads_tenant_data(command: Callable[..., None]) -> Callable[..., None]:
     return with_reading
 
 
-def _reading(
+def reading_of(
     drop_columns: str,
     drop_extra: bool,
     drop_thoughts: bool,
