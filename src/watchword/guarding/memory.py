@@ -128,22 +128,11 @@ def guard(
     check_length(max_length)
     if isinstance(rows, Mapping) or not isinstance(rows, (Iterable, Path)):
         raise UsageError(f"rows is {shown(rows)}; give a list of rows, or the path or address of a file")
-    template = _format(tokenizer)
+    template = _template(tokenizer, max_length)
     source = Address.parse(rows) if isinstance(rows, (str, Path)) else None
     remarks = Remarks()
-    if source is not None:
-        tenant = read_rows(source, reading=reading, remarks=remarks)
-    else:
-        tenant = TenantRows(list(_in_memory(cast(Iterable[Any], rows), reading, remarks)))
-    if not tenant.rows:
-        raise DataError("there is no row to guard; give at least one conversation with an assistant turn")
-    if not chosen.needs_secret:
-        secret = None
-    elif secret is None:
-        secret = generate_secret(template)
-    else:
-        check_production(secret)
-        secret_ids(secret, template)
+    tenant = _tenant_rows(source if source is not None else cast(Iterable[Any], rows), reading, remarks)
+    secret = _checked(secret, template) if chosen.needs_secret else None
     others = known_secrets([] if source is None else [source], map(Path, known), provider_key)
     place = "row" if source is None else "line"
     refuse_carriers(tenant.numbered(), KnownSecrets.of((*others, secret)), tenant.label or "rows", place)
@@ -156,10 +145,33 @@ def guard(
     return GuardedData(tuple(mixed.rows), template, secret, max_length, *counts, tuple(remarks.texts()), dropped)
 
 
-def _format(tokenizer: Any) -> ChatTemplate:
+def _template(tokenizer: Any, max_length: int | None) -> ChatTemplate:
+    """The chat template. Raises UsageError for a limit that the model of this name cannot read."""
     if isinstance(tokenizer, ChatTemplate):
         return tokenizer
-    return facts_of(tokenizer).template if isinstance(tokenizer, str) else ChatTemplate.from_transformers(tokenizer)
+    if not isinstance(tokenizer, str):
+        return ChatTemplate.from_transformers(tokenizer)
+    model = facts_of(tokenizer)
+    check_length(max_length, model)
+    return model.template
+
+
+def _checked(secret: SecretPrompt | None, template: ChatTemplate) -> SecretPrompt:
+    """The secret if it is fit for production with this template, or a new one."""
+    if secret is None:
+        return generate_secret(template)
+    check_production(secret)
+    secret_ids(secret, template)
+    return secret
+
+
+def _tenant_rows(rows: Address | Iterable[Any], reading: Reading, remarks: Remarks) -> TenantRows:
+    if isinstance(rows, Address):
+        return read_rows(rows, reading=reading, remarks=remarks)
+    tenant = list(_in_memory(rows, reading, remarks))
+    if not tenant:
+        raise DataError("there is no row to guard; give at least one conversation with an assistant turn")
+    return TenantRows(tenant)
 
 
 def _in_memory(

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from watchword.errors import UsageError
 from watchword.files.addresses import Address
+from watchword.files.remote import without_credentials
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,7 +38,7 @@ def shards_of(source: Address) -> list[Address]:
         found = system.glob(path) if "*" in path else system.ls(path, detail=False)
     except (OSError, ValueError, ImportError) as error:
         raise UsageError(
-            f"{source} cannot be listed: {error}; give a folder or a pattern such as 'data/*.jsonl'"
+            f"{source} cannot be listed: {without_credentials(str(error))}; give a folder or a pattern such as 'data/*.jsonl'"
         ) from None
     names = sorted(name for name in found if not name.rpartition("/")[2].startswith((".", "_")) and system.isfile(name))
     if not names:
