@@ -23,7 +23,7 @@ from watchword.chat.types import Conversation, Row, conversation
 from watchword.data.parse import parse_line
 from watchword.data.rows import read_rows
 from watchword.defenses.base import DEFENSES, DefenseContext, guarded
-from watchword.errors import DataError, RowTemplateError
+from watchword.errors import DataError, RowTemplateError, UsageError
 from watchword.files.addresses import Address
 from watchword.files.digest import HashingWriter
 from watchword.guarding.checking import CheckRequest, check_source
@@ -241,6 +241,19 @@ def test_validation_names_line_and_reason_for_rows_that_are_too_long(folder: Pat
     assert [
         fault.line for fault in check_source(CheckRequest(Address.parse(shared), model=str(folder))).report.faults
     ] == [2]
+
+
+def test_no_limit_beyond_the_models_context_is_taken(folder: Path, tmp_path: Path) -> None:
+    source, beyond = (
+        write_rows(tmp_path / "in.jsonl", [chat_row(1)]),
+        rf"is 121, and the context of .* is {CONTEXT} tokens",
+    )
+    with pytest.raises(UsageError, match=beyond):
+        check_source(CheckRequest(Address(source), model=str(folder), max_length=CONTEXT + 1))
+    with pytest.raises(UsageError, match=beyond):
+        watchword.guard(source, tokenizer=str(folder), max_length=CONTEXT + 1, defense="none")
+    assert check_source(CheckRequest(Address(source), model=str(folder), max_length=CONTEXT)).ok
+    assert len(watchword.guard(source, tokenizer=str(folder), max_length=CONTEXT, defense="none")) == 1
 
 
 def _sharegpt(row: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from watchword.data.blocks import BLOCK
 from watchword.data.rows import read_conversations
 from watchword.defenses.base import DEFENSES, DefenseContext, guarded
 from watchword.errors import UsageError
+from watchword.files.addresses import Address
 from watchword.guarding import run
 from watchword.guarding.engine import guard_file
 from watchword.guarding.run import GuardRequest, guard_to_files
@@ -104,7 +105,7 @@ def test_shards_get_them_too(tmp_path: Path, job: Any, aligned: FakeModel) -> No
     fields = {"defense": DEFENSES.create("anchored_align"), "aligned": aligned, "seed": 5}
     guard_file(job(write_rows(tmp_path / "in.jsonl", rows), **fields))
     cuts = [(0, 1), (1, 130), (130, 499), (499, 500)]
-    shards = [str(write_rows(tmp_path / f"{start}.jsonl", rows[start:stop])) for start, stop in cuts]
+    shards = [Address(write_rows(tmp_path / f"{start}.jsonl", rows[start:stop])) for start, stop in cuts]
     (tmp_path / "parts").mkdir()
     guard_shards(job("shards", **{**fields, "out": str(tmp_path / "parts")}), shards, "openai")
     parts = b"".join(path.read_bytes() for path in sorted((tmp_path / "parts").iterdir()))
