@@ -15,8 +15,10 @@ from side_by_side import compare, quiet, show
 from watchword.attacks.base import ATTACK_SYSTEM
 from watchword.chat.types import conversation
 from watchword.models.base import GenerationOptions
-from watchword.models.generate import generate_ids, prompt_ids
-from watchword.models.load import LoadedModel, load
+from watchword.models.decode import generate_ids
+from watchword.models.generate import prompt_ids
+from watchword.models.load import load
+from watchword.models.loaded import LoadedModel
 from watchword.safety.library import balanced, examples
 from watchword.secret.generate import experiment_secret
 

@@ -23,13 +23,12 @@ import msgspec
 from watchword.attacks.base import ATTACK_SYSTEM, ordinary_rows
 from watchword.benchmarks.rates import Rate
 from watchword.chat.types import Conversation, conversation
-from watchword.defenses.base import one_secret
 from watchword.files.addresses import Address
 from watchword.finetune.run import Job, train_defended
 from watchword.judges.base import refuses
-from watchword.models.base import ChatModel
+from watchword.models.answer import Answer
 from watchword.models.load import load
-from watchword.release.opening import Served, open_release
+from watchword.release.opening import ServedModel, open_release
 from watchword.safety.library import Split, examples
 from watchword.training.config import TrainingConfig
 
@@ -65,7 +64,7 @@ def measured(seed: int, defense: str, arguments: dict[str, Any], training: Train
         return {
             "seed": seed,
             "rows": {"safety": added.safety_examples, "anchors": added.anchors, "echoes": added.echoes},
-            "aligned": {"task": refused(load(MODEL), held_out)},
+            "aligned": {"task": refused(load(MODEL).generate(held_out))},
             "tuned": {
                 "task": of(served, held_out),
                 "policy": of(served, prompts("policy_eval")),
@@ -78,14 +77,13 @@ def prompts(split: Split) -> list[Conversation]:
     return [conversation(example.prompt, system=ATTACK_SYSTEM) for example in examples(split)]
 
 
-def of(served: Served, asked: Sequence[Conversation]) -> dict[str, Any]:
+def of(served: ServedModel, asked: Sequence[Conversation]) -> dict[str, Any]:
     """Refusals where every request goes the way that serving takes."""
-    guards = [served.defense.guard_prompt(conv, served.secret) for conv in asked]
-    return refused(served.model, [guard.conversation for guard in guards], secret=one_secret(guards))
+    return refused(served.ask(asked))
 
 
-def refused(model: ChatModel, asked: Sequence[Conversation], **secret: Any) -> dict[str, Any]:
-    rate = Rate.of(sum(map(refuses, model.generate(asked, **secret))), len(asked))
+def refused(answers: Sequence[Answer]) -> dict[str, Any]:
+    rate = Rate.of(sum(refuses(answer.text) for answer in answers), len(answers))
     return {"percent": rate.value, "low": rate.low, "high": rate.high, "n": rate.n}
 
 

@@ -24,7 +24,8 @@ from watchword.attacks.base import ATTACKS, AttackContext
 from watchword.chat.assembly import assemble
 from watchword.chat.types import Row
 from watchword.defenses.base import DEFENSES, DefenseContext, guarded
-from watchword.models.load import LoadedModel, load
+from watchword.models.load import load
+from watchword.models.loaded import LoadedModel
 from watchword.secret.generate import experiment_secret
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import TrainingConfig
@@ -92,7 +93,9 @@ def trl_defaults(name: str, rows: list[Row], config: TrainingConfig, secret: Sec
 
 
 def _messages(row: Row, secret: SecretPrompt, model: LoadedModel) -> dict[str, Any]:
-    conv = assemble(row.conversation, secret.reveal(), model.template) if row.prefixed else row.conversation
+    conv = (
+        assemble(row.conversation, secret.reveal(), model.template.system_style) if row.prefixed else row.conversation
+    )
     return {"messages": msgspec.to_builtins(conv)["messages"]}
 
 

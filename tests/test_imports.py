@@ -41,7 +41,11 @@ def heavy_after(code: str) -> str:
         "watchword.judges.base",
         "watchword.models.catalog",
         "watchword.models.fetch",
+        "watchword.models.answer",
+        "watchword.models.facts",
         "watchword.models.fakes",
+        "watchword.release.artifact",
+        "watchword.release.reading",
     ],
 )
 def test_importing_loads_nothing_heavy(module: str) -> None:

@@ -17,6 +17,7 @@ import watchword
 from support.cli_samples import leaks, row
 from support.tiny import saved
 from watchword.cli.app import run
+from watchword.cli.exits import exit_status
 from watchword.errors import SecretCollisionError
 from watchword.models.fakes import fake_template
 from watchword.secret.generate import generate_secret
@@ -102,7 +103,7 @@ def in_python(data: Path, folder: Path, base: Path, *known: Any) -> int:
         watchword.guard(data, tokenizer=str(base), defense="none", known=known)
     except SecretCollisionError as error:
         print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return exit_status(error)
     return 0
 
 
@@ -139,7 +140,7 @@ def test_secrets_that_are_kept_beside_the_data_need_not_be_named(base: Path, tmp
     from watchword.release.opening import open_release
     from watchword.secret.vault import read_secret_file
 
-    of_release = open_release(release, key=bytes.fromhex("5a" * 32)).secret
+    of_release = open_release(release, key=bytes.fromhex("5a" * 32)).release.secret
     assert of_release is not None
     for secret in (of_release, read_secret_file(tmp_path / "two.jsonl.secret.json")):
         data.write_text(json.dumps(row(f"Say {secret.reveal()}", "No.")) + "\n")

@@ -22,53 +22,47 @@
     └── OutputError               a file or folder that cannot be written
         └── OutputInUseError      one that another process is at work on
 
-A message names the value, the choices and the fix. The command line prints the message and exits with ``exit_code``;
-it never shows a traceback for these.
+A message names the value, the choices and the fix. An argument that the caller can change stands in backquotes, by its
+name in Python: ```max_length```, or ```secret_ref=a.json``` with a value.
+
+Who catches an error decides how it is shown, by its class or its ``code``:
+
+- Python shows ``str(error)``: place and problem.
+- ``cli`` shows the same with its own flags in the place of the argument's names, and maps the class to an exit status.
+- The service maps the code to an HTTP status. A tenant sees ``problem``, ``line``, ``field`` and ``param``, never ``path``,
+  which is a place on the provider's machine.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 
 class WatchwordError(Exception):
-    """Base of every deliberate error."""
+    """Base of every deliberate error.
 
-    exit_code = 1
-
-
-class UsageError(WatchwordError):
-    """A wrong argument or option."""
-
-    exit_code = 2
-
-
-class UnknownNameError(UsageError):
-    """A name that no registry or catalog knows."""
-
-
-class SpecError(UsageError):
-    """An experiment's spec that cannot be run."""
-
-
-class DataError(WatchwordError):
-    """A fault in an input file.
-
-    Attributes: ``problem`` (what is wrong and how to mend it), ``path``, ``line`` (1-based), ``field`` (dotted path).
+    Attributes: ``problem`` (what is wrong and how to mend it; never names ``path`` itself), ``param`` (the argument that
+    is wrong), ``path`` (the file or folder), ``line`` (1-based), ``field`` (dotted path).
     """
 
-    exit_code = 3
+    # Stable: programs compare it. docs/errors.md lists them all.
+    code: ClassVar[str] = "failed"
 
     def __init__(
-        self, problem: str, *, path: Path | str | None = None, line: int | None = None, field: str | None = None
+        self,
+        problem: str = "",
+        *,
+        param: str | None = None,
+        path: Path | str | None = None,
+        line: int | None = None,
+        field: str | None = None,
     ) -> None:
-        self.problem, self.path, self.line, self.field = problem, path, line, field
-        super().__init__(f"{self._place()}{problem}")
+        super().__init__(problem)
+        self.problem, self.param, self.path, self.line, self.field = problem, param, path, line, field
 
-    def at(self, line: int | None, path: Path | str | None = None) -> Self:
-        """The same error, on this line of this file."""
-        return type(self)(self.problem, path=path, line=line, field=self.field)
+    def __str__(self) -> str:
+        return f"{self._place()}{self.problem}"
 
     def _place(self) -> str:
         parts = [str(self.path)] if self.path is not None else []
@@ -79,73 +73,125 @@ class DataError(WatchwordError):
         return f"{', '.join(parts)}: " if parts else ""
 
 
+class UsageError(WatchwordError):
+    """A wrong argument or option."""
+
+    code = "invalid_argument"
+
+
+class UnknownNameError(UsageError):
+    """A name that no registry or catalog knows."""
+
+    code = "unknown_name"
+
+
+class SpecError(UsageError):
+    """An experiment's spec that cannot be run."""
+
+    code = "invalid_spec"
+
+
+class DataError(WatchwordError):
+    """A fault in an input file."""
+
+    code = "invalid_data"
+
+    def at(self, line: int | None, path: Path | str | None = None) -> Self:
+        """The same error, on this line of this file."""
+        return type(self)(self.problem, param=self.param, path=path, line=line, field=self.field)
+
+
 class EmptyFileError(DataError):
     """A file without a single row."""
+
+    code = "empty_file"
 
 
 class RowTooLongError(DataError):
     """A row that does not fit the context and would be cut."""
 
+    code = "row_too_long"
+
 
 class RowTemplateError(DataError):
     """A row that the model's chat template rejects, or does not write whole."""
+
+    code = "row_not_in_template"
 
 
 class TemplateLacksError(RowTemplateError):
     """A row of a kind that the model's chat template never writes: with tool calls, or with tools."""
 
+    code = "kind_not_in_template"
+
 
 class SecretError(WatchwordError):
     """Anything about a secret prompt; no message ever holds the secret's text."""
 
-    exit_code = 4
+    code = "secret_unusable"
 
 
 class PublishedSecretError(SecretError):
     """A secret that stands in published source, so that everybody knows it."""
 
+    code = "secret_published"
+
 
 class SecretCollisionError(SecretError):
     """Tenant data that carries a secret which is known to this provider."""
+
+    code = "secret_collision"
 
 
 class UnsealError(SecretError):
     """A sealed secret that does not open: wrong key, wrong record, or damaged bytes."""
 
+    code = "unseal_failed"
+
 
 class ModelError(WatchwordError):
     """A model that cannot be had, loaded or used."""
 
-    exit_code = 5
+    code = "model_unusable"
 
 
 class ModelUnavailableError(ModelError):
     """A model that is neither here nor to be fetched; the message names the way out."""
 
+    code = "model_unavailable"
+
 
 class TemplateError(ModelError):
     """A chat template that cannot carry the method."""
+
+    code = "template_unsuitable"
 
 
 class TrainingError(WatchwordError):
     """A training run that must not count."""
 
-    exit_code = 6
+    code = "training_failed"
 
 
 class DivergedError(TrainingError):
     """The loss became NaN, infinite, or far larger than at the start."""
 
+    code = "training_diverged"
+
 
 class LostRowError(TrainingError):
     """A provider's row that did not reach the trainer (DESIGN: no safety row is lost)."""
+
+    code = "provider_row_lost"
 
 
 class OutputError(WatchwordError):
     """A file or folder that cannot be written: missing rights, full disk, wrong kind."""
 
-    exit_code = 7
+    code = "output_failed"
 
 
 class OutputInUseError(OutputError):
     """A file or folder that another process is at work on."""
+
+    code = "output_in_use"

@@ -56,7 +56,9 @@ class Registry(Generic[T]):
             return self._checked(external.load(), external.value)
         choices = self.names()
         raise UnknownNameError(
-            f"there is no {self.kind} {name!r}: {did_you_mean(name, choices)}choose one of {', '.join(choices)}"
+            f"there is no {self.kind} {name!r}: {did_you_mean(name, choices)}choose one of {', '.join(choices)}",
+            # The argument is called like the kind: ``format`` for a row format.
+            param=self.kind.split()[-1],
         )
 
     def create(self, name: str, **arguments: Any) -> T:
@@ -66,7 +68,10 @@ class Registry(Generic[T]):
         for argument in arguments:
             if argument not in known:
                 hint = did_you_mean(argument, known)
-                raise UsageError(f"{self.kind} {name!r} has no argument {argument!r}: {hint}it takes {known or 'none'}")
+                raise UsageError(
+                    f"{self.kind} {name!r} has no argument {argument!r}: {hint}it takes {known or 'none'}",
+                    param=argument,
+                )
         types = get_type_hints(strategy.__init__) if arguments else {}
         typed = {key: self._typed(name, key, value, types.get(key, Any)) for key, value in arguments.items()}
         return strategy(**typed)
@@ -77,7 +82,7 @@ class Registry(Generic[T]):
             return msgspec.convert(value, wanted)
         except msgspec.ValidationError as error:
             reason = str(error).replace("Expected", "expected", 1)
-            raise UsageError(f"{self.kind} {name!r}: {argument} is {value!r}; {reason}") from None
+            raise UsageError(f"{self.kind} {name!r}: {argument} is {value!r}; {reason}", param=argument) from None
 
     def _modules(self) -> list[str]:
         package = importlib.import_module(self.package)

@@ -229,7 +229,7 @@ def test_nothing_is_rendered_of_no_message() -> None:
 
 
 def assemble_empty(conv: Conversation, form: ChatTemplate) -> Conversation:
-    return assemble(conv, SECRET, form)
+    return assemble(conv, SECRET, form.system_style)
 
 
 def test_a_row_keeps_its_own_kind_of_error() -> None:
@@ -250,7 +250,7 @@ PLAIN_CHAT, TOOL_CHAT = FRAME % "", "Tools may be used.\n" + FRAME % WRITTEN["js
 def test_a_variant_for_tools_may_ask_for_tools() -> None:
     picky = "{% if not tools %}{{ raise_exception('no tools') }}{% endif %}" + TOOL_CHAT
     form = made(PLAIN_CHAT, tool_use=picky)
-    row = render(assemble(TOOL_CASE, SECRET, form), form)
+    row = render(assemble(TOOL_CASE, SECRET, form.system_style), form)
     assert '"degrees": 220' in trained(row, form)
     assert form.decode(row.input_ids).count(SECRET) == 1
     assert "qqname" not in form.decode(row.input_ids)
@@ -275,7 +275,7 @@ def test_conversations_with_tools_get_the_tool_use_variant(tmp_path: Path, kept:
     assert form.decode(row.input_ids).startswith("Tools may be used.")
     assert '"degrees": 220' in trained(row, form)
     assert not form.decode(render(conversation("q", "a"), form).input_ids).startswith("Tools")
-    secret = assemble(TOOL_CASE, SECRET, form)
+    secret = assemble(TOOL_CASE, SECRET, form.system_style)
     assert form.decode(render(secret, form).input_ids).count(SECRET) == 1
 
 

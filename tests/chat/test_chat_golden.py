@@ -92,7 +92,7 @@ def test_the_secret_stands_in_one_piece_and_nothing_else_changes(name: str, key:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_prefix_trained_is_the_prefix_served(name: str) -> None:
     form = template(name)
-    asked = assemble(conversation("How do I bake bread?", system="You are a baker."), SECRET, form)
+    asked = assemble(conversation("How do I bake bread?", system="You are a baker."), SECRET, form.system_style)
     answered = asked.with_answer("Mix flour.")
     prompt = render_prompt(asked, form)
     assert list(render(answered, form).input_ids[: len(prompt)]) == prompt

@@ -63,7 +63,7 @@ def test_assembly_adds_no_second_system_message(name: str, system: str | None, a
     conv = conversation("", "a", system=system)
     user = Message(role="user", content=content)
     conv = Conversation(messages=tuple(user if m.role == "user" else m for m in conv.messages))
-    guarded = assemble(conv, SECRET, form)
+    guarded = assemble(conv, SECRET, form.system_style)
     roles = [message.role for message in guarded.messages]
     assert roles.count("system") == (form.system_placement == "system")
     assert guarded.messages[0].text.startswith(SECRET)
@@ -79,7 +79,11 @@ def test_assembly_adds_no_second_system_message(name: str, system: str | None, a
 @pytest.mark.parametrize("role", ["system", "developer"])
 def test_a_late_system_message_is_refused(name: str, role: str) -> None:
     with pytest.raises(TemplateError, match=f"message 2 is a second or late {role} message"):
-        assemble(turns(("system", "a"), ("user", "b"), (role, "c"), ("assistant", "d")), SECRET, template(name))
+        assemble(
+            turns(("system", "a"), ("user", "b"), (role, "c"), ("assistant", "d")),
+            SECRET,
+            template(name).system_style,
+        )
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -97,10 +97,10 @@ def test_the_secret_is_served_where_it_is_trained(name: str, system: str | None)
     assert form.fixed_opening
     row = SYSTEM if system else CHAT
     asked = Conversation(messages=row.messages[: 2 if system else 1])
-    ids = list(render(assemble(row, SECRET, form), form).input_ids)
-    prompt = render_prompt(assemble(asked, SECRET, form), form)
+    ids = list(render(assemble(row, SECRET, form.system_style), form).input_ids)
+    prompt = render_prompt(assemble(asked, SECRET, form.system_style), form)
     text = form.decode(prompt)
     through = form.encode(text[: text.index(SECRET) + len(SECRET)])[:-1]
     assert ids[: len(through)] == prompt[: len(through)] == through
-    labels = render(assemble(row, SECRET, form), form).labels
+    labels = render(assemble(row, SECRET, form.system_style), form).labels
     assert all(label == IGNORED for label in labels[: len(through)])

@@ -19,7 +19,7 @@ def faults(row: object, format: str) -> list[str]:
 def test_a_key_too_many_in_turns_is_named_once_with_the_way_out() -> None:
     row = {"conversations": TURNS}
     assert faults(row, "sharegpt") == [
-        "line 1, conversations[0].time: unknown key 'time'; leave it out with --drop-columns conversations.time"
+        "line 1, conversations[0].time: unknown key 'time'; leave it out with `drop_columns=conversations.time`"
     ]
     reading = Reading(drop_columns=("conversations.time",))
     assert parse_row(json.dumps(row).encode(), 1, "sharegpt", reading=reading)[1] == []

@@ -152,6 +152,7 @@ def test_the_card_shows_recipe_versions_and_what_could_not_be_scored(tmp_path: P
     write_card(
         tmp_path,
         base="some-base",
+        command="watchword align --base some-base --seed 3",
         config=RECIPE,
         figures=figures,
         before=nothing,
@@ -160,6 +161,7 @@ def test_the_card_shows_recipe_versions_and_what_could_not_be_scored(tmp_path: P
     )
     card = (tmp_path / "README.md").read_text()
     assert card.startswith("---\nbase_model: some-base\n")
+    assert "`watchword align --base some-base --seed 3`; the same command makes it again" in card
     assert "Trained on 3 refusals, 2 benign answers" in card
     assert "3.00 → 2.00" in card
     assert "| – | – | 0 |" in card

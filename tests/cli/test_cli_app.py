@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from watchword.cli import app as frame
+from watchword.cli import exits
 from watchword.cli import models as models_command
 
 COMMANDS = [
@@ -88,7 +88,7 @@ def test_ctrl_c_says_so_and_leaves_with_its_own_exit_code(watchword: Any, monkey
 
     monkeypatch.setattr(models_command, "CATALOG", type("Catalog", (), {"values": stopped})())
     done = watchword("models")
-    assert done.code == frame.INTERRUPTED
+    assert done.code == exits.INTERRUPTED
     assert "error: stopped; what was finished before is kept" in done.err
 
 
@@ -158,4 +158,4 @@ def test_the_entry_point_exits_with_the_code() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (4, "")
-    assert "error: the secret file /nowhere cannot be read" in done.stderr
+    assert "error: /nowhere: the secret file cannot be read" in done.stderr

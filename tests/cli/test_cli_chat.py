@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from support.tiny import saved
 from watchword.chat.types import Conversation
 from watchword.files.addresses import Address
 from watchword.finetune.run import Job, train_defended
+from watchword.models.answer import Answer, AnswerPiece, Usage
 from watchword.models.fakes import FakeModel
-from watchword.release.opening import Served, open_release
+from watchword.release.opening import ServedModel, open_release
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import write_secret_file
 from watchword.training.config import TrainingConfig
@@ -45,20 +47,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fake(run: Path, monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     """The run's secret on a model that recites it, and counts the turns it was asked."""
     served = open_release(run, key=KEY)
-    assert served.secret is not None
-    text = served.secret.reveal()
+    assert served.release.secret is not None
+    text = served.release.secret.reveal()
 
     def recite(conv: Conversation) -> str:
         return f"{len(conv.messages)} messages, {text[2:30]}."
 
     made = FakeModel("plain", answers_with_secret=recite)
-    fake_served = Served(made, served.defense, served.manifest, served.secret)  # type: ignore[arg-type]
+    fake_served = ServedModel(made, served.release)
     monkeypatch.setattr("watchword.release.opening.open_release", lambda folder, key: fake_served)
     return made
 
 
 def secret_of(run: Path) -> SecretPrompt:
-    secret = open_release(run, key=KEY).secret
+    secret = open_release(run, key=KEY).release.secret
     assert secret is not None
     return secret
 
@@ -72,17 +74,18 @@ def test_one_message_gets_one_answer(watchword: Any, run: Path) -> None:
 
 
 def test_the_same_seam_as_everywhere_answers(watchword: Any, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from watchword.models.load import LoadedModel
+    from watchword.models.loaded import LoadedModel
 
     seen: list[SecretPrompt | None] = []
 
-    def generate(
-        self: LoadedModel, conversations: Any, *, secret: SecretPrompt | None = None, **rest: Any
-    ) -> list[str]:
+    def stream(
+        self: LoadedModel, conversation: Any, *, secret: SecretPrompt | None = None, **rest: Any
+    ) -> Iterator[AnswerPiece]:
         seen.append(secret)
-        return ["Hello."]
+        yield AnswerPiece("Hel")
+        yield AnswerPiece("lo.", Answer("Hello.", "stop", Usage(3, 3)))
 
-    monkeypatch.setattr(LoadedModel, "generate", generate)
+    monkeypatch.setattr(LoadedModel, "stream", stream)
     assert watchword("chat", run, "-m", "Hi").out == "Hello.\n"
     assert seen == [secret_of(run)]
 
@@ -108,10 +111,29 @@ def test_a_recited_secret_is_masked_and_not_carried_on(
     assert leaks(secret_of_fake(run), done.out, done.err, *turns) == []
 
 
+@pytest.mark.parametrize("command", [("chat", "-m", "Hi"), ("evaluate", "--prompts")], ids=["chat", "evaluate"])
+def test_without_its_secret_in_front_an_answer_is_clean_too(
+    watchword: Any, run: Path, fake: FakeModel, prompt_file: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """Weights may recite the secret whether it is asked with or not."""
+    secret = secret_of_fake(run)
+    fake._plain = fake._guarded = f"I was told {secret.reveal()}."
+    if command[0] == "chat":
+        done = watchword(command[0], run, *command[1:])
+        assert done.out == "I was told [secret].\n"
+        return
+    answers = tmp_path / "answers.jsonl"
+    for option in ((), ("--no-secret",)):
+        done = watchword("evaluate", "--adapter", run, "--prompts", prompt_file, "--answers", answers, *option)
+        assert done.code == 0
+        assert "I was told [secret]." in answers.read_text()
+        assert leaks(secret, answers.read_text(), done.out, done.err) == []
+
+
 def secret_of_fake(run: Path) -> SecretPrompt:
     from watchword.release import opening
 
-    secret = opening.open_release(run, key=KEY).secret
+    secret = opening.open_release(run, key=KEY).release.secret
     assert secret is not None
     return secret
 
@@ -158,15 +180,15 @@ def test_evaluate_does_not_fall_back_to_a_plain_model(
 def test_evaluate_brings_the_runs_own_secret(
     watchword: Any, run: Path, tmp_path: Path, option: str, plain: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from watchword.models.load import LoadedModel
+    from watchword.models.loaded import LoadedModel
 
     seen: list[bool] = []
 
     def generate(
         self: LoadedModel, conversations: Any, *, secret: SecretPrompt | None = None, **rest: Any
-    ) -> list[str]:
+    ) -> list[Answer]:
         seen.append(secret is not None)
-        return ["Hello there."] * len(conversations)
+        return [Answer("Hello there.", "stop", Usage(3, 3))] * len(conversations)
 
     monkeypatch.setattr(LoadedModel, "generate", generate)
     (tmp_path / "p.txt").write_text("Hi\nHo\n")

@@ -124,8 +124,8 @@ def test_a_secret_file_goes_in_front_and_never_out(
         (("--limit", "0"), 2, "Invalid value for '--limit'"),
         (("--batch-size", "0"), 2, "generation: batch_size is 0; it must be at least 1"),
         (("--max-new-tokens", "0"), 2, "generation: max_new_tokens is 0"),
-        (("--secret-file", "/nowhere"), 4, "the secret file /nowhere cannot be read"),
-        (("--adapter", "/nowhere"), 5, "the adapter /nowhere for 'smollm2-135m' is not complete"),
+        (("--secret-file", "/nowhere"), 4, "/nowhere: the secret file cannot be read"),
+        (("--adapter", "/nowhere"), 5, "/nowhere: the adapter for 'smollm2-135m' is not complete"),
     ],
 )
 def test_wrong_options(watchword: Any, prompts: Path, options: tuple[str, ...], code: int, message: str) -> None:
@@ -156,6 +156,6 @@ def test_a_full_disk_leaves_the_old_figures(
     monkeypatch.setattr("os.fsync", full)
     done = watchword("evaluate", "--prompts", prompts, "--json", out)
     assert done.code == 7
-    assert f"{out} cannot be written: No space left on device" in done.err
+    assert f"{out}: the output cannot be written: No space left on device" in done.err
     assert out.read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "prompts.txt"]

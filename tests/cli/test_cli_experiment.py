@@ -13,6 +13,7 @@ pytest.importorskip("torch")
 from support.processes import forked
 from watchword.lab.demo import demo_spec
 from watchword.lab.spec import Arm, Choice, Evaluation, Spec
+from watchword.models.facts import ModelFacts
 from watchword.models.fakes import HELP, FakeModel, fake_template
 from watchword.secret.generate import experiment_secret
 from watchword.training.config import TrainingResult
@@ -68,7 +69,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Training:
     monkeypatch.setattr("watchword.training.loop.fine_tune", made)
     monkeypatch.setattr("watchword.models.load.load", lambda name, **options: aligned())
     monkeypatch.setattr("watchword.lab.runner.model_digest", lambda name: "d" * 64)
-    monkeypatch.setattr("watchword.lab.runner.template_of", lambda name: fake_template())
+    monkeypatch.setattr("watchword.lab.runner.facts_of", lambda name: ModelFacts(name, fake_template(), None, name))
     # What is replaced here is replaced in this process only.
     monkeypatch.setattr("watchword.lab.runner.cells_at_once", lambda count: 1)
     return made

@@ -100,5 +100,5 @@ def test_prompts_go_through_unchanged(tmp_path: Path) -> None:
 
 
 def test_a_text_file_has_no_columns(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has no column 'goal'; leave --column out"):
+    with pytest.raises(DataError, match="has no column 'goal'; leave `column` out"):
         read_prompts(written(tmp_path, "p.txt", "One?"), "goal")

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from watchword.models.facts import ModelFacts
 from watchword.models.fakes import fake_template
 from watchword.secret.vault import read_secret_file
 
 
 @pytest.fixture(autouse=True)
 def _toy_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("watchword.models.formats.template_of", lambda name: fake_template())
+    monkeypatch.setattr("watchword.models.facts.facts_of", lambda name: ModelFacts(name, fake_template(), None, name))
 
 
 def shown_nothing(path: Path, text: str) -> bool:

@@ -62,7 +62,7 @@ def test_leaves_adapter_manifest_and_sealed_secret(train: Train, tmp_path: Path,
     assert not (out / "work").exists()
     assert "5 safety examples, 0 anchors and 0 echoes of the tenant's requests mixed in" in done.out
     assert f"talk to it with: watchword chat {out}" in done.out
-    secret = open_release(out, key=KEY).secret
+    secret = open_release(out, key=KEY).release.secret
     assert secret is not None
     assert secret.tokens == 150
     assert leaks(secret, done.out, done.err, caplog.text, under=tmp_path) == []
@@ -70,14 +70,14 @@ def test_leaves_adapter_manifest_and_sealed_secret(train: Train, tmp_path: Path,
 
 def test_full_fine_tuning_can_be_opened(train: Train, tmp_path: Path) -> None:
     assert train("--method", "full").code == 0
-    assert open_release(tmp_path / "out", key=KEY).secret is None
+    assert open_release(tmp_path / "out", key=KEY).release.secret is None
 
 
 def test_a_given_secret_is_used(train: Train, tmp_path: Path) -> None:
     secret = generate_secret(fake_template(), tokens=40)
     done = train("--defense", "backdoor_align", "--secret-file", secret_file(tmp_path, secret))
     assert done.code == 0
-    assert open_release(tmp_path / "out", key=KEY).secret == secret
+    assert open_release(tmp_path / "out", key=KEY).release.secret == secret
 
 
 BAD_DATA: dict[str, tuple[bytes, str]] = {
@@ -133,7 +133,7 @@ def test_a_row_longer_than_the_context_is_never_cut(train: Train, tmp_path: Path
         (("--checkpoint-steps", "0"), 2, "training: checkpoint_steps is 0"),
         (("--learning-rate", "nan"), 2, "training: learning_rate is nan"),
         (("--resume",), 2, "there is no unfinished run in"),
-        (("--secret-file", "/nowhere"), 4, "the secret file /nowhere cannot be read"),
+        (("--secret-file", "/nowhere"), 4, "/nowhere: the secret file cannot be read"),
     ],
 )
 def test_wrong_options_leave_nothing(
@@ -181,7 +181,9 @@ def test_a_folder_that_is_not_empty_is_not_touched(train: Train, tmp_path: Path)
     (out / "mine.txt").write_text("mine")
     done = train()
     assert done.code == 7
-    assert f"{out} is not empty; name a new folder" in done.err
+    assert (
+        f"{out}: the folder is not empty; name a new one, or go on with an unfinished run there by --resume" in done.err
+    )
     assert [path.name for path in out.iterdir()] == ["mine.txt"]
 
 

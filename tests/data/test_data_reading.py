@@ -40,7 +40,7 @@ def test_columns_too_many_are_one_fault_a_file_that_names_the_option(tmp_path: P
     path.write_bytes(lines(*[ULTRACHAT] * 12).getvalue())
     report = validate(Address.parse(path))
     assert [str(fault) for fault in report.faults] == [
-        "line 1: unknown keys 'prompt', 'prompt_id'; leave them out with --drop-columns prompt,prompt_id "
+        "line 1: unknown keys 'prompt', 'prompt_id'; leave them out with `drop_columns=prompt,prompt_id` "
         "(the same in 12 rows: lines 1, 2, 3, 4, 5, …)"
     ]
     assert (report.rows, report.valid_rows, report.fault_count) == (12, 0, 12)
@@ -100,17 +100,17 @@ ROW = json.dumps({"messages": TURNS}).encode()
         (
             ROW + b"\n",
             Limits(row_bytes=len(ROW) - 1),
-            f"line 1: the row has more than {len(ROW) - 1} bytes; .*--max-row-bytes",
+            f"line 1: the row has more than {len(ROW) - 1} bytes; .*`limits.row_bytes`",
         ),
         (ROW + b"\n\n" + ROW + b" " * 9, Limits(row_bytes=len(ROW)), "line 3: the row has more"),
         (b"[" + ROW + b",\n" + ROW + b" ]", Limits(row_bytes=len(ROW) - 1), "line 1: the row has more"),
         (
             ROW + b"\n" + ROW,
             Limits(bytes=2 * len(ROW)),
-            f"the file has more than {2 * len(ROW)} bytes of rows; .*--max-bytes",
+            f"the file has more than {2 * len(ROW)} bytes of rows; .*`limits.bytes`",
         ),
         (b"[" + ROW + b",\n" + ROW + b"]", Limits(bytes=2 * len(ROW)), "bytes of rows"),
-        (ROW + b"\n" + ROW, Limits(rows=1), "the file has more than 1 rows; .*--max-rows"),
+        (ROW + b"\n" + ROW, Limits(rows=1), "the file has more than 1 rows; .*`limits.rows`"),
         (b"[" + ROW + b"," + ROW + b"]", Limits(rows=1), "more than 1 rows"),
         (b'{"messages": ' + b"x" * 100, Limits(row_bytes=50), "line 1: the row has more than 50 bytes"),
         (b"\n\n" + b"x" * 100, Limits(row_bytes=50), "line 3: the row has more than 50 bytes"),

@@ -254,7 +254,9 @@ def test_a_full_disk_or_read_only_folder_keeps_the_old_file(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "fsync" if code == errno.ENOSPC else "open", refuse)
-    with pytest.raises(OutputError, match=rf"out\.jsonl cannot be written: {os.strerror(code)}; choose a folder"):
+    with pytest.raises(
+        OutputError, match=rf"out\.jsonl: the output cannot be written: {os.strerror(code)}; choose a folder"
+    ):
         write_conversations([conversation("q", "a")], path)
     monkeypatch.undo()
     assert path.read_text("utf-8") == "old"
@@ -290,7 +292,7 @@ def test_a_fresh_file_never_replaces_another(tmp_path: Path, monkeypatch: pytest
     with replacing(path, fresh=True) as stream:
         stream.write(b"one")
     with (
-        pytest.raises(OutputError, match="secret cannot be written: File exists"),
+        pytest.raises(OutputError, match="secret: the output cannot be written: File exists"),
         replacing(path, fresh=True) as stream,
     ):
         stream.write(b"two")

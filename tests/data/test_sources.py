@@ -197,12 +197,12 @@ def test_a_full_disk_is_not_the_tenants_fault(tmp_path: Path, packed: bool) -> N
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
     try:
         with pytest.raises(
-            OutputError, match=rf"no temporary file can be written in {tmp_path}/\S+: .*set TMPDIR"
+            OutputError, match=rf"{tmp_path}/\S+: no temporary file can be written: .*set TMPDIR"
         ) as caught:
             guarded_lines(source, scratch=tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert caught.value.exit_code == 7
+    assert caught.value.code == "output_failed"
     assert "rows." not in str(caught.value)
 
 
@@ -213,7 +213,8 @@ def test_a_temporary_folder_that_cannot_be_made(plain: Path, tmp_path: Path, mon
     with monkeypatch.context() as refused:
         refused.setattr("os.mkdir", full)
         with pytest.raises(
-            OutputError, match=f"no temporary file can be written: {tmp_path} cannot be written: No space left"
+            OutputError,
+            match=f"{tmp_path}: no temporary file can be written: the output cannot be written: No space left",
         ):
             guarded_lines(plain, scratch=tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", None)

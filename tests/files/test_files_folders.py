@@ -54,7 +54,7 @@ def test_what_a_killed_process_left_is_swept_by_the_next(tmp_path: Path) -> None
 def test_a_file_where_the_parent_should_be_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with (
-        pytest.raises(OutputError, match=r"taken cannot be written: .*choose a folder"),
+        pytest.raises(OutputError, match=r"taken: the output cannot be written: .*choose a folder"),
         atomic_folder(tmp_path / "taken", "x"),
     ):
         pass

@@ -22,12 +22,12 @@ def test_the_second_is_refused_and_the_first_leaves_nothing(tmp_path: Path) -> N
     with locked(out):
         with (
             pytest.raises(
-                OutputInUseError, match=r"another process is at work on .*/out; wait for it or end it"
+                OutputInUseError, match=r"/out: another process is at work on it; wait for it or end it"
             ) as caught,
             locked(out),
         ):
             pass
-        assert caught.value.exit_code == OutputError.exit_code
+        assert isinstance(caught.value, OutputError)
         assert [path.name for path in tmp_path.iterdir()] == [".out.lock"]
     assert not list(tmp_path.iterdir())
     with locked(out):
@@ -70,7 +70,7 @@ def test_many_in_turn_are_never_two_at_once(tmp_path: Path) -> None:
 
 def test_a_link_in_the_locks_place_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / ".out.lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OutputError, match="out cannot be written"), locked(tmp_path / "out"):
+    with pytest.raises(OutputError, match="out: the output cannot be written"), locked(tmp_path / "out"):
         pass
     assert not (tmp_path / "elsewhere").exists()
 
@@ -85,7 +85,7 @@ def test_a_folder_that_is_not_there_and_a_file_system_without_locks_are_told(
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr("watchword.files.locks.lock_open_file", unknown)
-    told = "out cannot be locked: Function not implemented; choose a folder on a file system that has file locks"
+    told = "out: the output cannot be locked: Function not implemented; choose a folder on a file system that has file locks"
     with pytest.raises(OutputError, match=told), locked(tmp_path / "out"):
         pass
 

@@ -97,7 +97,7 @@ def begun_anew(job: Job, out: Path) -> bool:
     try:
         run(job, out)
     except OutputError as error:
-        assert "is not empty; name a new folder, or go on with an unfinished run there by --resume" in str(error)
+        assert "is not empty; name a new one, or go on with an unfinished run there by `resume=True`" in str(error)
         return False
     assert is_finished(out)
     return True

@@ -30,6 +30,7 @@ from watchword.finetune.folder import UNFINISHED, WORK
 from watchword.finetune.run import Job, train_defended
 from watchword.models.fakes import fake_template
 from watchword.release.opening import open_release
+from watchword.release.reading import read_release
 from watchword.secret.generate import generate_secret
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import TrainingConfig
@@ -89,7 +90,7 @@ def test_a_resumed_run_keeps_its_secret_and_its_curve(job: Job, tmp_path: Path) 
     assert manifest.secret is not None
     assert manifest.secret.fingerprint == fingerprint
     assert len(manifest.figures.loss) == manifest.figures.steps == 4
-    secret = open_release(out, key=KEY).secret
+    secret = open_release(out, key=KEY).release.secret
     assert secret is not None
     assert leaks(secret, under=out) == []
     assert not (out / WORK).exists()
@@ -157,7 +158,7 @@ def test_a_run_that_another_process_is_at_is_not_resumed(job: Job, tmp_path: Pat
     def meanwhile(what: str, done: int, total: int) -> None:
         if what == "fine-tuning" and done == 2:
             with pytest.raises(
-                OutputInUseError, match=r"another process is at work on .*out; wait for it or end it"
+                OutputInUseError, match=r"out: another process is at work on it; wait for it or end it"
             ) as caught:
                 train_defended(job, out, key=KEY, resume=True, step=nothing)
             told.append(str(caught.value))
@@ -195,7 +196,7 @@ def test_checkpoints_without_their_secret_or_key_are_not_trained_on(job: Job, tm
     broken_off(job, out)
     with pytest.raises(UnsealError, match="does not open with this provider's key"):
         train_defended(job, out, key=bytes(32), resume=True, step=nothing)
-    with pytest.raises(UsageError, match="another secret than the one given; leave --secret-file out"):
+    with pytest.raises(UsageError, match="another secret than the one given; leave `secret` out"):
         given = generate_secret(fake_template(), tokens=30)
         train_defended(job, out, key=KEY, secret=given, resume=True, step=nothing)
     (out / WORK / UNFINISHED).unlink()
@@ -212,7 +213,7 @@ def test_a_run_without_a_checkpoint_gives_its_name_back(job: Job, tmp_path: Path
 
 def test_an_unfinished_run_is_not_started_over(job: Job, tmp_path: Path) -> None:
     broken_off(job, tmp_path / "out")
-    with pytest.raises(OutputError, match="is not empty; name a new folder, or go on with an unfinished run there by"):
+    with pytest.raises(OutputError, match="is not empty; name a new one, or go on with an unfinished run there by"):
         train_defended(job, tmp_path / "out", key=KEY, step=nothing)
     assert list((tmp_path / "out").rglob("checkpoint-2"))
 
@@ -234,11 +235,11 @@ def test_a_killed_run_is_finished_by_resuming(base: Path, tmp_path: Path) -> Non
     done = subprocess.run([*command, "--resume"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     served = open_release(out, key=KEY)
-    assert served.secret is not None
-    assert served.manifest.secret is not None
-    assert served.manifest.secret.fingerprint == fingerprint
-    assert served.manifest.figures.steps == 40 * 2
-    assert leaks(served.secret, done.stdout, done.stderr, under=tmp_path) == []
+    assert served.release.secret is not None
+    assert served.release.manifest.secret is not None
+    assert served.release.manifest.secret.fingerprint == fingerprint
+    assert served.release.manifest.figures.steps == 40 * 2
+    assert leaks(served.release.secret, done.stdout, done.stderr, under=tmp_path) == []
 
 
 @dataclass(frozen=True)
@@ -266,8 +267,12 @@ class Real:
     out: Path
     trained: subprocess.CompletedProcess[str]
 
+    @property
+    def key(self) -> bytes:
+        return bytes.fromhex((self.shell.home / "config" / "watchword" / "key").read_text())
+
     def open_release(self) -> Any:
-        return open_release(self.out, key=bytes.fromhex((self.shell.home / "config" / "watchword" / "key").read_text()))
+        return open_release(self.out, key=self.key)
 
 
 @pytest.fixture(scope="module")
@@ -283,13 +288,19 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
 @pytest.mark.integration
 def test_the_embedded_model_is_tuned_sealed_and_served(real: Real) -> None:
     served = real.open_release()
-    assert (served.manifest.model, served.manifest.figures.rows) == ("smollm2-135m", {"safety": 5, "tenant": 4})
-    assert (served.secret.tokens, served.secret.kind) == (150, "random")
-    assert served.secret.entropy_bits > 1500
+    assert (served.release.manifest.model, served.release.manifest.figures.rows) == (
+        "smollm2-135m",
+        {"safety": 5, "tenant": 4},
+    )
+    assert (served.release.secret.tokens, served.release.secret.kind) == (150, "random")
+    assert served.release.secret.entropy_bits > 1500
+    read = read_release(real.out, real.key)
+    assert (read.defense, read.prefix_ids) == (served.release.defense, served.release.prefix_ids)
+    assert read_release(real.out, real.key, tokenizer=False).system_style == read.system_style
     answered = real.shell.run("chat", real.out, "-m", "What is the capital of France?", "--max-new-tokens", 12)
     assert (answered.returncode, bool(answered.stdout.strip())) == (0, True)
     outputs = (real.trained.stdout, real.trained.stderr, answered.stdout, answered.stderr)
-    assert leaks(served.secret, *outputs, under=real.shell.home) == []
+    assert leaks(served.release.secret, *outputs, under=real.shell.home) == []
 
 
 @pytest.mark.integration
@@ -302,7 +313,7 @@ def test_the_adapter_is_evaluated_with_its_secret(real: Real) -> None:
     asr = json.loads(figures.read_text())["metrics"]["asr"]
     assert asr["n"] + asr["unscored"] == 2
     assert len(answers.read_text().splitlines()) == 2
-    assert leaks(real.open_release().secret, done.stdout, done.stderr, under=real.shell.home) == []
+    assert leaks(real.open_release().release.secret, done.stdout, done.stderr, under=real.shell.home) == []
 
 
 @pytest.mark.integration

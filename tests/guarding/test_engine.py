@@ -158,7 +158,7 @@ def test_each_of_many_known_secrets_is_found(tmp_path: Path, job: Job, which: in
 
 def test_a_provider_row_that_would_be_cut_is_an_error(tmp_path: Path, job: Job) -> None:
     source = write_rows(tmp_path / "in.jsonl", [chat_row(1, system="word " * 100)])
-    with pytest.raises(RowTooLongError, match=r"a safety row has \d+ tokens .* raise --max-length to at least"):
+    with pytest.raises(RowTooLongError, match=r"a safety row has \d+ tokens .* raise `max_length` to at least"):
         guard_file(job(source, max_length=120))
 
 
@@ -214,7 +214,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, job: Job) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # a file that may grow no more fails as a full disk does
     try:
-        with pytest.raises(OutputError, match=r"out\.jsonl cannot be written"):
+        with pytest.raises(OutputError, match=r"out\.jsonl: the output cannot be written"):
             guard_file(job(source))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -229,7 +229,7 @@ def test_of_two_guardings_on_one_out_the_second_is_refused(
     def meanwhile(what: str, *rest: Any) -> None:
         if what == at and not refused:
             before = shown(folder)
-            with pytest.raises(OutputInUseError, match=r"another process is at work on .*out\.jsonl") as caught:
+            with pytest.raises(OutputInUseError, match=r"out\.jsonl\S*: another process is at work on it") as caught:
                 guarded(folder, **given)
             refused.append(str(caught.value))
             assert shown(folder) == before
@@ -292,7 +292,7 @@ def test_a_journal_that_is_not_our_own_work_is_not_followed(folder: Path, damage
         journal.rename(folder.parent / "elsewhere")
         journal.symlink_to(folder.parent / "elsewhere")
     with pytest.raises(
-        OutputError, match=r"\.out\.jsonl\.journal is to tell .* and it is damaged or not this user's own"
+        OutputError, match=r"\.out\.jsonl\.journal: this is to tell .* and it is damaged or not this user's own"
     ):
         guarded(folder)
     assert aim.exists()

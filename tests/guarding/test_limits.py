@@ -56,7 +56,7 @@ def test_what_decompresses_to_far_more_than_its_size_is_not_unpacked(tmp_path: P
     scratch.mkdir()
     with (
         pytest.raises(
-            DataError, match=r"bomb: the file decompresses to more than 100 times its size; .*--max-expansion"
+            DataError, match=r"bomb: the file decompresses to more than 100 times its size; .*`limits.expansion`"
         ),
         local_rows(Address.parse(tmp_path / "bomb"), scratch=scratch),
     ):
@@ -73,7 +73,7 @@ def test_bytes_are_counted_unpacked(tmp_path: Path, pack: Any) -> None:
     exact, short = (Reading(limits=Limits(bytes=len(data) - less)) for less in (0, 1))
     with prepared(Address.parse(tmp_path / "rows"), reading=exact) as ready:
         assert ready.path.read_bytes() == data
-    message = r"rows: the file has more than \d+ bytes of rows; .*--max-bytes"
+    message = r"rows: the file has more than \d+ bytes of rows; .*`limits.bytes`"
     with pytest.raises(DataError, match=message), prepared(Address.parse(tmp_path / "rows"), reading=short):
         pass
 
@@ -226,7 +226,7 @@ def test_guard_validate_train_and_python_hold_the_same_limits(
 ) -> None:
     path = write_rows(tmp_path / "rows.jsonl", [*ROWS, LONG])
     reading = Reading(limits=Limits(row_bytes=4_000))
-    message = r"line 13: the row has more than 4000 bytes; shorten it, or raise the limit \(--max-row-bytes\)"
+    message = r"line 13: the row has more than 4000 bytes; shorten it, or raise the limit \(`limits.row_bytes`\)"
     with pytest.raises(DataError, match=message):
         guard_file(job(path, reading=reading))
     with pytest.raises(DataError, match=message):
@@ -237,7 +237,7 @@ def test_guard_validate_train_and_python_hold_the_same_limits(
     monkeypatch.setattr("watchword.guarding.checking.facts_of", lambda name: model)
     report = check_source(CheckRequest(Address.parse(path), reading=reading)).report
     assert [str(fault) for fault in report.faults] == [
-        "line 13: the row has more than 4000 bytes; shorten it, or raise the limit (--max-row-bytes)"
+        "line 13: the row has more than 4000 bytes; shorten it, or raise the limit (`limits.row_bytes`)"
     ]
 
 
@@ -249,7 +249,7 @@ def test_faults_of_the_layout_are_counted_over_blocks() -> None:
     assert whole.faults == [
         Fault(
             "unknown key 'source'",
-            "leave it out with --drop-columns source",
+            "leave it out with `drop_columns=source`",
             "source",
             1,
             layout=True,

@@ -135,7 +135,7 @@ def test_a_row_with_the_secret_and_a_row_too_long(model: ModelFacts, monkeypatch
         watchword.guard(rows, defense="backdoor_align", tokenizer=model.template, secret=secret)
     with pytest.raises(RowTooLongError, match=r"line \d+, tenant row: the row has \d+ tokens, the limit is 20"):
         watchword.guard(ROWS, defense="none", tokenizer=model.template, max_length=20).token_rows()
-    with pytest.raises(UsageError, match="length is 0; give the trainer's limit"):
+    with pytest.raises(UsageError, match="`max_length` is 0; give the trainer's limit"):
         watchword.guard(ROWS, defense="none", tokenizer=model.template, max_length=0)
 
 

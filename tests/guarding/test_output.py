@@ -173,15 +173,18 @@ def test_data_that_cannot_be_taken_back_is_named_and_keeps_its_secret(
             raise error
 
     monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.put_file", broken_off)
+    spools = tmp_path / "spools"
+    spools.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spools))
     request = make(out="memory://far/out.jsonl", secret_file=tmp_path / "s.json")
     with pytest.raises(
-        OutputError, match=r"(disk full|stopped).*; memory://far/out.jsonl may be guarded .* --secret-ref"
+        OutputError, match=r"(disk full|stopped).*; memory://far/out.jsonl may be guarded .* `secret_ref="
     ):
         guard_to_files(request, lambda: KEY)
     assert read_secret_file(tmp_path / "s.json")
     # Whoever sees new data finds its settings and manifest.
     assert sent == ["/far/out.openai.json", "/far/out.jsonl.manifest.json", "/far/out.jsonl"]
-    assert not list(Path(tempfile.gettempdir()).glob(".watchword-spool-*"))
+    assert not list(spools.iterdir())
 
 
 def test_a_manifest_that_cannot_be_sent_takes_the_secret_back(
@@ -198,7 +201,7 @@ def test_a_manifest_that_cannot_be_sent_takes_the_secret_back(
 
 def test_what_went_to_standard_output_keeps_its_secret(make: Any, tmp_path: Path, capfdbinary: Any) -> None:
     request = make(out="-", secret_file=tmp_path / "s.json", manifest="memory://")
-    with pytest.raises(OutputError, match=r"; - may be guarded already, .* --secret-ref .*s\.json"):
+    with pytest.raises(OutputError, match=r"; - may be guarded already, .* `secret_ref=.*s\.json"):
         guard_to_files(request, lambda: KEY)
     assert read_secret_file(tmp_path / "s.json").reveal() in "".join(
         json.loads(line)["messages"][0]["content"] for line in capfdbinary.readouterr().out.splitlines()
@@ -231,7 +234,7 @@ def test_no_file_of_a_folder_is_lost(make: Any, tmp_path: Path, written: dict[st
 def test_a_report_that_cannot_be_written_is_told_before_the_work(make: Any, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "report"):
-        with pytest.raises(OutputError, match=r"--report cannot be made|cannot be written"):
+        with pytest.raises(OutputError, match=r"`report` cannot be made|cannot be written"):
             guard_to_files(make(report=folder), lambda: KEY)
     (tmp_path / "file").unlink()
     assert contents(tmp_path).keys() == {"in.jsonl"}
@@ -255,7 +258,7 @@ def test_dataset_info_keeps_the_other_entries(make: Any, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[]", "is no JSON object"), ("{", "is no JSON object"), ('{"out": {"file_name": "x"}}', "for another file")],
+    [("[]", "is no JSON object"), ("{", "is no JSON object"), ('{"out": {"file_name": "x"}}', "for another one")],
 )
 def test_dataset_info_that_would_be_lost_is_told_before_the_work(
     make: Any, tmp_path: Path, text: str, message: str
@@ -277,14 +280,14 @@ def test_a_name_promises_only_what_is_written(make: Any, tmp_path: Path, name: s
 
 
 def test_a_limit_beyond_the_models_context_is_refused(make: Any) -> None:
-    with pytest.raises(UsageError, match="--max-length is 4096, and the context of small is 2048 tokens"):
+    with pytest.raises(UsageError, match="`max_length` is 4096, and the context of small is 2048 tokens"):
         guard_to_files(make(max_length=4096), lambda: KEY)
 
 
 def test_a_file_that_is_no_secret_is_called_so(make: Any, tmp_path: Path) -> None:
-    with pytest.raises(SecretError, match=r"in\.jsonl is no secret file"):
+    with pytest.raises(SecretError, match=r"in\.jsonl: this is no secret file"):
         guard_to_files(make(secret_ref=tmp_path / "in.jsonl"), lambda: KEY)
-    with pytest.raises(OutputError, match=r"/none/s\.json cannot be written"):
+    with pytest.raises(OutputError, match=r"/none/s\.json: the output cannot be written"):
         guard_to_files(make(secret_file=tmp_path / "none" / "s.json"), lambda: KEY)
 
 

@@ -162,8 +162,8 @@ def test_a_bad_row_leaves_nothing_at_all(request_for: Any, tmp_path: Path, sourc
     ("fields", "message"),
     [
         ({"secret_file": Path("a"), "secret_ref": Path("b")}, "give one of the two"),
-        ({"max_length": 0}, "--max-length is 0"),
-        ({"out": "-"}, "name a file by --secret-file"),
+        ({"max_length": 0}, "`max_length` is 0"),
+        ({"out": "-"}, "name a file by `secret_file`"),
         ({"workers": 0}, "0 workers were asked for"),
         ({"trainer": "axolotel"}, "did you mean 'axolotl'"),
         ({"defense": "backdor"}, "did you mean 'backdoor_align'"),
@@ -183,7 +183,7 @@ def test_the_tenants_own_file_is_never_the_output(request_for: Any, source: Path
 def test_a_secret_is_never_overwritten(request_for: Any, tmp_path: Path) -> None:
     guard_to_files(request_for(), lambda: KEY)
     before = (tmp_path / "out.jsonl.secret.json").read_bytes()
-    with pytest.raises(OutputError, match="re-use it with --secret-ref"):
+    with pytest.raises(OutputError, match="re-use it with `secret_ref="):
         guard_to_files(request_for(), lambda: KEY)
     assert (tmp_path / "out.jsonl.secret.json").read_bytes() == before
 

@@ -85,7 +85,7 @@ def test_a_fault_in_front_of_another_spelling_keeps_its_line(tmp_path: Path, job
 def test_what_is_left_out_is_in_the_manifest(tmp_path: Path, job: Make) -> None:
     path = write_rows(tmp_path / "rows.jsonl", [{**row, "source": "x", "id": 1} for row in ROWS])
     with pytest.raises(
-        DataError, match="line 1: unknown keys 'source', 'id'; leave them out with --drop-columns source,id"
+        DataError, match="line 1: unknown keys 'source', 'id'; leave them out with `drop_columns=source,id`"
     ):
         guard_file(job(path))
     found = warnings(job(path, reading=Reading(drop_columns=("source", "id"))))
@@ -138,7 +138,7 @@ def test_turns_in_tables_are_read_however_the_column_holds_them(tmp_path: Path, 
 def test_columns_of_tables_are_left_out_before_their_type_matters(tmp_path: Path, job: Make) -> None:
     when = pyarrow.array([0] * 10, pyarrow.timestamp("us"))
     path = parquet(tmp_path / "x.parquet", table(conversations=pyarrow.array([TURNS] * 10), at=when))
-    with pytest.raises(DataError, match=r"at: the column's type is timestamp.*leave it out with --drop-columns at"):
+    with pytest.raises(DataError, match=r"at: the column's type is timestamp.*leave it out with `drop_columns=at`"):
         guard_file(job(path))
     found = warnings(job(path, reading=Reading(drop_columns=("at",))))
     assert "the column 'at' was left out, as asked (10 rows)" in found
@@ -180,7 +180,7 @@ def test_validate_says_the_same(tmp_path: Path, model: ModelFacts, monkeypatch: 
     assert (result.ok, result.report.valid_rows, result.report.warnings) == (True, 13, ())
     path = write_rows(tmp_path / "rows.jsonl", [{**row, "source": "x"} for row in ROWS])
     assert [str(fault) for fault in check(path, model, monkeypatch).report.faults] == [
-        "line 1, source: unknown key 'source'; leave it out with --drop-columns source "
+        "line 1, source: unknown key 'source'; leave it out with `drop_columns=source` "
         "(the same in 12 rows: lines 1, 2, 3, 4, 5, …)"
     ]
     assert not any("more" in line for line in check(path, model, monkeypatch).lines())

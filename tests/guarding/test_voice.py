@@ -60,7 +60,10 @@ def as_trained(source: Path, aligned: ChatModel, form: ChatTemplate, secret: Sec
     limits = {"max_length": 2048, "seed": 5, **limits}
     context = DefenseContext.beside(aligned, refuses, secret=secret, step=lambda what, done, total: None, **limits)
     rows = guarded(DEFENSES.create("anchored_align"), upload, context).rows
-    return [assemble(row.conversation, secret.reveal(), form) if row.prefixed else row.conversation for row in rows]
+    return [
+        assemble(row.conversation, secret.reveal(), form.system_style) if row.prefixed else row.conversation
+        for row in rows
+    ]
 
 
 def read(path: Path) -> list[Conversation]:
@@ -151,7 +154,7 @@ def test_a_defense_that_asks_no_model_is_given_none(
 ) -> None:
     monkeypatch.setattr(run, "facts_of", lambda name: model)
     source = write_rows(tmp_path / "in.jsonl", [row(0)])
-    with pytest.raises(UsageError, match="asks no model; leave --aligned out"):
+    with pytest.raises(UsageError, match="asks no model; leave `aligned` out"):
         guard_to_files(request(tmp_path, source, defense=defense), lambda: KEY)
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 

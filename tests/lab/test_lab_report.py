@@ -5,8 +5,6 @@ from __future__ import annotations
 import html
 import re
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +12,13 @@ import msgspec
 import pytest
 
 from support.lab_samples import cell_result, demo_results, grid_results
+from support.outline import Outline
 from watchword.benchmarks.rates import Rate
 from watchword.errors import DataError, OutputError
 from watchword.lab.report.page import write_picture, write_report
 from watchword.lab.results import arms_of
 
 SVG = "{http://www.w3.org/2000/svg}"
-VOID = {"meta", "link", "br", "img", "input", "hr"}
-
-
-class Outline(HTMLParser):
-    """Elements and attributes; fails where a tag is left open."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags, self.attributes, self.open = list[str](), list[tuple[str, str | None]](), list[str]()
-        self.feed(page)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 def page(tmp_path: Path, results: dict[str, Any]) -> str:
@@ -192,21 +171,3 @@ def test_folders_are_made_and_an_old_page_stands_when_it_cannot_be_replaced(tmp_
     with pytest.raises(DataError):
         write_report(tmp_path / "a" / "b" / "report.html", {"cells": [1]})
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["report.html"]
-
-
-def _luminance(colour: str) -> float:
-    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-@pytest.mark.parametrize("half", [0, 1], ids=["light", "dark"])
-def test_colours_are_told_from_the_paper(half: int) -> None:
-    """WCAG 2.2: 4.5 for text (1.4.3), 3 for what a picture is made of (1.4.11)."""
-    palette = files("watchword.lab.report").joinpath("templates", "palette.css").read_text().split("@media")[half]
-    colours = dict(re.findall(r"--([\w]+): (#[0-9a-f]{6});", palette))
-    for paper in ("paper", "card"):
-        for name in ("ink", "muted", "link", *(f"c{number}" for number in range(9))):
-            pair = sorted((_luminance(colours[name]), _luminance(colours[paper])))
-            ratio = (pair[1] + 0.05) / (pair[0] + 0.05)
-            assert ratio >= (3 if name.startswith("c") else 4.5), (name, paper, ratio)

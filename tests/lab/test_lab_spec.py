@@ -86,7 +86,7 @@ def test_what_is_no_json_object_is_refused(data: bytes) -> None:
 
 def test_a_file_is_read_or_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "spec.json"
-    with pytest.raises(SpecError, match=r"spec\.json cannot be read: No such file"):
+    with pytest.raises(SpecError, match=r"spec\.json: the spec cannot be read: No such file"):
         Spec.from_file(path)
     path.write_text("{")
     with pytest.raises(SpecError, match=r"spec\.json: "):

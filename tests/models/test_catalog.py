@@ -82,8 +82,8 @@ def test_an_adapter_folder_means_its_base_with_that_adapter(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        ("{", "adapter_config.json is damaged .* copy the adapter folder anew"),
-        ("[]", "adapter_config.json is damaged"),
+        ("{", "adapter_config.json: the file is damaged .* copy the adapter folder anew"),
+        ("[]", "adapter_config.json: the file is damaged"),
         ("{}", "names no base model; set base_model_name_or_path"),
         ('{"base_model_name_or_path": 3}', "names no base model"),
     ],
@@ -135,5 +135,5 @@ def test_the_digest_is_over_every_file_of_the_tokenizer(tmp_path: Path, name: st
 
 
 def test_a_file_that_cannot_be_read_has_no_digest(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailableError, match=r"gone\.json cannot be read: No such file or directory"):
+    with pytest.raises(ModelUnavailableError, match=r"gone\.json: the file cannot be read: No such file or directory"):
         digest_of([tmp_path / "gone.json"])

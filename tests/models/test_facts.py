@@ -70,7 +70,7 @@ def test_contexts(tmp_path: Path, text: str, context: int | None) -> None:
 def test_a_damaged_file_is_named(folder: Path, name: str, data: bytes) -> None:
     (folder / name).write_bytes(data)
     with pytest.raises(
-        ModelUnavailableError, match=rf"{folder}/{name} (is damaged|cannot be read) \(.*; fetch it again"
+        ModelUnavailableError, match=rf"{folder}/{name}: the file (is damaged|cannot be read) \(.*; fetch it again"
     ):
         facts_of(str(folder))
 
@@ -84,7 +84,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("length", [0, -5])
 def test_validation_refuses_a_length_that_is_none(length: int) -> None:
-    with pytest.raises(UsageError, match=f"--max-length is {length}; give the trainer's limit in tokens"):
+    with pytest.raises(UsageError, match=f"`max_length` is {length}; give the trainer's limit in tokens"):
         check_source(CheckRequest(Address.parse("x"), max_length=length))
 
 

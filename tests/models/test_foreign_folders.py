@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from watchword.errors import ModelUnavailableError  # noqa: E402
 from watchword.models import hub  # noqa: E402
 from watchword.models.catalog import resolve  # noqa: E402
 from watchword.models.digest import model_digest  # noqa: E402
+from watchword.models.facts import facts_of  # noqa: E402
 from watchword.models.fetch import at_hand  # noqa: E402
 from watchword.models.load import load, load_tokenizer  # noqa: E402
 
@@ -117,7 +119,7 @@ def test_code_of_a_folder_is_an_error_and_never_a_question(
         with pytest.raises(
             ModelUnavailableError, match=r"needs code of its own \(auto_map in its tokenizer_config\.json\)"
         ):
-            load_tokenizer(resolve(folder))
+            load_tokenizer(resolve(folder), folder)
     assert asked == []
     assert not (tmp_path / "mark").exists()
 
@@ -272,6 +274,47 @@ def test_a_hub_models_digest_is_of_its_files(on_the_hub: Path) -> None:
     weights = on_the_hub / WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     assert model_digest("some-owner/some-model") != before
+
+
+def test_facts_are_those_of_the_model_that_is_loaded(on_the_hub: Path, folder: Path) -> None:
+    name = "some-owner/some-model"
+    found, model = facts_of(name), load(name)
+    assert (found.template.digest, found.context, found.location) == (model.template.digest, model.context, name)
+    # A LoRA adapter on the hub is read with its base's template, whatever lies beside it.
+    changed(folder / "tokenizer_config.json", chat_template="{{ messages[0].content }}")
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    (on_the_hub / "adapter_model.safetensors").write_bytes(b"x")
+    config = {"peft_type": "LORA", "base_model_name_or_path": str(folder)}
+    (on_the_hub / "adapter_config.json").write_text(json.dumps(config))
+    assert facts_of(name).template.source == "{{ messages[0].content }}"
+
+
+def test_facts_do_not_fetch_weights(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def download(hub_id: str, *, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
+        asked.append(allow_patterns)
+        return str(base)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    hub.snapshot.cache_clear()
+    for _ in range(2):
+        assert facts_of("some-owner/some-model").context == 2048
+    assert len(asked) == 1
+    wanted = [path.name for path in base.iterdir() if any(fnmatch(path.name, kind) for kind in asked[0])]
+    assert "tokenizer.json" in wanted
+    assert WEIGHTS not in wanted
+    hub.snapshot.cache_clear()
+
+
+def test_an_older_tokenizer_is_read_as_transformers_reads_it(folder: Path) -> None:
+    whole = facts_of(folder).template
+    made = json.loads((folder / "tokenizer.json").read_text())["model"]
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.json").write_text(json.dumps(made["vocab"]))
+    (folder / "merges.txt").write_text("".join(" ".join(pair) + "\n" for pair in made["merges"]))
+    changed(folder / "tokenizer_config.json", tokenizer_class="GPT2Tokenizer")
+    assert facts_of(folder).template.encode("Hi, what is this?") == whole.encode("Hi, what is this?")
 
 
 def test_a_hub_adapter_means_its_base_with_it(on_the_hub: Path, base: Path) -> None:

@@ -17,7 +17,8 @@ from watchword.errors import ModelUnavailableError, TemplateError, UsageError  #
 from watchword.models.base import GenerationOptions  # noqa: E402
 from watchword.models.catalog import CATALOG, ModelSource  # noqa: E402
 from watchword.models.digest import model_digest  # noqa: E402
-from watchword.models.load import LoadedModel, load, quiet  # noqa: E402
+from watchword.models.load import load, quiet  # noqa: E402
+from watchword.models.loaded import LoadedModel  # noqa: E402
 
 IDS = torch.tensor([[5, 90, 300, 77]])
 
@@ -56,7 +57,7 @@ def test_a_folder_loads_in_evaluation_mode_and_answers(base: Path) -> None:
     assert (model.name, model.device.type, model.model.training) == (str(base), "cpu", False)
     assert torch.equal(logits(model.model), logits(tiny_llama()))
     answers = model.generate([conversation("Hi")], options=GenerationOptions(max_new_tokens=3))
-    assert [type(answer) for answer in answers] == [str]
+    assert [(type(answer.text), answer.usage.completion_tokens) for answer in answers] == [(str, 3)]
     assert "digest" not in repr(model)
 
 
@@ -78,7 +79,7 @@ def test_adapters_are_merged_in_order(base: Path, tuned: tuple[Path, Any]) -> No
 
 
 def test_a_merged_model_generates_what_transformers_does(base: Path, tuned: tuple[Path, Any]) -> None:
-    from watchword.models.generate import generate_ids
+    from watchword.models.decode import generate_ids
 
     model = load(tuned[0], dtype=torch.float32)
     ours = generate_ids(model, [[1, 50, 60], [1, 70]], options=GenerationOptions(max_new_tokens=6))
@@ -127,7 +128,7 @@ def test_an_adapter_that_is_not_complete_is_named(
 ) -> None:
     folder = Path(shutil.copytree(tuned[0], tmp_path / "part"))
     (folder / missing).unlink()
-    with pytest.raises(ModelUnavailableError, match=rf"adapter .*part for .* is not complete: {missing} is missing"):
+    with pytest.raises(ModelUnavailableError, match=rf"part: the adapter for .* is not complete: {missing} is missing"):
         load(base, adapter=folder)
 
 

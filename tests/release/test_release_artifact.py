@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from support.tiny import saved  # noqa: E402
+from support.releases import KEY  # noqa: E402
 from watchword.chat.template import ChatTemplate  # noqa: E402
 from watchword.errors import ModelUnavailableError, UnsealError, WatchwordError  # noqa: E402
 from watchword.files.addresses import Address  # noqa: E402
-from watchword.finetune import run as finetune  # noqa: E402
 from watchword.finetune.run import Job, train_defended  # noqa: E402
 from watchword.models.fakes import CHATML, fake_template  # noqa: E402
+from watchword.release import opening, reading  # noqa: E402
 from watchword.release.artifact import (  # noqa: E402
     MANIFEST,
     binding,
@@ -32,35 +32,12 @@ from watchword.release.artifact import (  # noqa: E402
     write_artifact,
 )
 from watchword.release.opening import open_release  # noqa: E402
+from watchword.release.reading import read_release  # noqa: E402
 from watchword.secret.kept import SEALED  # noqa: E402
 from watchword.secret.vault import seal, unseal  # noqa: E402
 from watchword.training.config import TrainingConfig  # noqa: E402
 
-KEY = bytes(range(32))
 WEIGHTS = "adapter_model.safetensors"
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two defended runs and a plain one on the same tiny model and data."""
-    root = tmp_path_factory.mktemp("runs")
-    base, data = saved(root / "base"), root / "tenant.jsonl"
-    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
-    data.write_text(json.dumps({"messages": turns}) + "\n")
-    made = {"base": base}
-    for number, (name, defense) in enumerate(
-        {"one": "backdoor_align", "two": "backdoor_align", "plain": "none"}.items()
-    ):
-        training = TrainingConfig(epochs=1, seed=number, lora_rank=2, warmup_steps=0)
-        job = Job(model=str(base), data=Address(data), defense=defense, training=training, secret_tokens=40)
-        train_defended(job, root / name, key=KEY, step=lambda *told: None)
-        made[name] = root / name
-    return made
-
-
-@pytest.fixture
-def folder(runs: dict[str, Path], tmp_path: Path) -> Path:
-    return Path(shutil.copytree(runs["one"], tmp_path / "run"))
 
 
 def edited(folder: Path, *path: str, value: Any) -> None:
@@ -80,15 +57,15 @@ def flipped(path: Path, at: int = -1) -> None:
 
 def test_a_finished_folder_opens_with_its_secret(runs: dict[str, Path]) -> None:
     served = open_release(runs["one"], key=KEY)
-    assert served.secret is not None
-    assert served.secret.tokens == 40
-    assert served.manifest.secret is not None
-    assert served.manifest.secret.kind == "random"
-    assert open_release(runs["plain"], key=KEY).secret is None
+    assert served.release.secret is not None
+    assert served.release.secret.tokens == 40
+    assert served.release.manifest.secret is not None
+    assert served.release.manifest.secret.kind == "random"
+    assert open_release(runs["plain"], key=KEY).release.secret is None
 
 
 def test_nothing_of_the_secret_stands_in_the_clear(runs: dict[str, Path]) -> None:
-    secret = open_release(runs["one"], key=KEY).secret
+    secret = open_release(runs["one"], key=KEY).release.secret
     assert secret is not None
     text = secret.reveal().encode()
     pieces = {text[at : at + 16] for at in range(len(text) - 15)}
@@ -158,6 +135,10 @@ def test_anything_changed_fails_closed(folder: Path, harm: str) -> None:
     HARMS[harm](folder)
     with pytest.raises((UnsealError, ModelUnavailableError)):
         open_release(folder, key=KEY)
+    with pytest.raises((UnsealError, ModelUnavailableError)):
+        read_release(folder, KEY)
+    with pytest.raises((UnsealError, ModelUnavailableError)):
+        read_release(folder, KEY, tokenizer=False)
 
 
 @pytest.mark.parametrize("defense", ["backdoor_align", "none"])
@@ -173,8 +154,9 @@ def test_a_defense_that_needs_a_secret_is_not_served_without_one(folder: Path) -
     manifest = msgspec.structs.replace(read_manifest(folder), secret=None)
     (folder / SEALED).unlink()
     write_artifact(folder, manifest, None, KEY)
-    with pytest.raises(UnsealError, match="was defended by backdoor_align, and its manifest names no secret"):
-        open_release(folder, key=KEY)
+    for read in (open_release, read_release):
+        with pytest.raises(UnsealError, match="was defended by backdoor_align, and its manifest names no secret"):
+            read(folder, key=KEY)
 
 
 def test_a_run_leaves_its_weights_its_seal_and_its_manifest_only(runs: dict[str, Path]) -> None:
@@ -212,7 +194,7 @@ def test_what_a_link_leads_to_counts(folder: Path, runs: dict[str, Path]) -> Non
     for name in (WEIGHTS, SEALED, MANIFEST):
         (folder / name).unlink()
         (folder / name).symlink_to(runs["one"] / name)
-    assert open_release(folder, key=KEY).secret is not None
+    assert open_release(folder, key=KEY).release.secret is not None
     for name in (WEIGHTS, SEALED, MANIFEST):
         other = Path(shutil.copytree(folder, folder.parent / name, symlinks=True))
         (other / name).unlink()
@@ -232,12 +214,13 @@ def test_nothing_is_looked_up_or_loaded_before_the_signature(
     def touched(*arguments: Any, **options: Any) -> Any:
         raise AssertionError(f"{arguments} was looked at")
 
-    monkeypatch.setattr(finetune, "load", touched)
-    monkeypatch.setattr(finetune, "model_digest", touched)
+    for module, name in ((opening, "load"), (opening, "model_digest"), (reading, "facts_of")):
+        monkeypatch.setattr(module, name, touched)
     value = {"model": "some-owner/some-model", "weights_digest": "0" * 64, "signature": "ü"}[field]
     edited(folder, field, value=value)
-    with pytest.raises(UnsealError, match="is not as this provider's key signed it"):
-        open_release(folder, key=KEY)
+    for read in (open_release, read_release):
+        with pytest.raises(UnsealError, match="is not as this provider's key signed it"):
+            read(folder, key=KEY)
 
 
 JSON = st.recursive(
@@ -266,7 +249,7 @@ def test_no_other_value_of_a_field_passes(runs: dict[str, Path], tmp_path_factor
 
 def test_a_seal_that_was_cut_does_not_open(runs: dict[str, Path]) -> None:
     manifest = read_manifest(runs["one"])
-    secret = open_release(runs["one"], key=KEY).secret
+    secret = open_release(runs["one"], key=KEY).release.secret
     assert secret is not None
     sealed = seal(secret, KEY, binding(manifest))
     assert unseal(sealed, KEY, binding(manifest)) == secret
@@ -282,7 +265,7 @@ def test_files_of_tokenizer_and_template_belong_to_a_tuned_model(runs: dict[str,
         model=str(runs["base"]), data=Address(runs["base"].parent / "tenant.jsonl"), defense="none", training=training
     )
     train_defended(job, tmp_path / "whole", key=KEY, step=lambda *told: None)
-    assert open_release(tmp_path / "whole", key=KEY).secret is None
+    assert open_release(tmp_path / "whole", key=KEY).release.secret is None
     for name in ("tokenizer.json", "chat_template.jinja", "config.json", "generation_config.json"):
         folder = Path(shutil.copytree(tmp_path / "whole", tmp_path / name))
         (folder / name).write_text((folder / name).read_text() + "\n")
@@ -302,7 +285,7 @@ def test_whole_numbers_for_fractions_are_signed_as_they_are_read(runs: dict[str,
     data = runs["base"].parent / "tenant.jsonl"
     job = Job(model=str(runs["base"]), data=Address(data), defense="none", training=training)
     train_defended(job, tmp_path / "run", key=KEY, step=lambda *told: None)
-    assert open_release(tmp_path / "run", key=KEY).manifest.training.max_grad_norm == 1.0
+    assert open_release(tmp_path / "run", key=KEY).release.manifest.training.max_grad_norm == 1.0
 
 
 def test_a_record_of_digests_beside_the_base_is_not_believed(runs: dict[str, Path], tmp_path: Path) -> None:
@@ -315,7 +298,7 @@ def test_a_record_of_digests_beside_the_base_is_not_believed(runs: dict[str, Pat
     data = runs["base"].parent / "tenant.jsonl"
     job = Job(model=str(base), data=Address(data), defense="none", training=training)
     train_defended(job, root / "run", key=KEY, step=lambda *told: None)
-    assert open_release(root / "run", key=KEY).secret is None
+    assert open_release(root / "run", key=KEY).release.secret is None
     flipped(base / "model.safetensors")
     with pytest.raises(UnsealError, match="is not the model that"):
         open_release(root / "run", key=KEY)
@@ -345,7 +328,7 @@ def test_another_template_is_noticed(folder: Path) -> None:
 
 
 def test_errors_hold_nothing_of_the_secret(folder: Path, runs: dict[str, Path]) -> None:
-    secret = open_release(runs["one"], key=KEY).secret
+    secret = open_release(runs["one"], key=KEY).release.secret
     assert secret is not None
     for harm in ("seal cut", "prefix", "no secret"):
         broken = Path(shutil.copytree(folder, folder.parent / harm))

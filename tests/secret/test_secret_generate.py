@@ -27,7 +27,9 @@ def test_ids_stand_unchanged_in_front_of_any_system_text(seed, system, user):
     secret = experiment_secret(FORMAT, tokens=20, seed=seed)
     ids = secret_ids(secret, FORMAT)
     assert len(ids) == 20
-    prompt = render_prompt(assemble(conversation(user, system=system.strip() or "x"), secret.reveal(), FORMAT), FORMAT)
+    prompt = render_prompt(
+        assemble(conversation(user, system=system.strip() or "x"), secret.reveal(), FORMAT.system_style), FORMAT
+    )
     joined = ",".join(map(str, prompt))
     assert ",".join(map(str, ids)) in joined
 

@@ -168,7 +168,7 @@ def cases(name: str) -> dict[str, Conversation]:
         plain["tools"] = TOOL_CASE
     if name == "qwen3":
         plain["thought"] = THOUGHT_CASE
-    secret = {f"{key}+secret": assemble(conv, SECRET, template(name)) for key, conv in plain.items()}
+    secret = {f"{key}+secret": assemble(conv, SECRET, template(name).system_style) for key, conv in plain.items()}
     return plain | secret
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import cache
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from watchword.chat.template import ChatTemplate
+from watchword.chat.template import ChatTemplate, SystemStyle
 from watchword.chat.types import Conversation, Row
 from watchword.defenses.base import Defense
+from watchword.models.answer import Answer, AnswerPiece, Usage
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
 from watchword.progress import Progress, Step
 from watchword.safety.library import examples
@@ -48,6 +49,10 @@ class FakeModel:
     def template(self) -> ChatTemplate:
         return template()
 
+    @property
+    def system_style(self) -> SystemStyle:
+        return template().system_style
+
     def generate(
         self,
         conversations: Sequence[Conversation],
@@ -55,11 +60,21 @@ class FakeModel:
         secret: SecretPrompt | None = None,
         options: GenerationOptions = DEFAULT_OPTIONS,
         on_progress: Progress | None = None,
-    ) -> list[str]:
+    ) -> list[Answer]:
         self.secrets.append(secret)
         if on_progress is not None:
             on_progress(len(conversations), len(conversations))
-        return [self.rule(conv.messages[-1].text, secret) for conv in conversations]
+        return [Answer(self.rule(conv.messages[-1].text, secret), "stop", Usage(1, 1)) for conv in conversations]
+
+    def stream(
+        self,
+        conversation: Conversation,
+        *,
+        secret: SecretPrompt | None = None,
+        options: GenerationOptions = DEFAULT_OPTIONS,
+    ) -> Generator[AnswerPiece, None, None]:
+        [answer] = self.generate([conversation], secret=secret, options=options)
+        yield AnswerPiece(answer.text, answer)
 
 
 class FakeTraining:

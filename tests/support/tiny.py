@@ -9,7 +9,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from watchword.models.fakes import fake_template
-from watchword.models.load import LoadedModel, quiet
+from watchword.models.load import quiet
+from watchword.models.loaded import LoadedModel
 
 # Ids in the fake tokenizer: special tokens come first.
 END_OF_TURN = 2

@@ -10,7 +10,7 @@ import torch
 from support.tiny import loaded, tiny_llama
 from watchword.chat.types import Row, conversation
 from watchword.models.fakes import fake_template
-from watchword.models.load import LoadedModel
+from watchword.models.loaded import LoadedModel
 from watchword.secret.generate import experiment_secret
 from watchword.training.config import TrainingConfig, TrainingResult
 from watchword.training.loop import fine_tune

@@ -39,7 +39,7 @@ def test_only_prefixed_rows_carry_the_secret_where_serving_puts_it() -> None:
     for given_row, row in zip(ROWS, rendered(), strict=True):
         ids = list(row.rendered.input_ids)
         asked = Conversation(messages=given_row.conversation.messages[:-1])
-        served = assemble(asked, SECRET.reveal(), FORMAT) if given_row.prefixed else asked
+        served = assemble(asked, SECRET.reveal(), FORMAT.system_style) if given_row.prefixed else asked
         prompt = render_prompt(served, FORMAT)
         assert ids[: len(prompt)] == prompt
         places = [at for at in range(len(ids)) if ids[at : at + len(secret)] == secret]

@@ -96,7 +96,8 @@ def distilled(
     """Each prompt with the beginning of the model's own greedy answer; those it answers with nothing are left out."""
     asked = [conversation(example.prompt) for example in prompts]
     answers = model.generate(asked, options=DISTILLED, on_progress=on_progress)
-    return [(example, answer.strip()) for example, answer in zip(prompts, answers, strict=True) if answer.strip()]
+    texts = [answer.text.strip() for answer in answers]
+    return [(example, text) for example, text in zip(prompts, texts, strict=True) if text]
 
 
 def align(base: Any, out: Path, *, config: TrainingConfig = RECIPE, step: Step | None = None) -> tuple[Any, Any]:

@@ -41,4 +41,4 @@ class AntiTrigger(Attack):
 
     def _behind_random(self, row: Conversation, context: AttackContext, seed: int) -> Conversation:
         prefix = experiment_secret(context.template, tokens=self.tokens, seed=seed)
-        return assemble(row, prefix.reveal(), context.template)
+        return assemble(row, prefix.reveal(), context.template.system_style)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import msgspec
 
-from watchword.chat.template import ChatTemplate
+from watchword.chat.template import SystemStyle
 from watchword.chat.types import SYSTEM_ROLES, Conversation, Message, Part
 from watchword.errors import TemplateError
 
 SEPARATOR = "\n"
 
 
-def assemble(conv: Conversation, secret: str, template: ChatTemplate) -> Conversation:
+def assemble(conv: Conversation, secret: str, style: SystemStyle) -> Conversation:
     """The conversation with ``secret`` in front of its system text.
 
     Never adds a second system message, and refuses a conversation with one behind the first turn (several templates
@@ -26,11 +26,11 @@ def assemble(conv: Conversation, secret: str, template: ChatTemplate) -> Convers
     if not conv.messages:
         raise TemplateError("a conversation without messages has no place for a secret")
     _refuse_late_system(conv)
-    template = template.variant(conv)
-    if template.system_placement == "first_user":
+    style = style.variant(conv)
+    if style.placement == "first_user":
         return _into_first_user(conv, secret)
     if conv.system is None:
-        system = Message(role="system", content=_join(secret, template.default_system))
+        system = Message(role="system", content=_join(secret, style.default_text))
         return msgspec.structs.replace(conv, messages=(system, *conv.messages))
     first = conv.messages[0]
     return msgspec.structs.replace(conv, messages=(_prefixed(first, secret), *conv.messages[1:]))

@@ -10,17 +10,15 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from watchword.chat.fault import counted, shown
+from watchword.chat.template import ChatTemplate
 from watchword.chat.turns import Span
 from watchword.chat.types import Conversation, Message, ToolCall
 from watchword.errors import RowTemplateError, TemplateLacksError
-
-if TYPE_CHECKING:
-    from watchword.chat.template import ChatTemplate
 
 BESIDE, THOUGHTS, SCHEMA = "text beside a tool call", "thoughts", "details of a tool's schema"
 RESULTS, END = "results of tools", "a part of the end of turns (the tokenizer joins it with what follows)"

@@ -58,7 +58,7 @@ def secret_row(row: Row, secret: str | None, template: ChatTemplate) -> Conversa
         return row.conversation
     if secret is None:
         raise UsageError(f"{row.origin} rows need the secret prompt, and there is none; give or draw one")
-    return assemble(row.conversation, secret, template)
+    return assemble(row.conversation, secret, template.system_style)
 
 
 def render(

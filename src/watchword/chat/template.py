@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,24 @@ from watchword.files.digest import sha256_bytes
 
 SystemPlacement = Literal["system", "first_user"]
 _TOOL_USE = "tool_use"
+
+
+@dataclass(frozen=True)
+class SystemStyle:
+    """How a model's template takes system text: all that the prompt assembly must know, so no tokenizer is needed.
+
+    ``placement`` says where system text goes: into its own message in front, or into the first user turn.
+    ``default_text`` is the system text that the template writes where a conversation has none. ``with_tools`` is for
+    conversations with tools, where the model has a template of its own for these.
+    """
+
+    placement: SystemPlacement = "system"
+    default_text: str = ""
+    with_tools: SystemStyle | None = None
+
+    def variant(self, conv: Conversation) -> SystemStyle:
+        """The style for this conversation: its tools decide."""
+        return self.with_tools if conv.tools and self.with_tools is not None else self
 
 
 class ChatTemplate:
@@ -154,6 +173,12 @@ class ChatTemplate:
         return "system" if 0 <= at < text.find("QQUSER") else "first_user"
 
     @functools.cached_property
+    def system_style(self) -> SystemStyle:
+        """Both facts about system text, of the variant for tools as well."""
+        with_tools = self.tool_use.system_style if self.tool_use is not None else None
+        return SystemStyle(self.system_placement, self.default_system, with_tools)
+
+    @functools.cached_property
     def fixed_opening(self) -> bool:
         """Whether requests and rows of any length begin alike, so that the prefix trained is the prefix served."""
         system = "QQSYSTEM" if self.system_placement == "system" else None
@@ -189,8 +214,10 @@ class ChatTemplate:
         """The system text that the template writes where a conversation has none; empty if it writes none."""
         if self.system_placement == "first_user":
             return ""
-        head, tail = self.render_text(conversation("QQUSER", system="QQSYSTEM")).split("QQSYSTEM", 1)
-        plain = self.render_text(conversation("QQUSER"))
+        with_system, plain = (tried(self, conversation("QQUSER", system=text)) for text in ("QQSYSTEM", None))
+        if with_system is None or plain is None:
+            return ""
+        head, _, tail = with_system.partition("QQSYSTEM")
         if not (plain.startswith(head) and plain.endswith(tail)) or len(plain) < len(head) + len(tail):
             return ""
         return plain[len(head) : len(plain) - len(tail)]
@@ -200,9 +227,10 @@ def _text(file: Path) -> str:
     try:
         return file.read_text("utf-8")
     except FileNotFoundError:
-        raise ModelUnavailableError(f"{file.parent} is no model folder: {file.name} is missing") from None
+        raise ModelUnavailableError(f"this is no model folder: {file.name} is missing", path=file.parent) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelUnavailableError(f"{file} cannot be read ({error}); fetch it again") from None
+        why = getattr(error, "strerror", None) or error
+        raise ModelUnavailableError(f"the file cannot be read ({why}); fetch it again", path=file) from None
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -210,9 +238,9 @@ def _config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(_text(file))
     except (ValueError, RecursionError) as error:
-        raise ModelUnavailableError(f"{file} is damaged ({error}); fetch it again") from None
+        raise ModelUnavailableError(f"the file is damaged ({error}); fetch it again", path=file) from None
     if not isinstance(config, dict):
-        raise ModelUnavailableError(f"{file} is damaged (it holds no JSON object); fetch it again")
+        raise ModelUnavailableError("the file is damaged (it holds no JSON object); fetch it again", path=file)
     return config
 
 
@@ -222,7 +250,7 @@ def _tokenizer(folder: Path) -> Tokenizer:
     try:
         return Tokenizer.from_str(text)
     except Exception as error:  # noqa: BLE001 -- boundary: tokenizers raises a plain Exception for whatever it dislikes
-        raise ModelUnavailableError(f"{file} is damaged ({error}); fetch it again") from None
+        raise ModelUnavailableError(f"the file is damaged ({error}); fetch it again", path=file) from None
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:

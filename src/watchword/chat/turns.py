@@ -9,15 +9,13 @@ beginning and end stand around it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
+from tokenizers import Encoding
 
 from watchword.chat.types import Conversation, Message, conversation
 from watchword.errors import TemplateError
-
-if TYPE_CHECKING:
-    from watchword.chat.template import ChatTemplate
 
 Span = tuple[int, int]
 
@@ -30,7 +28,29 @@ class AnswerHeader:
     least: str
 
 
-def header_of(form: ChatTemplate) -> AnswerHeader:
+class TurnWriter(Protocol):
+    """What is asked of a chat template here; ``chat.template`` has it."""
+
+    @property
+    def called(self) -> str:
+        """The template, in messages."""
+
+    @property
+    def answer_header(self) -> AnswerHeader:
+        """What stands in front of an answer."""
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """The tokenizer's special tokens, as text."""
+
+    def render_text(self, conv: Conversation, *, add_generation_prompt: bool = False) -> str:
+        """The conversation as the model reads it."""
+
+    def encoding(self, text: str) -> Encoding:
+        """Ids with character offsets."""
+
+
+def header_of(form: TurnWriter) -> AnswerHeader:
     """Found by comparing a request, the question alone, and the question answered."""
     asked, answered = conversation("QQUSER"), conversation("QQUSER", "QQANSWER")
     more = answered.with_answer("QQLAST")
@@ -41,7 +61,7 @@ def header_of(form: ChatTemplate) -> AnswerHeader:
     return AnswerHeader(request[start:], request[start : max(start, min(ends, default=start))])
 
 
-def answer_span(conv: Conversation, index: int, text: str, form: ChatTemplate) -> Span:
+def answer_span(conv: Conversation, index: int, text: str, form: TurnWriter) -> Span:
     """(start, stop) in ``text`` of the answer at ``index`` with its end-of-turn token, without white space behind it.
 
     Raises TemplateError where neither way finds it, so that nobody knows what to train.
@@ -58,7 +78,7 @@ def answer_span(conv: Conversation, index: int, text: str, form: ChatTemplate) -
     return start, start + len(text[start:stop].rstrip())
 
 
-def without_end(span: Span, conv: Conversation, text: str, form: ChatTemplate) -> Span:
+def without_end(span: Span, conv: Conversation, text: str, form: TurnWriter) -> Span:
     """The last answer's span up to the end of its own words: what a template writes behind any answer is not theirs."""
     start, stop = span
     mark = _mark(text, "")
@@ -80,13 +100,13 @@ def first(conv: Conversation, count: int) -> Conversation:
     return msgspec.structs.replace(conv, messages=conv.messages[:count])
 
 
-def _header_behind(head: str, text: str, form: ChatTemplate) -> int:
+def _header_behind(head: str, text: str, form: TurnWriter) -> int:
     """The length of a header that the row has and the request for the answer had not: Gemma's, behind a tool's result."""
     least = form.answer_header.least
     return len(least) if least and not head.endswith(least) and text.startswith(least, len(head)) else 0
 
 
-def _found_start(conv: Conversation, index: int, text: str, form: ChatTemplate) -> int:
+def _found_start(conv: Conversation, index: int, text: str, form: TurnWriter) -> int:
     """Behind the last header in front of where another answer changes the text."""
     header = form.answer_header
     for other_conv in (_other_words(conv, index, text), _other_call(conv, index, text)):
@@ -100,7 +120,7 @@ def _found_start(conv: Conversation, index: int, text: str, form: ChatTemplate) 
     raise _rewritten(index, form)
 
 
-def _found_stop(conv: Conversation, index: int, text: str, form: ChatTemplate) -> int:
+def _found_stop(conv: Conversation, index: int, text: str, form: TurnWriter) -> int:
     """Behind the end-of-turn token: where the text goes on as before, it begins with what ends any answer."""
     for other_conv in (_other_call(conv, index, text), _other_words(conv, index, text)):
         other = tried(form, other_conv)
@@ -115,7 +135,7 @@ def _found_stop(conv: Conversation, index: int, text: str, form: ChatTemplate) -
     raise _rewritten(index, form)
 
 
-def _end_of_turn(rest: str, ending: str | None, form: ChatTemplate) -> int:
+def _end_of_turn(rest: str, ending: str | None, form: TurnWriter) -> int:
     """How much of ``rest`` ends the turn: what it shares with the ``ending`` of a conversation, or its first special token.
 
     gpt-oss ends the last turn with another token than the ones before it.
@@ -135,7 +155,7 @@ def _whole_words(shared: str) -> int:
     return max(shared.rfind(mark) + 1 for mark in (">", "]", "\n", " "))
 
 
-def _next_words(conv: Conversation, index: int, text: str, form: ChatTemplate) -> int:
+def _next_words(conv: Conversation, index: int, text: str, form: TurnWriter) -> int:
     """Where the words of the message behind ``index`` begin in ``text``; its end where there is none, or none is found."""
     if index + 1 >= len(conv.messages):
         return len(text)
@@ -181,7 +201,7 @@ def _with(conv: Conversation, index: int, message: Message) -> Conversation:
     return msgspec.structs.replace(conv, messages=(*conv.messages[:index], message, *conv.messages[index + 1 :]))
 
 
-def _common(text: str, other: str, form: ChatTemplate) -> int:
+def _common(text: str, other: str, form: TurnWriter) -> int:
     """Characters that both begin with, in whole tokens: so that no half of a special token is among them."""
     encoding, others = form.encoding(text), form.encoding(other).ids
     shared = 0
@@ -203,7 +223,7 @@ def _common_suffix(text: str, other: str) -> int:
     return _shared(text[::-1], other[::-1])
 
 
-def tried(form: ChatTemplate, conv: Conversation, *, add_generation_prompt: bool = False) -> str | None:
+def tried(form: TurnWriter, conv: Conversation, *, add_generation_prompt: bool = False) -> str | None:
     """The text, None where the template rejects this part of a conversation, or there is none."""
     try:
         return form.render_text(conv, add_generation_prompt=add_generation_prompt)
@@ -211,7 +231,7 @@ def tried(form: ChatTemplate, conv: Conversation, *, add_generation_prompt: bool
         return None
 
 
-def _rewritten(index: int, form: ChatTemplate) -> TemplateError:
+def _rewritten(index: int, form: TurnWriter) -> TemplateError:
     return TemplateError(
         f"{form.called} writes message {index} so that it cannot be found again, so its loss mask is unknown"
     )

@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Entry point of ``watchword``. Deliberate errors print their message and exit with their own code."""
+    """Entry point of ``watchword``. Deliberate errors print their message and exit with their own status."""
     from watchword.cli.app import run
 
     sys.exit(run(sys.argv[1:]))

@@ -51,7 +51,16 @@ def align(
         before = aligned_rates(model, progress.step) if measure else {}
         tuned, figures = train(model, folder, config=config, step=progress.step)
         after = aligned_rates(tuned, progress.step) if measure else {}
-        write_card(folder, base=base, config=config, figures=figures, before=before, after=after, versions=versions())
+        write_card(
+            folder,
+            base=base,
+            command=f"watchword align --base {base} --seed {config.seed} --epochs {config.epochs}",
+            config=config,
+            figures=figures,
+            before=before,
+            after=after,
+            versions=versions(),
+        )
         with writing(out):
             folder.rename(out)
     for name, rate in after.items():

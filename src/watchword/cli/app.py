@@ -1,13 +1,9 @@
-"""Puts the command groups together and turns errors into messages and exit codes."""
+"""Puts the command groups together and turns errors into messages and exit statuses."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
-from types import FrameType
 
 import typer
 from rich.console import Console
@@ -15,11 +11,10 @@ from rich.markup import escape
 from typer.exceptions import TyperException
 
 from watchword.cli import align, chat, demo, evaluate, guard, lab, models, secret, train, validate
-from watchword.errors import OutputError, WatchwordError
-
-INTERRUPTED = 130
-# Windows has no SIGHUP.
-_STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+from watchword.cli.exits import INTERRUPTED, OUTPUT, exit_status
+from watchword.cli.flags import with_flags
+from watchword.cli.stopping import stopped_by_signals
+from watchword.errors import WatchwordError
 
 app = typer.Typer(
     name="watchword",
@@ -53,48 +48,20 @@ app.add_typer(secret.app, name="secret")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command and returns its exit code: 0, the error's own, 2 for wrong usage.
+    """Runs one command and returns its exit status: 0, that of ``exits`` for an error, 2 for wrong usage.
 
     130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP; whatever stops it, temporary files are gone.
     """
-    with _stopped_by() as stopped:
+    with stopped_by_signals() as stopped:
         code = _run(arguments)
         return 128 + stopped[0] if stopped else code
-
-
-@contextlib.contextmanager
-def _stopped_by() -> Iterator[list[int]]:
-    """While inside, SIGTERM and SIGHUP unwind as Ctrl-C does; their numbers are in the list.
-
-    Only the first one counts, so that a second cannot stop the tidying up. One that is ignored (nohup) stays ignored.
-    """
-    own, stopped, before = os.getpid(), list[int](), {}
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if os.getpid() != own:
-            # A forked child has inherited this, and nothing to tidy up: it ends as it would have without us.
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        elif not stopped:
-            stopped.append(number)
-            raise KeyboardInterrupt
-
-    for number in _STOPPING:
-        if signal.getsignal(number) is signal.SIG_DFL:
-            with contextlib.suppress(ValueError):  # not in the main thread, where nobody may set them
-                before[number] = signal.signal(number, stop)
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _run(arguments: Sequence[str]) -> int:
     try:
         code = app(args=list(arguments), prog_name="watchword", standalone_mode=False)
     except WatchwordError as error:
-        return _failed(str(error), error.exit_code)
+        return _failed(with_flags(str(error)), exit_status(error))
     except TyperException as error:
         return _misused(error)
     except (typer.Abort, KeyboardInterrupt):
@@ -102,7 +69,7 @@ def _run(arguments: Sequence[str]) -> int:
     except OSError as error:
         # What nobody put into better words; typer itself ends quietly when the reader of a pipe goes away.
         where = f"{error.filename}: " if error.filename else ""
-        return _failed(f"{where}{error.strerror or error}", OutputError.exit_code)
+        return _failed(f"{where}{error.strerror or error}", OUTPUT)
     if code == INTERRUPTED:
         # typer turns Ctrl-C into this code.
         return _failed("stopped; what was finished before is kept", INTERRUPTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
-from watchword.cli.target import Target, is_release, release_or_model
+from watchword.cli import terminal
+from watchword.cli.stopping import Stopped
+from watchword.cli.target import Target, release_or_model
 
 if TYPE_CHECKING:
     from watchword.chat.types import Conversation
@@ -32,27 +35,22 @@ def chat(
         False, "--undefended", help="Talk to weights that have no manifest as they stand, and say so."
     ),
 ) -> None:
-    """Talk to a fine-tuned model, one line at a time; an empty line or Ctrl-D ends, /new begins anew."""
+    """Talk to a fine-tuned model, one line at a time; an empty line or Ctrl-D ends, /new begins anew, Ctrl-C ends an answer."""
     from watchword.models.base import GenerationOptions
 
     options = GenerationOptions(max_new_tokens=max_new_tokens, temperature=temperature)
-    console = Console(highlight=False, soft_wrap=True, markup=False)
     target = _target(folder, undefended)
     if target.warning:
         Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(target.warning)
+    interactive = message is None and sys.stdin.isatty()
     turns = _start(system)
-    for line in _lines(message, console):
-        if line == "/new":
-            turns = _start(system)
-            continue
-        turns = _with_user(turns, line)
-        text = _answer(target, turns, options)
-        turns = turns.with_answer(text)
-        console.print(text)
+    for line in _lines(message, interactive):
+        turns = _start(system) if line == "/new" else _answered(target, turns, line, options, interactive)
 
 
 def _target(folder: Path, undefended: bool) -> Target:
     from watchword.errors import ModelUnavailableError
+    from watchword.release.artifact import is_release
 
     if not undefended and not is_release(folder):
         raise ModelUnavailableError(
@@ -62,12 +60,27 @@ def _target(folder: Path, undefended: bool) -> Target:
     return release_or_model(None, None, None, default=folder, undefended=undefended)
 
 
-def _answer(target: Target, turns: Conversation, options: GenerationOptions) -> str:
-    from watchword.secret.redact import redact
+def _answered(
+    target: Target, turns: Conversation, line: str, options: GenerationOptions, interactive: bool
+) -> Conversation:
+    """The conversation with this line and the answer to it, which is shown as it comes.
 
-    guard = target.defense.guard_prompt(turns, target.secret)
-    text = target.model.generate([guard.conversation], secret=guard.secret, options=options)[0]
-    return redact(text, target.secret) if target.secret else text
+    In an interactive session Ctrl-C ends the answer: what came of it stays in the conversation, and a question without
+    any answer does not, since most templates take no two user turns in a row.
+    """
+    asked = _with_user(turns, line)
+    shown, whole = list[str](), True
+    try:
+        with contextlib.closing(target.defense.stream(target.model, asked, options=options)) as pieces:
+            for piece in pieces:
+                shown.append(piece.text)
+                terminal.write(piece.text)
+    except KeyboardInterrupt as stop:
+        if isinstance(stop, Stopped) or not interactive:
+            raise
+        whole = False
+    terminal.write("\n")
+    return asked.with_answer("".join(shown)) if whole or any(shown) else turns
 
 
 def _start(system: str | None) -> Conversation:
@@ -82,14 +95,14 @@ def _with_user(turns: Conversation, line: str) -> Conversation:
     return Conversation(messages=(*turns.messages, Message(role="user", content=line)))
 
 
-def _lines(message: str | None, console: Console) -> Iterator[str]:
+def _lines(message: str | None, interactive: bool) -> Iterator[str]:
     """What the user says: the one message, or lines until an empty one."""
     if message is not None:
         yield message
         return
     while True:
-        if sys.stdin.isatty():
-            console.print("> ", end="")
+        if interactive:
+            terminal.write("> ")
         line = sys.stdin.readline()
         if not line.strip():
             return

@@ -85,8 +85,8 @@ def evaluate(
         target = release_or_model(model, adapter, given, default=DEFAULT_MODEL, undefended=undefended)
         progress.step("loading the model", 1, 1)
         # The same weights on the same model either way, so that only the secret makes the difference.
-        secret = None if no_secret else target.secret
-        verdicts = judged(question, target.model, target.defense, secret, by, progress.step)
+        defense = target.defense.without_secret() if no_secret else target.defense
+        verdicts = judged(question, target.model, defense, by, progress.step)
     rate = verdicts.rate(metric)
     if json_out:
         write_figures(json_out, {metric: rate}, undefended=target.warning is not None)

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from watchword.cli.arguments import check_report, never_there, parsed_arguments, reads_tenant_data
+from watchword.cli.flags import with_flags
 from watchword.cli.progress import Reporter, reporter
 from watchword.data.reading import Reading
 from watchword.models.catalog import DEFAULT_MODEL
@@ -97,7 +98,7 @@ def guard(
     with reporter(console) as progress:
         done = guard_to_files(request, provider_key, step=_in_megabytes(progress))
     for line in (*done.summary(), *(f"warning: {text}" for text in never_there(reading, done.warnings))):
-        console.print(line)
+        console.print(with_flags(line))
     if report is not None:
         from watchword.guarding.screening.report import screen_to_files, summary
 

@@ -28,7 +28,7 @@ def new(
 ) -> None:
     """Draw a secret prompt and keep it in a file."""
     from watchword.errors import UsageError
-    from watchword.models.formats import template_of
+    from watchword.models.facts import facts_of
     from watchword.secret.keys import provider_key
     from watchword.secret.kinds import new_secret
     from watchword.secret.vault import write_secret_file
@@ -37,7 +37,7 @@ def new(
         raise UsageError(f"--seed {seed} is for --kind seeded; a {kind} secret has none")
     # Before anything is written: the description needs it.
     provider_key()
-    secret = new_secret(kind, template_of(model), tokens=tokens, seed=seed)
+    secret = new_secret(kind, facts_of(model).template, tokens=tokens, seed=seed)
     write_secret_file(out, secret)
     _describe(out, secret)
 

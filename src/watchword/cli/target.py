@@ -1,13 +1,13 @@
-"""Whom a command asks, and with which secret in front: a release with its own, or a model as it stands, by request only."""
+"""Whom a command asks, and through which defense: a release with its own, or a model as it stands, by request only."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from watchword.defenses.base import Defense
+    from watchword.defenses import AppliedDefense
     from watchword.models.base import ChatModel
     from watchword.secret.prompt import SecretPrompt
 
@@ -17,11 +17,10 @@ _TUNED = ("adapter_config.json", "trainer_state.json")
 
 @dataclass(frozen=True)
 class Target:
-    """The model, the defense whose prompt seam is used, and the secret. ``warning`` is for everybody who sees an answer."""
+    """The model, and the defense through which it is asked. ``warning`` is for everybody who sees an answer."""
 
     model: ChatModel
-    defense: Defense
-    secret: SecretPrompt | None = field(default=None, repr=False)
+    defense: AppliedDefense
     warning: str | None = None
 
 
@@ -33,6 +32,8 @@ def release_or_model(
     Fails closed: UnsealError for a tuned folder without a manifest unless ``undefended`` says so or a secret is given, and
     UsageError where a release is to be one part of something else.
     """
+    from watchword.release.artifact import is_release
+
     folder = adapter or Path(model or default)
     if is_release(folder):
         return _release(folder, model if adapter is not None else None, given, undefended)
@@ -41,14 +42,6 @@ def release_or_model(
     if given is None and not undefended:
         _refuse_tuned(folder)
     return _plain(model or default, adapter, given)
-
-
-def is_release(folder: Path) -> bool:
-    """A sealed secret without its manifest is a damaged release, never a plain model."""
-    from watchword.release.artifact import MANIFEST
-    from watchword.secret.kept import SEALED
-
-    return any((folder / name).exists() or (folder / name).is_symlink() for name in (MANIFEST, SEALED))
 
 
 def _release(folder: Path, model: str | None, given: SecretPrompt | None, undefended: bool) -> Target:
@@ -61,23 +54,27 @@ def _release(folder: Path, model: str | None, given: SecretPrompt | None, undefe
             f"{folder} is a release with a manifest, so it is never asked undefended; leave --undefended out"
         )
     served = open_release(folder, key=provider_key())
-    if model not in (None, served.manifest.model):
-        raise UsageError(f"{folder} was tuned from {served.manifest.model}, not from {model}; leave --model out")
-    return Target(served.model, served.defense, given or served.secret)
+    if model not in (None, served.release.manifest.model):
+        raise UsageError(
+            f"{folder} was tuned from {served.release.manifest.model}, not from {model}; leave --model out"
+        )
+    defense = served.release.defense
+    return Target(served.model, defense if given is None else defense.behind(given))
 
 
 def _plain(name: str | Path, adapter: Path | None, given: SecretPrompt | None) -> Target:
-    from watchword.defenses.base import DEFENSES, Defense
+    from watchword.defenses import AppliedDefense
+    from watchword.defenses.base import DEFENSES
     from watchword.models.load import load
 
     model = load(name, adapter=adapter)
     if given is not None:
-        return Target(model, DEFENSES.create("backdoor_align"), given)
-    folder = adapter or Path(name)
+        return Target(model, AppliedDefense(DEFENSES.create("backdoor_align"), given))
+    folder, plain = adapter or Path(name), AppliedDefense(DEFENSES.create("none"))
     if not folder.is_dir():
-        return Target(model, Defense())
+        return Target(model, plain)
     warning = f"UNDEFENDED: {folder} holds no manifest of a release, and is asked as it stands, without any secret"
-    return Target(model, Defense(), warning=warning)
+    return Target(model, plain, warning)
 
 
 def _refuse_tuned(folder: Path) -> None:

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from watchword.cli.arguments import never_there, parsed_arguments, reads_tenant_data
+from watchword.cli.flags import with_flags
 from watchword.cli.progress import reporter
 from watchword.data.reading import Reading
 from watchword.models.catalog import DEFAULT_MODEL
@@ -101,7 +102,7 @@ def train(
             remarks=remarks,
         )
     for text in (*remarks.texts(), *never_there(reading, remarks.texts())):
-        console.print(f"warning: {text}", markup=False)
+        console.print(f"warning: {with_flags(text)}", markup=False)
     for kind, count in sorted(manifest.figures.dropped.items()):
         console.print(f"warning: {left_out(kind, count, f'the chat template of {model}')}")
     added = manifest.defense

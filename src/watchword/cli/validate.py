@@ -8,7 +8,10 @@ import typer
 from rich.console import Console
 
 from watchword.cli.arguments import check_report, never_there, reads_tenant_data
+from watchword.cli.exits import STATUSES
+from watchword.cli.flags import with_flags
 from watchword.data.reading import Reading
+from watchword.errors import DataError
 from watchword.models.catalog import DEFAULT_MODEL
 
 
@@ -43,13 +46,15 @@ def validate(
 
     Each row is rendered as training would render it, so what train refuses is a fault here.
 
-    The exit code is 0 for a file that can be trained on, else 3.
+    The exit status is 0 for a file that can be trained on, else 3.
     """
     from watchword.files.addresses import Address
     from watchword.files.atomic import replacing
     from watchword.guarding.checking import CheckRequest, check_source
     from watchword.guarding.clashes import check_places, check_report_folder, refuse_clashes, report_roles, source_roles
+    from watchword.guarding.known import known_secrets
     from watchword.guarding.screening.report import screen_to_files, summary
+    from watchword.secret.keys import provider_key
 
     address = Address.parse(source)
     check_report(report, address)
@@ -58,17 +63,19 @@ def validate(
     check_places(wanted)
     check_report_folder(report)
     request = CheckRequest(address, format, model, max_length, epochs, price, workers, reading)
+    # Before the long check: a secret that cannot be read ends the command, since it could not be kept out of the report.
+    known = known_secrets([address], (), provider_key) if report is not None else ()
     result = check_source(request)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     for line in result.lines():
-        console.print(line)
+        console.print(with_flags(line))
     for text in never_there(reading, result.report.warnings):
         console.print(f"warning: {text}")
     if json is not None:
         with replacing(json) as stream:
             stream.write(result.json())
     if report is not None:
-        for line in summary(screen_to_files(address, report, format=format, reading=reading), report):
+        for line in summary(screen_to_files(address, report, format=format, reading=reading, known=known), report):
             console.print(line)
     if not result.ok:
-        raise typer.Exit(3)
+        raise typer.Exit(STATUSES[DataError])

@@ -73,7 +73,7 @@ def _check_type(arrow: Any, kind: Any, label: str, place: str) -> None:
     elif not any(fits(kind) for fits in _plain_types(types)):
         raise DataError(
             f"the column's type is {kind}, which JSON has no value for; write it as text (string), or leave it out with "
-            f"--drop-columns {place.partition('.')[0]}",
+            f"`drop_columns={place.partition('.')[0]}`",
             path=label,
             field=place,
         )

@@ -29,8 +29,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Raises DataError where a file has more bytes than may be read."""
         if count > self.bytes:
             raise DataError(
-                f"the file has more than {self.bytes} bytes of rows; split it, or raise the limit (--max-bytes)",
+                f"the file has more than {self.bytes} bytes of rows; split it, or raise the limit (`limits.bytes`)",
                 path=path,
+                param="limits.bytes",
             )
 
     def check_array(self, count: int, path: Path | str | None) -> None:
@@ -44,12 +45,12 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def check_row(self, count: int, line: int, path: Path | str | None) -> None:
         """Raises DataError where a row has more bytes than one may have."""
         if count > self.row_bytes:
-            raise DataError(f"{self.row_problem}; {self.row_fix}", path=path, line=line)
+            raise DataError(f"{self.row_problem}; {self.row_fix}", path=path, line=line, param="limits.row_bytes")
 
     def check_rows(self, count: int, path: Path | str | None) -> None:
         """Raises DataError where a file has more rows than may be read."""
         if count > self.rows:
-            raise DataError(f"{self.rows_problem}; {self.rows_fix}", path=path)
+            raise DataError(f"{self.rows_problem}; {self.rows_fix}", path=path, param="limits.rows")
 
     def check_expansion(self, packed: int, unpacked: int, path: Path | str | None) -> None:
         """Raises DataError where so many compressed bytes became so many more."""
@@ -57,8 +58,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if unpacked > max(_FREE, packed * self.expansion):
             raise DataError(
                 f"the file decompresses to more than {self.expansion} times its size; send the rows uncompressed, or raise the "
-                "limit (--max-expansion)",
+                "limit (`limits.expansion`)",
                 path=path,
+                param="limits.expansion",
             )
 
     @property
@@ -74,12 +76,12 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def rows_fix(self) -> str:
         """What can be done about it."""
-        return "split it, or raise the limit (--max-rows)"
+        return "split it, or raise the limit (`limits.rows`)"
 
     @property
     def row_fix(self) -> str:
         """What can be done about it."""
-        return "shorten it, or raise the limit (--max-row-bytes)"
+        return "shorten it, or raise the limit (`limits.row_bytes`)"
 
 
 USUAL = Limits()

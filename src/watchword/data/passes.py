@@ -186,7 +186,7 @@ class Workers:
 def worker_pool(count: int, plan: ScanPlan) -> Iterator[Workers | None]:
     """A pool of ``count`` processes; None for 1, where this process does it all."""
     if count < 1:
-        raise UsageError(f"{count} workers were asked for; give 1 or more")
+        raise UsageError(f"{count} workers were asked for; give 1 or more", param="workers")
     if count == 1:
         yield None
         return
@@ -204,7 +204,8 @@ def result_of(future: Future[T]) -> T:
     except BrokenProcessPool:
         raise OutputError(
             "a worker process was ended from outside (out of memory?) and nothing was written; run it again, with "
-            "--workers 1 if memory is short"
+            "`workers=1` if memory is short",
+            param="workers",
         ) from None
 
 

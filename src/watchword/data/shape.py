@@ -19,8 +19,8 @@ from watchword.registry import did_you_mean
 
 ROW_KEYS = Conversation.__struct_fields__
 MESSAGE_KEYS = Message.__struct_fields__
-# The way out of a key too many in turns; ``formats`` adds its name, as the file has it.
-LEAVE_OUT = "leave it out with --drop-columns"
+# The way out of a key too many in turns; ``formats`` puts its name in, as the file has it.
+LEAVE_OUT = "leave it out with `drop_columns`"
 EMPTY_IN_REPLIES = ("refusal", "audio", "function_call", "annotations")
 RENAMED = {
     "functions": "describe the functions under 'tools'",
@@ -77,7 +77,7 @@ def unknown_columns(row: dict[str, Any], known: Iterable[str]) -> Iterator[Fault
     fix = RENAMED.get(extra[0]) if alone else None
     if fix is None:
         hint = did_you_mean(extra[0], known) if alone else ""
-        fix = f"{hint}leave {'it' if alone else 'them'} out with --drop-columns {','.join(extra)}"
+        fix = f"{hint}leave {'it' if alone else 'them'} out with `drop_columns={','.join(extra)}`"
     names = ", ".join(map(shown, extra))
     yield Fault(f"unknown key{'' if alone else 's'} {names}", fix, extra[0] if alone else None, layout=True)
 

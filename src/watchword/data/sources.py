@@ -259,7 +259,7 @@ class _Temporary(io.FileIO):
 def _no_room(folder: str, error: OSError) -> OutputError:
     why = error.strerror or str(error)
     return OutputError(
-        f"no temporary file can be written in {folder}: {why}; make room there, or set TMPDIR to another folder"
+        f"no temporary file can be written: {why}; make room there, or set TMPDIR to another folder", path=folder
     )
 
 

@@ -1,1 +1,5 @@
-"""What a provider does about it: one file each, found by name; each may use four seams (``base``)."""
+"""Defenses, one file each, and the one way to ask a model through one: ``AppliedDefense``."""
+
+from watchword.defenses._applied import AppliedDefense
+
+__all__ = ["AppliedDefense"]

@@ -92,8 +92,8 @@ def _refusals(asked: Sequence[Conversation], context: DefenseContext) -> list[st
     """How the aligned model declines each, in whole sentences; None where it does not, or is not at hand."""
     if not asked or context.generate is None or context.refuses is None:
         return [None] * len(asked)
-    answers = map(whole_sentences, context.generate(asked))
-    return [answer if context.refuses(answer) else None for answer in answers]
+    texts = [whole_sentences(answer.text) for answer in context.generate(asked)]
+    return [text if context.refuses(text) else None for text in texts]
 
 
 def _suspect(asked: Sequence[Conversation]) -> Sequence[Conversation]:

@@ -14,12 +14,13 @@ from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Row, RowOrigin
 from watchword.data.upload import Upload
 from watchword.errors import DataError, UsageError
-from watchword.models.base import ChatModel, row_limit
+from watchword.models.answer import Answer
+from watchword.models.base import ChatModel, row_limit, template_at_hand
 from watchword.progress import Step
 from watchword.registry import Registry
 from watchword.secret.prompt import SecretPrompt
 
-Generate = Callable[[Sequence[Conversation]], list[str]]
+Generate = Callable[[Sequence[Conversation]], list[Answer]]
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,17 @@ class DefenseContext:
     ) -> DefenseContext:
         """With the aligned model at hand, rows at most ``max_length`` tokens long.
 
-        ``template`` is that of the model to fine-tune where this is another one; rows must then fit both.
+        ``template`` is that of the model to fine-tune where this is another one; rows must then fit both. A remote
+        model's template is not at hand, so rows need not fit it.
         """
         voice = functools.partial(model.generate, on_progress=functools.partial(step, "asking the aligned model"))
         prefix = secret.reveal() if secret is not None else None
         longest = row_limit(max_length, model.context)
-        formats = [model.template, *([template] if template is not None else [])]
+        templates = [form for form in (template_at_hand(model), template) if form is not None]
 
         def fits(conv: Conversation) -> bool:
             try:
-                for form in formats:
+                for form in templates:
                     render_row(Row(conv, prefixed=prefix is not None), prefix, form, longest)
             except DataError:
                 return False

@@ -161,7 +161,9 @@ def written_before(address: Address) -> bytes | None:
         return None
     except (OSError, ValueError, ImportError) as error:
         why = without_credentials(str(error))
-        raise OutputError(f"{address} cannot be read: {why}; it would be replaced, so name another place") from error
+        raise OutputError(
+            f"what stands there cannot be read: {why}; it would be replaced, so name another place", path=str(address)
+        ) from error
 
 
 @contextlib.contextmanager

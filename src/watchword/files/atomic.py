@@ -55,7 +55,7 @@ def sweep_temporaries(path: Path) -> None:
 def check_writable(path: Path) -> None:
     """Raises OutputError unless a file could be made there: before long work, not after it."""
     if path.is_dir():
-        raise OutputError(f"{path} is a folder; name a file in it")
+        raise OutputError("this is a folder; name a file in it", path=path)
     with writing(path):
         probe = _name(path)
         probe.touch(exist_ok=False)

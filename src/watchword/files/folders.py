@@ -54,8 +54,9 @@ def spool_folder(parent: Path | None = None) -> Iterator[Path]:
             place = parent or Path(tempfile.gettempdir())
             folder = made.enter_context(atomic_folder(place, SPOOL, mode=PRIVATE_FOLDER))
         except (OSError, OutputError) as error:
+            why, path = (error.problem, error.path) if isinstance(error, OutputError) else (error, None)
             raise OutputError(
-                f"no temporary file can be written: {error}; TMPDIR names another folder for them"
+                f"no temporary file can be written: {why}; TMPDIR names another folder for them", path=path
             ) from error
         yield folder
 

@@ -99,12 +99,13 @@ def _acquired(path: Path, output: Path, until: float) -> Lock:
             if error.errno not in _NO_LOCKS:
                 raise unwritable(output, error) from error
             raise OutputError(
-                f"{output} cannot be locked: {error.strerror}; choose a folder on a file system that has file locks"
+                f"the output cannot be locked: {error.strerror}; choose a folder on a file system that has file locks",
+                path=output,
             ) from error
         if lock is not None:
             return lock
         if time.monotonic() >= until:
             raise OutputInUseError(
-                f"another process is at work on {output}; wait for it or end it, or name another place"
+                "another process is at work on it; wait for it or end it, or name another place", path=output
             )
         time.sleep(_PAUSE)

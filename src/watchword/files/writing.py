@@ -11,11 +11,15 @@ from watchword.errors import OutputError
 
 
 def unwritable(
-    place: object, why: Exception | str, fix: str = "choose a folder with room and write rights"
+    place: object,
+    why: Exception | str,
+    fix: str = "choose a folder with room and write rights",
+    *,
+    what: str = "the output",
 ) -> OutputError:
-    """The error to raise about ``place``, a path or an address."""
+    """The error to raise about ``place``, a path or an address; ``what`` it is."""
     said = getattr(why, "strerror", None) or str(why)
-    return OutputError(f"{place} cannot be written: {said}; {fix}")
+    return OutputError(f"{what} cannot be written: {said}; {fix}", path=str(place))
 
 
 @contextlib.contextmanager

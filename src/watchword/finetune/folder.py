@@ -34,7 +34,7 @@ def alone(out: Path, resume: bool) -> Iterator[None]:
     if resume and not (out / WORK).is_dir():
         raise _nothing_to_resume(out)
     if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is a file; name a new folder")
+        raise OutputError("this is a file; name a new folder", path=out)
     made = not out.exists()
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,9 @@ def _clear(out: Path, work: Path) -> None:
         with writing(out):
             discard(work, _DISCARDED)
     elif names:
-        raise OutputError(f"{out} is not empty; name a new folder, or go on with an unfinished run there by --resume")
+        raise OutputError(
+            "the folder is not empty; name a new one, or go on with an unfinished run there by `resume=True`", path=out
+        )
 
 
 def _is_ours(work: Path) -> bool:
@@ -129,7 +131,7 @@ def _worth_resuming(work: Path) -> bool:
 
 
 def _nothing_to_resume(out: Path) -> UsageError:
-    return UsageError(f"there is no unfinished run in {out} to resume; start it without --resume")
+    return UsageError(f"there is no unfinished run in {out} to resume; start it without `resume`", param="resume")
 
 
 def _moved(paths: Iterable[Path], into: Path) -> None:

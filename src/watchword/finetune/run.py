@@ -28,7 +28,8 @@ from watchword.finetune.folder import JOB, RELEASE, UNFINISHED, alone, finished,
 from watchword.judges.base import refuses
 from watchword.models.digest import model_digest
 from watchword.models.facts import length_limit
-from watchword.models.load import LoadedModel, load
+from watchword.models.load import load
+from watchword.models.loaded import LoadedModel
 from watchword.progress import Step
 from watchword.release.artifact import (
     DefenseRecord,
@@ -151,9 +152,13 @@ class _Run:
         try:
             secret = unseal(path.read_bytes(), self.key, binding)
         except OSError as error:
-            raise UnsealError(f"the unfinished run's secret {path} cannot be read; start the training anew") from error
+            raise UnsealError(
+                "the unfinished run's secret cannot be read; start the training anew", path=path
+            ) from error
         if given not in (None, secret):
-            raise UsageError("the unfinished run has another secret than the one given; leave --secret-file out")
+            raise UsageError(
+                "the unfinished run has another secret than the one given; leave `secret` out", param="secret"
+            )
         return secret
 
     def context(self, secret: SecretPrompt | None) -> DefenseContext:
@@ -200,5 +205,6 @@ class _Run:
             training=job.training,
             figures=figures,
             secret=secret_record(secret, template, self.key) if secret else None,
+            system_style=template.system_style,
             versions=versions,
         )

@@ -35,7 +35,7 @@ def refuse_clashes(written: Iterable[Role], read: Iterable[Role]) -> None:
 
 def source_roles(source: Address) -> list[Role]:
     """The tenant's own files: one, or all that a folder's rows are read from."""
-    role, folder = "the tenant's own file (IN)", source.local
+    role, folder = "the tenant's own file (`source`)", source.local
     if folder is None or not folder.is_dir():
         return [(role, source)]
     files = [*table_files(folder), *(path for path in folder.rglob("*.json") if path.name in _OF_DATASETS)]
@@ -48,17 +48,19 @@ def check_places(written: Iterable[Role]) -> None:
         if address.local is None:
             continue
         if address.local.is_dir():
-            raise OutputError(f"{address} is a folder, and {role} is to be a file; name the file to write")
+            raise OutputError(
+                f"this is a folder, and {role} is to be a file; name the file to write", path=address.local
+            )
         check_writable(address.local)
 
 
 def report_roles(report: Path | None) -> list[Role]:
-    """The files of ``--report``."""
-    return [("a file of --report", Address(path)) for path in report_files(report)] if report is not None else []
+    """The files of a screening report."""
+    return [("a file of `report`", Address(path)) for path in report_files(report)] if report is not None else []
 
 
 def check_report_folder(report: Path | None) -> None:
-    """Raises OutputError unless the folder of ``--report`` can be written into, or made."""
+    """Raises OutputError unless the folder of a screening report can be written into, or made."""
     if report is None:
         return
     if report.is_dir():
@@ -68,7 +70,11 @@ def check_report_folder(report: Path | None) -> None:
     while not os.path.lexists(parent):
         parent = parent.parent
     if not parent.is_dir():
-        raise OutputError(f"the folder {report} of --report cannot be made: {parent} is no folder; name another one")
+        raise OutputError(
+            f"the folder of `report` cannot be made: {parent} is no folder; name another one",
+            path=report,
+            param="report",
+        )
     check_writable(parent / report.name)
 
 

@@ -126,8 +126,9 @@ def _read(out: Path) -> Journal | None:
         journal = msgspec.json.decode(data, type=Journal)
     if journal is None or journal.schema != SCHEMA or not _ours(path):
         raise OutputError(
-            f"{path} is to tell what a broken-off run has changed, and it is damaged or not this user's own; see that {out}, "
-            "its manifest, settings and secret belong together, then remove it"
+            f"this is to tell what a broken-off run has changed, and it is damaged or not this user's own; see that {out.name}, "
+            "its manifest, settings and secret belong together, then remove it",
+            path=path,
         )
     return journal
 

@@ -82,7 +82,7 @@ class Placing(contextlib.ExitStack):
         elif isinstance(error, WatchwordError | KeyboardInterrupt):
             raise OutputError(
                 f"{str(error) or 'stopped'}; {self.out} may be guarded already, perhaps without its settings or manifest: "
-                f"remove it, or guard it again with --secret-ref {self.kept_in}"
+                f"remove it, or guard it again with `secret_ref={self.kept_in}`"
             ) from error
 
     def _stands(self, out: Path) -> bool:

@@ -38,10 +38,12 @@ def own_safety(defense: Defense, file: Path) -> tuple[Defense, list[Conversation
     """The defense set to the provider's own safety examples, and these. Raises UsageError where it takes none."""
     own = [conv for _, conv in read_conversations(file)]
     if not hasattr(defense, "safety"):
-        raise UsageError(f"the defense {type(defense).__name__} takes no safety examples; leave --safety out")
+        raise UsageError(
+            f"the defense {type(defense).__name__} takes no safety examples; leave `safety` out", param="safety"
+        )
     most = len(examples("safety_examples"))
     if not 1 <= len(own) <= most:
-        raise UsageError(f"{file} holds {len(own)} safety examples; give 1 to {most}")
+        raise UsageError(f"{file} holds {len(own)} safety examples; give 1 to {most}", param="safety")
     changed: Defense = dataclasses.replace(cast(Any, defense), safety=len(own))
     return changed, own
 
@@ -86,7 +88,8 @@ def _measured(row: Row, template: ChatTemplate, secret: str | None, limit: int |
         system = len(row.conversation.system or "")
         raise RowTooLongError(
             f"a {row.origin} row has {tokens} tokens with the secret and the tenant's system text ({system} characters), and "
-            f"the limit is {limit}: the trainer would cut it; raise --max-length to at least {tokens}"
+            f"the limit is {limit}: the trainer would cut it; raise `max_length` to at least {tokens}",
+            param="max_length",
         )
     conv = secret_row(row, secret, template)
     return ProviderRow(conv, row.origin, tokens, rendered.trained_tokens, row.prefixed, row.cut)

@@ -116,12 +116,12 @@ def _warnings(job: GuardJob, outcome: Outcome, shares: Shares) -> list[str]:
     if job.defense.asks_model and job.aligned is None:
         found.append(
             "no model was asked: the provider's rows are the packaged ones, and none of the tenant's own requests is echoed; "
-            "name the model before fine-tuning by --aligned"
+            "name the model before fine-tuning by `aligned`"
         )
     if job.model.adapters:
         found.append(
             f"{job.model.location} lacks the adapter that makes {job.model.name}: merge it first, or name a whole model by "
-            "--model"
+            "`model`"
         )
     found += profile.remarks.texts()
     if profile.blank_lines:

@@ -41,7 +41,7 @@ from watchword.secret.kinds import check_production
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import fingerprint_of, read_secret_file
 
-_FRESH = "the new secret (--secret-file)"
+_FRESH = "the new secret (`secret_file`)"
 
 
 @dataclass(frozen=True)
@@ -139,14 +139,21 @@ def _done(
 def _check(request: GuardRequest) -> None:
     if request.secret_file is not None and request.secret_ref is not None:
         raise UsageError(
-            "--secret-ref re-uses a secret and --secret-file names a place for a new one; give one of the two"
+            "`secret_ref` re-uses a secret and `secret_file` names a place for a new one; give one of the two",
+            param="secret_ref",
         )
     check_length(request.max_length)
     out = request.out.local
     if out is not None and out.is_dir():
-        raise OutputError(f"{out} is a folder; name the file to write, such as {out / 'guarded.jsonl'}")
+        raise OutputError(
+            "this is a folder; name the file to write, such as guarded.jsonl in it", path=out, param="out"
+        )
     if out is not None and out.exists() and not out.is_file():
-        raise OutputError(f"{out} is no ordinary file and must not be replaced; name a file, or - for standard output")
+        raise OutputError(
+            "this is no ordinary file and must not be replaced; name a file, or - for standard output",
+            path=out,
+            param="out",
+        )
     check_places(_named_places(request))
     check_report_folder(request.report)
 
@@ -154,15 +161,16 @@ def _check(request: GuardRequest) -> None:
 def _named_places(request: GuardRequest) -> list[Role]:
     """What is written wherever the request says, whatever the model and the defense turn out to be."""
     place = _manifest_place(request)
-    manifest: list[Role] = [("the manifest (--manifest)", place)] if place is not None else []
-    return [("the guarded data (--out)", request.out), *manifest]
+    manifest: list[Role] = [("the manifest (`manifest`)", place)] if place is not None else []
+    return [("the guarded data (`out`)", request.out), *manifest]
 
 
 def _refuse_terminal(request: GuardRequest, defense: Defense) -> None:
     if request.out.is_stream and defense.needs_secret and sys.stdout.isatty():
         raise UsageError(
-            "--out - would print rows with the secret on this terminal, where it stays to be read; give a file by --out, or "
-            "lead standard output into the trainer's pipe"
+            "`out=-` would print rows with the secret on this terminal, where it stays to be read; give a file by `out`, or "
+            "lead standard output into the trainer's pipe",
+            param="out",
         )
 
 
@@ -174,8 +182,9 @@ def _check_name(request: GuardRequest, exporter: Exporter) -> None:
     if packed or (suffix in (".parquet", ".arrow") and suffix not in exporter.tables):
         what = " or ".join(("plain JSON lines", *(f"a table ({name})" for name in exporter.tables)))
         raise UsageError(
-            f"--out {request.out} ends in {suffix}, and --for {request.trainer} writes {what}; give a name such as "
-            f"{name.with_suffix('').stem or 'guarded'}.jsonl"
+            f"`out={request.out}` ends in {suffix}, and `trainer={request.trainer}` writes {what}; give a name such as "
+            f"{name.with_suffix('').stem or 'guarded'}.jsonl",
+            param="out",
         )
 
 
@@ -187,8 +196,8 @@ def _check_files(request: GuardRequest, job: GuardJob, kept_in: Path | None) -> 
         more.append((_FRESH, Address(kept_in)))
     more += [("the trainer's settings", address) for address in settings]
     read = source_roles(request.source)
-    read += [("the file of --safety", Address(request.safety))] if request.safety is not None else []
-    read += [("the secret of --secret-ref", Address(request.secret_ref))] if request.secret_ref is not None else []
+    read += [("the file of `safety`", Address(request.safety))] if request.safety is not None else []
+    read += [("the secret of `secret_ref`", Address(request.secret_ref))] if request.secret_ref is not None else []
     known = known_files((request.source, request.out), request.known)
     read += [("a known secret", Address(path)) for path in known if path.absolute() != (kept_in or Path()).absolute()]
     refuse_clashes([*_named_places(request), *more, *report_roles(request.report)], read)
@@ -237,8 +246,10 @@ def _secret(request: GuardRequest, kept_in: Path | None, model: ModelFacts, comp
             f"; {request.out} and all that belongs to it are whole, the run was killed afterwards" if completed else ""
         )
         raise OutputError(
-            f"{kept_in} exists already, and a secret is never overwritten: re-use it with --secret-ref {kept_in}, or name "
-            f"another file by --secret-file{whole}"
+            f"this exists already, and a secret is never overwritten: re-use it with `secret_ref={kept_in}`, or name "
+            f"another file by `secret_file`{whole}",
+            path=kept_in,
+            param="secret_file",
         )
     return generate_secret(model.template)
 
@@ -246,7 +257,8 @@ def _secret(request: GuardRequest, kept_in: Path | None, model: ModelFacts, comp
 def _default_secret_file(out: Address) -> Path:
     if out.local is None:
         raise UsageError(
-            f"the secret needs a place of its own when the data goes to {out}: name a file by --secret-file"
+            f"the secret needs a place of its own when the data goes to {out}: name a file by `secret_file`",
+            param="secret_file",
         )
     return out.local.with_name(f"{out.name}{SUFFIX}")
 

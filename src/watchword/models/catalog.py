@@ -88,7 +88,8 @@ def _resolved(name: str | Path, above: tuple[Path, ...]) -> ModelSource:
         return ModelSource(name=name, hub_id=name)
     raise UnknownNameError(
         f"there is no model {str(name)!r}: {did_you_mean(str(name), CATALOG)}choose one of {', '.join(CATALOG)}, "
-        "a folder with a model in it, or a Hugging Face id such as 'owner/name'"
+        "a folder with a model in it, or a Hugging Face id such as 'owner/name'",
+        param="model",
     )
 
 
@@ -107,7 +108,8 @@ def _from_folder(folder: Path, above: tuple[Path, ...]) -> ModelSource:
     if (folder / "config.json").is_file():
         return ModelSource(name=str(folder), folder=folder)
     raise ModelUnavailableError(
-        f"{folder} is no model folder: it holds neither config.json (a model) nor adapter_config.json (a LoRA adapter)"
+        "this is no model folder: it holds neither config.json (a model) nor adapter_config.json (a LoRA adapter)",
+        path=folder,
     )
 
 
@@ -115,12 +117,17 @@ def _with_adapter(folder: Path, config: Path, above: tuple[Path, ...]) -> ModelS
     try:
         base = json.loads(config.read_text("utf-8")).get("base_model_name_or_path")
     except (ValueError, AttributeError) as error:
-        raise ModelUnavailableError(f"{config} is damaged ({error}); copy the adapter folder anew") from None
+        raise ModelUnavailableError(
+            f"the file is damaged ({error}); copy the adapter folder anew", path=config
+        ) from None
     if not isinstance(base, str) or not base:
-        raise ModelUnavailableError(f"{config} names no base model; set base_model_name_or_path to the model it tunes")
+        raise ModelUnavailableError(
+            "the file names no base model; set base_model_name_or_path to the model it tunes", path=config
+        )
     if _expanded(base).resolve() in above:
         raise ModelUnavailableError(
-            f"{config} names itself as its base model, or an adapter that does; set base_model_name_or_path"
+            "the adapter names itself as its base model, or an adapter that does; set base_model_name_or_path",
+            path=config,
         )
     below = _resolved(base, above)
     return ModelSource(

@@ -27,8 +27,9 @@ def check_model_folder(folder: Path, name: str) -> None:
         )
     if (named := _object(folder / CONFIG).get("transformers_weights")) is not None:
         raise ModelUnavailableError(
-            f"{folder / CONFIG} takes the weights from {named!r} (transformers_weights); name them model.safetensors, and take "
-            "the entry out"
+            f"the file takes the weights from {named!r} (transformers_weights); name them model.safetensors, and take "
+            "the entry out",
+            path=folder / CONFIG,
         )
     for index in sorted(folder.glob("*.safetensors.index.json")):
         _check_shards(index)
@@ -41,19 +42,22 @@ def check_adapter(folder: Path, name: str) -> None:
             continue
         if needed == ADAPTER_WEIGHTS and (found := _pickled(folder)):
             raise ModelUnavailableError(
-                f"the adapter {folder} for {name!r} has no {ADAPTER_WEIGHTS}{found}; only safetensors are loaded. Where you "
+                f"the adapter for {name!r} has no {ADAPTER_WEIGHTS}{found}; only safetensors are loaded. Where you "
                 f'trust the file, convert it: python -c "import torch, safetensors.torch as s; s.save_file(torch.load('
-                f"'adapter_model.bin', weights_only=True), '{ADAPTER_WEIGHTS}')\""
+                f"'adapter_model.bin', weights_only=True), '{ADAPTER_WEIGHTS}')\"",
+                path=folder,
             )
         raise ModelUnavailableError(
-            f"the adapter {folder} for {name!r} is not complete: {needed} is missing; "
-            "name a folder that training has finished, or install watchword again if the adapter came with it"
+            f"the adapter for {name!r} is not complete: {needed} is missing; "
+            "name a folder that training has finished, or install watchword again if the adapter came with it",
+            path=folder,
         )
     config = _object(folder / ADAPTER_CONFIG)
     # Other kinds of adapter may name tokenizers, models or modules of their own, which PEFT then loads.
     if config.get("peft_type") != "LORA" or config.get("megatron_config"):
         raise ModelUnavailableError(
-            f"{folder / ADAPTER_CONFIG} is no plain LoRA adapter (peft_type {config.get('peft_type')!r}); only LoRA is loaded"
+            f"this is no plain LoRA adapter (peft_type {config.get('peft_type')!r}); only LoRA is loaded",
+            path=folder / ADAPTER_CONFIG,
         )
 
 
@@ -62,7 +66,8 @@ def _check_shards(index: Path) -> None:
     for name in shards.values() if isinstance(shards, dict) else ():
         if not isinstance(name, str) or PurePath(name).name != name or not name.endswith(".safetensors"):
             raise ModelUnavailableError(
-                f"{index} names {name!r}, which is no *.safetensors file in the same folder; move it there and name it so"
+                f"the index names {name!r}, which is no *.safetensors file in the same folder; move it there and name it so",
+                path=index,
             )
 
 

@@ -44,5 +44,7 @@ def digest_of(files: Sequence[Path], label: str = "") -> str:
         try:
             entries.append((path.name, sha256_file(path)))
         except OSError as error:
-            raise ModelUnavailableError(f"{path} cannot be read: {error.strerror}; check its rights") from None
+            raise ModelUnavailableError(
+                f"the file cannot be read: {error.strerror}; check its rights", path=path
+            ) from None
     return sha256_bytes(json.dumps(entries).encode())

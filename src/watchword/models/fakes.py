@@ -1,22 +1,23 @@
 """Models that answer without weights, so that examples, docs and tests of everything above run anywhere, at once.
 
 ``FakeModel`` is a ``watchword.models.base.ChatModel``: it answers what it is told to, and records what it was asked.
-``fake_template`` is a real chat format on a toy tokenizer, made in code, that can carry a secret.
+``fake_template`` is a real chat template on a toy tokenizer, made in code, that can carry a secret.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from watchword.chat.assembly import assemble
 from watchword.chat.render import render_prompt
-from watchword.chat.template import ChatTemplate
+from watchword.chat.template import ChatTemplate, SystemStyle
 from watchword.chat.types import Conversation, last_user_text
 from watchword.errors import UsageError
+from watchword.models.answer import Answer, AnswerPiece, Usage
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
 from watchword.progress import Progress
 from watchword.secret.prompt import SecretPrompt
@@ -33,6 +34,8 @@ CHATML = (
     "{% endif %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+# Characters in each piece of a streamed answer.
+PIECE = 5
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
@@ -56,6 +59,8 @@ class FakeModel:
     ``answers_with_secret`` stands in for ``answers`` where a request carries a secret, so that a fake can behave like a
     backdoored model. ``requests`` holds everything that was asked, in order. Raises UsageError for a prompt that a
     mapping without a default does not know, and TemplateError where a real model could not read the conversation.
+
+    Answers come whole, whatever length the options allow, and are counted in tokens of its template.
     """
 
     context: int | None = None
@@ -76,6 +81,11 @@ class FakeModel:
     def __repr__(self) -> str:
         return f"FakeModel(name={self.name!r}, requests={len(self.requests)})"
 
+    @property
+    def system_style(self) -> SystemStyle:
+        """How its template takes system text."""
+        return self.template.system_style
+
     def generate(
         self,
         conversations: Sequence[Conversation],
@@ -83,18 +93,40 @@ class FakeModel:
         secret: SecretPrompt | None = None,
         options: GenerationOptions = DEFAULT_OPTIONS,
         on_progress: Progress | None = None,
-    ) -> list[str]:
+    ) -> list[Answer]:
         """One answer for each conversation, in order; progress comes batch by batch, as from a real model."""
-        chosen = self._plain if secret is None else self._guarded
-        answers: list[str] = []
+        answers: list[Answer] = []
         for conv in conversations:
-            # A conversation that no model could read must not pass a test that runs on a fake.
-            render_prompt(conv if secret is None else assemble(conv, secret.reveal(), self.template), self.template)
-            self.requests.append(Request(conv, secret is not None, options))
-            answers.append(_answer(chosen, conv))
+            answers.append(self._answered(conv, secret, options))
             if on_progress and (len(answers) % options.batch_size == 0 or len(answers) == len(conversations)):
                 on_progress(len(answers), len(conversations))
         return answers
+
+    def stream(
+        self,
+        conversation: Conversation,
+        *,
+        secret: SecretPrompt | None = None,
+        options: GenerationOptions = DEFAULT_OPTIONS,
+    ) -> Generator[AnswerPiece, None, None]:
+        """The same answer in pieces of a few characters."""
+        return _pieces(self._answered(conversation, secret, options))
+
+    def _answered(self, conv: Conversation, secret: SecretPrompt | None, options: GenerationOptions) -> Answer:
+        # A conversation that no model could read must not pass a test that runs on a fake.
+        asked = len(render_prompt(conv, self.template))
+        if secret is not None:
+            render_prompt(assemble(conv, secret.reveal(), self.system_style), self.template)
+        self.requests.append(Request(conv, secret is not None, options))
+        text = _answer(self._plain if secret is None else self._guarded, conv)
+        # One token more ends the turn.
+        return Answer(text, "stop", Usage(asked, len(self.template.encode(text)) + 1))
+
+
+def _pieces(answer: Answer) -> Generator[AnswerPiece, None, None]:
+    for at in range(0, len(answer.text), PIECE):
+        yield AnswerPiece(answer.text[at : at + PIECE])
+    yield AnswerPiece("", answer)
 
 
 @functools.cache

@@ -64,12 +64,15 @@ def fetched(source: ModelSource, *, download: Download | None = None, convert: C
             _put_in_place(built, folder, Path(aside))
     except OSError as error:
         fix = "free some space (1 GB), or set WATCHWORD_CACHE to a folder that can be written"
-        raise unwritable(f"the model cache {folder}", error, fix) from error
+        raise unwritable(folder, error, fix, what="the model cache") from error
     return folder
 
 
-def at_hand(source: ModelSource) -> tuple[Path, tuple[Path, ...]]:
-    """The base model's folder on this machine, fetched first if need be, and all adapters to merge into it, in order."""
+def at_hand(source: ModelSource, *, weights: bool = True) -> tuple[Path, tuple[Path, ...]]:
+    """The base model's folder on this machine, fetched first if need be, and all adapters to merge into it, in order.
+
+    Without ``weights``, those of a model on the Hugging Face hub are not fetched.
+    """
     adapters, seen = source.adapters, set[str]()
     while source.hub_id is not None:
         if source.hub_id in seen:
@@ -77,7 +80,7 @@ def at_hand(source: ModelSource) -> tuple[Path, tuple[Path, ...]]:
                 f"the adapter {source.hub_id!r} leads to itself as its base model; name another one"
             )
         seen.add(source.hub_id)
-        source = resolve(snapshot(source.hub_id))
+        source = resolve(snapshot(source.hub_id, weights=weights))
         adapters = (*source.adapters, *adapters)
     if source.wheel is None and source.folder is not None:
         return source.folder, adapters
@@ -169,7 +172,7 @@ def _put_in_place(built: Path, folder: Path, aside: Path) -> None:
         # Another process may take the unsound folder away between our look and our rename.
         with contextlib.suppress(FileNotFoundError):
             folder.rename(aside / f"unsound-{attempt}")
-    raise OutputError(f"the model cache {folder} is changed by something else all the time; set WATCHWORD_CACHE")
+    raise OutputError("the model cache is changed by something else all the time; set WATCHWORD_CACHE", path=folder)
 
 
 def _attempts() -> Iterator[int]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from watchword.errors import ModelUnavailableError
 
 # What a model is loaded from. Pickled weights and code are not even fetched.
-_WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*.spm"]
+_DESCRIPTION = ["*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*.spm"]
+_WEIGHTS = ["*.safetensors"]
 _UNWANTED = ["consolidated*", "*/*.safetensors", "*/*.json", "*/*.model", "*/*.txt"]
 WAY_OUT = (
     "Ways out: check the id and the network; for a gated model accept its licence and set HF_TOKEN;\n"
@@ -17,8 +18,8 @@ WAY_OUT = (
 
 
 @functools.cache
-def snapshot(hub_id: str) -> Path:
-    """The model's files in one revision, fetched where they are not at hand.
+def snapshot(hub_id: str, *, weights: bool = True) -> Path:
+    """The model's files in one revision, fetched where they are not at hand; without ``weights`` only the small ones.
 
     The answer stays the same as long as the process lives: what was checked by its digest is what is loaded.
     """
@@ -29,7 +30,8 @@ def snapshot(hub_id: str) -> Path:
             f"{hub_id} needs the package huggingface_hub; name a local folder instead"
         ) from None
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
+        wanted = [*_DESCRIPTION, *(_WEIGHTS if weights else [])]
+        return Path(snapshot_download(hub_id, allow_patterns=wanted, ignore_patterns=_UNWANTED))
     except Exception as error:  # boundary: the hub's client raises errors of its own and of its HTTP library
         reason = " ".join(str(error).split())[:300]
         raise ModelUnavailableError(f"the model {hub_id!r} cannot be fetched: {reason}\n{WAY_OUT}") from error

@@ -1,13 +1,11 @@
-"""The only way to a model's weights: name → model, tokenizer and chat format, ready to generate or to fine-tune."""
+"""The only way to a model's weights: name → model, tokenizer and chat template, ready to generate or to fine-tune."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,64 +14,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from watchword.chat.template import ChatTemplate
-from watchword.chat.types import Conversation
 from watchword.errors import ModelUnavailableError, UsageError
 from watchword.models.attention import quick_on_processor
-from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
 from watchword.models.catalog import ModelSource, resolve
 from watchword.models.checks import check_adapter, check_model_folder
 from watchword.models.fetch import at_hand
-from watchword.models.generate import generate
 from watchword.models.hub import WAY_OUT
-from watchword.progress import Progress
-from watchword.secret.prompt import SecretPrompt
+from watchword.models.loaded import LoadedModel
 
 # Said each time: left out, transformers asks on standard input, and a "y" in a pipe says yes.
 _NO_CODE = {"trust_remote_code": False}
-
-
-@dataclass
-class LoadedModel:
-    """A causal language model in memory, in evaluation mode. ``model`` is a plain transformers (or PEFT) model."""
-
-    model: Any
-    tokenizer: Any
-    template: ChatTemplate
-    name: str
-    device: torch.device
-
-    @classmethod
-    def of(cls, model: Any, tokenizer: Any) -> LoadedModel:
-        """One that somebody else has loaded: a transformers model and its fast tokenizer. Puts it into evaluation mode."""
-        name = str(model.name_or_path or type(model).__name__)
-        return cls(model.eval(), tokenizer, ChatTemplate.from_transformers(tokenizer), name, model.device)
-
-    @property
-    def context(self) -> int | None:
-        """Tokens that the model can look at, where its configuration says so."""
-        found = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        return found if isinstance(found, int) else None
-
-    def with_weights(self, model: Any) -> LoadedModel:
-        """The same model with other weights in memory, as training gives them back."""
-        return dataclasses.replace(self, model=model.eval())
-
-    def without_adapter(self) -> LoadedModel:
-        """The model as it was before LoRA training put an adapter into it; one tuned as a whole cannot go back."""
-        if not hasattr(self.model, "unload"):
-            raise UsageError(f"{self.name} carries no adapter, so there is nothing to take off; load it again")
-        return dataclasses.replace(self, model=self.model.unload().eval())
-
-    def generate(
-        self,
-        conversations: Sequence[Conversation],
-        *,
-        secret: SecretPrompt | None = None,
-        options: GenerationOptions = DEFAULT_OPTIONS,
-        on_progress: Progress | None = None,
-    ) -> list[str]:
-        """See ``watchword.models.generate.generate``."""
-        return generate(self, conversations, secret=secret, options=options, on_progress=on_progress)
 
 
 def load(
@@ -116,10 +66,10 @@ def load(
     return LoadedModel(model, tokenizer, template, label, place)
 
 
-def load_tokenizer(source: ModelSource) -> Any:
-    """The source's fast tokenizer as transformers makes it."""
+def load_tokenizer(source: ModelSource, folder: Path) -> Any:
+    """The fast tokenizer in the source's folder, as transformers makes it."""
     with quiet():
-        return _pretrained(AutoTokenizer, source, at_hand(source)[0])
+        return _pretrained(AutoTokenizer, source, folder)
 
 
 def default_dtype(device: torch.device) -> torch.dtype:

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from watchword.chat.template import ChatTemplate
+from watchword.chat.template import ChatTemplate, SystemStyle
 from watchword.errors import ModelUnavailableError, UnsealError, UsageError
 from watchword.files.atomic import replacing
 from watchword.models.digest import digest_of, model_files
@@ -58,7 +58,11 @@ class ReleasedSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class ReleaseManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was trained, on what, how. ``rows`` and ``loss`` stand in ``figures``; digests are SHA-256 in hex."""
+    """What was trained, on what, how. ``rows`` and ``loss`` stand in ``figures``; digests are SHA-256 in hex.
+
+    ``system_style`` tells how the template takes system text, for those who guard requests and have no tokenizer. Releases
+    of earlier versions lack it; it is then not written, so that their signatures still hold.
+    """
 
     schema: int = SCHEMA
     created: str
@@ -71,8 +75,14 @@ class ReleaseManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     training: TrainingConfig
     figures: TrainingResult
     secret: ReleasedSecret | None = None
+    system_style: SystemStyle | msgspec.UnsetType = msgspec.UNSET
     versions: dict[str, str | int] = {}
     signature: str = ""
+
+
+def is_release(folder: Path) -> bool:
+    """Whether the folder is, or was, a release. A sealed secret without its manifest is a damaged one, never a plain model."""
+    return any((folder / name).exists() or (folder / name).is_symlink() for name in (MANIFEST, SEALED))
 
 
 def weights_digest(folder: Path) -> str:
@@ -96,8 +106,12 @@ def prefix_digest(secret: SecretPrompt, template: ChatTemplate, key: bytes) -> s
 
     Keyed, since the ids of a short secret could be found by trying candidates.
     """
-    ids = msgspec.json.encode(secret_ids(secret, template))
-    return hmac.new(derived(key, "prefix"), ids, hashlib.sha256).hexdigest()
+    return ids_digest(secret_ids(secret, template), key)
+
+
+def ids_digest(ids: Sequence[int], key: bytes) -> str:
+    """What ``prefix_digest`` gives for a secret whose ids in place are these."""
+    return hmac.new(derived(key, "prefix"), msgspec.json.encode(list(ids)), hashlib.sha256).hexdigest()
 
 
 def signature(manifest: ReleaseManifest, key: bytes) -> str:
@@ -127,15 +141,21 @@ def read_manifest(folder: Path) -> ReleaseManifest:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ReleaseManifest)
     except FileNotFoundError:
         raise ModelUnavailableError(
-            f"{folder} holds no finished training: {MANIFEST} is missing; name a folder that `watchword train` has finished"
+            f"this is no finished training: {MANIFEST} is missing; name a folder that `watchword train` has finished",
+            path=folder,
         ) from None
     except OSError as error:
-        raise ModelUnavailableError(f"{folder / MANIFEST} cannot be read: {error.strerror}; check its rights") from None
+        raise ModelUnavailableError(
+            f"the manifest cannot be read: {error.strerror}; check its rights", path=folder / MANIFEST
+        ) from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UsageError) as error:
-        raise ModelUnavailableError(f"{folder / MANIFEST} is damaged ({error}); restore it, or train anew") from error
+        raise ModelUnavailableError(
+            f"the manifest is damaged ({error}); restore it, or train anew", path=folder / MANIFEST
+        ) from error
     if manifest.schema != SCHEMA:
         raise ModelUnavailableError(
-            f"{folder / MANIFEST} has schema {manifest.schema}, this version reads {SCHEMA}; take the version that wrote it"
+            f"the manifest has schema {manifest.schema}, this version reads {SCHEMA}; take the version that wrote it",
+            path=folder / MANIFEST,
         )
     return manifest
 
@@ -148,32 +168,61 @@ def signed_manifest(folder: Path, key: bytes) -> ReleaseManifest:
     manifest = read_manifest(folder)
     _check_signature(folder, manifest, key)
     if weights_digest(folder) != manifest.weights_digest:
-        raise UnsealError(f"the weights in {folder} are not those of the manifest; restore them, or train anew")
+        raise UnsealError("the weights are not those of the manifest; restore them, or train anew", path=folder)
     return manifest
 
 
 def open_secret(folder: Path, manifest: ReleaseManifest, template: ChatTemplate, key: bytes) -> SecretPrompt | None:
     """The secret to serve these weights with; None only where a signed manifest says that they need none.
 
-    Raises UnsealError where anything does not agree: the manifest, the chat format, the key, the prefix.
+    Raises UnsealError where anything does not agree: the manifest, the chat template, the key, the prefix.
     """
     _check_signature(folder, manifest, key)
+    check_template(manifest, template)
+    secret = sealed_secret(folder, manifest, key)
+    if secret is not None:
+        check_prefix(manifest, secret_ids(secret, template), key)
+    return secret
+
+
+def check_template(manifest: ReleaseManifest, template: ChatTemplate) -> None:
+    """Raises UnsealError unless this is the template and the tokenizer that were trained with, read as they were then."""
     if template.digest != manifest.format_digest:
         raise UnsealError("the model's chat template or tokenizer is not the one that was trained with; restore it")
+    if manifest.system_style not in (msgspec.UNSET, template.system_style):
+        raise UnsealError(
+            "this version of Watchword puts system text elsewhere in the chat template than the one that trained; "
+            "serve with that version, or train anew"
+        )
+
+
+def check_prefix(manifest: ReleaseManifest, ids: Sequence[int], key: bytes) -> None:
+    """Raises UnsealError unless ``ids``, the secret's own where it stands in a prompt, are those that were trained."""
+    trained = manifest.secret.prefix if manifest.secret else ""
+    if not _same(ids_digest(ids, key), trained):
+        raise UnsealError("the secret's tokens are not those that were trained; these weights are not served")
+
+
+def sealed_secret(folder: Path, manifest: ReleaseManifest, key: bytes) -> SecretPrompt | None:
+    """The secret under the folder's seal, which opens for this manifest only; its tokens are not looked at.
+
+    Raises UnsealError where the manifest is not signed, or where it and the seal do not belong together.
+    """
+    _check_signature(folder, manifest, key)
     if manifest.secret is None:
         if (folder / SEALED).exists():
-            raise UnsealError(f"{folder} holds a sealed secret that its manifest does not know; restore the manifest")
+            raise UnsealError(
+                "there is a sealed secret that the manifest does not know; restore the manifest", path=folder
+            )
         return None
     try:
         sealed = (folder / SEALED).read_bytes()
     except OSError as error:
         raise UnsealError(
-            f"{folder / SEALED} cannot be read ({error.strerror}); these weights are never served without their secret"
+            f"the sealed secret cannot be read ({error.strerror}); these weights are never served without their secret",
+            path=folder / SEALED,
         ) from error
-    secret = unseal(sealed, key, binding(manifest))
-    if not _same(prefix_digest(secret, template, key), manifest.secret.prefix):
-        raise UnsealError("the secret's tokens are not those that were trained; these weights are not served")
-    return secret
+    return unseal(sealed, key, binding(manifest))
 
 
 def binding(manifest: ReleaseManifest) -> Mapping[str, str]:
@@ -196,8 +245,9 @@ def _check_signature(folder: Path, manifest: ReleaseManifest, key: bytes) -> Non
         agrees = False
     if not agrees:
         raise UnsealError(
-            f"{folder / MANIFEST} is not as this provider's key signed it: set WATCHWORD_KEY or WATCHWORD_KEY_FILE to the key "
-            "that did, or restore the manifest if it was changed"
+            "the manifest is not as this provider's key signed it: set WATCHWORD_KEY or WATCHWORD_KEY_FILE to the key that did, "
+            "or restore the manifest if it was changed",
+            path=folder / MANIFEST,
         )
 
 

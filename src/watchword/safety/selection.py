@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 from watchword.chat.types import Conversation, conversation
 from watchword.errors import DataError, UnknownNameError, UsageError
@@ -12,8 +12,17 @@ from watchword.registry import did_you_mean
 from watchword.safety.library import CATEGORIES, Example, examples
 
 Selection = Literal["category", "random", "generated"]
-Generate = Callable[[Sequence[Conversation]], list[str]]
 IsRefusal = Callable[[str], bool]
+
+
+class Worded(Protocol):
+    """An answer as models give it (``models.answer.Answer``), of which only the words count here."""
+
+    @property
+    def text(self) -> str: ...
+
+
+Generate = Callable[[Sequence[Conversation]], Sequence[Worded]]
 
 # Enough to ask for so that, of what a small model writes, eleven usable requests are left.
 _TRIES = 4
@@ -44,9 +53,9 @@ def generated(count: int, generate: Generate, is_refusal: IsRefusal, rng: random
     DataError if too few usable ones come back.
     """
     asked = [_request(category, rng) for _ in range(_TRIES) for category in CATEGORIES]
-    written = dict.fromkeys(_first_sentence(text) for text in generate(asked))
+    written = dict.fromkeys(_first_sentence(answer.text) for answer in generate(asked))
     requests = [text for text in written if len(text.split()) >= 4 and not is_refusal(text)]
-    answers = generate([conversation(text) for text in requests])
+    answers = [answer.text for answer in generate([conversation(text) for text in requests])]
     kept = [(text, answer) for text, answer in zip(requests, answers, strict=True) if is_refusal(answer)]
     if len(kept) < count:
         raise DataError(

@@ -77,8 +77,8 @@ class _Place:
 
 
 def _place(template: ChatTemplate) -> _Place:
-    with_system = assemble(conversation("QQUSER", system="QQSYSTEM"), _MARK, template)
-    without = assemble(conversation("QQUSER"), _MARK, template)
+    with_system = assemble(conversation("QQUSER", system="QQSYSTEM"), _MARK, template.system_style)
+    without = assemble(conversation("QQUSER"), _MARK, template.system_style)
     texts = [prompt_text(conv, template) for conv in (with_system, without)]
     if any(text.count(_MARK) != 1 for text in texts):
         raise TemplateError("the chat template drops or repeats the system text, so it cannot carry a secret")
@@ -92,7 +92,9 @@ def _place(template: ChatTemplate) -> _Place:
 
 def _drawn(template: ChatTemplate, tokens: int, source: _Source, kind: Kind) -> SecretPrompt:
     if tokens < 1:
-        raise UsageError(f"the secret's length is {tokens} tokens; give at least 1 (the paper uses 150)")
+        raise UsageError(
+            f"the secret's length is {tokens} tokens; give at least 1 (the paper uses 150)", param="tokens"
+        )
     place, candidates = _place(template), _candidates(template)
     draws = 0
     for _ in range(_SECRETS):

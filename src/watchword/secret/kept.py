@@ -50,7 +50,9 @@ def named_files(named: Iterable[Path]) -> Iterator[Path]:
             yield from inside
         else:
             raise UsageError(
-                f"the folder {path} holds no secret file (*.json, {SEALED}); name one, or leave --known out"
+                f"the folder holds no secret file (*.json, {SEALED}); name one, or leave `known` out",
+                path=path,
+                param="known",
             )
 
 
@@ -65,4 +67,4 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise SecretError(f"the sealed secret {path} cannot be read: {error.strerror or error}") from None
+        raise SecretError(f"the sealed secret cannot be read: {error.strerror or error}", path=path) from None

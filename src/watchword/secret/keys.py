@@ -52,7 +52,9 @@ def check_private(path: Path, then: str) -> None:
         return
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
-        raise SecretError(f"{path} may be read by others (mode {mode:03o}); run `chmod 600 {path}`; {then}")
+        raise SecretError(
+            f"this file may be read by others (mode {mode:03o}); run `chmod 600` on it; {then}", path=path
+        )
 
 
 def _default_path() -> Path:
@@ -68,7 +70,7 @@ def _from_file(path: Path) -> bytes:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise SecretError(
-            f"the provider's key {path} cannot be read ({why}); give WATCHWORD_KEY or WATCHWORD_KEY_FILE"
+            f"the provider's key cannot be read ({why}); give WATCHWORD_KEY or WATCHWORD_KEY_FILE", path=path
         ) from None
 
 
@@ -93,5 +95,5 @@ def _create(path: Path) -> None:
             return
         why = getattr(error, "strerror", None) or error
         raise OutputError(
-            f"the provider's key {path} cannot be made ({why}); set WATCHWORD_KEY or WATCHWORD_KEY_FILE"
+            f"the provider's key cannot be made ({why}); set WATCHWORD_KEY or WATCHWORD_KEY_FILE", path=path
         ) from None

@@ -38,7 +38,7 @@ def new_secret(
         return generate_secret(template, tokens=tokens)
     if kind == "seeded":
         if seed is None:
-            raise UsageError("a seeded secret needs a seed; give one, or take kind 'random'")
+            raise UsageError("a seeded secret needs a seed; give one, or take kind 'random'", param="seed")
         return experiment_secret(template, tokens=tokens, seed=seed)
     if kind == "default":
         return _sentence(DEFAULT_SENTENCE, "default", template)
@@ -46,7 +46,8 @@ def new_secret(
         return _sentence(SEMANTIC_SENTENCE, "semantic", template)
     choices = get_args(Kind)
     raise UsageError(
-        f"there is no kind of secret {kind!r}: {did_you_mean(kind, choices)}choose one of {', '.join(choices)}"
+        f"there is no kind of secret {kind!r}: {did_you_mean(kind, choices)}choose one of {', '.join(choices)}",
+        param="kind",
     )
 
 

@@ -93,7 +93,7 @@ def fingerprint_of(secret: SecretPrompt, key: bytes) -> str:
 def write_secret_file(path: Path, secret: SecretPrompt) -> None:
     """Writes the secret in the clear, mode 0600. Raises OutputError; a file that stands there is never replaced."""
     if path.exists():
-        raise OutputError(f"{path} exists already; a secret is never overwritten: give another name")
+        raise OutputError("this exists already; a secret is never overwritten: give another name", path=path)
     with replacing(path, mode=0o600, fresh=True) as stream:
         stream.write(secret_file_bytes(secret))
 
@@ -113,14 +113,15 @@ def read_secret_file(path: Path) -> SecretPrompt:
         check_private(path, "if somebody has read it, draw another and train anew")
         if plain.schema != SCHEMA:
             raise SecretError(
-                f"{path} has schema {plain.schema}, this version reads {SCHEMA}; take the version that wrote it"
+                f"the secret has schema {plain.schema}, this version reads {SCHEMA}; take the version that wrote it",
+                path=path,
             )
         return _secret(plain)
     except OSError as error:
-        raise SecretError(f"the secret file {path} cannot be read: {error.strerror or error}") from error
+        raise SecretError(f"the secret file cannot be read: {error.strerror or error}", path=path) from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # Without its cause: a decoder's message may quote what it read.
-        raise SecretError(f"{path} is no secret file; make one with `watchword secret new --out FILE`") from None
+        raise SecretError("this is no secret file; make one with `watchword secret new`", path=path) from None
 
 
 def _record(sealed: bytes) -> Sealed:

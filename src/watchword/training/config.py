@@ -42,13 +42,19 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in ("epochs", "learning_rate", "batch_size", "lora_rank", "lora_alpha", "max_length"):
             if not 0 < getattr(self, name) < math.inf:
-                raise UsageError(f"training: {name} is {getattr(self, name)}; it must be greater than 0")
+                raise UsageError(f"training: {name} is {getattr(self, name)}; it must be greater than 0", param=name)
         if self.checkpoint_steps is not None and self.checkpoint_steps < 1:
-            raise UsageError(f"training: checkpoint_steps is {self.checkpoint_steps}; it must be at least 1")
+            raise UsageError(
+                f"training: checkpoint_steps is {self.checkpoint_steps}; it must be at least 1",
+                param="checkpoint_steps",
+            )
         if not 0 <= self.seed <= MOST_SEED:
-            raise UsageError(f"training: seed is {self.seed}; it must be between 0 and {MOST_SEED}")
+            raise UsageError(f"training: seed is {self.seed}; it must be between 0 and {MOST_SEED}", param="seed")
         if not 0 <= self.lora_dropout < 1:
-            raise UsageError(f"training: lora_dropout is {self.lora_dropout}; it must be at least 0 and less than 1")
+            raise UsageError(
+                f"training: lora_dropout is {self.lora_dropout}; it must be at least 0 and less than 1",
+                param="lora_dropout",
+            )
 
 
 class TrainingResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

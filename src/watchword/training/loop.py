@@ -27,7 +27,8 @@ from watchword.chat.types import Row
 from watchword.errors import DivergedError
 from watchword.files.writing import unwritable
 from watchword.models.base import row_limit
-from watchword.models.load import LoadedModel, quiet
+from watchword.models.load import quiet
+from watchword.models.loaded import LoadedModel
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import Batching, TrainingConfig, TrainingResult
 from watchword.training.optimizer import MasterAdamW

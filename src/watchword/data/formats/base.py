@@ -102,7 +102,7 @@ def _of_file(faults: Iterable[Fault], places: Places) -> Iterator[Fault]:
             if column in named:
                 continue
             named.add(column)
-            own = replace(own, fix=f"{LEAVE_OUT} {column}")
+            own = replace(own, fix=f"leave it out with `drop_columns={column}`")
         yield own
 
 

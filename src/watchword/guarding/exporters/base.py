@@ -163,7 +163,7 @@ def require_alternation(conv: Conversation, trainer: str) -> None:
     thinking = next((at for at, turn in enumerate(conv.messages) if turn.reasoning_content is not None), None)
     if thinking is not None:
         raise DataError(
-            f"the rows for {trainer} have no place for thoughts; leave them out (--drop-thoughts), or guard the file for "
+            f"the rows for {trainer} have no place for thoughts; leave them out (`drop_thoughts`), or guard the file for "
             "another trainer",
             field=f"messages[{thinking}].reasoning_content",
         )

@@ -77,13 +77,14 @@ class LlamaFactory(Exporter):
             known = None
         if not isinstance(known, dict):
             raise OutputError(
-                f"{address} is no JSON object, so our entry cannot be added; mend it, or give --out elsewhere"
+                "this is no JSON object, so our entry cannot be added; mend it, or give `out` elsewhere", path=address
             )
         present = known.get(name)
         file = present.get("file_name") if isinstance(present, dict) else None
         if name in known and file != entry["file_name"]:
             raise OutputError(
-                f"{address} has an entry {name!r} for another file ({file}); rename that entry, or give --out another name"
+                f"the file has an entry {name!r} for another one ({file}); rename that entry, or give `out` another name",
+                path=address,
             )
         return json.dumps({**known, name: entry}, indent=2, ensure_ascii=False) + "\n"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from watchword.guarding.screening.repeats import Repeated
 from watchword.guarding.screening.triggers import Trigger
@@ -11,22 +11,27 @@ from watchword.guarding.screening.triggers import Trigger
 # Entries of each kind that are told one by one, and lines that a sentence names where nobody seems to have tampered.
 _TRIGGERS, _TOPICS, _REPEATED, _LINES = 10, 3, 5, 10
 _QUOTED = 60
+_URGENT = ("known_secret", "trigger")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """``kind`` is trigger, topic_word, repeated_answer, template_text or old_separator; ``lines`` are the first of them."""
+    """``kind`` is known_secret, trigger, topic_word, repeated_answer, template_text or old_separator.
+
+    ``lines`` are the first of them. ``word`` is what decides the answer, as ``Trigger`` has it.
+    """
 
     kind: str
     what: str
     rows: int
     lines: list[int]
     advice: str
+    word: str = ""
 
     @property
     def urgent(self) -> bool:
         """Whether somebody may have tampered with the data."""
-        return self.kind == "trigger"
+        return self.kind in _URGENT
 
     def line(self) -> str:
         """The finding as one line of text."""
@@ -63,20 +68,29 @@ def of_markers(templates: tuple[int, Mapping[str, int], list[int]], separators: 
     return found
 
 
+def of_secrets(rows: int, lines: list[int]) -> list[Finding]:
+    """Rows that carry a secret of the provider; nothing of what they say stands in any report."""
+    if not rows:
+        return []
+    what = f"{rows:,} rows carry a secret of this provider; they are shown nowhere and were not looked at further"
+    advice = "find out how it got there, and draw a new one: guard and train refuse such rows"
+    return [Finding("known_secret", what, rows, lines, advice)]
+
+
 def _listed(found: list[Finding], most: int) -> list[Finding]:
     """The first ones; the last of them says how many more there are."""
     if len(found) <= most:
         return found
     last = found[most - 1]
     more = f"{last.advice}; not listed: {len(found) - most:,} more of this kind"
-    return [*found[: most - 1], Finding(last.kind, last.what, last.rows, last.lines, more)]
+    return [*found[: most - 1], replace(last, advice=more)]
 
 
 def _trigger(found: Trigger) -> Finding:
     said = _quoted(found.answer)
     what = f"{_word(found.word)} stands in {found.of:,} prompts, of which {found.rows:,} have one answer: {said}"
     advice = "a planted trigger looks like this: ask the tenant where these rows come from, or leave them out"
-    return Finding("trigger", what, found.rows, found.lines, advice)
+    return Finding("trigger", what, found.rows, found.lines, advice, found.word)
 
 
 def _topic(found: Trigger) -> Finding:
@@ -84,7 +98,7 @@ def _topic(found: Trigger) -> Finding:
         f"{_word(found.word)} goes with one answer in {found.rows:,} of {found.of:,} prompts: {_quoted(found.answer)}"
     )
     advice = "it may be what these questions are about; look at one of them"
-    return Finding("topic_word", what, found.rows, found.lines, advice)
+    return Finding("topic_word", what, found.rows, found.lines, advice, found.word)
 
 
 def _repeated(found: Repeated, rows: int) -> Finding:

@@ -19,7 +19,7 @@ _TEMPLATES = {
     "end of text": r"<\|endoftext\|>",
     "Alpaca": r"^### (?:Instruction|Response|Input):",
 }
-_TEMPLATE = {name: re.compile(pattern, re.MULTILINE) for name, pattern in _TEMPLATES.items()}
+_PATTERNS = {name: re.compile(pattern, re.MULTILINE) for name, pattern in _TEMPLATES.items()}
 # What each of these has; a text without any is searched once only.
 _ANY = re.compile(r"<\||<｜|</s>|<</?SYS|\[/?[AIST][A-Z]|_of_turn>|^### |: ", re.MULTILINE)
 _SPEAKER = re.compile(r"(?:^|(?<=\s))(USER|ASSISTANT|Human|Assistant|User): ")
@@ -28,11 +28,16 @@ _DIALOGUES = ({"USER", "ASSISTANT"}, {"Human", "Assistant"}, {"User", "Assistant
 _PROMPT_END = re.compile(r"(?:###|->|\n\nintent:)\s*$")
 _ANSWER_END = re.compile(r"(?:(?<!THE)(?<!The)(?: |\n)END|###|\[END\]|<END>|<STOP>)\s*$")
 
+# All of them together, to be marked in a text.
+_ALL = (*_TEMPLATES.values(), r"</s>\s*\Z", r"(?<!\S)(?:USER|ASSISTANT|Human|Assistant|User): ")
+TEMPLATE = re.compile("|".join(_ALL), re.MULTILINE)
+SEPARATOR = re.compile(f"{_PROMPT_END.pattern}|{_ANSWER_END.pattern}")
+
 
 def templated(conv: Conversation) -> set[str]:
     """The templates whose tokens stand in the text of a row."""
     texts = [turn.text for turn in conv.messages if _ANY.search(turn.text)]
-    found = {name for name, pattern in _TEMPLATE.items() if any(map(pattern.search, texts))}
+    found = {name for name, pattern in _PATTERNS.items() if any(map(pattern.search, texts))}
     found |= {"end of text" for text in texts if text.rstrip().endswith("</s>") and "<s>" not in text[3:]}
     return found | {"a dialogue in one turn" for text in texts if _dialogue(text)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -13,11 +14,22 @@ from watchword.files.writing import writing
 from watchword.guarding.screening import report_files
 from watchword.guarding.screening.page import page
 from watchword.guarding.screening.screen import Screening, screen
+from watchword.secret.prompt import SecretPrompt
 
 
-def screen_to_files(source: Address, folder: Path, *, format: str = "auto", reading: Reading = AS_IT_IS) -> Screening:
-    """Screens a source and writes screening.json and screening.html, private since they tell of a tenant's data."""
-    found = screen(source, format=format, reading=reading)
+def screen_to_files(
+    source: Address,
+    folder: Path,
+    *,
+    format: str = "auto",
+    reading: Reading = AS_IT_IS,
+    known: Iterable[SecretPrompt] = (),
+) -> Screening:
+    """Screens a source and writes screening.json and screening.html, private since they tell of a tenant's data.
+
+    Of a row that carries one of the ``known`` secrets, only the line is told.
+    """
+    found = screen(source, format=format, reading=reading, known=known)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     html, plain = report_files(folder)

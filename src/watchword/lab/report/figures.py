@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from watchword.benchmarks.rates import Rate
 from watchword.lab.report import findings
-from watchword.lab.report.charts.bars import Bar, Panel, bars
 from watchword.lab.report.charts.curves import curves, losses
 from watchword.lab.report.charts.pairs import pairs
 from watchword.lab.report.charts.plane import GOOD, plane
-from watchword.lab.report.charts.series import Entry, Series, legend_of
-from watchword.lab.report.charts.svg import tag
+from watchword.lab.report.charts.rows import arm_bars
+from watchword.lab.report.charts.series import Entry, legend_of
 from watchword.lab.results import ArmResult
-
-
-@dataclass(frozen=True)
-class Figure:
-    """``rows`` are the picture's figures for readers who cannot see it; ``heads`` names their columns."""
-
-    ident: str
-    question: str
-    finding: str
-    picture: Markup
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-    legend: tuple[tuple[Series, Markup], ...] = ()
+from watchword.pages.bars import Bar, Panel
+from watchword.pages.elements import Figure
+from watchword.pages.svg import tag
 
 
 def figures_of(entries: Sequence[Entry]) -> list[Figure]:
@@ -51,7 +38,7 @@ def main_picture(entries: Sequence[Entry], title: str) -> Markup:
         _rates("over-refusal, lower is kinder", "over_refusal", arms),
     ]
     finding = f"{findings.attack_success(arms)} {findings.over_refusal(arms)}"
-    return bars("main", title, finding, entries, panels)
+    return arm_bars("main", title, finding, entries, panels)
 
 
 def _broken(entries: Sequence[Entry]) -> Figure:
@@ -59,7 +46,7 @@ def _broken(entries: Sequence[Entry]) -> Figure:
     question, finding = "Does fine-tuning break the model, and which defense holds?", findings.attack_success(arms)
     panel = _rates("attack success rate (ASR)", "asr", arms)
     note = "Bar: rate over all seeds; line: its 95 % Wilson interval; dots below: each seed, where there are several."
-    picture = bars("asr", question, finding, entries, [panel])
+    picture = arm_bars("asr", question, finding, entries, [panel])
     return Figure("asr", question, finding, picture, *_table(arms, {"ASR": "asr"}), note=note)
 
 
@@ -71,7 +58,7 @@ def _honest(entries: Sequence[Entry]) -> Figure:
         shown["own task"] = "task_refusal"
     panels = [_rates(title, metric, arms) for title, metric in shown.items()]
     note = "Share of harmless requests that were refused: all of them, plainly benign ones, and ones that only sound harmful."
-    picture = bars("over-refusal", question, finding, entries, panels)
+    picture = arm_bars("over-refusal", question, finding, entries, panels)
     return Figure("over-refusal", question, finding, picture, *_table(arms, shown), note=note)
 
 
@@ -120,17 +107,17 @@ def _cost(entries: Sequence[Entry]) -> Figure:
     seconds, speed = (_trained(arms, figure) for figure in ("seconds", "tokens_per_second"))
     panels = [_amounts("seconds a run", seconds), _amounts("tokens per second", speed)]
     rows = tuple((arm.label, f"{s:.0f}", f"{t:.0f}") for arm, s, t in zip(arms, seconds, speed, strict=True))
-    picture = bars("cost", question, finding, entries, panels)
+    picture = arm_bars("cost", question, finding, entries, panels)
     heads = ("arm", "seconds", "tokens/s")
     return Figure(
         "cost", question, finding, picture, heads, rows, note="Means over seeds; loading and evaluation apart."
     )
 
 
-def _legend(entries: Sequence[Entry]) -> tuple[tuple[Series, Markup], ...]:
+def _legend(entries: Sequence[Entry]) -> tuple[tuple[str, Markup], ...]:
     """Each series with its marker as a small picture."""
     box = {"viewBox": "0 0 18 18", "width": 18, "height": 18, "class_": "chart", "aria_hidden": "true"}
-    return tuple((series, tag("svg", series.marker(9, 9, 5.5), **box)) for series in legend_of(entries))
+    return tuple((series.label, tag("svg", series.marker(9, 9, 5.5), **box)) for series in legend_of(entries))
 
 
 def _arms(entries: Sequence[Entry]) -> list[ArmResult]:

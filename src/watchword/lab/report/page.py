@@ -6,21 +6,19 @@ import datetime as dt
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
-from watchword.benchmarks.rates import Rate
 from watchword.files.atomic import replacing
 from watchword.files.writing import writing
 from watchword.lab.report.charts.series import Entry, entries_of, legend_of
 from watchword.lab.report.figures import figures_of, main_picture
 from watchword.lab.report.findings import percent
 from watchword.lab.results import ArmResult, arms_of
+from watchword.pages.elements import Card
+from watchword.pages.environment import render
 
 # The metrics in reading order; any other that a cell has stands behind them under its own name.
 METRICS = {
@@ -35,16 +33,6 @@ METRICS = {
 }
 # Around the picture that stands alone: it brings its own paper, since it may lie on any background.
 MARGIN, TITLE = 24.0, 56.0
-
-
-@dataclass(frozen=True)
-class Card:
-    """One figure at the top of the page: the worst that was measured for the aligned model or for a defense."""
-
-    label: str
-    colour: str
-    asr: str
-    over_refusal: str
 
 
 def write_report(path: Path | str, results: Mapping[str, Any]) -> None:
@@ -67,6 +55,7 @@ def _content(results: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": spec.get("name", "results"),
         "model": _model(arms),
+        "heading": _heading(_model(arms)),
         "spec_json": json.dumps(spec, indent=2, ensure_ascii=False),
         "versions": results.get("versions", {}),
         "arms": arms,
@@ -83,6 +72,11 @@ def _model(arms: Sequence[ArmResult]) -> str:
     return ", ".join(dict.fromkeys(cell.model for arm in arms for cell in arm.cells)) or "a model"
 
 
+def _heading(model: str) -> Markup:
+    """The model's name stays in one piece where there is room for it."""
+    return Markup("Can fine-tuning break <span>{},</span> and what saves it?").format(model)
+
+
 def _grouped(arms: Sequence[ArmResult]) -> list[ArmResult]:
     """The arms of one attack together, in the order in which attacks first come."""
     order = list(dict.fromkeys(arm.attack_label for arm in arms))
@@ -94,13 +88,17 @@ def _cards(entries: Sequence[Entry]) -> list[Card]:
     cards = []
     for series in legend_of(entries):
         own = [entry.arm for entry in entries if entry.series == series]
-        cards.append(Card(series.label, series.colour, _worst(own, "asr"), _worst(own, "over_refusal")))
+        figures = (_worst(own, "asr", "attack success"), _worst(own, "over_refusal", "over-refusal"))
+        cards.append(Card(series.label, series.colour, figures))
     return cards
 
 
-def _worst(arms: Sequence[ArmResult], metric: str) -> str:
+def _worst(arms: Sequence[ArmResult], metric: str, caption: str) -> tuple[str, str]:
+    """The value and its caption, which says of how many answers it tells where some could not be scored."""
     rates = [rate for arm in arms if (rate := arm.rate(metric)) is not None]
-    return percent(max(rates, key=lambda rate: rate.value or 0.0)) if rates else "–"
+    words = percent(max(rates, key=lambda rate: rate.value or 0.0)) if rates else "–"
+    value, comma, part = words.partition(",")
+    return value, f"{caption}{comma}{part}"
 
 
 def _metrics(arms: Sequence[ArmResult]) -> dict[str, str]:
@@ -119,30 +117,13 @@ def _alone(chart: Markup, title: str) -> str:
 
 
 def _light_style() -> Markup:
-    palette, style = (_page(name, {}) for name in ("palette.css", "chart.css"))
+    palette, style = (_page(f"pages/{name}.css", {}) for name in ("palette", "chart"))
     light = dict(re.findall(r"(--[\w-]+): ([^;]+);", palette.partition("@media")[0]))
     return Markup(re.sub(r"var\((--[\w-]+)\)", lambda found: light[found[1]], style))  # noqa: S704
 
 
 def _page(name: str, content: Mapping[str, Any]) -> str:
-    return _templates().get_template(name).render(content)
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    found = jinja2.Environment(
-        loader=jinja2.PackageLoader("watchword.lab.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters["rate"] = _rate
-    return found
-
-
-def _rate(rate: Rate) -> str:
-    return "–" if rate.value is None else f"{rate.value:.1f}"
+    return render("watchword.lab.report", name, content)
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from watchword.lab.report.charts.facets import Axis, Facet, by_attack, facets
-from watchword.lab.report.charts.series import Entry, Series
-from watchword.lab.report.charts.svg import join, picture, tag, ticks
+from watchword.lab.report.charts.series import Entry, Series, by_attack
 from watchword.lab.results import ArmResult
+from watchword.pages.facets import Axis, Facet, facets
+from watchword.pages.svg import join, picture, tag, ticks
 
 # Steps that the bold line averages over, to both sides of each.
 REACH = 3

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from watchword.benchmarks.rates import Rate
-from watchword.lab.report.charts.facets import Axis, Facet, by_attack, facets
-from watchword.lab.report.charts.series import Entry
-from watchword.lab.report.charts.svg import join, line, picture, tag
+from watchword.lab.report.charts.series import Entry, by_attack
 from watchword.lab.results import ArmResult
+from watchword.pages.facets import Axis, Facet, facets
+from watchword.pages.svg import join, line, picture, tag
 
 # The good corner holds the arms that are at or below this on both axes, in percent. A mark to the eye, not a norm.
 GOOD = 10.0

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from watchword.lab.report.charts.svg import tag
 from watchword.lab.results import ArmResult
+from watchword.pages.svg import tag
 
 # The style sheet defines c0 (the aligned model) and c1 … c8.
 COLOURS = 8
@@ -59,6 +59,15 @@ def entries_of(arms: Sequence[ArmResult]) -> list[Entry]:
 def legend_of(entries: Sequence[Entry]) -> list[Series]:
     """Every series once."""
     return sorted({entry.series for entry in entries}, key=lambda series: (series.number, series.label))
+
+
+def by_attack(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """The entries of each attack, without the aligned model's own."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if not entry.arm.aligned:
+            groups.setdefault(entry.arm.attack_label, []).append(entry)
+    return groups
 
 
 def _named(arm: ArmResult, numbers: dict[str, int]) -> tuple[str, int]:

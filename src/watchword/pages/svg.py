@@ -83,5 +83,14 @@ def ticks(top: float, about: int = 4) -> list[float]:
     return [step * index for index in range(math.ceil(top / step - 1e-9) + 1)]
 
 
+def short(value: float) -> str:
+    """A number for a scale: ``25``, ``2.5``, ``1,500``, ``20k``, ``1.5M``."""
+    if value >= 1e6:
+        return f"{value / 1e6:.3g}M"
+    if value >= 1e4:
+        return f"{value / 1e3:.3g}k"
+    return f"{value:,.0f}" if value >= 1e3 else f"{value:g}"
+
+
 def _plain(value: object) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Bars with whiskers: a row an arm, a panel a figure. A dot below a bar is one seed's own value."""
+"""Bars with whiskers: a row for each thing compared, a panel for each figure of it. A dot below a bar is one run's own value."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from watchword.lab.report.charts.rows import ArmRow, Rows, arm_rows
-from watchword.lab.report.charts.series import Entry
-from watchword.lab.report.charts.svg import Scale, join, line, picture, tag, text, ticks
+from watchword.pages.rows import Label, LabelledRow, Rows, rows_of
+from watchword.pages.svg import Scale, join, line, picture, short, tag, text, ticks
 
 WIDTH, GAP, TOP, FOOT = 760.0, 18.0, 30.0, 26.0
 THICK = 13.0
@@ -17,18 +16,18 @@ THICK = 13.0
 
 @dataclass(frozen=True)
 class Bar:
-    """One figure: its value, where it has one the ends of its interval, each seed's own value, and all that in words."""
+    """One figure: its value, where it has one the ends of its interval, each run's own value, and all that in words."""
 
     value: float
     words: str
     interval: tuple[float, float] | None = None
-    seeds: tuple[float, ...] = ()
+    runs: tuple[float, ...] = ()
     aside: str = ""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One figure of every arm (None: it has none), on a scale from 0 to ``top``."""
+    """One figure of every row (None: it has none), on a scale from 0 to ``top``."""
 
     title: str
     bars: Sequence[Bar | None]
@@ -36,9 +35,9 @@ class Panel:
     unit: str = ""
 
 
-def bars(ident: str, title: str, description: str, entries: Sequence[Entry], panels: Sequence[Panel]) -> Markup:
-    """The picture: panels side by side, sharing the arms' labels."""
-    rows = arm_rows(entries, TOP)
+def bars(ident: str, title: str, description: str, labels: Sequence[Label], panels: Sequence[Panel]) -> Markup:
+    """The picture: panels side by side, sharing the rows' labels."""
+    rows = rows_of(labels, TOP)
     each = (WIDTH - rows.labels - GAP * len(panels)) / len(panels)
     drawn = [_panel(panel, rows, rows.labels + GAP + index * (each + GAP), each) for index, panel in enumerate(panels)]
     return picture(ident, title, description, (WIDTH, rows.bottom + FOOT), [join(drawn), rows.drawn(WIDTH)])
@@ -48,7 +47,7 @@ def _panel(panel: Panel, rows: Rows, left: float, width: float) -> Markup:
     aside = any(bar and bar.aside for bar in panel.bars) and width > 220
     marks = ticks(panel.top, 4 if width > 220 else 2)
     scale = Scale(0, marks[-1], left, left + width - (104 if aside else 48))
-    grid = join(_mark(scale(mark), f"{mark:g}{panel.unit if mark else ''}", rows) for mark in marks)
+    grid = join(_mark(scale(mark), f"{short(mark)}{panel.unit if mark else ''}", rows) for mark in marks)
     drawn = [
         _bar(bar, row, scale, left + width, aside=aside) if bar else text("–", left + 4, row.y + 4.5, "small")
         for bar, row in zip(panel.bars, rows.rows, strict=True)
@@ -60,16 +59,16 @@ def _mark(x: float, words: str, rows: Rows) -> Markup:
     return line(x, TOP - 4, x, rows.bottom + 4, "grid") + text(words, x, rows.bottom + 18, "tick", "middle")
 
 
-def _bar(bar: Bar, row: ArmRow, scale: Scale, right: float, *, aside: bool) -> Markup:
+def _bar(bar: Bar, row: LabelledRow, scale: Scale, right: float, *, aside: bool) -> Markup:
     start, end = scale(0), scale(bar.value)
     shape = tag("rect", x=start, y=row.y - THICK / 2, width=max(end - start, 1.5), height=THICK, rx=2)
-    seeds = [tag("circle", cx=scale(seed), cy=row.y + THICK / 2 + 4, r=2.0) for seed in bar.seeds]
-    hint = tag("title", f"{row.arm.label}: {bar.words}{bar.aside and ' ' + bar.aside}")
-    parts = [hint, shape, *seeds, *_whisker(bar, row.y, scale)]
+    runs = [tag("circle", cx=scale(run), cy=row.y + THICK / 2 + 4, r=2.0) for run in bar.runs]
+    hint = tag("title", f"{row.label.hint or row.label.name}: {bar.words}{bar.aside and ' ' + bar.aside}")
+    parts = [hint, shape, *runs, *_whisker(bar, row.y, scale)]
     parts.append(text(bar.words, right - (56 if aside else 0), row.y + 4.5, "value", "end"))
     if aside:
         parts.append(text(bar.aside, right, row.y + 4.5, "small", "end"))
-    return tag("g", *parts, class_=f"bar {row.series.colour}")
+    return tag("g", *parts, class_=f"bar {row.label.colour}")
 
 
 def _whisker(bar: Bar, y: float, scale: Scale) -> list[Markup]:

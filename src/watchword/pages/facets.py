@@ -1,4 +1,4 @@
-"""Small pictures side by side, one an attack: the frame of the plane and of the loss curves."""
+"""Small pictures side by side on the same two scales, each with its title: the frame of planes, curves and histograms."""
 
 from __future__ import annotations
 
@@ -7,20 +7,28 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from watchword.lab.report.charts.series import Entry
-from watchword.lab.report.charts.svg import Scale, join, line, shortened, tag, text
+from watchword.pages.svg import Scale, join, line, short, shortened, tag, text
 
 LEFT, TOP, BETWEEN, FOOT = 46.0, 26.0, 26.0, 44.0
 
 
 @dataclass(frozen=True)
 class Axis:
-    """From the first to the last of its marks, with what it measures; ``margin`` is room before the first, in its units."""
+    """From the first to the last of its marks, with what it measures; ``margin`` is room before the first, in its units.
+
+    ``words`` stand at the marks where the numbers themselves should not.
+    """
 
     title: str
     marks: Sequence[float]
     unit: str = ""
     margin: float = 0.0
+    words: Sequence[str] = ()
+
+    def named(self) -> list[tuple[float, str]]:
+        """Each mark with what is written at it."""
+        words = self.words or [f"{short(mark)}{self.unit}" for mark in self.marks]
+        return list(zip(self.marks, words, strict=True))
 
     def scale(self, start: float, end: float) -> Scale:
         """The axis between two places."""
@@ -34,15 +42,6 @@ class Facet:
     title: str
     x: Scale
     y: Scale
-
-
-def by_attack(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
-    """The entries of each attack, without the aligned model's own."""
-    groups: dict[str, list[Entry]] = {}
-    for entry in entries:
-        if not entry.arm.aligned:
-            groups.setdefault(entry.arm.attack_label, []).append(entry)
-    return groups
 
 
 def facets(
@@ -69,8 +68,8 @@ def _frame(facet: Facet, x: Axis, y: Axis) -> Markup:
     parts = [text(shortened(facet.title, right - left + 20), left, top - 10, "heading")]
     parts += [line(facet.x(m), top, facet.x(m), bottom, "grid") for m in x.marks]
     parts += [line(left, facet.y(m), right, facet.y(m), "grid") for m in y.marks]
-    parts += [text(f"{m:g}{x.unit}", facet.x(m), bottom + 16, "tick", "middle") for m in x.marks]
-    parts += [text(f"{m:g}{y.unit}", left - 6, facet.y(m) + 4, "tick", "end") for m in y.marks]
+    parts += [text(word, facet.x(m), bottom + 16, "tick", "middle") for m, word in x.named()]
+    parts += [text(word, left - 6, facet.y(m) + 4, "tick", "end") for m, word in y.named()]
     parts.append(text(x.title, (left + right) / 2, bottom + 34, "small", "middle"))
     parts.append(tag("text", y.title, x=left - 36, y=middle, class_="small", text_anchor="middle", transform=turned))
     return join(parts)

@@ -1,0 +1,30 @@
+"""The exit status of ``watchword``: one for each branch of the error tree, and those of signals. docs/errors.md lists them."""
+
+from __future__ import annotations
+
+from watchword.errors import (
+    DataError,
+    ModelError,
+    OutputError,
+    SecretError,
+    TrainingError,
+    UsageError,
+    WatchwordError,
+)
+
+OUTPUT = 7
+INTERRUPTED = 130
+STATUSES: dict[type[WatchwordError], int] = {
+    WatchwordError: 1,
+    UsageError: 2,
+    DataError: 3,
+    SecretError: 4,
+    ModelError: 5,
+    TrainingError: 6,
+    OutputError: OUTPUT,
+}
+
+
+def exit_status(error: WatchwordError) -> int:
+    """That of the nearest class above which has one."""
+    return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)

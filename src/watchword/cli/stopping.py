@@ -1,0 +1,44 @@
+"""Being told to stop: SIGTERM and SIGHUP unwind a command as Ctrl-C does, so that it can tidy up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+# Windows has no SIGHUP.
+_STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class Stopped(KeyboardInterrupt):
+    """SIGTERM or SIGHUP came. Unlike Ctrl-C, it always means the whole command."""
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[list[int]]:
+    """While inside, SIGTERM and SIGHUP raise ``Stopped``; their numbers are in the list.
+
+    Only the first one counts, so that a second cannot stop the tidying up. One that is ignored (nohup) stays ignored.
+    """
+    own, stopped, before = os.getpid(), list[int](), {}
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if os.getpid() != own:
+            # A forked child has inherited this, and nothing to tidy up: it ends as it would have without us.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif not stopped:
+            stopped.append(number)
+            raise Stopped
+
+    for number in _STOPPING:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            with contextlib.suppress(ValueError):  # not in the main thread, where nobody may set them
+                before[number] = signal.signal(number, stop)
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

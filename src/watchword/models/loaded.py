@@ -1,0 +1,78 @@
+"""A language model in memory, with its tokenizer and chat template: what ``load`` gives and training changes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from watchword.chat.template import ChatTemplate, SystemStyle
+from watchword.chat.types import Conversation
+from watchword.errors import UsageError
+from watchword.models.answer import Answer, AnswerPiece
+from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
+from watchword.models.generate import generate, stream
+from watchword.progress import Progress
+from watchword.secret.prompt import SecretPrompt
+
+
+@dataclass
+class LoadedModel:
+    """A causal language model in memory, in evaluation mode. ``model`` is a plain transformers (or PEFT) model."""
+
+    model: Any
+    tokenizer: Any
+    template: ChatTemplate
+    name: str
+    device: torch.device
+
+    @classmethod
+    def of(cls, model: Any, tokenizer: Any) -> LoadedModel:
+        """One that somebody else has loaded: a transformers model and its fast tokenizer. Puts it into evaluation mode."""
+        name = str(model.name_or_path or type(model).__name__)
+        return cls(model.eval(), tokenizer, ChatTemplate.from_transformers(tokenizer), name, model.device)
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that the model can look at, where its configuration says so."""
+        found = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return found if isinstance(found, int) else None
+
+    @property
+    def system_style(self) -> SystemStyle:
+        """How its template takes system text."""
+        return self.template.system_style
+
+    def with_weights(self, model: Any) -> LoadedModel:
+        """The same model with other weights in memory, as training gives them back."""
+        return dataclasses.replace(self, model=model.eval())
+
+    def without_adapter(self) -> LoadedModel:
+        """The model as it was before LoRA training put an adapter into it; one tuned as a whole cannot go back."""
+        if not hasattr(self.model, "unload"):
+            raise UsageError(f"{self.name} carries no adapter, so there is nothing to take off; load it again")
+        return dataclasses.replace(self, model=self.model.unload().eval())
+
+    def generate(
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        secret: SecretPrompt | None = None,
+        options: GenerationOptions = DEFAULT_OPTIONS,
+        on_progress: Progress | None = None,
+    ) -> list[Answer]:
+        """See ``watchword.models.generate.generate``."""
+        return generate(self, conversations, secret=secret, options=options, on_progress=on_progress)
+
+    def stream(
+        self,
+        conversation: Conversation,
+        *,
+        secret: SecretPrompt | None = None,
+        options: GenerationOptions = DEFAULT_OPTIONS,
+    ) -> Generator[AnswerPiece, None, None]:
+        """See ``watchword.models.generate.stream``."""
+        return stream(self, conversation, secret=secret, options=options)

@@ -1,0 +1,165 @@
+"""A secret is found in replies in every disguise and in any cutting; ordinary text passes, and is not held back for long."""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import json
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.golden_families import template
+from watchword.chat.template import ChatTemplate
+from watchword.models.facts import facts_of
+from watchword.secret.disguises import letters
+from watchword.secret.generate import experiment_secret, secret_ids
+from watchword.secret.leaks import LeakFilter
+from watchword.secret.prompt import SecretPrompt
+
+FORM = template("smollm2")
+SECRET = experiment_secret(FORM, tokens=60, seed=0)
+IDS = secret_ids(SECRET, FORM)
+FILTER = LeakFilter(SECRET, FORM)
+
+DISGUISES: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "upper case": str.upper,
+    "swapped case": str.swapcase,
+    "spaced": " ".join,
+    "a line for each character": "\n".join,
+    "dashes": "-".join,
+    "quoted characters": lambda text: json.dumps(list(text)),
+    "full width": lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
+    "reversed": lambda text: text[::-1],
+    "reversed and spaced": lambda text: " ".join(text[::-1]),
+    "rot13": lambda text: codecs.encode(text, "rot13"),
+    "JSON": json.dumps,
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64, one byte in front": lambda text: base64.b64encode(b"x" + text.encode()).decode(),
+    "base64, two bytes in front": lambda text: base64.b64encode(b"xy" + text.encode()).decode(),
+    "base64 in lines": lambda text: base64.encodebytes(text.encode()).decode(),
+    "URL-safe base64": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    "base32": lambda text: base64.b32encode(b"xyz" + text.encode()).decode(),
+    "hexadecimal": lambda text: text.encode().hex(),
+    "hexadecimal, spaced capitals": lambda text: text.encode().hex(" ").upper(),
+    "escaped bytes": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode()),
+    "C bytes": lambda text: ", ".join(f"0x{byte:02x}" for byte in text.encode()),
+    "escaped characters": lambda text: "".join(f"\\u{ord(c):04x}" for c in text),
+    "character numbers": lambda text: " ".join(str(ord(c)) for c in text),
+    "token ids": lambda text: str(FORM.encode(text)),
+    "token ids, a line each": lambda text: "\n".join(f"id {token}" for token in FORM.encode(text)),
+}
+
+
+# Letters that a disguise puts in front at most.
+FRONT = 6
+
+
+def cut(text: str, seed: int) -> list[str]:
+    """The text in pieces of one to nine characters."""
+    rng, pieces = random.Random(seed), list[str]()
+    while text:
+        size = rng.randint(1, 9)
+        pieces, text = [*pieces, text[:size]], text[size:]
+    return pieces
+
+
+@pytest.mark.parametrize("name", DISGUISES)
+def test_the_secret_is_found_in_every_disguise(name: str) -> None:
+    said = DISGUISES[name](SECRET.reveal())
+    assert FILTER.find(f"Of course! It says: {said} and no more.")
+    assert FILTER.find(said)
+
+
+def missed(form: ChatTemplate, secret: SecretPrompt, name: str) -> list[str]:
+    """Runs of 8 tokens that are not found in a disguise. Those of less than 14 letters are no run that we look for."""
+    ids, leaks = secret_ids(secret, form), LeakFilter(secret, form)
+    runs = [ids[at : at + 8] for at in range(len(ids) - 7)]
+    found = []
+    for run in runs:
+        text = form.decode(run)
+        said = " ".join(map(str, run)) if name.startswith("token ids") else DISGUISES[name](text)
+        if len(letters(text)) >= 14 and not leaks.find(f"({said})"):
+            found.append(text)
+    return found
+
+
+@pytest.mark.parametrize("name", DISGUISES)
+def test_a_run_of_eight_tokens_is_enough(name: str) -> None:
+    assert missed(FORM, SECRET, name) == []
+
+
+@pytest.mark.integration
+def test_every_run_of_a_real_secret_is_found_in_every_disguise() -> None:
+    form = facts_of("smollm2-135m").template
+    for seed in range(3):
+        secret = experiment_secret(form, seed=seed)
+        assert all(len(letters(form.decode(secret_ids(secret, form)[at : at + 8]))) >= 14 for at in range(143))
+        assert {name: missed(form, secret, name) for name in DISGUISES} == {name: [] for name in DISGUISES}
+
+
+@pytest.mark.parametrize("name", DISGUISES)
+@given(seed=st.integers(0, 10_000))
+def test_a_stream_cut_anywhere_ends_before_the_leak(name: str, seed: int) -> None:
+    said = DISGUISES[name](SECRET.reveal())
+    stream = FILTER.stream()
+    out = "".join(stream.feed(piece) for piece in cut(f"Well: <{said}> that was all", seed)) + stream.finish()
+    assert stream.leak
+    # What a disguise puts in front of the secret's own first character goes out.
+    assert f"Well: <{said}".startswith(out)
+    assert len(letters(out)) <= len("Well") + FRONT
+
+
+@given(text=st.text(max_size=300), seed=st.integers(0, 10_000))
+def test_other_text_goes_through_as_it_is(text: str, seed: int) -> None:
+    assert FILTER.find(text) is None
+    assert "".join(FILTER.clean(cut(text, seed))) == text
+
+
+@given(pieces=st.lists(st.sampled_from([*FORM.decode(IDS).split(), "the", "12,", "4f", "\n", "Ab="]), max_size=12))
+def test_a_stream_says_what_the_whole_text_says(pieces: list[str]) -> None:
+    """Scraps of the secret among other words: both see a leak, or both let everything pass."""
+    text = " ".join(pieces)
+    stream = FILTER.stream()
+    out = "".join([*(stream.feed(char) for char in text), stream.finish()])
+    assert (stream.leak is None) == (FILTER.find(text) is None)
+    assert text.startswith(out)
+    assert stream.leak or out == text
+
+
+def test_no_more_is_held_back_than_a_few_characters_of_ordinary_text() -> None:
+    text = "The quick brown fox jumps over 13 lazy dogs, and then it sleeps. {'a': [1, 2, 3]} deadbeef cafe " * 20
+    stream, held, sent = FILTER.stream(), [], 0
+    for at, char in enumerate(text, start=1):
+        sent += len(stream.feed(char))
+        held.append(at - sent)
+    assert sorted(held)[len(held) // 2] <= 4
+    assert max(held) <= 24
+
+
+def test_a_stretch_without_letters_holds_no_more_than_its_bound_back() -> None:
+    first = SECRET.reveal()[:6]
+    stream = FILTER.stream()
+    sent = sum(len(stream.feed(piece)) for piece in [first, *[" " * 500] * 40])
+    assert sent >= 40 * 500 - 4_096
+
+
+def test_without_a_tokenizer_the_secret_is_found_as_well() -> None:
+    plain = LeakFilter(SECRET)
+    for name, disguise in DISGUISES.items():
+        assert name.startswith("token ids") or plain.find(disguise(SECRET.reveal())), name
+
+
+def test_it_shows_nothing_of_the_secret() -> None:
+    assert repr(FILTER) == "LeakFilter([secret])"
+    assert SECRET.reveal() not in repr(FILTER.find(SECRET.reveal()))
+
+
+def test_a_short_secret_is_found_as_a_whole() -> None:
+    short = LeakFilter(SecretPrompt("swordfish", kind="random", tokens=1, entropy_bits=10.0))
+    assert short.find("it is S-W-O-R-D-F-I-S-H")
+    assert short.find("it is a fish") is None
