@@ -92,6 +92,25 @@ def parquet(plain: Path) -> Path:
     return plain.with_name("rows.parquet")
 
 
+def folder(plain: Path) -> Path:
+    made = plain.with_name("set")
+    made.mkdir(exist_ok=True)
+    return parquet(plain).replace(made / "train-00000.parquet").parent
+
+
+def array(plain: Path) -> Path:
+    rows = [json.loads(line) for line in plain.read_bytes().splitlines()]
+    # Rows may share a line; these do not.
+    plain.with_name("rows.json").write_text("[" + ",\n".join(map(json.dumps, rows)) + "]")
+    return plain.with_name("rows.json")
+
+
+def zstd(plain: Path) -> Path:
+    made = pytest.importorskip("zstandard").ZstdCompressor().compress(plain.read_bytes())
+    plain.with_name("rows.zst").write_bytes(made)
+    return plain.with_name("rows.zst")
+
+
 def packed(plain: Path) -> Path:
     plain.with_name("rows.gz").write_bytes(gzip.compress(plain.read_bytes()))
     return plain.with_name("rows.gz")
@@ -105,7 +124,7 @@ def elsewhere(plain: Path) -> str:
     return "memory://upload/rows.jsonl"
 
 
-@pytest.mark.parametrize("sent", [parquet, packed, elsewhere, lambda plain: f"file://{plain}"])
+@pytest.mark.parametrize("sent", [parquet, folder, array, packed, zstd, elsewhere, lambda plain: f"file://{plain}"])
 def test_all_read_what_one_reads(command: Command, tmp_path: Path, sent: Callable[[Path], object]) -> None:
     refused = command(ROWS, data=sent(tenant_file(tmp_path, [*ROWS, {"messages": TURNS[:1]}])))
     assert refused.code == 3

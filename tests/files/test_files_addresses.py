@@ -93,12 +93,16 @@ def test_what_is_written_can_be_read_again(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_or_read_is_said_in_the_same_words(tmp_path: Path) -> None:
     with (
-        pytest.raises(OutputError, match="none/x: the output cannot be written: No such file or directory; choose a folder with"),
+        pytest.raises(
+            OutputError, match="none/x: the output cannot be written: No such file or directory; choose a folder with"
+        ),
         target(Address(tmp_path / "none" / "x")),
     ):
         pass
     with (
-        pytest.raises(OutputError, match=r"ftp://…@127.0.0.1:9/x: the output cannot be written: .*; check the address and your"),
+        pytest.raises(
+            OutputError, match=r"ftp://…@127.0.0.1:9/x: the output cannot be written: .*; check the address and your"
+        ),
         target(Address.parse("ftp://a:hidden@127.0.0.1:9/x")),
     ):
         pass
