@@ -14,13 +14,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from watchword.chat.types import Conversation, Message
 from watchword.data.formats.openai import OpenAIChat
+from watchword.data.limits import Limits
 from watchword.data.lines import numbered_rows
 from watchword.data.parse import format_or_fault, parse_line, parse_row, read_row
+from watchword.data.reading import Reading
 from watchword.data.shape import conversation_of, shape_faults, unknown_columns
 from watchword.data.validate import check, require_valid, validate
 from watchword.errors import DataError
@@ -231,6 +233,7 @@ FAULTY: list[Any] = [
     {**SHARED, "extra": 1},
     {"x": 1},
     3,
+    [[]],
 ]
 
 
@@ -243,6 +246,7 @@ def reported(path: Path, workers: int = 1) -> tuple[Any, ...]:
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(FAULTY), min_size=1, max_size=12), st.sampled_from([None, 1, 2]))
 def test_rows_are_judged_alike_however_they_are_sent(tmp_path: Path, rows: list[Any], indent: int | None) -> None:
+    assume(rows[0] != [[]])  # which would make the lines an array
     lines, array, packed = tmp_path / "lines", tmp_path / "array", tmp_path / "packed"
     lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
     array.write_text(json.dumps(rows, indent=indent))
@@ -301,3 +305,22 @@ def test_rows_that_are_too_long_are_one_line(tmp_path: Path) -> None:
             str(fault),
         )
         assert (report.fault_count, report.valid_rows) == (3, 2)
+
+
+def test_an_array_of_arrays_is_looked_at_row_by_row(tmp_path: Path) -> None:
+    path = tmp_path / "up.json"
+    path.write_text(json.dumps([[[]], SHARED, SHARED]))
+    report = validate(Address(path))
+    assert (report.format, report.rows, report.valid_rows) == ("sharegpt", 3, 2)
+    assert [str(fault).partition(";")[0] for fault in report.faults] == [
+        "line 1: a row must be an object, this is an array"
+    ]
+
+
+def test_a_row_as_long_as_the_limit_may_give_the_format(tmp_path: Path) -> None:
+    path = tmp_path / "up.jsonl"
+    row = json.dumps(SHARED)
+    path.write_bytes(f"{{\n{row}\r\n{row}\r\n".encode())
+    report = validate(Address(path), reading=Reading(limits=Limits(row_bytes=len(row))))
+    assert (report.format, report.rows, report.valid_rows) == ("sharegpt", 3, 2)
+    assert [fault.line for fault in report.faults] == [1]

@@ -9,7 +9,7 @@ from watchword.chat.content import notes
 from watchword.chat.fault import Fault, counted
 from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation
-from watchword.data.lines import UTF8_BOM, numbered_rows
+from watchword.data.lines import UTF8_BOM
 from watchword.data.parse import format_named, format_or_fault
 from watchword.data.passes import ScanPlan, scan_file, worker_pool
 from watchword.data.prepared import Prepared
@@ -113,14 +113,15 @@ def _report(
 
 def _format(rows: Prepared, reading: Reading) -> tuple[str | None, int | None]:
     """The format of the first row that has one, and the line of that row, however many broken ones stand before it."""
-    try:
-        with readable(rows.label), rows.path.open("rb") as stream:
-            for line, raw in numbered_rows(stream, rows.label, reading.limits):
-                found = format_or_fault(raw, line, reading)
-                if isinstance(found, str):
-                    return found, rows.line_of(line)
-    except DataError:  # the scan says what is wrong
-        return None, None
+    most = reading.limits.row_bytes
+    with readable(rows.label), rows.path.open("rb") as stream:
+        stream.seek(rows.skip)
+        for line, raw in enumerate(iter(lambda: stream.readline(most + 3), b""), start=1):
+            if len(raw.rstrip(b"\r\n")) > most:  # the scan says so of it; what stands behind is of no known format
+                break
+            found = format_or_fault(raw, line, reading) if raw.strip() else None
+            if isinstance(found, str):
+                return found, rows.line_of(line)
     return None, None
 
 
