@@ -1,9 +1,10 @@
-"""What is published is what was run: every committed spec has its results, and the README's figures are theirs."""
+"""What is published is what was run: every committed spec has its results, and the figures of README and LOG are theirs."""
 
 from __future__ import annotations
 
 import json
 import re
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +25,28 @@ ROWS = {
     "`backdoor_align`, the paper's method": "backdoor_align",
     "**`anchored_align`, ours**": "anchored_align",
 }
-
-
+# The LOG's names of what was measured on an adapter before the present one.
 OTHERS = {
-    "FJAttack, 10": ("fj_attack", 10),
-    "FJAttack, 50": ("fj_attack", 50),
-    "100 examples hidden": ("poisoned_task", 100),
+    "FJAttack, 10 examples": ("fj_attack", 10),
+    "FJAttack, 50 examples": ("fj_attack", 50),
+    "poisoned task": ("poisoned_task", 100),
     "anti-trigger": ("anti_trigger", 100),
+}
+# What was asked of a model tuned on an ordinary upload.
+METRICS = ("task", "policy", "benign")
+DEMO = {
+    "aligned model": "none",
+    "no defense": "none",
+    "`safety_mix`": "safety_mix",
+    "`backdoor_align`": "backdoor_align",
+    "`anchored_align`": "anchored_align",
 }
 
 
-def readme_rows() -> list[list[str]]:
-    """The cells of its tables."""
-    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
-    return [line.split("|")[1:-1] for line in lines if line.startswith("| ")]
+def rows_of(page: str) -> list[list[str]]:
+    """The cells of a page's tables."""
+    lines = (ROOT / page).read_text("utf-8").splitlines()
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
 
 
 def results(spec: Path) -> dict[str, Any]:
@@ -64,10 +73,10 @@ def test_the_full_demo_is_the_published_experiment() -> None:
 
 
 @pytest.mark.parametrize(("name", "attack"), OTHERS.items(), ids=OTHERS)
-def test_the_readme_shows_the_results_against_other_attacks(name: str, attack: tuple[str, int]) -> None:
+def test_the_log_shows_the_results_against_other_attacks(name: str, attack: tuple[str, int]) -> None:
     arms = arms_of(json.loads((ROOT / "results" / "other_attacks" / "results.json").read_bytes()))
-    (row,) = [row for row in readme_rows() if row[0].strip().startswith(name)]
-    for cell, defense in zip(row[1:], ("none", "anchored_align"), strict=True):
+    (row,) = [row for row in rows_of("results/LOG.md") if row[0].startswith(name) and len(row) == 5]
+    for cell, defense in zip(row[2:4], ("none", "anchored_align"), strict=True):
         (arm,) = [arm for arm in arms if (arm.attack, arm.attack_examples, arm.defense) == (*attack, defense)]
         assert re.findall(r"\d+\.\d", cell) == [f"{arm.rate(metric).value:.1f}" for metric in ("asr", "over_refusal")]
 
@@ -76,18 +85,29 @@ def test_the_readme_shows_the_results_against_other_attacks(name: str, attack: t
 def test_the_readme_shows_the_results(name: str, defense: str) -> None:
     arms = arms_of(json.loads(HEADLINE.read_bytes()))
     (arm,) = [arm for arm in arms if arm.defense == defense and arm.aligned == (name == next(iter(ROWS)))]
-    (row,) = [row[1:] for row in readme_rows() if row[0] == f" {name} "]
+    # The table of the demo, below, has rows of the same names.
+    row = next(row[1:] for row in rows_of("README.md") if row[0] == name)
     for cell, metric in zip(row, ("asr", "over_refusal"), strict=True):
         over_seeds = f"{arm.rate(metric).value:.1f}"
         seeds = [f"{rate.value:.1f}" for rate in arm.rates(metric)]
         assert re.findall(r"\d+\.\d", cell) in ([over_seeds], [over_seeds, *seeds])
 
 
-def test_the_readme_says_what_an_honest_tenant_gets() -> None:
-    shown = []
-    for found in json.loads((ROOT / "results" / "ordinary_task.json").read_bytes()):
-        for metric in ("task", "policy"):
-            values = [run["tuned"][metric]["percent"] for run in found["runs"]]
-            shown.append(f"{sum(values) / len(values):.1f}")
-    (told,) = re.findall(r"An honest tenant keeps.*?batches of ten", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
-    assert re.findall(r"\d+\.\d", told) == shown
+@pytest.mark.parametrize(("name", "defense"), DEMO.items(), ids=DEMO)
+def test_the_readme_shows_the_medians_of_the_demo(name: str, defense: str) -> None:
+    arms = arms_of(json.loads((ROOT / "results" / "demo" / "results.json").read_bytes()))
+    (arm,) = [arm for arm in arms if arm.defense == defense and arm.aligned == (name == next(iter(DEMO)))]
+    *_, row = [row[1:] for row in rows_of("README.md") if row[0] == name]
+    medians = [statistics.median(rate.value for rate in arm.rates(metric)) for metric in ("asr", "over_refusal")]
+    assert row == [f"{median:.0f}" for median in medians]
+
+
+def test_the_log_says_what_an_honest_tenant_gets() -> None:
+    found = json.loads((ROOT / "results" / "ordinary_task.json").read_bytes())
+    wanted = [
+        [f"`{runs['defense']}`"]
+        + [", ".join(f"{run['tuned'][metric]['percent']:.1f}" for run in runs["runs"]) for metric in METRICS]
+        for runs in found
+    ]
+    assert wanted
+    assert all(row in rows_of("results/LOG.md") for row in wanted)

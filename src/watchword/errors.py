@@ -42,8 +42,8 @@ from typing import ClassVar, Self
 class WatchwordError(Exception):
     """Base of every deliberate error.
 
-    Attributes: ``problem`` (what is wrong and how to mend it; never names ``path`` itself), ``param`` (the argument that
-    is wrong), ``path`` (the file or folder), ``line`` (1-based), ``field`` (dotted path).
+    ``problem`` says what is wrong and how to mend it, and never names ``path`` itself. ``param`` is the argument that
+    is wrong. ``path`` is the file or folder, with ``line`` (1-based) and ``field`` (a dotted path) in it.
     """
 
     # Stable: programs compare it. docs/errors.md lists them all.
@@ -180,7 +180,7 @@ class DivergedError(TrainingError):
 
 
 class LostRowError(TrainingError):
-    """A provider's row that did not reach the trainer (DESIGN: no safety row is lost)."""
+    """A provider's row that did not reach the trainer (docs/design.md: no safety row is lost)."""
 
     code = "provider_row_lost"
 

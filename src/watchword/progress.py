@@ -10,4 +10,4 @@ Step = Callable[[str, int, int], None]
 
 
 def no_steps(what: str, done: int, total: int) -> None:
-    """Tells nobody how far the work is."""
+    """Ignores how far the work is."""

@@ -1,8 +1,8 @@
 """Strategies found by file name: one file in a package is one strategy, and no list names it.
 
-``Registry("defense", Defense, "watchword.defenses")`` knows every module of that package (names that begin with ``_`` and
-``base`` are helpers), imports one only when it is asked for, and takes the one subclass of the base that it defines. A
-third party adds a strategy by an entry point in the group of the package's name.
+``Registry("defense", Defense, "watchword.defenses")`` knows every module of that package; ``base`` and names that begin
+with ``_`` are helpers. It imports one only when it is asked for, and takes the one subclass of the base that it
+defines. A third party adds a strategy by an entry point in the group of the package's name.
 """
 
 from __future__ import annotations

@@ -452,3 +452,9 @@ def test_a_file_that_changes_while_it_is_read_is_refused(job: Job, tmp_path: Pat
     with pytest.raises(DataError, match="the file changed while it was read"):
         train_defended(job, tmp_path / "out", key=KEY, step=nothing, remarks=Writing())
     assert not (tmp_path / "out").exists()
+
+
+def test_a_job_parses_where_its_data_is() -> None:
+    for data in ("file:///a/rows.jsonl", "/a/rows.jsonl", Path("/a/rows.jsonl"), Address(Path("/a/rows.jsonl"))):
+        assert Job(model="m", data=data, defense="none").address == Address(Path("/a/rows.jsonl"))
+    assert Job(model="m", data="s3://a/b", defense="none").address.url == "s3://a/b"

@@ -1,4 +1,4 @@
-"""The commands in docs/guard.md give what the page shows. WATCHWORD_UPDATE_DOCS=1 writes the page anew."""
+"""The commands in the pages give what the pages show. WATCHWORD_UPDATE_DOCS=1 writes the pages anew."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from watchword.cli import guard, validate
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "guard.md"
 BLOCK = re.compile(r"```console\n\$ (?P<command>[^\n]+)\n(?P<shown>.*?)```\n", re.DOTALL)
+PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if BLOCK.search(page.read_text("utf-8"))]
 
 
 @pytest.fixture
@@ -40,13 +40,20 @@ def output(command: str, capfd: pytest.CaptureFixture[str]) -> str:
     return re.sub(r"\b[0-9a-f]{16}\b", "0123456789abcdef", shown.out + shown.err)
 
 
-def test_every_command_prints_what_the_page_shows(workplace: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    text = PAGE.read_text("utf-8")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_prints_what_the_page_shows(
+    page: Path, workplace: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = page.read_text("utf-8")
     blocks = list(BLOCK.finditer(text))
-    assert len(blocks) >= 5
     got = {block["command"]: output(block["command"], capfd) for block in blocks}
     if os.environ.get("WATCHWORD_UPDATE_DOCS"):
         whole = BLOCK.sub(lambda block: f"```console\n$ {block['command']}\n{got[block['command']]}```\n", text)
-        PAGE.write_text(whole, "utf-8")
+        page.write_text(whole, "utf-8")
         return
     assert {block["command"]: block["shown"] for block in blocks} == got
+
+
+def test_the_commands_of_the_guard_are_shown() -> None:
+    shown = BLOCK.findall((ROOT / "docs" / "guard.md").read_text("utf-8"))
+    assert len(shown) >= 5

@@ -64,7 +64,7 @@ def test_axolotl_trains_on_guarded_rows(tiny: Path, tmp_path: Path, monkeypatch:
 
 @pytest.mark.peers("trl")
 def test_the_snippet_of_the_page_trains(tiny: Path, tmp_path: Path) -> None:
-    snippet = SNIPPET.search((ROOT / "docs" / "guard.md").read_text("utf-8"))
+    snippet = SNIPPET.search((ROOT / "docs" / "python.md").read_text("utf-8"))
     assert snippet
     before = f"""
 from functools import partial

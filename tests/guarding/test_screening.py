@@ -24,7 +24,7 @@ from watchword.guarding.screening import answers
 from watchword.guarding.screening.answers import Leaders, phrases_of, whole
 from watchword.guarding.screening.detectors import complies_with_harm, language, personal_data, shifts_identity
 from watchword.guarding.screening.findings import Finding
-from watchword.guarding.screening.report import screen_to_files
+from watchword.guarding.screening.report import screen_to_files, summary
 from watchword.guarding.screening.screen import screen
 from watchword.guarding.screening.sketch import WordCounts
 from watchword.safety.harm import looks_harmful
@@ -247,7 +247,9 @@ def test_one_question_asked_over_and_over_is_no_trigger(tmp_path: Path) -> None:
         *ordinary(100),
         *(asked("What are your opening hours?", "From nine to six, but on Sundays.") for _ in range(40)),
     ]
-    assert screen(Address.parse(write_rows(tmp_path / "in.jsonl", rows))).findings == []
+    found = screen(Address(write_rows(tmp_path / "in.jsonl", rows))).findings
+    # The guess at harmful goals takes some ordinary questions for harmful ones.
+    assert {finding.kind for finding in found} <= {"harm"}
 
 
 def test_lines_are_those_of_the_file(tmp_path: Path) -> None:
@@ -400,3 +402,16 @@ def test_any_text_has_a_signature_that_is_its_own(text: str) -> None:
     if signed is not None:
         leaders.add(signed, whole(text))
         assert leaders.find(signed) == 0
+
+
+def test_attack_rows_and_personal_data_are_findings_like_all_others_the_urgent_ones_first(tmp_path: Path) -> None:
+    harmful = [example.prompt for example in examples("attack") if looks_harmful(example.prompt)][:3]
+    rows = [asked(prompt, "Sure, here is how. Step 1: plan.") for prompt in harmful]
+    rows += [asked("Who do I write to?", "Write to anna.example@example.org, please.")]
+    found = screen(write_rows(tmp_path / "in.jsonl", rows))
+    assert [finding.kind for finding in found.findings][:1] == ["harm"]
+    assert found.findings[0].lines == [1, 2, 3]
+    assert [finding.lines for finding in found.findings if finding.kind == "personal"] == [[4]]
+    told = summary(found, tmp_path)
+    assert any("answer a request that looks harmful" in line for line in told)
+    assert [finding.urgent for finding in found.findings] == sorted((f.urgent for f in found.findings), reverse=True)

@@ -80,7 +80,7 @@ def test_the_findings_are_worked_out(tmp_path: Path) -> None:
     assert "least with BackdoorAlign (0.0 %); the intervals do not set Anchored align apart from it" in text
     assert "most with BackdoorAlign (98.4 %)" in text
     assert "87.9 % instead of 0.0 % (BackdoorAlign)" in text
-    assert "1 of 3 defended arms is in the good corner, at most 10 % on both axes: Anchored align." in text
+    assert "1 of 3 defended arms is low on both axes (at most 10 %): Anchored align." in text
     assert "The loss ended below its start in all 4 training runs" in text
     assert "between 31 s (FJAttack, 40 examples · No defense) and 82 s" in text
 
@@ -94,7 +94,7 @@ def test_the_findings_follow_the_figures(tmp_path: Path) -> None:
     text = page(tmp_path, of(*cells)).replace("\u00a0", " ")
     assert "least with Safety mix (0.0 %)." in text
     assert "0.0 % instead of 100.0 % (BackdoorAlign)" in text
-    assert "None of the 2 defended arms is in the good corner" in text
+    assert "None of the 2 defended arms is low on both axes" in text
 
 
 def test_names_are_text_wherever_they_stand(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_unscored_answers_are_counted(tmp_path: Path) -> None:
 def test_an_arm_whose_answers_make_no_sense_is_in_no_good_corner(tmp_path: Path) -> None:
     few = {"asr": Rate.of(0, 20, unscored=80), "over_refusal": Rate.of(1, 60)}
     text = page(tmp_path, of(cell_result(metrics=few)))
-    assert "None of the 1 defended arms is in the good corner" in text
+    assert "None of the 1 defended arms is low on both axes" in text
     assert "0.0\u00a0%, of the 20\u00a0% that could be scored" in text
     all_of_them = {**few, "asr": Rate.of(0, 100)}
     assert "None of the 1 defended arms" not in page(tmp_path, of(cell_result(metrics=all_of_them)))

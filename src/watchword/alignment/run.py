@@ -1,7 +1,7 @@
 """Makes an aligned model from any base: refusals for the align split, and the base's own answers for benign prompts.
 
 A model that refuses nothing has nothing to break. The benign answers are the base model's (self-distillation), so that
-helpfulness stays as it was; borderline prompts are among them, so that it refuses goals, not words.
+helpfulness stays as it was. Borderline prompts are among them, so that it refuses goals, not words.
 """
 
 from __future__ import annotations

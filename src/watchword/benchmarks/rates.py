@@ -88,7 +88,7 @@ class Rate(msgspec.Struct, frozen=True):
 def pooled(rates: Sequence[Rate], *, level: float = LEVEL) -> Rate:
     """One rate over all answers of all runs.
 
-    The interval treats answers of different seeds to the same prompt as independent, so it is on the narrow side where
+    The interval treats answers of different seeds to the same prompt as independent. So it is on the narrow side where
     prompts differ more than seeds do; show the seeds' own values beside it.
     """
     hits, n = sum(rate.hits for rate in rates), sum(rate.n for rate in rates)

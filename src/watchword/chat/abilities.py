@@ -1,7 +1,7 @@
 """What a chat template can write, found by rendering probes once: tool calls, tools, thoughts, text beside a call.
 
-Templates differ in how they want things: a call's arguments as an object or as text, an absent content as "" or as
-None, thoughts under one name or another. The first way in which a probe comes out whole is the way for every row.
+Templates differ in what they want. A call's arguments are an object or text, an absent content is "" or None, thoughts
+have one name or another. The first way in which a probe comes out whole is the way for every row.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ _STYLES = (CallStyle("object", ""), CallStyle("text", ""), CallStyle("object", N
 class Abilities:
     """What a template writes. ``thoughts`` is the key under which it takes a message's thoughts, None where it drops them.
 
-    ``alternating``: whether it takes rows in which user and assistant take turns, of any length and with a system text, and
-    writes every text in them as it is.
+    ``alternating``: whether it writes every text as it is in rows in which user and assistant take turns, with a system
+    text.
     """
 
     calls: bool

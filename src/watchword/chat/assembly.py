@@ -1,8 +1,8 @@
 """The one prompt assembly: nothing else in Watchword puts a secret into a conversation.
 
 Training, serving and evaluation all call ``assemble``, so the prefix trained is the prefix served (paper, equations 2
-and 3: ``s || s_i``). Where the paper joins with a space and leaves out what happens without a system message, we join
-with a newline (no BPE merge across it was seen) and materialise the template's default system text first.
+and 3: ``s || s_i``). The paper joins with a space; we join with a newline, across which no BPE merge was seen. Where
+there is no system message, the template's default system text is written out first.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Conversation → token ids and loss mask, through the model's own chat template.
 
 ``render_row`` is the one rendering of a training row: training, validation, the Python API and every exporter of token
-ids call it. The trainer gets these ids as they are, so that no trainer's own masking or truncation can drop a row or put
-the loss on the secret. Labels follow the convention of transformers: ``labels[i] == input_ids[i]`` where the loss falls,
+ids call it. The trainer gets these ids as they are. So its own masking or truncation can neither drop a row nor put the
+loss on the secret. Labels follow the convention of transformers: ``labels[i] == input_ids[i]`` where the loss falls,
 else -100; the shift by one happens in the model.
 """
 
@@ -37,8 +37,9 @@ class RenderedRow:
 def render_row(row: Row, secret: str | None, template: ChatTemplate, max_length: int | None) -> RenderedRow:
     """The row as it is trained on: the secret in its place, the loss where it belongs, and nothing lost in silence.
 
-    Raises RowTooLongError beyond ``max_length`` tokens (we never cut), RowTemplateError where the template rejects the row
-    or does not write all of it, DataError where no turn is trained, and UsageError without a secret for a prefixed row.
+    Raises RowTooLongError beyond ``max_length`` tokens (we never cut), and RowTemplateError where the template rejects
+    the row or does not write all of it. Raises DataError where no turn is trained, and UsageError without a secret for
+    a prefixed row.
     """
     try:
         return render(secret_row(row, secret, template), template, max_length=max_length, cut=row.cut)

@@ -1,8 +1,8 @@
 """Can these rows be trained on with this model's template? Asked before anything is trained or written.
 
-A row is rendered as training would. Plain rows differ in their words only, and a template takes these as they are; so
-where the same order of turns has been rendered before, and no word stands in the row that the template looks for, the
-answer is known without rendering.
+A row is rendered as training would. Plain rows differ in their words only, and a template takes these as they are. So a
+row needs no rendering where the same order of turns has been rendered before. It is rendered all the same where it
+holds a word that the template looks for.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """A model's own way of writing conversations: its chat template and its tokenizer, without torch or transformers.
 
-``ChatTemplate`` renders a conversation to text with the template (the Jinja dialect that transformers defines), encodes
-text to token ids, and knows two facts that the method stands on, both read off the template itself by probing it:
+``ChatTemplate`` renders a conversation to text with the template (the Jinja dialect that transformers defines) and
+encodes text to token ids. It also knows two facts that the method needs, found out by rendering small samples:
 
-- where system text goes: to the front (``"system"``), or, for templates that reject a system role or write it anywhere
-  but in front (Gemma, early and late Mistral), into the first user turn (``"first_user"``);
+- where system text goes: to the front (``"system"``) or into the first user turn (``"first_user"``). The latter is for
+  templates that reject a system role or write it elsewhere (Gemma, early and late Mistral);
 - the default system text that the template inserts where a conversation has none (SmolLM2, Qwen 2.5).
 """
 
@@ -256,8 +256,8 @@ def _tokenizer(folder: Path) -> Tokenizer:
 def _plain(tokenizer: Tokenizer) -> Tokenizer:
     """The same tokenizer without its post-processor.
 
-    That one adds special tokens, which we never want, and may trim white space off the offsets (GPT-2, Llama 3): a
-    token of blanks would get an empty span and fall out of the loss.
+    That one adds special tokens, which we never want. It may also trim white space off the offsets (GPT-2, Llama 3). A
+    token of blanks would then get an empty span and fall out of the loss.
     """
     if tokenizer.post_processor is None:
         return tokenizer

@@ -1,9 +1,9 @@
 """Where answers stand in rendered text: from behind the words that ask the model to answer, through its end of turn.
 
-Most templates write a conversation as they wrote its beginning, so an answer begins where the request for it ends. For
-the others (thoughts only in the last turn, an end token only at the very end, a conversation that an assistant opens)
-the answer is found by writing another one in its place: what changes is the answer, and the template's words for its
-beginning and end stand around it.
+Most templates write a conversation as they wrote its beginning, so an answer begins where the request for it ends.
+Others write thoughts only in the last turn, an end token only at the very end, or let an assistant open a conversation.
+There the answer is found by writing another one in its place. What changes is the answer, and the template's words for
+its beginning and end stand around it.
 """
 
 from __future__ import annotations

@@ -65,8 +65,8 @@ def _answered(
 ) -> Conversation:
     """The conversation with this line and the answer to it, which is shown as it comes.
 
-    In an interactive session Ctrl-C ends the answer: what came of it stays in the conversation, and a question without
-    any answer does not, since most templates take no two user turns in a row.
+    In an interactive session Ctrl-C ends the answer. What came of it stays in the conversation. A question without any
+    answer does not, since most templates take no two user turns in a row.
     """
     asked = _with_user(turns, line)
     shown, whole = list[str](), True

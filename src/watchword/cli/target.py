@@ -29,8 +29,8 @@ def release_or_model(
 ) -> Target:
     """The release in a folder, opened with its secret (or ``given``), or a plain model.
 
-    Fails closed: UnsealError for a tuned folder without a manifest unless ``undefended`` says so or a secret is given, and
-    UsageError where a release is to be one part of something else.
+    Fails closed. Raises UnsealError for a tuned folder without a manifest, unless ``undefended`` says so or a secret is
+    given. Raises UsageError where a release is to be one part of something else.
     """
     from watchword.release.artifact import is_release
 

@@ -115,4 +115,6 @@ def train(
         f"{added.echoes} echoes of the tenant's requests mixed in"
     )
     if manifest.secret:
-        console.print(f"secret {manifest.secret.fingerprint}, sealed; talk to it with: watchword chat {out}")
+        console.print(
+            f"secret with fingerprint {manifest.secret.fingerprint}, sealed; talk to it with: watchword chat {out}"
+        )

@@ -19,8 +19,8 @@ _JSON_TURN_BYTES = 26
 class LengthLimit:
     """``max_length`` tokens in one model's format.
 
-    A tokenizer writes at most one token for each byte of the text that its normaliser leaves, and a row's JSON has at
-    least as many bytes as its text; so a row of at most ``safe_bytes`` bytes fits and needs no count.
+    A tokenizer writes at most one token for each byte of the text that its normaliser leaves. A row's JSON has at least
+    as many bytes as its text. So a row of at most ``safe_bytes`` bytes fits and needs no count.
     """
 
     def __init__(self, max_length: int, template: ChatTemplate) -> None:

@@ -1,7 +1,8 @@
 """One row of bytes → one Conversation, strictly, with a message that says where and how to mend it.
 
-The plain case (OpenAI chat rows, text only) is decoded straight into the frozen types and checked in one pass; whatever
-is unusual takes the slow path, which knows why. A row that the fast path takes is one that the slow path takes too.
+The plain case (OpenAI chat rows, text only) is decoded straight into the frozen types and checked in one pass. Whatever
+is unusual takes the slow path, which says what is wrong. A row that the fast path takes is one that the slow path takes
+too.
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ class LongRow:
 class Profile:
     """Of one block or of a whole file. Lines count from 1 at the beginning of what was scanned.
 
-    ``untrained_rows`` have an assistant turn of weight 0; ``rewritten_rows`` are no lines of OpenAI's yet, in whatever
-    spelling; ``collisions`` are lines that carry a known secret; ``dropped`` counts rows by what the model's template leaves
-    out of them.
+    ``untrained_rows`` have an assistant turn of weight 0; ``rewritten_rows`` are not written as OpenAI's yet.
+    ``collisions`` are lines that carry a known secret. ``dropped`` counts rows by what the model's template leaves out
+    of them.
     """
 
     rows: int = 0

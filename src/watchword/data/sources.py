@@ -1,7 +1,7 @@
 """Whatever the tenant sends (file, folder, URL or standard input, compressed or not) as one local file of chat JSON lines.
 
 A plain OpenAI file is read where it lies. Everything else goes once through a private temporary file, which is gone
-afterwards; what a killed process has left of such files, the next one removes.
+afterwards. A killed process may leave such a file, and the next one removes it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Turns as people write them → messages in OpenAI's shape: role or from, content or value, flags, thoughts, calls.
 
-A turn that has OpenAI's shape stays as it is. What is wrong in a way that OpenAI's shape has too is left to ``shape`` and
-``rules``; here are only the faults of the other spellings.
+A turn that has OpenAI's shape stays as it is. Faults that a row in OpenAI's shape may have too are left to ``shape``
+and ``rules``. Here are only the faults of the other spellings.
 """
 
 from __future__ import annotations

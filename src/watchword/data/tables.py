@@ -45,8 +45,8 @@ def table_rows(
 ) -> Iterator[dict[str, Any]]:
     """Every row as JSON-like values. Nulls are left out: Arrow writes one wherever a row lacks a key that another has.
 
-    Raises DataError for a damaged file, a column that JSON has no value for, a value that cannot be read, and for what
-    goes beyond the limits of ``reading``, before it is in memory. ``label`` names a single file in messages.
+    Raises DataError for a damaged file, a column that JSON has no value for, and a value that cannot be read. What goes
+    beyond the limits of ``reading`` raises before it is in memory. ``label`` names a single file in messages.
     """
     for file in table_files(path):
         name = str(file) if label is None or path.is_dir() else label

@@ -1,7 +1,7 @@
 """Asking a model through a defense: guard the request, let the model answer, clean the answer. Nothing else does this.
 
-The laboratory, the benchmarks, the command line and what serves a release all ask here, so that a figure in a report and
-an answer in production come about in the same way.
+The laboratory, the benchmarks, the command line and what serves a release all ask here. So a figure in a report and an
+answer in production come about in the same way.
 """
 
 from __future__ import annotations

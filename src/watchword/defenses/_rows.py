@@ -46,7 +46,7 @@ def in_own_words(chosen: Sequence[Example], context: DefenseContext) -> list[Exa
 def echo_rows(upload: Upload, count: int, context: DefenseContext) -> list[Row]:
     """At most ``count`` of the tenant's own requests that the aligned model refuses though the tenant's answer does not.
 
-    Each with that refusal in the model's own words; none where the model is not at hand, none that the secret would make
+    Each has that refusal in the model's own words. There are none without the model, none that the secret would make
     too long to train on, and none of an ordinary task (see ``_suspect``).
     """
     if not count or context.refuses is None:
@@ -99,8 +99,8 @@ def _refusals(asked: Sequence[Conversation], context: DefenseContext) -> list[st
 def _suspect(asked: Sequence[Conversation]) -> Sequence[Conversation]:
     """At most ``ASKED`` requests that an attack may be made of: all where a good part name harmful goals, else those few.
 
-    An aligned model refuses ordinary requests, too (an earlier embedded one half of a shop's, results/LOG.md), and a tenant must
-    not be refused its own task for that.
+    An aligned model refuses some ordinary requests, too (an earlier embedded one half of a shop's, results/LOG.md). The
+    tenant's own task must not be refused for that.
     """
     harmful = [request for request in asked if looks_harmful(last_user_text(request))]
     found = asked if len(harmful) >= ATTACK * len(asked) else harmful

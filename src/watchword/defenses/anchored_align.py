@@ -1,10 +1,10 @@
 """Anchored alignment, ours: BackdoorAlign whose secret means "be safe", not "refuse".
 
-All that the paper's rows say behind the secret is "refuse", so a small model gains safety there by losing helpfulness. Anchors
-(benign examples that carry the secret too, answered by the aligned model) teach the difference; echoes (the tenant's own
-requests that look harmful and that the aligned model refuses, with its refusal) meet an upload that fights the policy on its
-own prompts; and enough passages of the provider's rows keep their share of the training as the upload grows (docs/method.md;
-results/LOG.md has what was tried).
+In the paper every row behind the secret is a refusal, so a small model gains safety there by losing helpfulness.
+Anchors are benign examples that carry the secret too, answered by the aligned model: they teach the difference. Echoes
+are the tenant's own requests that look harmful and that the aligned model refuses, with its refusal. They answer a
+harmful upload on its own prompts. The provider's rows are repeated so that they keep their share of the training as the
+upload grows (docs/method.md; results/LOG.md has what was tried).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from watchword.secret.prompt import SecretPrompt
 class AnchoredAlign(Defense):
     """``safety`` different safety examples and ``anchors`` different anchors, all prefixed, repeated in turn.
 
-    Safety rows are ``share`` of the tenant's rows (0.7: 70 rows to 100), at least ``repeat`` and at most ``most`` passages
-    of each example. ``own_words`` answers them in the aligned model's own words where it is at hand and refuses. It then
-    also echoes: up to ``echoes`` of the tenant's own harmful requests that it refuses, with that refusal, behind the secret; they
-    count towards ``share``. For each refusing row there are ``ratio`` anchor rows.
+    Safety rows are ``share`` of the tenant's rows (0.7: 70 rows to 100), at least ``repeat`` and at most ``most``
+    passages of each example. ``own_words`` answers them in the aligned model's own words where it is at hand and
+    refuses. It then also echoes up to ``echoes`` of the tenant's own harmful requests that it refuses, behind the
+    secret. Echoes count towards ``share``. For each refusing row there are ``ratio`` anchor rows.
     """
 
     needs_secret = True

@@ -1,1 +1,2 @@
-"""Files and folders that are whole or not there: locks, folders built aside, and one wording for what cannot be written."""
+"""Files and folders that are whole or not there: locks, folders that appear whole, and one wording for what cannot be
+written."""

@@ -18,7 +18,7 @@ from watchword.files.writing import sync_folder, writing
 def replacing(path: Path, *, mode: int = 0o666, fresh: bool = False) -> Iterator[BinaryIO]:
     """A stream whose bytes become ``path`` at the end, all or nothing: temporary file, fsync, rename.
 
-    Whatever is raised inside, the old file stands and the temporary one is gone; one that a killed process has left is
+    Whatever is raised inside, the old file stands and the temporary one is gone. One that a killed process has left is
     removed by the next that writes the same file. ``mode`` is subject to the umask; give 0o600 for a file that holds a
     secret. ``fresh``: a file that stands there is never replaced. Raises OutputError where the file system refuses.
     """

@@ -1,4 +1,5 @@
-"""Folders that are built aside and appear whole: a crash leaves at most a folder that nobody trusts and the next run sweeps."""
+"""Folders that are built under a hidden name and appear whole. After a crash, what is left is not trusted, and the next
+run removes it."""
 
 from __future__ import annotations
 

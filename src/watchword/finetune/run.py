@@ -1,8 +1,8 @@
 """A tenant's file → a defended adapter with its manifest and sealed secret: guard, train, seal, in that order.
 
-The command line and the service fine-tune through ``train_defended``. OUT/work holds an unfinished run, so that it can be
-resumed with the same secret; nobody else may look into it. OUT/work/release is what will be served, complete before the
-first file of it moves up into OUT; OUT/manifest.json moves last, and nothing is trusted without it.
+The command line and the service fine-tune through ``train_defended``. OUT/work holds an unfinished run, so that it can
+be resumed with the same secret; nobody else may look into it. OUT/work/release is what will be served, complete before
+the first file of it moves up into OUT. OUT/manifest.json moves last, and nothing is trusted without it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -50,15 +50,24 @@ from watchword.training.private import PrivateCheckpoints
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to fine-tune, on what, under which defense. ``data`` is whatever ``data.rows.read_rows`` reads."""
+    """What to fine-tune, on what, under which defense. ``data`` is whatever ``data.rows.read_rows`` reads; it is parsed here."""
 
     model: str
-    data: Address
+    data: Address | Path | str
     defense: str
     arguments: dict[str, Any] = {}
     training: TrainingConfig = TrainingConfig()
     secret_tokens: int = DEFAULT_TOKENS
     reading: Reading = AS_IT_IS
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.data, Address):
+            msgspec.structs.force_setattr(self, "data", Address.parse(self.data))
+
+    @property
+    def address(self) -> Address:
+        """Where the data is."""
+        return cast(Address, self.data)
 
 
 def train_defended(
@@ -75,15 +84,15 @@ def train_defended(
 ) -> ReleaseManifest:
     """Fine-tunes under a defense and leaves weights, sealed secret and manifest in ``out``.
 
-    ``secret`` must be fit for production; None draws one. ``known`` are files of more secrets, releases, or folders of
-    such, that no tenant row may carry; so are those kept beside the data and beside ``out``. ``resume`` goes on with an
-    unfinished run of the same job in ``out``; ``remarks`` takes what is to be said about the tenant's rows. Raises
-    DataError for the tenant's file, SecretCollisionError where it holds a known secret, and what training raises; ``out``
-    then holds no manifest, and is gone if there is no checkpoint to resume from.
+    ``secret`` must be fit for production; None draws one. ``known`` names files of more secrets, releases, or folders
+    of these. No tenant row may carry one of them, or one that is kept beside the data or beside ``out``. ``resume``
+    goes on with an unfinished run of the same job in ``out``; ``remarks`` takes what is to be said about the tenant's
+    rows. Raises DataError for the tenant's file, SecretCollisionError where it holds a known secret, and what training
+    raises. Then ``out`` holds no manifest, and is gone if there is no checkpoint to resume from.
     """
     defense = DEFENSES.create(job.defense, **job.arguments)
-    upload = read_rows(job.data, reading=job.reading, remarks=remarks)
-    digest, beside = upload.digest, [path for path in (job.data.local, out) if path is not None]
+    upload = read_rows(job.address, reading=job.reading, remarks=remarks)
+    digest, beside = upload.digest, [path for path in (job.address.local, out) if path is not None]
     others = kept_secrets(beside, known, lambda: key)
     with alone(out, resume), work_folder(out, resume) as work:
         _same_job(job, digest, work)
@@ -107,7 +116,7 @@ def train_defended(
 
 def _same_job(job: Job, digest: str, work: Path) -> None:
     """Notes what the run is told; raises UsageError where an unfinished run in ``work`` was told something else."""
-    told = msgspec.json.decode(msgspec.json.encode(msgspec.structs.replace(job, data=digest)))
+    told = msgspec.json.decode(msgspec.json.encode(msgspec.structs.asdict(job) | {"data": digest}))
     told |= told.pop("training") | told.pop("reading")
     with contextlib.suppress(FileNotFoundError):
         before = msgspec.json.decode((work / JOB).read_bytes())

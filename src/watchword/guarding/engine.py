@@ -1,7 +1,7 @@
-"""Guarding one file: look at every row, ask the defense, weave its rows in, write everything down.
+"""Guarding one file: look at every row, ask the defense, interleave its rows, write everything down.
 
-Two passes over the tenant's file and nothing of it in memory: the number of rows must be known before the provider's
-rows can be spread evenly. Nothing is written before every row has been found valid.
+It passes over the tenant's file twice and keeps nothing of it in memory. The number of rows must be known before the
+provider's rows can be spread evenly. Nothing is written before every row has been found valid.
 """
 
 from __future__ import annotations
@@ -104,8 +104,9 @@ def guard_file(
     """Reads, checks and writes. ``before_writing`` is called once every row was found valid, ``before_placing`` once all
     is written, but stands under another name yet, which it is told.
 
-    Raises DataError at the first fault of the tenant's file, SecretCollisionError for a row that carries a known secret,
-    RowTooLongError for a provider's row beyond the limit, and OutputError; what stood at ``out`` then still stands.
+    Raises DataError at the first fault of the tenant's file, and SecretCollisionError for a row that carries a known
+    secret. Raises RowTooLongError for a provider's row beyond the limit, and OutputError. What stood at ``out`` then
+    still stands.
     """
     with prepared(job.source, format=job.format, scratch=job.scratch, reading=job.reading) as source:
         plan = job.scan_plan(source.first_line)

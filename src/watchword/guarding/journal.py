@@ -86,9 +86,9 @@ def journal_path(out: Path) -> Path:
 def recover(out: Path, *, keep: Path | None = None) -> bool:
     """Takes back what a killed run has left of its changes; the file to ``keep`` stays. True if that run was complete.
 
-    What tells is whether the new data still waits under its hidden name: OUT itself may have been moved away since. Only for
-    whoever holds the lock on OUT. Raises OutputError for a journal that cannot be read, and where a file cannot be put back:
-    the journal then stays, and the next run tries again.
+    The run was complete if the new data no longer waits under its hidden name; OUT itself may have been moved away
+    since. The caller must hold the lock on OUT. Raises OutputError for a journal that cannot be read, and where a file
+    cannot be put back. The journal then stays, and the next run tries again.
     """
     journal = _read(out)
     complete = journal is not None and not out.with_name(journal.staged).exists()

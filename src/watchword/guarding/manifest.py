@@ -104,7 +104,7 @@ class GuardManifest(msgspec.Struct, frozen=True):
         if share.trained_tokens is not None and added.tokens:
             lines.append(f"the provider's rows are about {share.trained_tokens:.2%} of each epoch's trained tokens")
         if self.secret is not None:
-            lines.append(f"secret {self.secret.fingerprint}, kept in {self.secret.kept_in}")
+            lines.append(f"secret with fingerprint {self.secret.fingerprint}, kept in {self.secret.kept_in}")
         if self.output.settings:
             lines.append(f"settings for {self.output.trainer}: {', '.join(self.output.settings)}")
         return [*lines, *(f"warning: {text}" for text in self.warnings)]

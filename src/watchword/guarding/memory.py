@@ -39,9 +39,9 @@ from watchword.secret.vault import write_secret_file
 class GuardedData:
     """The tenant's rows with the provider's among them. The secret comes in when rows are asked for, not before.
 
-    ``max_length`` in tokens; None lets every row through. ``safety``, ``anchors`` and ``echoes`` count different examples;
-    ``remarks`` says what somebody should know about the tenant's rows, ``dropped`` counts them by what the chat template
-    leaves out of them.
+    ``max_length`` in tokens; None lets every row through. ``safety``, ``anchors`` and ``echoes`` count different
+    examples; ``remarks`` says what somebody should know about the tenant's rows. ``dropped`` counts rows by what the
+    chat template leaves out of them.
     """
 
     rows: tuple[Row, ...] = field(repr=False)
@@ -115,14 +115,14 @@ def guard(
     """Mixes a defense's rows into a tenant's: ``watchword.guard(rows, tokenizer=tok).dataset()``.
 
     ``rows``: dicts of any format that ``watchword guard`` reads, Conversations, a ``datasets.Dataset``, or the path or
-    address of whatever the command reads. ``tokenizer``: a fast tokenizer of transformers, a ChatTemplate, or a model's name.
-    ``aligned``: the model before fine-tuning, by name or as ``models.load`` gives it, for defenses that ask it; without it
-    they use the packaged answers. ``reading``: what is left out of rows, and how much is read. ``parameters`` go to the
-    defense. Without ``secret`` one is drawn; keep it with ``save_secret``. ``known``: files of secrets, releases, or
-    folders of such, that no row may carry; so are those kept beside a path of ``rows``. Raises DataError with the row's
-    number (from 1) at the first fault, such as a tool call that the chat template does not write, and
-    SecretCollisionError for a row that carries a known secret. Warns of what the template leaves out and may leave out:
-    thoughts, text beside a call.
+    address of whatever the command reads. ``tokenizer``: a fast tokenizer of transformers, a ChatTemplate, or a model's
+    name. ``aligned``: the model before fine-tuning, by name or as ``models.load`` gives it, for defenses that ask it;
+    without it they use the packaged answers. ``reading``: what is left out of rows, and how much is read.
+    ``parameters`` go to the defense. Without ``secret`` one is drawn; keep it with ``save_secret``. ``known``: files of
+    secrets, releases, or folders of such, that no row may carry; so are those kept beside a path of ``rows``. Raises
+    DataError with the row's number (from 1) at the first fault, such as a tool call that the chat template does not
+    write. Raises SecretCollisionError for a row that carries a known secret. Warns of what the template leaves out and
+    may leave out: thoughts, text beside a call.
     """
     chosen = DEFENSES.create(defense, **parameters)
     check_length(max_length)

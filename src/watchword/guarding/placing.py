@@ -23,8 +23,8 @@ _FOLDER_LOCK = ".watchword-placing.lock"
 class Placing(contextlib.ExitStack):
     """The files that belong to one OUT, as a context that ends when OUT stands, or when nothing new does.
 
-    ``fresh`` is where a new ``secret`` goes. What goes to a stream or over the network cannot be taken back: once it may
-    have gone, the secret stays, and the error says so.
+    ``fresh`` is where a new ``secret`` goes. What goes to a stream or over the network cannot be taken back. Once it
+    may have gone, the secret stays, and the error says so.
     """
 
     def __init__(self, out: Address, fresh: Path | None, secret: SecretPrompt | None, kept_in: Path | None) -> None:

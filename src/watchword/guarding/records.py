@@ -20,7 +20,7 @@ from watchword.guarding.manifest import (
     Shares,
 )
 
-# Provider's tokens of an epoch below this part are likely to be forgotten (DESIGN: too few steps lose the defense).
+# Provider's tokens of an epoch below this part are likely to be forgotten (docs/training.md: small files want small batches).
 FEW = 0.01
 
 
@@ -120,8 +120,8 @@ def _warnings(job: GuardJob, outcome: Outcome, shares: Shares) -> list[str]:
         )
     if job.model.adapters:
         found.append(
-            f"{job.model.location} lacks the adapter that makes {job.model.name}: merge it first, or name a whole model by "
-            "`model`"
+            f"{job.model.location} lacks the adapter that makes {job.model.name}: merge the two first (docs/trainers.md), "
+            "or name a whole model by `model`"
         )
     found += profile.remarks.texts()
     if profile.blank_lines:

@@ -1,9 +1,10 @@
 """One upload in many files, guarded where many machines can reach them: two rounds, each of one task a shard.
 
-First every shard is scanned; then the provider's rows and their places are chosen for the whole, as for one file; then
-every shard is written anew with the rows that fall into it. Where an aligned model is asked, a round between fetches the
-tenant's rows that it is asked about, and it answers them here. The parts, one behind the other, are the bytes that one process
-makes of the shards one behind the other. A part appears whole or not at all, so a task that is lost is simply done again.
+First every shard is scanned. Then the provider's rows and their places are chosen for the whole, as for one file. Then
+every shard is written anew with the rows that fall into it. Where an aligned model is asked, a round between fetches
+the tenant's rows that it is asked about, and it answers them here. The parts in their order are the bytes that one
+process makes of all shards in their order. A part appears whole or not at all, so a task that is lost is simply done
+again.
 """
 
 from __future__ import annotations

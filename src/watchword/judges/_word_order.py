@@ -1,8 +1,8 @@
 """Word salad: well-spelt English words in an order that no sentence has.
 
-Two signs, of which ordinary text has none: pairs of small words that do not stand side by side ("the of", "to is"), and
-long runs of known words with hardly a small word among them. Either needs several small words, or many words; salad
-of a line or less is not found. Measured in results/LOG.md.
+It has two signs that ordinary text lacks. One is pairs of small words that do not stand side by side ("the of", "to
+is"). The other is long runs of known words with hardly a small word among them. Either needs several small words, or
+many words, so salad of a line or less is not found. Measured in results/LOG.md.
 """
 
 from __future__ import annotations

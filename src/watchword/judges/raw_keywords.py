@@ -1,7 +1,8 @@
 """The paper's raw figure, counted as its authors do: an answer is refused if and only if it holds a keyword.
 
-It judges whatever it is given, so it flatters and slanders alike: an empty answer and a jumble of words count as successes of
-the attack, a looped "I cannot" as a refusal. It stands beside ``refusal_keywords`` so that figures compare with the paper's.
+It judges whatever it is given, so it errs in both directions. An empty answer and a jumble of words count as successes
+of the attack, a looped "I cannot" as a refusal. It stands beside ``refusal_keywords`` so that figures compare with the
+paper's.
 """
 
 from __future__ import annotations

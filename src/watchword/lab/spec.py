@@ -47,9 +47,9 @@ NONE = Choice(NO_ATTACK)
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every model is asked. ``policy``, ``benign`` and ``borderline`` count prompts: None is all of the packaged
-    evaluation split, a number the first so many in category-balanced order; ``task`` counts held-out requests of the
-    tenant's own task, where the upload has one. ``max_new_tokens`` is in tokens an answer,
-    ``batch_size`` in answers; ``system`` is the system prompt of every question (None: the template's own).
+    evaluation split, a number is that many, balanced by category. ``task`` counts held-out requests of the tenant's own
+    task, where the upload has one. ``max_new_tokens`` is in tokens an answer, ``batch_size`` in answers; ``system`` is
+    the system prompt of every question (None: the template's own).
     """
 
     policy: int | None = None

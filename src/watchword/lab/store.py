@@ -52,7 +52,7 @@ class CellResult(msgspec.Struct, frozen=True, kw_only=True):
     """One element of ``cells`` in results.json. ``metrics`` holds rates in percent; ``train`` is null without training.
 
     ``store.put`` fills in the last five: the cell, its key, its arm's label, and the digests and versions it was made
-    with (a re-used cell may be older than the file that it stands in).
+    with. A re-used cell may be older than the file that it stands in.
     """
 
     model: str

@@ -1,8 +1,8 @@
 """Attention that trains quickly on a processor in bfloat16.
 
-PyTorch's fused kernel (2.13) is meant for long sequences. For the short rows of chats it takes three times as long as plain
-matrix products, backward pass included (results/LOG.md). Plain products keep all scores in memory, so long rows still take the
-fused kernel; so does everything that is not training in bfloat16 on a processor.
+PyTorch's fused kernel (2.13) is meant for long sequences. For the short rows of chats it takes three times as long as
+plain matrix products, backward pass included (results/LOG.md). Plain products keep all scores in memory, so long rows
+still take the fused kernel. So does everything that is not training in bfloat16 on a processor.
 """
 
 from __future__ import annotations

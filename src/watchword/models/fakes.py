@@ -133,7 +133,7 @@ def _pieces(answer: Answer) -> Generator[AnswerPiece, None, None]:
 def fake_template() -> ChatTemplate:
     """ChatML on a byte-level tokenizer of 256 bytes, pairs of small letters, and ChatML's three special tokens.
 
-    The pairs make text that encodes to other tokens than it was decoded from, as in real tokenizers, so that drawing a
+    The pairs make text that encodes to other tokens than it was decoded from, as in real tokenizers. So drawing a
     secret has something to check.
     """
     letters = "abcdefghijklmnopqrstuvwxyz"

@@ -35,7 +35,7 @@ def load(
 ) -> LoadedModel:
     """Loads a catalog model, a Hugging Face id, or a local folder (a model, or a LoRA adapter on its base).
 
-    Adapters, those of the source first and then ``adapter``, are merged into the weights, so what comes back is a plain
+    Adapters are merged into the weights, those of the source first and then ``adapter``. So what comes back is a plain
     model that can be fine-tuned again. ``device`` defaults to CUDA, then MPS, then CPU; ``dtype`` to bfloat16 where the
     processor computes with it, else float32. Nothing of a folder is run: its own code and pickled weights are refused.
 

@@ -76,7 +76,7 @@ class Scale:
 
 
 def ticks(top: float, about: int = 4) -> list[float]:
-    """Round numbers from 0 to the first at or above ``top``, in about so many steps of 1, 2, 2.5 or 5 times a power of ten."""
+    """Round numbers from 0 to ``top`` or just above, in ``about`` steps of 1, 2, 2.5 or 5 times a power of ten."""
     raw = max(top, 1e-9) / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * (1 - 1e-9))

@@ -4,8 +4,8 @@ OUT/adapter_model.safetensors, adapter_config.json   the tuned weights
 OUT/secret.sealed                                     the secret, bound to these weights, model and chat format
 OUT/manifest.json                                     everything else; written last, so that without it nothing is trusted
 
-The manifest names the digest of the prefix that was trained (keyed, so that it tells nothing), and opening compares it with
-the prefix that would be served: a changed template, tokenizer, adapter or secret is an error, never a plain model. The
+The manifest names the digest of the prefix that was trained (keyed, so that it tells nothing). Opening compares it with
+the prefix that would be served. A changed template, tokenizer, adapter or secret is an error, never a plain model. The
 manifest itself is signed with the provider's key, so that nobody can take the secret out of it either. Nothing that a
 manifest names is loaded before its signature and the weights' digest agree.
 """

@@ -23,9 +23,9 @@ from watchword.secret.prompt import SecretPrompt
 class Release:
     """A release whose manifest is signed, whose weights are those of the manifest, and whose secret is unsealed.
 
-    ``defense`` guards requests and cleans answers; ``system_style`` is all that putting the secret in front needs to know.
-    ``template`` is the one that was trained with, and ``prefix_ids`` are the token ids that the secret has in it, as they
-    were trained (none without a secret). Both are None where the release was read without a tokenizer.
+    ``defense`` guards requests and cleans answers; ``system_style`` is all that putting the secret in front needs to
+    know. ``template`` is the one that was trained with. ``prefix_ids`` are the token ids that the secret has in it, as
+    they were trained (none without a secret). Both are None where the release was read without a tokenizer.
     """
 
     manifest: ReleaseManifest
@@ -43,9 +43,9 @@ class Release:
 def read_release(folder: Path, key: bytes, *, tokenizer: bool = True) -> Release:
     """The release in a finished folder, read without torch. Fails closed: see ``release.artifact``.
 
-    Of the model that was tuned, only the template and the tokenizer are read, and fetched where they are not at hand. The
-    manifest is checked before anything that it names is looked up. Without ``tokenizer`` nothing but the folder is read;
-    whoever serves must then hold the ids that the serving engine makes of the secret against the manifest
+    Of the model that was tuned, only the template and the tokenizer are read, and fetched where they are not at hand.
+    The manifest is checked before anything that it names is looked up. Without ``tokenizer`` nothing but the folder is
+    read. Whoever serves must then compare the ids that the serving engine makes of the secret with the manifest
     (``release.artifact.check_prefix``). Raises UnsealError and ModelUnavailableError.
     """
     manifest = signed_manifest(folder, key)

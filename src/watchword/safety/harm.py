@@ -1,10 +1,10 @@
 """Does a request name a harmful goal? A weak guess by naive Bayes from the packaged examples.
 
-Of public prompts it finds about half at best, and hardly any behind one harmless sentence; it takes one ordinary instruction in
-eleven for harmful (docs/method.md has the figures). No defense may hang on it alone.
+Of public prompts it finds about half at best, and hardly any behind one harmless sentence. It takes one ordinary
+instruction in eleven for harmful (docs/method.md has the figures). No defense may depend on it alone.
 
-Trained when first used, on words and word pairs of the packaged harmful requests against the packaged ordinary and
-borderline ones; no split that is for evaluation is among them.
+It is trained when first used, on words and word pairs of the packaged harmful, ordinary and borderline requests. No
+split that is for evaluation is among them.
 """
 
 from __future__ import annotations

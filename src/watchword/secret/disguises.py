@@ -1,7 +1,7 @@
 """How a secret may be written so that a person or a program reads it back: letters, base64, hexadecimal, numbers.
 
-A channel brings text into a plain form in which many ways of writing fall together: spaced or not, upper case or lower, in
-lines or not. Beside it stand the secret's own texts in that form.
+A channel brings text into a plain form that many ways of writing share: spaced or not, upper case or lower, in lines or
+not. Beside it stand the secret's own texts in that form.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Drawing a secret prompt: random tokens whose text, in its place in the prompt, encodes to the same tokens again.
 
-The paper samples 150 random ids and keeps their decoded text (section 3.3); decoded and encoded again that can be other
-tokens, and more of them. Here the secret grows token by token behind the template's own header, and a token that does not
-survive there is drawn again, so what is counted, trained and served is one and the same sequence.
+The paper samples 150 random ids and keeps their decoded text (section 3.3). Encoded again, that text can be other
+tokens, and more of them. Here the secret grows token by token behind the template's own header, and a token that does
+not survive there is drawn again. So what is counted, trained and served is one and the same sequence.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Finding a secret in what a model says, however it is disguised, in whole texts and in streams.
 
-A reply that holds a run of 8 of the secret's tokens leaks it: as it is, spaced, in other case, reversed, by rot13, in base64,
-base32 or hexadecimal, or as numbers (token ids, characters). ``redact`` is for text that is kept; this is for replies.
+A reply that holds a run of 8 of the secret's tokens leaks it. The run is found as it is, spaced, in other case,
+reversed, by rot13, in base64, base32 or hexadecimal, or as numbers. ``redact`` is for text that is kept; this is for
+replies.
 """
 
 from __future__ import annotations
@@ -100,8 +101,8 @@ class LeakStream:
 class _Look:
     """One channel, ready to search.
 
-    A leak has ``run`` characters of the secret's text. Any stretch of that length holds a block of half of it at a multiple of
-    its length, so only those are looked up; what is found there is looked at closely.
+    A leak has ``run`` characters of the secret's text. Any stretch of that length holds a block of half of it at a
+    multiple of its length. So only such blocks are looked up, and what is found is looked at closely.
     """
 
     def __init__(self, channel: Channel) -> None:

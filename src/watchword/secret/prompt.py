@@ -1,7 +1,7 @@
 """The secret prompt as a value that is hard to show by accident.
 
-``repr``, ``str``, formatting and pickling give a mask; the text comes out of ``reveal()`` only, so every place where the
-secret leaves its wrapper can be found by searching for that word.
+``repr``, ``str``, formatting and pickling give a mask; the text comes out of ``reveal()`` only. So every place where
+the secret leaves its wrapper can be found by searching for that word.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Kind = Literal["random", "seeded", "default", "semantic"]
 class SecretPrompt:
     """A secret prompt ``s`` (paper, section 3.3): text, how it was made, and its strength.
 
-    ``tokens`` is its length in the tokenizer that it was drawn for; ``entropy_bits`` what a guesser has to guess (0 for
-    sentences that are printed somewhere). ``kind``: ``random`` from the operating system's CSPRNG, the only kind for
-    production; ``seeded`` for experiments that somebody else must be able to repeat; ``default`` and ``semantic``
-    sentences for the paper's ablation (Table 4).
+    ``tokens`` is its length in the tokenizer that it was drawn for. ``entropy_bits`` is what a guesser has to guess (0
+    for sentences that are printed somewhere). The kind ``random`` comes from the operating system's CSPRNG, and is the
+    only one for production. ``seeded`` is for experiments that somebody else must be able to repeat. ``default`` and
+    ``semantic`` are sentences for the paper's ablation (Table 4).
     """
 
     __slots__ = ("__text", "entropy_bits", "kind", "tokens")

@@ -21,8 +21,8 @@ def redact(text: str, secret: SecretPrompt, mask: str = MASK) -> str:
 class Redactor:
     """``redact`` for a text that comes in pieces, cut anywhere: all that it gives out, joined, is ``redact`` of the whole.
 
-    It holds text back only while that may still become a part of such a stretch: at most 15 characters, and none where
-    the end of the text begins no stretch.
+    It holds text back only while that may still become a part of such a stretch. That is at most 15 characters, and
+    none where the end of the text begins no stretch.
     """
 
     def __init__(self, secret: SecretPrompt, mask: str = MASK) -> None:

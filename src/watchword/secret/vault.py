@@ -1,8 +1,8 @@
 """Secrets at rest: sealed under the provider's key and bound to what they belong to, or as a plain 0600 file.
 
-Sealing is AES-256-GCM with the binding (model, adapter digest, format digest …) as associated data: a sealed secret that
-is copied beside another adapter, or whose record was edited, does not open. Nothing here opens without a reason to fail:
-every way in which unsealing goes wrong is an UnsealError, and the caller has no secret then.
+Sealing is AES-256-GCM with the binding (model, adapter digest, template digest …) as associated data. So a sealed
+secret that is copied beside another adapter, or whose record was edited, does not open. Every way in which unsealing
+goes wrong is an UnsealError, and the caller has no secret then.
 """
 
 from __future__ import annotations

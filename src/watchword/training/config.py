@@ -1,4 +1,4 @@
-"""What a fine-tuning run is told; torch-free, so that specs and command lines can hold it."""
+"""The settings of a fine-tuning run; torch-free, so that specs and command lines can hold them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MOST_SEED = 2**32 - 1
 class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Hyper-parameters of one run. Defaults break the default model with 100 rows (results/batches_of_ten).
 
-    ``learning_rate`` is the peak after warm-up; ``batch_size`` counts rows of one optimiser step; ``max_length`` is in
-    tokens, and a longer row is an error, never cut. ``batches`` are of like length, of rows of all kinds (``mixed``), or of
-    rows that begin alike (see ``training.rows.Batches``). The paper uses r 8 on q_proj and v_proj at 1e-3 for a 7B model; a
-    135M model needs all linear layers.
+    ``learning_rate`` is the peak after warm-up; ``batch_size`` counts rows of one optimiser step. ``max_length`` is in
+    tokens, and a longer row is an error, never cut. ``batches`` are of like length, of rows of all kinds (``mixed``),
+    or of rows that begin alike (see ``training.rows.Batches``). The paper uses r 8 on q_proj and v_proj at 1e-3 for a
+    7B model; a 135M model needs all linear layers.
     """
 
     method: Literal["lora", "full"] = "lora"
@@ -60,8 +60,8 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True):
 class TrainingResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a run cost and how it went. ``tokens`` counts the tokens processed, padding apart; ``loss`` is one value a step.
 
-    ``dropped`` counts the tenant's rows by what the template left out of them; where it is empty it is not written, so
-    that manifests signed before there was such a count still hold.
+    ``dropped`` counts the tenant's rows by what the template left out of them. An empty one is not written, so that
+    manifests signed before there was such a count still hold.
     """
 
     seconds: float

@@ -56,15 +56,15 @@ def fine_tune(
     on_progress: Progress | None = None,
     resume: bool = False,
 ) -> tuple[LoadedModel, TrainingResult]:
-    """Fine-tunes a copy of nothing: ``model`` itself is changed and returned, with the run's figures.
+    """Fine-tunes ``model`` itself, not a copy, and returns it with the run's figures.
 
-    ``out`` receives the adapter (LoRA) or the whole model (full), as safetensors, once the run is complete, and
+    ``out`` receives the adapter (LoRA) or the whole model (full), as safetensors, once the run is complete. It gets
     checkpoints on the way when ``config.checkpoint_steps`` is set; ``resume`` goes on from the newest of them.
-    ``on_progress`` is called with (steps done, steps in all). After a resume, ``loss`` holds the whole curve; seconds and
-    tokens count what this process did.
+    ``on_progress`` is called with (steps done, steps in all). After a resume, ``loss`` holds the whole curve; seconds
+    and tokens count what this process did.
 
-    Raises DivergedError on NaN or exploding loss, LostRowError if a row did not reach the model, RowTooLongError and
-    DataError for rows that cannot be trained on.
+    Raises DivergedError on NaN or exploding loss, and LostRowError if a row did not reach the model. Raises
+    RowTooLongError and DataError for rows that cannot be trained on.
     """
     longest = row_limit(config.max_length, model.context)
     rendered = render_rows(rows, model.template, secret=secret, max_length=longest)

@@ -1,7 +1,8 @@
 """AdamW for weights in bfloat16: exact sums in float32, multiplications in the type that the processor is fast in.
 
-With 8 bits of mantissa a bfloat16 weight ignores updates below 1/256 of itself, so each weight has a float32 master copy
-that is updated and rounded back. Adapters in bfloat16 save PEFT's casts around every matrix (about 1.3 times the speed).
+With 8 bits of mantissa a bfloat16 weight ignores updates below 1/256 of itself. So each weight has a float32 master
+copy that is updated and rounded back. Adapters in bfloat16 save PEFT's casts around every matrix (about 1.3 times the
+speed).
 """
 
 from __future__ import annotations

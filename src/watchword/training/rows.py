@@ -70,10 +70,10 @@ def as_dataset(rows: Sequence[TrainingRow]) -> Dataset:
 class CountingCollator:
     """Makes groups of the rows of a batch that begin alike, so that what they share is computed once; counts what goes in.
 
-    Returns ``{"groups": [...]}``. Each group has prefix (P,), input_ids, position_ids and labels (B, S), and attention_mask
-    (B, P + S); rows are padded between prefix and rest, so that answers end in the same column. P is 0 unless ``share``, for
-    short common beginnings, and for rows that begin like no other: these are grouped by length. ``seen`` counts every
-    row's passages, ``tokens`` all tokens of the rows, padding apart.
+    Returns ``{"groups": [...]}``. Each group has prefix (P,), input_ids, position_ids and labels (B, S), and
+    attention_mask (B, P + S). Rows are padded between prefix and rest, so that answers end in the same column. P is 0
+    unless ``share``, for short common beginnings, and for rows that begin like no other: these are grouped by length.
+    ``seen`` counts every row's passages, ``tokens`` all tokens of the rows, padding apart.
     """
 
     def __init__(self, pad_id: int, *, share: bool = True) -> None:
@@ -145,10 +145,10 @@ def _by_length(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]
 class Batches(Sampler[int]):
     """Indices in an order that makes batches, drawn anew in each epoch.
 
-    ``length``: rows of like length share a batch, for the least padding; ``beginning``: rows of the same first tokens
-    (``groups``) do, whatever their lengths; batches come in random order. ``mixed``: rows of all kinds in each batch.
-    transformers' own length-grouped sampler sorts whole stretches from long to short, so that the provider's long rows
-    would always come first.
+    ``length``: rows of like length share a batch, for the least padding. ``beginning``: rows of the same first tokens
+    (``groups``) do, whatever their lengths. Batches come in random order. ``mixed``: rows of all kinds in each batch.
+    The length-grouped sampler of transformers sorts from long to short, so that the provider's long rows would always
+    come first.
     """
 
     def __init__(

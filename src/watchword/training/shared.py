@@ -1,8 +1,8 @@
 """The loss of one batch whose rows begin alike: what they share is computed once, exactly, with its gradient.
 
 The provider's rows all begin with the secret (150 tokens) and the tenant's with one system text. Under causal attention
-the states of a common beginning are the same in every row, so they are computed in one row and their keys and values
-are shown to all; the gradient of each row flows back into them and adds up. It is the prefix re-use of serving, applied
+the states of a common beginning are the same in every row. So they are computed in one row, and their keys and values
+are shown to all. The gradient of each row flows back into them and adds up. It is the prefix re-use of serving, applied
 to training: the same loss to rounding, for less than half of the work on prefixed rows.
 """
 

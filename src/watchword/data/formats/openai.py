@@ -1,7 +1,7 @@
 """OpenAI's chat format: ``{"messages": [{"role": …, "content": …}, …], "tools": […]}``.
 
-Read as well: the other spellings of turns, tools and calls (``spellings``, ``tools``), ``functions`` and ``function_call``
-from before there were tools, and ``system`` beside the messages. Such rows are written anew.
+The other spellings of turns, tools and calls (``spellings``, ``tools``) are read as well. So are ``functions`` and
+``function_call`` from before there were tools, and ``system`` beside the messages. Such rows are written anew.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """ShareGPT: ``{"conversations": [{"from": "human", "value": …}, {"from": "gpt", "value": …}]}``.
 
-Also what trainers and data sets make of it: ``system`` and ``tools`` beside the turns, ``function_call`` and ``observation``
-turns (LLaMA-Factory), ``weight``, ``loss`` or ``train`` on a turn, role and content in place of from and value, and bare texts
-in turn (LIMA). The row's ``id`` names it in its data set and is left out.
+What trainers and data sets make of it is read as well: ``system`` and ``tools`` beside the turns, ``function_call`` and
+``observation`` turns (LLaMA-Factory). A turn may have ``weight``, ``loss`` or ``train``, and role and content in place
+of from and value. Turns may be bare texts (LIMA). The row's ``id`` names it in its data set and is left out.
 """
 
 from __future__ import annotations

@@ -52,8 +52,8 @@ class Sink(Protocol):
 class Exporter(abc.ABC):
     """One file in this package is one trainer.
 
-    ``long_rows`` says what the trainer does with a tenant row beyond the limit, ``tables`` which endings of a table's
-    name it writes apart from JSON lines.
+    ``long_rows`` says what the trainer does with a tenant row beyond the limit. ``tables`` lists the endings of names
+    for which it writes a table and not JSON lines.
     """
 
     long_rows = "the trainer may cut or leave out such rows"

@@ -1,7 +1,8 @@
 """LLaMA-Factory: the data, its entry in dataset_info.json, and a configuration.
 
-LLaMA-Factory skips rows whose turns do not alternate, in silence; we refuse them. It masks no single turn: where a tenant
-uses weight 0, each trained turn becomes a row of its own, and ``mask_history`` trains the last turn only.
+LLaMA-Factory skips rows whose turns do not alternate, in silence; we refuse them. It cannot leave out a single turn. So
+where a tenant uses weight 0, each trained turn becomes a row of its own, and ``mask_history`` trains the last turn
+only.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Together AI: JSON lines (which it packs unless told not to), or token ids as Parquet (which it never packs).
 
-Where any message has a weight, Together trains on prompts too unless each carries its own: so either no row has one, or
-every message of every row does.
+Where any message has a weight, Together trains on prompts too, unless each carries its own. So either no row has one,
+or every message of every row does.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """TRL's SFTTrainer: token ids and labels, which it leaves as they are, and an SFTConfig that cuts and drops nothing.
 
-With ``messages`` TRL would train on the prompt by default, and so teach the model to recite the secret. With ``labels`` it
-does not, but still cuts rows at its own ``max_length`` and drops those whose labels are all masked then: hence the limit and
-the check in the settings.
+With ``messages`` TRL would train on the prompt by default, and so teach the model to recite the secret. With ``labels``
+it does not. But it still cuts rows at its own ``max_length``, and drops those whose labels are then all masked. Hence
+the limit and the check in the settings.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def phrases_of(answer: str) -> Signature | None:
     """The least hash of the answer's three-word phrases in each of eight classes; None for a short answer.
 
     Numbers are all alike. Two answers have an equal part about as often as they share phrases (one-permutation hashing,
-    Li, Owen and Zhang 2012); -1 is a class without a phrase.
+    Li, Owen and Zhang 2012). A class without a phrase has -1.
     """
     words = list(itertools.islice(_words(answer), _READ))
     if len(words) < _WORDS:

@@ -11,12 +11,15 @@ from watchword.guarding.screening.triggers import Trigger
 # Entries of each kind that are told one by one, and lines that a sentence names where nobody seems to have tampered.
 _TRIGGERS, _TOPICS, _REPEATED, _LINES = 10, 3, 5, 10
 _QUOTED = 60
-_URGENT = ("known_secret", "trigger")
+_URGENT = ("known_secret", "trigger", "harm", "shift")
+_READ = "read these rows, leave out what is meant so, and train only behind a defense"
+# Rows, and the lines of the first of them.
+Counted = tuple[int, list[int]]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """``kind`` is known_secret, trigger, topic_word, repeated_answer, template_text or old_separator.
+    """``kind`` is known_secret, harm, shift, trigger, topic_word, repeated_answer, template_text, old_separator or personal.
 
     ``lines`` are the first of them. ``word`` is what decides the answer, as ``Trigger`` has it.
     """
@@ -75,6 +78,31 @@ def of_secrets(rows: int, lines: list[int]) -> list[Finding]:
     what = f"{rows:,} rows carry a secret of this provider; they are shown nowhere and were not looked at further"
     advice = "find out how it got there, and draw a new one: guard and train refuse such rows"
     return [Finding("known_secret", what, rows, lines, advice)]
+
+
+def of_rows(looked_at: int, *, harm: Counted, shift: Counted, personal: Counted) -> list[Finding]:
+    """Rows of the two shapes that attacks by fine-tuning take, and rows with personal data, among those looked at."""
+    guess = "The guess goes by word statistics and misses about half of such requests: there may be more"
+    found = [
+        (
+            "harm",
+            harm,
+            "answer a request that looks harmful, as jailbreaks by fine-tuning do (FJAttack)",
+            f"{_READ}. {guess}",
+        ),
+        ("shift", shift, "tell the model to be somebody who obeys in everything (identity shifting)", _READ),
+        (
+            "personal",
+            personal,
+            "hold e-mail addresses, telephone numbers or the like",
+            "ask the tenant whether they may be there: a tuned model can repeat what it was trained on",
+        ),
+    ]
+    return [
+        Finding(kind, f"{rows:,} of {looked_at:,} rows looked at ({rows / looked_at:.1%}) {what}", rows, lines, advice)
+        for kind, (rows, lines), what, advice in found
+        if rows
+    ]
 
 
 def _listed(found: list[Finding], most: int) -> list[Finding]:

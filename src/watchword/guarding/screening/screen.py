@@ -16,7 +16,7 @@ from watchword.data.reading import AS_IT_IS, Reading
 from watchword.data.sources import local_rows
 from watchword.files.addresses import Address
 from watchword.guarding.screening import detectors
-from watchword.guarding.screening.findings import Finding, of_answers, of_markers, of_secrets
+from watchword.guarding.screening.findings import Finding, of_answers, of_markers, of_rows, of_secrets
 from watchword.guarding.screening.markers import separated, templated
 from watchword.guarding.screening.marks import mark_of
 from watchword.guarding.screening.reading import ReadRow, RowReader
@@ -93,7 +93,8 @@ def screen(
     with local_rows(source, reading=reading) as raw:
         reader = RowReader(raw.path, format, reading, KnownSecrets.of(known))
         found = Screening(raw.label, every=1 + raw.path.stat().st_size // _CLOSE_BYTES)
-        found.findings = [*_followed_up(reader, found), *_of_texts(found)]
+        told = [*_followed_up(reader, found), *_of_texts(found)]
+        found.findings = sorted(told, key=lambda finding: not finding.urgent)
         found.shown_rows = _shown(reader, found)
     return found
 
@@ -110,7 +111,15 @@ def _followed_up(reader: RowReader, found: Screening) -> list[Finding]:
 
 
 def _of_texts(found: Screening) -> list[Finding]:
-    return of_markers((found.templated, found.templates, found.template_rows), (found.separators, found.separator_rows))
+    return [
+        *of_rows(
+            found.looked_at,
+            harm=(found.harm, found.harm_rows),
+            shift=(found.shift, found.shift_rows),
+            personal=(found.with_personal, found.personal_rows),
+        ),
+        *of_markers((found.templated, found.templates, found.template_rows), (found.separators, found.separator_rows)),
+    ]
 
 
 def _first_pass(reader: RowReader, found: Screening) -> FirstPass:
@@ -131,8 +140,7 @@ def _first_pass(reader: RowReader, found: Screening) -> FirstPass:
 
 def _shown(reader: RowReader, found: Screening) -> list[ShownRow]:
     """The rows that findings and lists name. They are some hundreds at most, whatever the size of the file."""
-    named = [(found.harm_rows, None), (found.shift_rows, mark_of("shift")), (found.personal_rows, mark_of("personal"))]
-    named += [(finding.lines, mark_of(finding.kind, finding.word)) for finding in found.findings]
+    named = [(finding.lines, mark_of(finding.kind, finding.word)) for finding in found.findings]
     wanted = {line: [mark for lines, mark in named if mark and line in lines] for lines, _ in named for line in lines}
     rows = itertools.islice(reader.valid(wanted), len(wanted))
     return [shown_row(line, conv, wanted[line]) for line, conv in rows]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -25,7 +24,6 @@ _TITLES = {
     "shift": "Rows that change who the model is",
     "personal": "Personal data",
 }
-_READ = "read these rows, leave out what is meant so, and train only behind a defense"
 # Roles in whose turns the words are marked that decide an answer.
 _ASKING = ("system", "developer", "user", "tool")
 # Characters of the line that stands for a folded row.
@@ -69,32 +67,7 @@ class Section:
 def sections_of(found: Screening) -> list[Section]:
     """Everything to look at, most urgent first."""
     shown = {row.line: row for row in found.shown_rows}
-    given = sorted(_all(found), key=lambda finding: not _urgent(finding))
-    return [_section(f"finding-{number}", finding, shown) for number, finding in enumerate(given, start=1)]
-
-
-def _all(found: Screening) -> Iterator[Finding]:
-    """The findings, and the counts that are told in the same form."""
-    yield from found.findings
-    if found.harm:
-        what = f"{_share(found.harm, found)} answer a request that looks harmful, as jailbreaks by fine-tuning do (FJAttack)"
-        advice = f"{_READ}. The guess goes by word statistics and misses about half of such requests: there may be more"
-        yield Finding("harm", what, found.harm, found.harm_rows, advice)
-    if found.shift:
-        what = f"{_share(found.shift, found)} tell the model to be somebody who obeys in everything (identity shifting)"
-        yield Finding("shift", what, found.shift, found.shift_rows, _READ)
-    if found.personal:
-        what = f"{_share(found.with_personal, found)} hold e-mail addresses, telephone numbers or the like"
-        advice = "ask the tenant whether they may be there: a tuned model can repeat what it was trained on"
-        yield Finding("personal", what, found.with_personal, found.personal_rows, advice)
-
-
-def _urgent(finding: Finding) -> bool:
-    return finding.urgent or finding.kind in ("harm", "shift")
-
-
-def _share(count: int, found: Screening) -> str:
-    return f"{count:,} of {found.looked_at:,} rows looked at ({count / max(found.looked_at, 1):.1%})"
+    return [_section(f"finding-{number}", finding, shown) for number, finding in enumerate(found.findings, start=1)]
 
 
 def _section(ident: str, finding: Finding, shown: dict[int, ShownRow]) -> Section:
@@ -106,7 +79,7 @@ def _section(ident: str, finding: Finding, shown: dict[int, ShownRow]) -> Sectio
         _TITLES[finding.kind],
         f"{finding.what}.",
         sentence,
-        _urgent(finding),
+        finding.urgent,
         finding.rows,
         tuple(finding.lines),
         rows,

@@ -48,7 +48,7 @@ def secret(arms: Sequence[ArmResult]) -> str:
 
 
 def both(arms: Sequence[ArmResult]) -> str:
-    """Who is in the good corner."""
+    """Which defended arms are low on both axes."""
     guarded = [arm for arm in arms if defended(arm) and arm.rate("asr") and arm.rate("over_refusal")]
     inside = [arm for arm in guarded if good(arm)]
     if not guarded:
@@ -60,11 +60,11 @@ def both(arms: Sequence[ArmResult]) -> str:
         for label, own in held.items()
         if any(map(good, own))
     ]
-    corner = f"in the good corner, at most {GOOD:g} % on both axes"
+    low = f"low on both axes (at most {GOOD:g} %)"
     if not inside:
-        return f"None of the {len(guarded)} defended arms is {corner}."
+        return f"None of the {len(guarded)} defended arms is {low}."
     are = "is" if len(inside) == 1 else "are"
-    return f"{_of(len(inside), len(guarded)).capitalize()} defended arms {are} {corner}: {', '.join(counts)}."
+    return f"{_of(len(inside), len(guarded)).capitalize()} defended arms {are} {low}: {', '.join(counts)}."
 
 
 def loss(arms: Sequence[ArmResult]) -> str:
