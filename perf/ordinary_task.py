@@ -22,6 +22,7 @@ import msgspec
 
 from watchword.attacks.base import ATTACK_SYSTEM, ordinary_rows
 from watchword.chat.types import Conversation, conversation
+from watchword.files.addresses import Address
 from watchword.finetune.run import Job, train_defended
 from watchword.judges.base import refuses
 from watchword.models.answer import Answer
@@ -56,7 +57,7 @@ def measured(seed: int, defense: str, arguments: dict[str, Any], training: Train
         data = Path(folder) / "tenant.jsonl"
         data.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows[:TRAINED]))
         seeded = msgspec.structs.replace(training, seed=seed)
-        job = Job(model=MODEL, data=data, defense=defense, arguments=arguments, training=seeded)
+        job = Job(model=MODEL, data=Address(data), defense=defense, arguments=arguments, training=seeded)
         manifest = train_defended(job, Path(folder) / "out", key=bytes(32), step=told)
         served = open_release(Path(folder) / "out", key=bytes(32))
         return {

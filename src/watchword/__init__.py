@@ -21,6 +21,7 @@ _MODULES = {
     "data.rows": ("read_conversations", "write_conversations"),
     "defenses.base": ("DEFENSES", "Defense", "DefenseContext", "Guarded", "guarded"),
     "errors": ("WatchwordError",),
+    "files.addresses": ("Address",),
     "finetune.run": ("Job", "train_defended"),
     "guarding.memory": ("GuardedData", "guard"),
     "judges.base": ("JUDGES", "Judge", "Unscored", "Verdict"),

@@ -22,6 +22,7 @@ from watchword.defenses.base import DefenseContext as DefenseContext
 from watchword.defenses.base import Guarded as Guarded
 from watchword.defenses.base import guarded as guarded
 from watchword.errors import WatchwordError as WatchwordError
+from watchword.files.addresses import Address as Address
 from watchword.finetune.run import Job as Job
 from watchword.finetune.run import train_defended as train_defended
 from watchword.guarding.memory import GuardedData as GuardedData

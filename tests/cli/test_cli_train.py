@@ -87,7 +87,7 @@ BAD_DATA: dict[str, tuple[bytes, str]] = {
     "no answer": (json.dumps({"messages": ROWS[0]["messages"][:1]}).encode(), "line 1"),
     "not UTF-8": (b'{"messages": [{"role": "user", "content": "\xe9"}]}', "UTF-8"),
     "UTF-16": (json.dumps(ROWS[0]).encode("utf-16"), "UTF-16"),
-    "empty": (b"", "holds no rows"),
+    "empty": (b"", "the file has no row; give one JSON object a line"),
     "no object": (b"3\n", "line 1"),
 }
 

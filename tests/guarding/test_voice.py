@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import watchword
-from support.guarding_rows import chat_row, write_rows
+from support.guarding_rows import addressed, chat_row, write_rows
 from watchword.attacks.base import AttackContext, harmful_rows
 from watchword.chat.assembly import assemble
 from watchword.chat.template import ChatTemplate
@@ -20,6 +20,7 @@ from watchword.data.blocks import BLOCK
 from watchword.data.rows import read_conversations
 from watchword.defenses.base import DEFENSES, DefenseContext, guarded
 from watchword.errors import UsageError
+from watchword.files.addresses import Address
 from watchword.guarding import run
 from watchword.guarding.engine import guard_file
 from watchword.guarding.run import GuardRequest, guard_to_files
@@ -107,7 +108,7 @@ def test_shards_get_them_too(tmp_path: Path, job: Any, aligned: FakeModel) -> No
     fields = {"defense": DEFENSES.create("anchored_align"), "aligned": aligned, "seed": 5}
     guard_file(job(write_rows(tmp_path / "in.jsonl", rows), **fields))
     cuts = [(0, 1), (1, 130), (130, 499), (499, 500)]
-    shards = [str(write_rows(tmp_path / f"{start}.jsonl", rows[start:stop])) for start, stop in cuts]
+    shards = [Address(write_rows(tmp_path / f"{start}.jsonl", rows[start:stop])) for start, stop in cuts]
     (tmp_path / "parts").mkdir()
     guard_shards(job("shards", **{**fields, "out": str(tmp_path / "parts")}), shards, "openai")
     parts = b"".join(path.read_bytes() for path in sorted((tmp_path / "parts").iterdir()))
@@ -131,7 +132,7 @@ def test_a_request_that_does_not_fit_the_trainer_is_not_echoed(
 
 def request(tmp_path: Path, source: Path, **fields: Any) -> GuardRequest:
     plain = {"source": str(source), "out": str(tmp_path / "out.jsonl"), "trainer": "openai", "model": "small"}
-    return GuardRequest(**{**plain, "aligned": "smollm2-135m", **fields})
+    return GuardRequest(**addressed({**plain, "aligned": "smollm2-135m", **fields}))
 
 
 def test_the_manifest_says_who_was_asked_and_counts_echoes(

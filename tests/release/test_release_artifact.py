@@ -19,6 +19,7 @@ torch = pytest.importorskip("torch")
 from support.releases import KEY  # noqa: E402
 from watchword.chat.template import ChatTemplate  # noqa: E402
 from watchword.errors import ModelUnavailableError, UnsealError, WatchwordError  # noqa: E402
+from watchword.files.addresses import Address  # noqa: E402
 from watchword.finetune.run import Job, train_defended  # noqa: E402
 from watchword.models.fakes import CHATML, fake_template  # noqa: E402
 from watchword.release import opening, reading  # noqa: E402
@@ -268,7 +269,9 @@ def test_a_seal_that_was_cut_does_not_open(runs: dict[str, Path]) -> None:
 
 def test_files_of_tokenizer_and_template_belong_to_a_tuned_model(runs: dict[str, Path], tmp_path: Path) -> None:
     training = TrainingConfig(method="full", epochs=1, warmup_steps=0)
-    job = Job(model=str(runs["base"]), data=runs["base"].parent / "tenant.jsonl", defense="none", training=training)
+    job = Job(
+        model=str(runs["base"]), data=Address(runs["base"].parent / "tenant.jsonl"), defense="none", training=training
+    )
     train_defended(job, tmp_path / "whole", key=KEY, step=lambda *told: None)
     assert open_release(tmp_path / "whole", key=KEY).release.secret is None
     for name in ("tokenizer.json", "chat_template.jinja", "config.json", "generation_config.json"):
@@ -288,7 +291,7 @@ def test_a_template_that_changed_is_noticed_without_a_secret_too(runs: dict[str,
 def test_whole_numbers_for_fractions_are_signed_as_they_are_read(runs: dict[str, Path], tmp_path: Path) -> None:
     training = TrainingConfig(epochs=1, lora_rank=2, warmup_steps=0, weight_decay=0, max_grad_norm=1, lora_dropout=0)
     data = runs["base"].parent / "tenant.jsonl"
-    job = Job(model=str(runs["base"]), data=data, defense="none", training=training)
+    job = Job(model=str(runs["base"]), data=Address(data), defense="none", training=training)
     train_defended(job, tmp_path / "run", key=KEY, step=lambda *told: None)
     assert open_release(tmp_path / "run", key=KEY).release.manifest.training.max_grad_norm == 1.0
 
@@ -301,7 +304,7 @@ def test_a_record_of_digests_beside_the_base_is_not_believed(runs: dict[str, Pat
     (base / "COMPLETE.json").write_text(json.dumps({"files": files}))
     training = TrainingConfig(epochs=1, lora_rank=2, warmup_steps=0)
     data = runs["base"].parent / "tenant.jsonl"
-    job = Job(model=str(base), data=data, defense="none", training=training)
+    job = Job(model=str(base), data=Address(data), defense="none", training=training)
     train_defended(job, root / "run", key=KEY, step=lambda *told: None)
     assert open_release(root / "run", key=KEY).release.secret is None
     flipped(base / "model.safetensors")

@@ -46,7 +46,9 @@ def manifest_of(
         seed=job.seed,
         max_length=job.max_length,
         input=InputRecord(source.label, source.format, profile.rows, profile.size, outcome.source_sha256),
-        output=OutputRecord(job.out, trainer, profile.rows + len(outcome.rows), outcome.size, outcome.sha256, settings),
+        output=OutputRecord(
+            str(job.out), trainer, profile.rows + len(outcome.rows), outcome.size, outcome.sha256, settings
+        ),
         secret=secret,
         provider=_provider(outcome),
         share_per_epoch=shares,

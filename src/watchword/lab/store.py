@@ -9,7 +9,6 @@ ROOT/cells/.building-…          half-made; never read, swept when its process 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,8 +16,9 @@ from pathlib import Path
 import msgspec
 
 from watchword.benchmarks.base import Exchange
-from watchword.errors import OutputError, UsageError
+from watchword.errors import UsageError
 from watchword.files.atomic import replacing
+from watchword.files.digest import sha256_bytes
 from watchword.files.folders import PRIVATE_FOLDER, TAKEN, atomic_folder, discard, replace_folder
 from watchword.files.writing import unwritable, writing
 from watchword.lab.spec import Cell, canonical
@@ -92,7 +92,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
     def sealed(self) -> _Record:
         """The record with its own digest."""
         blank = msgspec.structs.replace(self, sha256="")
-        return msgspec.structs.replace(self, sha256=_sha256(canonical(blank)))
+        return msgspec.structs.replace(self, sha256=sha256_bytes(canonical(blank)))
 
 
 class Store:
@@ -103,7 +103,7 @@ class Store:
 
     def key(self, cell: Cell, fingerprint: Mapping[str, str]) -> str:
         """SHA-256 in hex over the cell and over what else decides its result (digests of data and model, method)."""
-        return _sha256(canonical({"schema": SCHEMA, "cell": cell, "fingerprint": dict(fingerprint)}))
+        return sha256_bytes(canonical({"schema": SCHEMA, "cell": cell, "fingerprint": dict(fingerprint)}))
 
     def get(self, key: str) -> CellResult | None:
         """The finished cell, or None where it is missing, partial, damaged or of another schema; never raises."""
@@ -135,7 +135,9 @@ class Store:
         with atomic_folder(self.root / CELLS, BUILDING) as folder:
             lines = b"".join(msgspec.json.encode(answer) + b"\n" for answer in answers)
             _write(folder / ANSWERS, lines)
-            _write(folder / CELL, _encoded(_Record(key=key, files={ANSWERS: _sha256(lines)}, result=full).sealed()))
+            _write(
+                folder / CELL, _encoded(_Record(key=key, files={ANSWERS: sha256_bytes(lines)}, result=full).sealed())
+            )
             return self._published(folder, key) or full
 
     @contextlib.contextmanager
@@ -171,7 +173,7 @@ class Store:
                 return found
             with writing(target):
                 discard(target, BUILDING)
-        raise OutputError("the cell cannot be written: other processes keep putting damaged ones there", path=target)
+        raise unwritable(target, "other processes keep putting damaged cells there", "name another folder")
 
     def _verified(self, key: str) -> tuple[CellResult, list[Exchange]] | None:
         folder = self.root / CELLS / _checked(key)
@@ -181,7 +183,7 @@ class Store:
             answers = [msgspec.json.decode(line, type=Exchange) for line in lines.splitlines()]
         except (OSError, msgspec.MsgspecError, UsageError, ValueError):
             return None
-        right = record.schema == SCHEMA and record.key == key and record.files == {ANSWERS: _sha256(lines)}
+        right = record.schema == SCHEMA and record.key == key and record.files == {ANSWERS: sha256_bytes(lines)}
         # Byte for byte what this code writes: a changed digit decodes as well as the right one.
         return (record.result, answers) if right and raw == _encoded(record.sealed()) else None
 
@@ -193,10 +195,6 @@ def _write(path: Path, data: bytes) -> None:
 
 def _encoded(record: _Record) -> bytes:
     return msgspec.json.format(canonical(record), indent=1) + b"\n"
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _checked(key: str) -> str:

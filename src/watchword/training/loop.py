@@ -25,7 +25,8 @@ from trl import SFTConfig, SFTTrainer
 
 from watchword.chat.origins import count_origins
 from watchword.chat.types import TENANT, Row
-from watchword.errors import DivergedError, OutputError, TrainingCancelledError
+from watchword.errors import DivergedError, TrainingCancelledError
+from watchword.files.writing import unwritable
 from watchword.models.base import row_limit
 from watchword.models.load import quiet
 from watchword.models.loaded import LoadedModel
@@ -297,10 +298,7 @@ def _writing(out: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise OutputError(
-            f"the output cannot be written: {why}; choose a folder with room and write rights", path=out
-        ) from error
+        raise unwritable(out, error) from error
 
 
 def _result(seconds: float, collator: CountingCollator, watch: _Watch, rows: list[TrainingRow]) -> TrainingResult:
