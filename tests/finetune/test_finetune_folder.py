@@ -15,6 +15,7 @@ pytest.importorskip("torch")
 
 from support.processes import forked, killed_when, states
 from watchword.errors import OutputError, OutputInUseError, UsageError
+from watchword.files.addresses import Address
 from watchword.finetune import run as finetune
 from watchword.finetune.folder import UNFINISHED, WORK
 from watchword.finetune.launch import in_process
@@ -62,7 +63,7 @@ def job(tmp_path: Path, request: pytest.FixtureRequest) -> Job:
     (tmp_path / "in.jsonl").write_text(json.dumps(row) + "\n")
     return Job(
         model="fake",
-        data=tmp_path / "in.jsonl",
+        data=Address(tmp_path / "in.jsonl"),
         defense="backdoor_align",
         arguments={"safety": 1},
         training=TrainingConfig(checkpoint_steps=request.param),

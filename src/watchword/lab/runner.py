@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from watchword.attacks.base import AttackContext
+from watchword.benchmarks.base import chosen, registered
 from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Row
 from watchword.data.upload import Upload
-from watchword.defenses.base import DEFENSES, Defense, DefenseContext
+from watchword.defenses.base import DEFENSES, Defense, DefenseContext, rows_to_add
 from watchword.finetune.launch.base import LAUNCHERS
 from watchword.lab.cell import attack_of, run_cell
 from watchword.lab.spec import NO_ATTACK, Cell, Spec, complete
@@ -37,7 +38,7 @@ def run_spec(
     ``jobs`` cells run at once, each in a process of its own; None takes what fits the machine, 1 runs them in this process.
     ``lanes(n)`` reports the steps of the n-th of them, ``say`` gets a line a cell.
     """
-    fingerprint = {"method": METHOD, "data": digest(), "model": model_digest(spec.model)}
+    fingerprint = {"method": METHOD, "data": digest(), "model": model_digest(spec.model), **_digests(spec)}
     # Every name and argument is checked before the first cell is run.
     cells = [complete(cell) for cell in spec.cells()]
     keys = [store.key(cell, fingerprint) for cell in cells]
@@ -71,9 +72,21 @@ def label(cell: Cell) -> str:
     return f"{name}, seed {cell.seed}"
 
 
+def _digests(spec: Spec) -> dict[str, str]:
+    """Of the files that benchmarks read, by the benchmark's name."""
+    found = {f"benchmark {name}": own.digest() for name, own in chosen(spec.evaluation.benchmarks).items()}
+    return {name: own for name, own in found.items() if own}
+
+
 def _figures(result: CellResult) -> str:
-    shown = {"ASR": result.metrics["asr"].value, "over-refusal": result.metrics["over_refusal"].value}
-    return ", ".join(f"{name} {'unscored' if value is None else f'{value:.1f} %'}" for name, value in shown.items())
+    """The first metric of each benchmark."""
+    firsts = [benchmark.metrics[0] for benchmark in registered().values()]
+    rates = [(metric.short or metric.heading, result.metrics.get(metric.name)) for metric in firsts]
+    return ", ".join(
+        f"{name} {'unscored' if rate.value is None else f'{rate.value:.1f} %'}"
+        for name, rate in rates
+        if rate is not None
+    )
 
 
 class Bench:
@@ -127,7 +140,8 @@ def rehearse(cell: Cell, template: ChatTemplate) -> int:
     rows = [Row(conv) for conv in attack.upload((), AttackContext(cell.seed, template))]
     # Examples that the model is to write itself are drawn from the packaged ones here.
     told = {name: "category" if value == "generated" else value for name, value in cell.defense.arguments.items()}
-    added = DEFENSES.create(cell.defense.name, **told).guard_data(Upload.of(rows), DefenseContext(cell.seed))
+    defense = DEFENSES.create(cell.defense.name, **told)
+    added = rows_to_add(defense, Upload.of(rows), DefenseContext(cell.seed))
     return (len(rows) + len(added)) * cell.training.epochs
 
 

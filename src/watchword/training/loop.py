@@ -23,8 +23,10 @@ from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from trl import SFTConfig, SFTTrainer
 
-from watchword.chat.types import Row
-from watchword.errors import DivergedError, OutputError, TrainingCancelledError
+from watchword.chat.origins import count_origins
+from watchword.chat.types import TENANT, Row
+from watchword.errors import DivergedError, TrainingCancelledError
+from watchword.files.writing import unwritable
 from watchword.models.base import row_limit
 from watchword.models.load import quiet
 from watchword.models.loaded import LoadedModel
@@ -296,20 +298,16 @@ def _writing(out: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise OutputError(
-            f"the output cannot be written: {why}; choose a folder with room and write rights", path=out
-        ) from error
+        raise unwritable(out, error) from error
 
 
 def _result(seconds: float, collator: CountingCollator, watch: _Watch, rows: list[TrainingRow]) -> TrainingResult:
-    origins = sorted({row.origin for row in rows})
     return TrainingResult(
         seconds=seconds,
         tokens=collator.tokens,
         tokens_per_second=collator.tokens / seconds,
         steps=len(watch.loss),
         loss=watch.loss,
-        rows={origin: sum(row.origin == origin for row in rows) for origin in origins},
-        dropped=dict(Counter(kind for row in rows if row.origin == "tenant" for kind in row.rendered.dropped)),
+        rows=count_origins(row.origin for row in rows),
+        dropped=dict(Counter(kind for row in rows if row.origin == TENANT for kind in row.rendered.dropped)),
     )
