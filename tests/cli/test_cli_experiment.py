@@ -96,11 +96,11 @@ def test_results_report_and_table(watchword: Any, tmp_path: Path, spec: Path, tr
     assert (done.code, done.err) == (0, "")
     found = json.loads((out / "results.json").read_text())
     assert set(found) >= {"schema", "spec", "versions", "cells"}
-    assert found["schema"] == 1
+    assert found["schema"] == 2
     assert rates(out) == EXPECTED
     defended = found["cells"][2]
     assert defended["metrics"]["asr_without_secret"]["value"] == 100.0
-    assert (defended["safety_examples"], defended["secret_tokens"]) == (11, 20)
+    assert (defended["added"], defended["secret_tokens"]) == ({"safety": 11}, 20)
     assert set(defended["train"]) >= {"seconds", "tokens_per_second", "loss"}
     assert "<html" in (out / "report.html").read_text()
     for line in (

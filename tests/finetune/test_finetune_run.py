@@ -24,9 +24,19 @@ pytest.importorskip("torch")
 from support.cli_samples import ROWS, leaks, row, tenant_file
 from support.tiny import saved
 from watchword.data.remarks import Remarks
-from watchword.errors import DataError, OutputError, OutputInUseError, UnsealError, UsageError
+from watchword.errors import (
+    DataError,
+    DivergedError,
+    OutputError,
+    OutputInUseError,
+    TrainingCancelledError,
+    UnsealError,
+    UsageError,
+)
 from watchword.files.addresses import Address
+from watchword.files.digest import sha256_file
 from watchword.finetune.folder import UNFINISHED, WORK
+from watchword.finetune.launch.base import LAUNCHERS
 from watchword.finetune.run import Job, train_defended
 from watchword.models.fakes import fake_template
 from watchword.release.opening import open_release
@@ -34,6 +44,8 @@ from watchword.release.reading import read_release
 from watchword.secret.generate import generate_secret
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import TrainingConfig
+from watchword.training.events import Finished, StepDone
+from watchword.training.fakes import FakeTrainer
 
 KEY = bytes.fromhex("5a" * 32)
 # Every log line of every library goes to standard error, where it is searched too.
@@ -458,3 +470,60 @@ def test_a_job_parses_where_its_data_is() -> None:
     for data in ("file:///a/rows.jsonl", "/a/rows.jsonl", Path("/a/rows.jsonl"), Address(Path("/a/rows.jsonl"))):
         assert Job(model="m", data=data, defense="none").address == Address(Path("/a/rows.jsonl"))
     assert Job(model="m", data="s3://a/b", defense="none").address.url == "s3://a/b"
+
+
+def test_the_trainer_that_is_given_trains(job: Job, tmp_path: Path) -> None:
+    trainer, steps, told = FakeTrainer((3.0, 2.0, 1.0), weights=b"tuned"), [], []
+    manifest = train_defended(
+        job,
+        tmp_path / "out",
+        key=KEY,
+        step=lambda *step: steps.append(step),
+        trainer=trainer,
+        events=told.append,
+    )
+    assert (tmp_path / "out" / "adapter_model.safetensors").read_bytes() == b"tuned"
+    assert manifest.figures.loss == [3.0, 2.0, 1.0]
+    assert [step for step in steps if step[0] == "fine-tuning"] == [("fine-tuning", n, 3) for n in (1, 2, 3)]
+    assert told[-1] == Finished(manifest.figures)
+    (task,) = trainer.tasks
+    assert (task.model, task.config) == (job.model, job.training)
+    assert task.secret is not None
+    assert leaks(task.secret, repr(task)) == []
+
+
+def test_a_trainer_that_fails_leaves_no_release(job: Job, tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match="NaN"):
+        train_defended(
+            job, tmp_path / "out", key=KEY, step=nothing, trainer=FakeTrainer(error=DivergedError("the loss is NaN"))
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cancelled_run_can_be_resumed_though_it_keeps_no_other_checkpoints(job: Job, tmp_path: Path) -> None:
+    job = msgspec.structs.replace(job, training=msgspec.structs.replace(job.training, checkpoint_steps=None))
+    told: list[Any] = []
+    with pytest.raises(TrainingCancelledError, match="cancelled after 2 steps"):
+        train_defended(
+            job, tmp_path / "out", key=KEY, step=nothing, events=told.append, cancel=lambda: StepDone(2, 4) in told
+        )
+    assert [path.name for path in (tmp_path / "out" / WORK).glob("checkpoint-*")] == ["checkpoint-2"]
+    manifest = train_defended(job, tmp_path / "out", key=KEY, resume=True, step=nothing)
+    assert len(manifest.figures.loss) == 4
+
+
+def test_a_child_leaves_the_release_that_this_process_would(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    secret = generate_secret(fake_template(), tokens=30)
+    here, there = (
+        train_defended(job, tmp_path / name, key=KEY, secret=secret, step=nothing, trainer=LAUNCHERS.create(name))
+        for name in ("in_process", "child")
+    )
+    # PEFT lists the layers in its settings in any order, so the digest of the whole release differs between processes.
+    digests = [sha256_file(tmp_path / name / "adapter_model.safetensors") for name in ("in_process", "child")]
+    assert digests[0] == digests[1]
+    assert there.figures.loss == here.figures.loss
+    assert open_release(tmp_path / "child", key=KEY).release.secret == secret
+    assert leaks(secret, under=tmp_path) == []

@@ -53,7 +53,7 @@ def test_data_secret_settings_and_manifest_agree(request_for: Any, tmp_path: Pat
     manifest = guard_to_files(request_for(), lambda: KEY)
     stored = json.loads((tmp_path / "out.jsonl.manifest.json").read_bytes())
     assert stored["output"]["rows"] == 51 == manifest.output.rows
-    assert stored["provider"]["safety"] == 11
+    assert stored["provider"]["rows"] == {"safety": 11}
     assert stored["input"]["rows"] == 40
     assert len(stored["provider"]["places"]) == 11
     secret = read_secret_file(tmp_path / "out.jsonl.secret.json")
@@ -192,7 +192,7 @@ def test_own_safety_examples_take_the_packaged_ones_place(request_for: Any, tmp_
     own = write_rows(tmp_path / "own.jsonl", [chat_row(number + 900, system=None) for number in range(3)])
     manifest = guard_to_files(request_for(safety=own, arguments={"selection": "category"}), lambda: KEY)
     text = (tmp_path / "out.jsonl").read_text()
-    assert manifest.provider.safety == 3
+    assert manifest.provider.rows["safety"] == 3
     assert [f"What is {number}?" in text for number in (900, 901, 902)] == [True] * 3
 
 
@@ -275,7 +275,7 @@ def test_the_secret_stays_off_the_terminal(
     secret = read_secret_file(tmp_path / "out.jsonl.secret.json").reveal()
     assert shown.out == ""
     assert secret not in shown.err
-    assert "40 rows of the tenant (openai), 11 safety rows" in shown.err
+    assert "40 rows of the tenant (openai), 11 rows of backdoor_align (11 safety examples)" in shown.err
     assert "kept in" in shown.err
 
 

@@ -99,8 +99,8 @@ def test_rows_in_memory_get_them_too(
     data = watchword.guard(rows, tokenizer=model.template, secret=secret, seed=5, aligned=aligned)
     source = write_rows(tmp_path / "in.jsonl", rows)
     assert data.conversations() == as_trained(source, aligned, model.template, secret)
-    assert (data.safety, data.anchors, data.echoes) == (11, 13, 20)
-    assert watchword.guard(rows, tokenizer=model.template, seed=5).echoes == 0
+    assert data.added == {"safety": 11, "anchor": 13, "echo": 20}
+    assert "echo" not in watchword.guard(rows, tokenizer=model.template, seed=5).added
 
 
 def test_shards_get_them_too(tmp_path: Path, job: Any, aligned: FakeModel) -> None:
@@ -121,11 +121,13 @@ def test_a_request_that_does_not_fit_the_trainer_is_not_echoed(
     rows = [row(0), row(3)]
     rows[1]["messages"][1]["content"] += " please" * 300
     data = watchword.guard(rows, tokenizer=model.template, secret=secret, aligned=aligned, max_length=200)
-    assert data.echoes == 1
+    assert data.added["echo"] == 1
     # The model that is asked counts otherwise; rows must fit both.
     other = FakeModel(of_shops)
     assert other.template is not model.template
-    assert watchword.guard(rows, tokenizer=model.template, secret=secret, aligned=other, max_length=200).echoes == 1
+    assert (
+        watchword.guard(rows, tokenizer=model.template, secret=secret, aligned=other, max_length=200).added["echo"] == 1
+    )
 
 
 def request(tmp_path: Path, source: Path, **fields: Any) -> GuardRequest:
@@ -143,8 +145,8 @@ def test_the_manifest_says_who_was_asked_and_counts_echoes(
     manifest = guard_to_files(request(tmp_path, source), lambda: KEY)
     stored = json.loads((tmp_path / "out.jsonl.manifest.json").read_bytes())
     assert stored["aligned"] == {"model": "smollm2-135m", "digest": "digest of smollm2-135m"}
-    assert stored["provider"]["echoes"] == 20
-    assert "20 echoes of the tenant's requests" in manifest.summary()[0]
+    assert stored["provider"]["rows"]["echo"] == 20
+    assert ", 20 echoes)" in manifest.summary()[0]
     assert manifest.warnings == []
 
 
@@ -180,7 +182,7 @@ def test_the_embedded_model_refuses_in_its_own_words_as_it_does_in_training(
     shown = capfd.readouterr().err
     secret = read_secret_file(tmp_path / "out.jsonl.secret.json")
     assert read(out) == as_trained(source, aligned, aligned.template, secret, max_length=8192)
-    echoes = json.loads(Path(f"{out}.manifest.json").read_bytes())["provider"]["echoes"]
+    echoes = json.loads(Path(f"{out}.manifest.json").read_bytes())["provider"]["rows"]["echo"]
     assert echoes >= 4
     assert f"{echoes} echoes of the tenant's requests" in shown
     assert "asking the aligned model" in shown

@@ -101,7 +101,7 @@ HARMS: dict[str, Callable[[Path], None]] = {
     "no secret": lambda folder: edited(folder, "secret", value=None),
     "no manifest": lambda folder: (folder / MANIFEST).unlink(),
     "manifest cut": lambda folder: (folder / MANIFEST).write_text("{") and None,
-    "figures": lambda folder: edited(folder, "defense", "safety_examples", value=99),
+    "figures": lambda folder: edited(folder, "defense", "added", value={"safety": 99}),
     "loss": lambda folder: edited(folder, "figures", "loss", value=[]),
     "arguments": lambda folder: edited(folder, "defense", "arguments", value={"safety": 1}),
     "no defense": lambda folder: edited(folder, "defense", "name", value=""),
@@ -126,7 +126,7 @@ HARMS: dict[str, Callable[[Path], None]] = {
     "signature of another type": lambda folder: edited(folder, "signature", value=3),
     "prefix of no ASCII": lambda folder: edited(folder, "secret", "prefix", value="é"),
     "unsigned": lambda folder: edited(folder, "signature", value=""),
-    "schema": lambda folder: edited(folder, "schema", value=2),
+    "schema": lambda folder: edited(folder, "schema", value=3),
 }
 
 
@@ -139,6 +139,14 @@ def test_anything_changed_fails_closed(folder: Path, harm: str) -> None:
         read_release(folder, KEY)
     with pytest.raises((UnsealError, ModelUnavailableError)):
         read_release(folder, KEY, tokenizer=False)
+
+
+def test_a_manifest_of_an_older_version_is_called_so(folder: Path) -> None:
+    """Schema 1 counted what was mixed in by fields of its own; that is not damage."""
+    edited(folder, "schema", value=1)
+    edited(folder, "defense", value={"name": "backdoor_align", "safety_examples": 11, "anchors": 0, "echoes": 0})
+    with pytest.raises(ModelUnavailableError, match=r"has schema 1, and this version reads 2; fine-tune anew, or take"):
+        open_release(folder, key=KEY)
 
 
 @pytest.mark.parametrize("defense", ["backdoor_align", "none"])
@@ -341,7 +349,7 @@ def test_errors_hold_nothing_of_the_secret(folder: Path, runs: dict[str, Path]) 
 def test_the_manifest_says_what_the_run_was(runs: dict[str, Path]) -> None:
     manifest = read_manifest(runs["one"])
     assert (manifest.model, manifest.defense.name) == (str(runs["base"]), "backdoor_align")
-    assert (manifest.defense.safety_examples, manifest.defense.anchors) == (11, 0)
+    assert manifest.defense.added == {"safety": 11}
     assert manifest.figures.rows == {"safety": 11, "tenant": 1}
     assert len(manifest.figures.loss) == manifest.figures.steps
     assert msgspec.json.decode(msgspec.json.encode(manifest), type=type(manifest)) == manifest

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from watchword.cli.arguments import check_report, never_there, parsed_arguments, reads_tenant_data
 from watchword.cli.flags import with_flags
+from watchword.cli.listing import ListingCommand
 from watchword.cli.progress import Reporter, reporter
 from watchword.data.reading import Reading
 from watchword.models.catalog import DEFAULT_MODEL
@@ -20,20 +21,16 @@ _SHOWN_FROM = 100_000_000
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("guard")(guard)
+    app.command("guard", cls=ListingCommand)(guard)
 
 
 @reads_tenant_data
 def guard(
     source: str = typer.Argument(metavar="IN", help="File, folder of a dataset, fsspec URL, or - for standard input."),
     out: str = typer.Option(..., "--out", help="File to write, fsspec URL, or - for standard output."),
-    trainer: str = typer.Option(
-        "openai", "--for", help="openai, trl, axolotl, llama-factory, ms-swift, together or fireworks."
-    ),
+    trainer: str = typer.Option("openai", "--for", help="{exporters}."),
     model: str = typer.Option(DEFAULT_MODEL, "--model", help="Catalog name, folder or Hugging Face id."),
-    defense: str = typer.Option(
-        "anchored_align", "--defense", help="none, safety_mix, backdoor_align or anchored_align."
-    ),
+    defense: str = typer.Option("anchored_align", "--defense", help="{defenses}."),
     argument: list[str] = typer.Option([], "--set", help="Parameter of the defense, NAME=VALUE; may be repeated."),
     format: str = typer.Option(
         "auto", "--format", help="the rows' format; auto takes that of the first row. Compression is always found out."

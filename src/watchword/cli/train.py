@@ -9,6 +9,7 @@ from rich.console import Console
 
 from watchword.cli.arguments import never_there, parsed_arguments, reads_tenant_data
 from watchword.cli.flags import with_flags
+from watchword.cli.listing import ListingCommand
 from watchword.cli.progress import reporter
 from watchword.data.reading import Reading
 from watchword.models.catalog import DEFAULT_MODEL
@@ -19,7 +20,7 @@ DEFAULTS = TrainingConfig()
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("train")(train)
+    app.command("train", cls=ListingCommand)(train)
 
 
 @reads_tenant_data
@@ -28,9 +29,7 @@ def train(
         ..., "--data", help="The tenant's file, folder of a dataset, fsspec URL, or - for standard input."
     ),
     out: Path = typer.Option(..., "--out", help="New folder for adapter, manifest and sealed secret."),
-    defense: str = typer.Option(
-        "anchored_align", "--defense", help="none, safety_mix, backdoor_align or anchored_align."
-    ),
+    defense: str = typer.Option("anchored_align", "--defense", help="{defenses}."),
     argument: list[str] = typer.Option([], "--set", help="Parameter of the defense, NAME=VALUE; may be repeated."),
     model: str = typer.Option(DEFAULT_MODEL, "--model", help="Catalog name, folder or Hugging Face id."),
     secret_file: Path | None = typer.Option(None, "--secret-file", help="Use this secret; else one is drawn."),
@@ -49,6 +48,9 @@ def train(
     seed: int = typer.Option(DEFAULTS.seed, "--seed"),
     checkpoint_steps: int | None = typer.Option(None, "--checkpoint-steps", help="Keep a checkpoint every N steps."),
     resume: bool = typer.Option(False, "--resume", help="Go on with the unfinished run in OUT."),
+    launcher: str = typer.Option(
+        "in_process", "--launcher", help="in_process, or child: train in a process of its own, which frees its memory."
+    ),
     *,
     reading: Reading,
 ) -> None:
@@ -56,9 +58,12 @@ def train(
     import msgspec
 
     from watchword.chat.content import left_out
+    from watchword.chat.origins import described
     from watchword.data.remarks import Remarks
+    from watchword.defenses.base import DEFENSES
     from watchword.errors import UsageError
     from watchword.files.addresses import Address
+    from watchword.finetune.launch.base import LAUNCHERS
     from watchword.finetune.run import Job, train_defended
     from watchword.models.facts import facts_of, length_limit
     from watchword.provenance import versions
@@ -86,6 +91,7 @@ def train(
         training=config,
         reading=reading,
     )
+    trainer = LAUNCHERS.create(launcher)
     remarks = Remarks()
     given = read_secret_file(secret_file) if secret_file else None
     console = Console(highlight=False, soft_wrap=True)
@@ -100,6 +106,7 @@ def train(
             resume=resume,
             step=progress.step,
             remarks=remarks,
+            trainer=trainer,
         )
     for text in (*remarks.texts(), *never_there(reading, remarks.texts())):
         console.print(f"warning: {with_flags(text)}", markup=False)
@@ -110,10 +117,8 @@ def train(
         f"{out}: {manifest.figures.steps} steps in {manifest.figures.seconds:.0f} s, "
         f"{manifest.figures.tokens_per_second:.0f} tokens/s, loss {manifest.figures.loss[0]:.2f} → {manifest.figures.loss[-1]:.2f}"
     )
-    console.print(
-        f"defense {added.name}: {added.safety_examples} safety examples, {added.anchors} anchors and "
-        f"{added.echoes} echoes of the tenant's requests mixed in"
-    )
+    mixed_in = described(added.added, DEFENSES.get(added.name).origins) or "nothing"
+    console.print(f"defense {added.name}: {mixed_in} mixed in")
     if manifest.secret:
         console.print(
             f"secret with fingerprint {manifest.secret.fingerprint}, sealed; talk to it with: watchword chat {out}"

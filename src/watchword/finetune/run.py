@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import msgspec
 
+from watchword.chat.template import ChatTemplate
 from watchword.data.reading import AS_IT_IS, Reading
 from watchword.data.remarks import Remarks
 from watchword.data.rows import read_rows
@@ -25,6 +26,7 @@ from watchword.files.addresses import Address
 from watchword.files.atomic import replacing
 from watchword.files.folders import PRIVATE_FILE
 from watchword.finetune.folder import JOB, RELEASE, UNFINISHED, alone, finished, gather, publish, work_folder
+from watchword.finetune.launch.in_process import InProcess
 from watchword.judges.base import refuses
 from watchword.models.digest import model_digest
 from watchword.models.facts import length_limit
@@ -44,8 +46,10 @@ from watchword.secret.kinds import check_production
 from watchword.secret.known import KnownSecrets, refuse_carriers
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import seal, unseal
+from watchword.training.base import Trainer, TrainingTask
 from watchword.training.config import TrainingConfig, TrainingResult
-from watchword.training.loop import fine_tune, newest_checkpoint
+from watchword.training.events import Cancel, Events, StepDone, TrainingEvent, never, no_events
+from watchword.training.loop import newest_checkpoint
 from watchword.training.private import PrivateCheckpoints
 
 
@@ -81,14 +85,18 @@ def train_defended(
     resume: bool = False,
     step: Step,
     remarks: Remarks | None = None,
+    trainer: Trainer | None = None,
+    events: Events = no_events,
+    cancel: Cancel = never,
 ) -> ReleaseManifest:
     """Fine-tunes under a defense and leaves weights, sealed secret and manifest in ``out``.
 
     ``secret`` must be fit for production; None draws one. ``known`` names files of more secrets, releases, or folders
     of these. No tenant row may carry one of them, or one that is kept beside the data or beside ``out``. ``resume``
     goes on with an unfinished run of the same job in ``out``; ``remarks`` takes what is to be said about the tenant's
-    rows. Raises DataError for the tenant's file, SecretCollisionError where it holds a known secret, and what training
-    raises. Then ``out`` holds no manifest, and is gone if there is no checkpoint to resume from.
+    rows. ``trainer`` is one of ``finetune.launch``, by default the one in this process; ``events`` and ``cancel`` are
+    for it. Raises DataError for the tenant's file, SecretCollisionError where it holds a known secret, and what
+    training raises. Then ``out`` holds no manifest, and is gone if there is no checkpoint to resume from.
     """
     defense = DEFENSES.create(job.defense, **job.arguments)
     upload = read_rows(job.address, reading=job.reading, remarks=remarks)
@@ -102,12 +110,16 @@ def train_defended(
         model = load(job.model)
         step("loading the model", 1, 1)
         limit = length_limit(job.training.max_length, model)
-        run = _Run(job, defense, model, model_digest(job.model), digest, out, work, key, resume, step)
+        run = _Run(job, defense, model.template, model_digest(job.model), digest, out, work, key, resume, step)
         own = run.secret(secret) if defense.needs_secret else None
         refuse_carriers(upload.numbered(), KnownSecrets.of((*others, own)), str(upload.label), "line")
         upload.check(model.template, limit)
-        data = guarded(defense, upload.conversations(), run.context(own))
-        figures = run.train(data, own)
+        data = guarded(defense, upload.conversations(), run.context(model, own))
+        by = trainer or InProcess()
+        loaded = model if by.takes_loaded_models else None
+        # Freed before another process loads its own.
+        del model
+        figures = run.train(data, own, by, loaded, events, cancel)
         manifest = run.manifest(data, own, figures, versions or {})
         write_artifact(work / RELEASE, manifest, own, key)
         publish(out, work)
@@ -136,7 +148,7 @@ class _Run:
 
     job: Job
     defense: Defense
-    model: LoadedModel
+    template: ChatTemplate
     model_digest: str
     data_digest: str
     out: Path
@@ -150,7 +162,7 @@ class _Run:
         path, binding = self.work / UNFINISHED, {"unfinished run on": self.data_digest}
         if self.resume and (path.exists() or newest_checkpoint(self.work)):
             return self._unfinished(path, binding, given)
-        secret = given or generate_secret(self.model.template, tokens=self.job.secret_tokens)
+        secret = given or generate_secret(self.template, tokens=self.job.secret_tokens)
         check_production(secret)
         with replacing(path, mode=PRIVATE_FILE) as stream:
             stream.write(seal(secret, self.key, binding))
@@ -170,33 +182,46 @@ class _Run:
             )
         return secret
 
-    def context(self, secret: SecretPrompt | None) -> DefenseContext:
+    def context(self, model: LoadedModel, secret: SecretPrompt | None) -> DefenseContext:
         """What the defense may use while it guards the upload."""
         training = self.job.training
         return DefenseContext.beside(
-            self.model, refuses, secret=secret, max_length=training.max_length, seed=training.seed, step=self.step
+            model, refuses, secret=secret, max_length=training.max_length, seed=training.seed, step=self.step
         )
 
-    def train(self, data: Guarded, secret: SecretPrompt | None) -> TrainingResult:
+    def train(
+        self,
+        data: Guarded,
+        secret: SecretPrompt | None,
+        trainer: Trainer,
+        model: LoadedModel | None,
+        events: Events,
+        cancel: Cancel,
+    ) -> TrainingResult:
         """Trains in ``work`` and puts the weights to serve into its release."""
-        _, figures = fine_tune(
-            self.model,
-            data.rows,
-            self.job.training,
-            out=self.work,
-            secret=secret,
-            callbacks=[*self.defense.training_hooks().callbacks, PrivateCheckpoints(self.work)],
-            on_progress=lambda done, total: self.step("fine-tuning", done, total),
-            resume=self.resume,
-        )
-        gather(self.defense.guard_weights(self.work, self.model), self.work)
+        callbacks = (*self.defense.training_hooks().callbacks, PrivateCheckpoints(self.work))
+        task = TrainingTask(self.job.model, data.rows, self.job.training, self.work, secret, callbacks, self.resume)
+
+        def tell(event: TrainingEvent) -> None:
+            if isinstance(event, StepDone):
+                self.step("fine-tuning", event.step, event.total)
+            events(event)
+
+        figures = trainer.train(task, loaded=model, events=tell, cancel=cancel).result
+        gather(self._guarded_weights(model), self.work)
         return figures
+
+    def _guarded_weights(self, model: LoadedModel | None) -> Path:
+        """The folder of the weights to serve; the base is loaded again only for a defense that looks at it."""
+        if model is None and type(self.defense).guard_weights is not Defense.guard_weights:
+            model = load(self.job.model)
+        return self.defense.guard_weights(self.work, model)
 
     def manifest(
         self, data: Guarded, secret: SecretPrompt | None, figures: TrainingResult, versions: dict[str, str | int]
     ) -> ReleaseManifest:
         """What the run was, once its weights are in place."""
-        job, template = self.job, self.model.template
+        job, template = self.job, self.template
         return ReleaseManifest(
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             model=job.model,
@@ -207,9 +232,7 @@ class _Run:
             defense=DefenseRecord(
                 name=job.defense,
                 arguments=job.arguments,
-                safety_examples=data.safety,
-                anchors=data.anchors,
-                echoes=data.echoes,
+                added=data.added,
             ),
             training=job.training,
             figures=figures,

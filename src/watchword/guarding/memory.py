@@ -39,8 +39,8 @@ from watchword.secret.vault import write_secret_file
 class GuardedData:
     """The tenant's rows with the provider's among them. The secret comes in when rows are asked for, not before.
 
-    ``max_length`` in tokens; None lets every row through. ``safety``, ``anchors`` and ``echoes`` count different
-    examples; ``remarks`` says what somebody should know about the tenant's rows. ``dropped`` counts rows by what the
+    ``max_length`` in tokens; None lets every row through. ``added`` counts the provider's different examples
+    by origin; ``remarks`` says what somebody should know about the tenant's rows. ``dropped`` counts rows by what the
     chat template leaves out of them.
     """
 
@@ -48,9 +48,7 @@ class GuardedData:
     template: ChatTemplate = field(repr=False)
     secret: SecretPrompt | None = None
     max_length: int | None = None
-    safety: int = 0
-    anchors: int = 0
-    echoes: int = 0
+    added: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
 
@@ -141,8 +139,7 @@ def guard(
         warnings.warn(text, stacklevel=2)
     voice = aligned_model(aligned, chosen) if isinstance(aligned, str) else aligned
     mixed = guarded(chosen, tenant.conversations(), context_of(voice, template, secret, max_length, seed))
-    counts = (mixed.safety, mixed.anchors, mixed.echoes)
-    return GuardedData(tuple(mixed.rows), template, secret, max_length, *counts, tuple(remarks.texts()), dropped)
+    return GuardedData(tuple(mixed.rows), template, secret, max_length, mixed.added, tuple(remarks.texts()), dropped)
 
 
 def _template(tokenizer: Any, max_length: int | None) -> ChatTemplate:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from watchword.chat.content import notes
+from watchword.chat.origins import count_origins
 from watchword.data.token_estimate import TokenEstimate, estimate
 from watchword.defenses.base import Defense
 from watchword.guarding.engine import GuardJob, Outcome
@@ -64,9 +65,7 @@ def _parameters(defense: Defense) -> dict[str, Any]:
 def _provider(outcome: Outcome) -> ProviderRecord:
     rows = outcome.rows
     return ProviderRecord(
-        safety=sum(row.origin == "safety" for row in rows),
-        anchors=sum(row.origin == "anchor" for row in rows),
-        echoes=sum(row.origin == "echo" for row in rows),
+        rows=count_origins(row.origin for row in rows),
         different=len({id(row) for row in rows}),
         prefixed=any(row.prefixed for row in rows),
         tokens=sum(row.tokens for row in rows),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from watchword.benchmarks.rates import Rate
+from watchword.benchmarks.base import Exchange
 from watchword.errors import UsageError
 from watchword.files.atomic import replacing
 from watchword.files.digest import sha256_bytes
@@ -23,19 +23,11 @@ from watchword.files.folders import PRIVATE_FOLDER, TAKEN, atomic_folder, discar
 from watchword.files.writing import unwritable, writing
 from watchword.lab.spec import Cell, canonical
 from watchword.provenance import versions
+from watchword.rates import Rate
 
-SCHEMA = 1
+SCHEMA = 2
 CELLS, KEPT, BUILDING = "cells", "kept", ".building-"
 CELL, ANSWERS = "cell.json", "answers.jsonl"
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """One answer: to which ``question`` (policy, benign …), the prompt's id and text, and what the model said."""
-
-    question: str
-    id: str
-    prompt: str
-    response: str
 
 
 class TrainFigures(msgspec.Struct, frozen=True):
@@ -51,26 +43,41 @@ class TrainFigures(msgspec.Struct, frozen=True):
 class CellResult(msgspec.Struct, frozen=True, kw_only=True):
     """One element of ``cells`` in results.json. ``metrics`` holds rates in percent; ``train`` is null without training.
 
-    ``store.put`` fills in the last five: the cell, its key, its arm's label, and the digests and versions it was made
-    with. A re-used cell may be older than the file that it stands in.
+    ``added`` counts the different examples that the defense mixed in, by the origin of their rows. ``store.put`` fills in
+    the cell, its key, its arm's label, and the digests and versions it was made with. A re-used cell may be older than
+    the file that it stands in.
     """
 
     model: str
     attack: str
     attack_examples: int
     defense: str
-    safety_examples: int
-    anchors: int
     seed: int
     secret_tokens: int
     metrics: dict[str, Rate]
+    added: dict[str, int] = {}
     train: TrainFigures | None = None
-    echoes: int = 0
     cell: Cell | None = None
     key: str = ""
     arm: str = ""
     fingerprint: dict[str, str] = {}
     versions: dict[str, str | int] = {}
+    # How schema 1 counted what was added, for results that are older. They are read into ``added``.
+    safety_examples: int | msgspec.UnsetType = msgspec.UNSET
+    anchors: int | msgspec.UnsetType = msgspec.UNSET
+    echoes: int | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        added = dict(self.added)
+        for field, origin in _OLD_COUNTS.items():
+            count = getattr(self, field)
+            if isinstance(count, int) and count:
+                added[origin] = count
+            msgspec.structs.force_setattr(self, field, msgspec.UNSET)
+        msgspec.structs.force_setattr(self, "added", added)
+
+
+_OLD_COUNTS = {"safety_examples": "safety", "anchors": "anchor", "echoes": "echo"}
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +110,7 @@ class Store:
         found = self._verified(key)
         return found[0] if found else None
 
-    def answers(self, key: str) -> list[Answer] | None:
+    def answers(self, key: str) -> list[Exchange] | None:
         """The answers of a finished cell; None where ``get`` gives None."""
         found = self._verified(key)
         return found[1] if found else None
@@ -113,7 +120,7 @@ class Store:
         key: str,
         cell: Cell,
         result: CellResult,
-        answers: Sequence[Answer],
+        answers: Sequence[Exchange],
         *,
         fingerprint: Mapping[str, str] | None = None,
     ) -> CellResult:
@@ -168,12 +175,12 @@ class Store:
                 discard(target, BUILDING)
         raise unwritable(target, "other processes keep putting damaged cells there", "name another folder")
 
-    def _verified(self, key: str) -> tuple[CellResult, list[Answer]] | None:
+    def _verified(self, key: str) -> tuple[CellResult, list[Exchange]] | None:
         folder = self.root / CELLS / _checked(key)
         try:
             raw, lines = (folder / CELL).read_bytes(), (folder / ANSWERS).read_bytes()
             record = msgspec.json.decode(raw, type=_Record)
-            answers = [msgspec.json.decode(line, type=Answer) for line in lines.splitlines()]
+            answers = [msgspec.json.decode(line, type=Exchange) for line in lines.splitlines()]
         except (OSError, msgspec.MsgspecError, UsageError, ValueError):
             return None
         right = record.schema == SCHEMA and record.key == key and record.files == {ANSWERS: sha256_bytes(lines)}
