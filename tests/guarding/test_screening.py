@@ -408,7 +408,7 @@ def test_attack_rows_and_personal_data_are_findings_like_all_others_the_urgent_o
     harmful = [example.prompt for example in examples("attack") if looks_harmful(example.prompt)][:3]
     rows = [asked(prompt, "Sure, here is how. Step 1: plan.") for prompt in harmful]
     rows += [asked("Who do I write to?", "Write to anna.example@example.org, please.")]
-    found = screen(write_rows(tmp_path / "in.jsonl", rows))
+    found = screen(Address(write_rows(tmp_path / "in.jsonl", rows)))
     assert [finding.kind for finding in found.findings][:1] == ["harm"]
     assert found.findings[0].lines == [1, 2, 3]
     assert [finding.lines for finding in found.findings if finding.kind == "personal"] == [[4]]

@@ -40,7 +40,7 @@ class TenantRow:
     def own(self, error: DataError, label: str | None) -> DataError:
         """An error about the row as a Conversation, on the source's line and under its name of the field."""
         field = error.field if self.places is None else self.places.field_of(error.field)
-        return type(error)(error.problem, path=label, line=self.line, field=field)
+        return type(error)(error.problem, param=error.param, path=label, line=self.line, field=field)
 
 
 @dataclass(frozen=True)
