@@ -202,7 +202,7 @@ class Attacked(FakeModel):
         return aligned()
 
 
-def fine_tune(model: Any, rows: Any, config: Any, *, out: Path, on_progress: Any, **rest: Any) -> Any:
+def fine_tune(model: Any, rows: Any, config: Any, **rest: Any) -> Any:
     figures = TrainingResult(
         seconds=2.0,
         tokens=900,
@@ -216,7 +216,7 @@ def fine_tune(model: Any, rows: Any, config: Any, *, out: Path, on_progress: Any
 
 @pytest.fixture(autouse=True)
 def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("watchword.training.loop.fine_tune", fine_tune)
+    monkeypatch.setattr("watchword.finetune.launch.in_process.fine_tune", fine_tune)
     monkeypatch.setattr("watchword.models.load.load", lambda name, **options: aligned())
     monkeypatch.setattr("watchword.lab.runner.model_digest", lambda name: "d" * 64)
     facts = ModelFacts("fake", fake_template(), None, "fake")
