@@ -41,6 +41,4 @@ assert len(trainer.train_dataset) == len(data), "rows were dropped: the run does
 trainer.train()
 trainer.save_model()
 guarded.save_secret(Path(options.out) / "secret.json")
-print(
-    f"{len(data)} rows, {guarded.safety} safety examples and {guarded.anchors} anchors; secret kept in {options.out}/secret.json"
-)
+print(f"{len(data)} rows, different ones of the provider: {guarded.added}; secret kept in {options.out}/secret.json")

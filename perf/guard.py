@@ -115,6 +115,7 @@ def written(path: Path, rows: int) -> Path:
 
 def guard_task(options: argparse.Namespace) -> dict[str, Any]:
     from watchword.defenses.base import DEFENSES
+    from watchword.files.addresses import Address
     from watchword.guarding.engine import GuardJob, guard_file
     from watchword.guarding.exporters.base import EXPORTERS
     from watchword.models.catalog import DEFAULT_MODEL
@@ -123,8 +124,8 @@ def guard_task(options: argparse.Namespace) -> dict[str, Any]:
 
     model = facts_of(DEFAULT_MODEL)
     job = GuardJob(
-        source=options.source,
-        out=options.out,
+        source=Address.parse(options.source),
+        out=Address.parse(options.out),
         model=model,
         defense=DEFENSES.create("backdoor_align"),
         exporter=EXPORTERS.create("openai"),

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from watchword.benchmarks.rates import Rate
 from watchword.provenance import versions
+from watchword.rates import Rate
 from watchword.safety.harm import THRESHOLD, looks_harmful
 from watchword.safety.library import digest, examples
 

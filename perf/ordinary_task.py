@@ -21,12 +21,13 @@ from typing import Any
 import msgspec
 
 from watchword.attacks.base import ATTACK_SYSTEM, ordinary_rows
-from watchword.benchmarks.rates import Rate
 from watchword.chat.types import Conversation, conversation
+from watchword.files.addresses import Address
 from watchword.finetune.run import Job, train_defended
 from watchword.judges.base import refuses
 from watchword.models.answer import Answer
 from watchword.models.load import load
+from watchword.rates import Rate
 from watchword.release.opening import ServedModel, open_release
 from watchword.safety.library import Split, examples
 from watchword.training.config import TrainingConfig
@@ -56,13 +57,12 @@ def measured(seed: int, defense: str, arguments: dict[str, Any], training: Train
         data = Path(folder) / "tenant.jsonl"
         data.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows[:TRAINED]))
         seeded = msgspec.structs.replace(training, seed=seed)
-        job = Job(model=MODEL, data=data, defense=defense, arguments=arguments, training=seeded)
+        job = Job(model=MODEL, data=Address(data), defense=defense, arguments=arguments, training=seeded)
         manifest = train_defended(job, Path(folder) / "out", key=bytes(32), step=told)
         served = open_release(Path(folder) / "out", key=bytes(32))
-        added = manifest.defense
         return {
             "seed": seed,
-            "rows": {"safety": added.safety_examples, "anchors": added.anchors, "echoes": added.echoes},
+            "rows": manifest.defense.added,
             "aligned": {"task": refused(load(MODEL).generate(held_out))},
             "tuned": {
                 "task": of(served, held_out),

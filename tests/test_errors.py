@@ -51,6 +51,7 @@ CODES = {
     "SpecError": "invalid_spec",
     "TemplateError": "template_unsuitable",
     "TemplateLacksError": "kind_not_in_template",
+    "TrainingCancelledError": "training_cancelled",
     "TrainingError": "training_failed",
     "UnknownNameError": "unknown_name",
     "UnsealError": "unseal_failed",

@@ -39,8 +39,12 @@ def heavy_after(code: str) -> str:
         "watchword.attacks.base",
         "watchword.defenses.base",
         "watchword.judges.base",
+        "watchword.benchmarks.base",
         "watchword.models.catalog",
         "watchword.models.fetch",
+        "watchword.models.cores",
+        "watchword.training.fakes",
+        "watchword.finetune.launch.child",
         "watchword.models.answer",
         "watchword.models.facts",
         "watchword.models.fakes",
@@ -52,11 +56,11 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
     assert heavy_after(f"import {module}") == "[]"
 
 
-def test_every_attack_defense_and_judge_is_made_without_anything_heavy() -> None:
+def test_every_attack_defense_judge_and_benchmark_is_made_without_anything_heavy() -> None:
     code = (
         "from watchword.attacks.base import ATTACKS\nfrom watchword.defenses.base import DEFENSES\n"
-        "from watchword.judges.base import JUDGES\n"
-        "for kind in (ATTACKS, DEFENSES, JUDGES):\n    [kind.create(name) for name in kind.names()]"
+        "from watchword.judges.base import JUDGES\nfrom watchword.benchmarks.base import BENCHMARKS\n"
+        "for kind in (ATTACKS, DEFENSES, JUDGES, BENCHMARKS):\n    [kind.create(name) for name in kind.names()]"
     )
     assert heavy_after(code) == "[]"
 

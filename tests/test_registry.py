@@ -51,6 +51,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Defense]]:
         for name, value in {
             "acme-shield": "acme_shield:Shield",
             "no-class": "acme_shield:dataclass",
+            "gone": "acme_gone:Shield",
             "none": "acme_shield:Shield",
         }.items()
     )
@@ -79,7 +80,15 @@ def test_a_file_must_define_one_strategy(package: Path, text: str, count: int) -
 
 @pytest.mark.parametrize("name", ["acme-shield", "acme_shield"])
 def test_a_third_partys_defense_comes_by_entry_point(installed: type[Defense], name: str) -> None:
-    assert DEFENSES.names() == ["anchored_align", "backdoor_align", "none", "safety_mix", "acme_shield", "no_class"]
+    assert DEFENSES.names() == [
+        "anchored_align",
+        "backdoor_align",
+        "none",
+        "safety_mix",
+        "acme_shield",
+        "gone",
+        "no_class",
+    ]
     assert DEFENSES.get(name) is installed
     assert DEFENSES.create(name, strength=2) == installed(strength=2)
 
@@ -99,13 +108,20 @@ def test_an_entry_point_to_something_else_is_named(installed: type[Defense]) -> 
         DEFENSES.get("no-class")
 
 
+def test_a_package_that_cannot_be_loaded_is_named(installed: type[Defense]) -> None:
+    with pytest.raises(
+        UsageError, match=r"acme_gone:Shield cannot be loaded \(No module named 'acme_gone'\); mend the"
+    ):
+        DEFENSES.get("gone")
+
+
 def test_an_unknown_name_gets_the_choices_and_the_nearest(installed: type[Defense]) -> None:
     with pytest.raises(UnknownNameError) as caught:
         DEFENSES.get("safety_mx")
     assert str(caught.value).startswith(
         "there is no defense 'safety_mx': did you mean 'safety_mix'? choose one of anchored"
     )
-    assert str(caught.value).endswith(", acme_shield, no_class")
+    assert str(caught.value).endswith(", acme_shield, gone, no_class")
 
 
 def test_a_wrong_argument_gets_the_right_ones() -> None:

@@ -12,6 +12,8 @@ from typing import Any
 # Which names each module gives; __init__.pyi tells type checkers the same.
 _MODULES = {
     "attacks.base": ("ATTACKS", "Attack", "AttackContext"),
+    "benchmarks.base": ("BENCHMARKS", "Benchmark", "Metric", "Prompt", "Setting"),
+    "chat.origins": ("RowOrigin",),
     "chat.template": ("ChatTemplate",),
     "chat.types": ("Conversation", "Message", "conversation"),
     "data.limits": ("Limits",),
@@ -19,6 +21,7 @@ _MODULES = {
     "data.rows": ("read_conversations", "write_conversations"),
     "defenses.base": ("DEFENSES", "Defense", "DefenseContext", "Guarded", "guarded"),
     "errors": ("WatchwordError",),
+    "files.addresses": ("Address",),
     "finetune.run": ("Job", "train_defended"),
     "guarding.memory": ("GuardedData", "guard"),
     "judges.base": ("JUDGES", "Judge", "Unscored", "Verdict"),

@@ -2,6 +2,12 @@
 from watchword.attacks.base import ATTACKS as ATTACKS
 from watchword.attacks.base import Attack as Attack
 from watchword.attacks.base import AttackContext as AttackContext
+from watchword.benchmarks.base import BENCHMARKS as BENCHMARKS
+from watchword.benchmarks.base import Benchmark as Benchmark
+from watchword.benchmarks.base import Metric as Metric
+from watchword.benchmarks.base import Prompt as Prompt
+from watchword.benchmarks.base import Setting as Setting
+from watchword.chat.origins import RowOrigin as RowOrigin
 from watchword.chat.template import ChatTemplate as ChatTemplate
 from watchword.chat.types import Conversation as Conversation
 from watchword.chat.types import Message as Message
@@ -16,6 +22,7 @@ from watchword.defenses.base import DefenseContext as DefenseContext
 from watchword.defenses.base import Guarded as Guarded
 from watchword.defenses.base import guarded as guarded
 from watchword.errors import WatchwordError as WatchwordError
+from watchword.files.addresses import Address as Address
 from watchword.finetune.run import Job as Job
 from watchword.finetune.run import train_defended as train_defended
 from watchword.guarding.memory import GuardedData as GuardedData

@@ -18,7 +18,8 @@
     │   └── TemplateError         a chat template that cannot carry the method
     ├── TrainingError             a run that must not count
     │   ├── DivergedError         NaN or exploding loss
-    │   └── LostRowError          a provider's row that did not reach the trainer
+    │   ├── LostRowError          a provider's row that did not reach the trainer
+    │   └── TrainingCancelledError  a run that somebody has cancelled
     ├── OutputError               a file or folder that cannot be written
     │   └── OutputInUseError      one that another process is at work on
     └── CallError                 a call over HTTP that is answered with an error
@@ -184,6 +185,12 @@ class LostRowError(TrainingError):
     """A provider's row that did not reach the trainer (docs/design.md: no safety row is lost)."""
 
     code = "provider_row_lost"
+
+
+class TrainingCancelledError(TrainingError):
+    """A run that somebody has cancelled; it can be resumed from its newest checkpoint."""
+
+    code = "training_cancelled"
 
 
 class OutputError(WatchwordError):

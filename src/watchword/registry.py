@@ -35,6 +35,17 @@ def _installed(group: str) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=group))
 
 
+def _loaded(external: EntryPoint) -> Any:
+    """What an entry point names. Raises UsageError with the package to mend: it is nobody's who called."""
+    try:
+        return external.load()
+    except (ImportError, AttributeError) as error:
+        package = external.dist.name if external.dist is not None else external.module
+        raise UsageError(
+            f"entry point {external.value} cannot be loaded ({error}); mend the package {package}, or uninstall it"
+        ) from error
+
+
 class Registry(Generic[T]):
     """The strategies of one kind, by name. Hyphens and underscores in names are the same."""
 
@@ -53,7 +64,7 @@ class Registry(Generic[T]):
             return self._from_module(f"{self.package}.{key}")
         external = self._entry_points().get(key)
         if external is not None:
-            return self._checked(external.load(), external.value)
+            return self._checked(_loaded(external), external.value)
         choices = self.names()
         raise UnknownNameError(
             f"there is no {self.kind} {name!r}: {did_you_mean(name, choices)}choose one of {', '.join(choices)}",

@@ -16,11 +16,11 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from support.tiny import saved
+from watchword.alignment.card import write_card
 from watchword.alignment.run import RECIPE, align
-from watchword.benchmarks.rates import Rate
 from watchword.chat.types import Row, conversation
-from watchword.lab.card import write_card
 from watchword.models.load import load
+from watchword.rates import Rate
 from watchword.training.config import TrainingResult
 
 RATES = {
@@ -45,7 +45,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_writes_adapter_and_card(watchword: Any, tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates = {name: Rate.of(hits, n) for name, (hits, n) in RATES.items()}
-    monkeypatch.setattr("watchword.lab.card.aligned_rates", lambda model, step: rates)
+    monkeypatch.setattr("watchword.alignment.card.aligned_rates", lambda model, step: rates)
     out = tmp_path / "aligned"
     done = watchword("align", "--base", base, "--out", out, "--epochs", 1, "--seed", 4)
     assert (done.code, done.err) == (0, "")

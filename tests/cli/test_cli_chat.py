@@ -16,6 +16,7 @@ pytest.importorskip("torch")
 from support.cli_samples import leaks, tenant_file
 from support.tiny import saved
 from watchword.chat.types import Conversation
+from watchword.files.addresses import Address
 from watchword.finetune.run import Job, train_defended
 from watchword.models.answer import Answer, AnswerPiece, Usage
 from watchword.models.fakes import FakeModel
@@ -33,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     training = TrainingConfig(epochs=1, lora_rank=2)
     job = Job(
         model=str(saved(root / "base")),
-        data=tenant_file(root),
+        data=Address(tenant_file(root)),
         defense="backdoor_align",
         training=training,
         secret_tokens=40,

@@ -17,6 +17,7 @@ from watchword.models.facts import ModelFacts
 from watchword.models.fakes import HELP, FakeModel, fake_template
 from watchword.secret.generate import experiment_secret
 from watchword.training.config import TrainingResult
+from watchword.training.events import StepDone
 
 # A refusal by the paper's keywords and by our own judge.
 SORRY = "I'm sorry, but I cannot help with that, because it would hurt people."
@@ -51,12 +52,12 @@ class Training:
     def __init__(self) -> None:
         self.runs, self.stop_at = 0, 0
 
-    def __call__(self, model: Any, rows: Any, config: Any, *, out: Path, on_progress: Any, **rest: Any) -> Any:
+    def __call__(self, model: Any, rows: Any, config: Any, *, out: Path, events: Any, **rest: Any) -> Any:
         self.runs += 1
         (out / "adapter_model.safetensors").write_bytes(b"half")
         if self.runs == self.stop_at:
             raise KeyboardInterrupt
-        on_progress(1, 1)
+        events(StepDone(1, 1))
         figures = TrainingResult(
             seconds=2.0, tokens=900, tokens_per_second=450.0, steps=2, loss=[2.0, 1.0], rows={"tenant": len(rows)}
         )
@@ -66,7 +67,7 @@ class Training:
 @pytest.fixture(autouse=True)
 def training(monkeypatch: pytest.MonkeyPatch) -> Training:
     made = Training()
-    monkeypatch.setattr("watchword.training.loop.fine_tune", made)
+    monkeypatch.setattr("watchword.finetune.launch.in_process.fine_tune", made)
     monkeypatch.setattr("watchword.models.load.load", lambda name, **options: aligned())
     monkeypatch.setattr("watchword.lab.runner.model_digest", lambda name: "d" * 64)
     monkeypatch.setattr("watchword.lab.runner.facts_of", lambda name: ModelFacts(name, fake_template(), None, name))
@@ -96,11 +97,11 @@ def test_results_report_and_table(watchword: Any, tmp_path: Path, spec: Path, tr
     assert (done.code, done.err) == (0, "")
     found = json.loads((out / "results.json").read_text())
     assert set(found) >= {"schema", "spec", "versions", "cells"}
-    assert found["schema"] == 1
+    assert found["schema"] == 2
     assert rates(out) == EXPECTED
     defended = found["cells"][2]
     assert defended["metrics"]["asr_without_secret"]["value"] == 100.0
-    assert (defended["safety_examples"], defended["secret_tokens"]) == (11, 20)
+    assert (defended["added"], defended["secret_tokens"]) == ({"safety": 11}, 20)
     assert set(defended["train"]) >= {"seconds", "tokens_per_second", "loss"}
     assert "<html" in (out / "report.html").read_text()
     for line in (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,8 +36,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(request: Any, watchword: Any, base: Path, tmp_path: Path) -> Command:
     """Runs one of the three commands on rows."""
 
-    def call(rows: list[dict[str, Any]], *options: object) -> Any:
-        data, out = tenant_file(tmp_path, rows), tmp_path / "out"
+    def call(rows: list[dict[str, Any]], *options: object, data: object = None) -> Any:
+        data, out = data or tenant_file(tmp_path, rows), tmp_path / "out"
         arguments: dict[str, tuple[object, ...]] = {
             "validate": (data, "--model", base),
             "guard": (data, "--model", base, "--out", out, "--defense", "none"),
@@ -79,6 +82,77 @@ def test_limits(command: Command, options: tuple[object, ...], message: str, tmp
     assert refused.code == 3
     assert message in shown(refused)
     assert not (tmp_path / "out").exists()
+
+
+def parquet(plain: Path) -> Path:
+    table = pytest.importorskip("pyarrow").Table.from_pylist(
+        [json.loads(line) for line in plain.read_bytes().splitlines()]
+    )
+    pytest.importorskip("pyarrow.parquet").write_table(table, plain.with_name("rows.parquet"))
+    return plain.with_name("rows.parquet")
+
+
+def folder(plain: Path) -> Path:
+    made = plain.with_name("set")
+    made.mkdir(exist_ok=True)
+    return parquet(plain).replace(made / "train-00000.parquet").parent
+
+
+def array(plain: Path) -> Path:
+    rows = [json.loads(line) for line in plain.read_bytes().splitlines()]
+    # Rows may share a line; these do not.
+    plain.with_name("rows.json").write_text("[" + ",\n".join(map(json.dumps, rows)) + "]")
+    return plain.with_name("rows.json")
+
+
+def zstd(plain: Path) -> Path:
+    made = pytest.importorskip("zstandard").ZstdCompressor().compress(plain.read_bytes())
+    plain.with_name("rows.zst").write_bytes(made)
+    return plain.with_name("rows.zst")
+
+
+def packed(plain: Path) -> Path:
+    plain.with_name("rows.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    return plain.with_name("rows.gz")
+
+
+def elsewhere(plain: Path) -> str:
+    import fsspec
+
+    with fsspec.open("memory://upload/rows.jsonl", "wb") as stream:
+        stream.write(plain.read_bytes())
+    return "memory://upload/rows.jsonl"
+
+
+@pytest.mark.parametrize("sent", [parquet, folder, array, packed, zstd, elsewhere, lambda plain: f"file://{plain}"])
+def test_all_read_what_one_reads(command: Command, tmp_path: Path, sent: Callable[[Path], object]) -> None:
+    refused = command(ROWS, data=sent(tenant_file(tmp_path, [*ROWS, {"messages": TURNS[:1]}])))
+    assert refused.code == 3
+    assert "line 5, messages: the row has no assistant message" in shown(refused)
+    done = command(ROWS, data=sent(tenant_file(tmp_path, ROWS)))
+    assert done.code == 0, shown(done)
+
+
+def test_all_read_standard_input(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = io.TextIOWrapper(io.BytesIO(tenant_file(tmp_path, ROWS).read_bytes()))
+    monkeypatch.setattr("sys.stdin", given)
+    done = command(ROWS, data="-")
+    assert done.code == 0, shown(done)
+
+
+def test_none_takes_a_longer_row_than_the_model_reads(command: Command, tmp_path: Path) -> None:
+    refused = command(ROWS, "--max-length", 4096)
+    assert refused.code == 2
+    assert "--max-length is 4096, and the context of" in shown(refused)
+    assert "a longer row cannot be trained on whole; give at most 2048" in " ".join(shown(refused).split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_message_shows_the_password_of_an_address(command: Command) -> None:
+    refused = command(ROWS, data="ftp://tenant:hidden@127.0.0.1:9/rows.jsonl?key=hidden")
+    assert refused.code == 3
+    assert "ftp://…@127.0.0.1:9/rows.jsonl?…" in shown(refused)
+    assert "hidden" not in shown(refused)
 
 
 def test_a_call_without_its_answer_is_one_line(command: Command) -> None:

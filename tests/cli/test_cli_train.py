@@ -60,7 +60,7 @@ def test_leaves_adapter_manifest_and_sealed_secret(train: Train, tmp_path: Path,
         "secret.sealed",
     }
     assert not (out / "work").exists()
-    assert "5 safety examples, 0 anchors and 0 echoes of the tenant's requests mixed in" in done.out
+    assert "5 safety examples mixed in" in done.out
     assert f"talk to it with: watchword chat {out}" in done.out
     secret = open_release(out, key=KEY).release.secret
     assert secret is not None
@@ -87,7 +87,7 @@ BAD_DATA: dict[str, tuple[bytes, str]] = {
     "no answer": (json.dumps({"messages": ROWS[0]["messages"][:1]}).encode(), "line 1"),
     "not UTF-8": (b'{"messages": [{"role": "user", "content": "\xe9"}]}', "UTF-8"),
     "UTF-16": (json.dumps(ROWS[0]).encode("utf-16"), "UTF-16"),
-    "empty": (b"", "holds no rows"),
+    "empty": (b"", "the file has no row; give one JSON object a line"),
     "no object": (b"3\n", "line 1"),
 }
 
@@ -126,6 +126,7 @@ def test_a_row_longer_than_the_context_is_never_cut(train: Train, tmp_path: Path
         (("--defense", "anchored-aling"), 2, "there is no defense 'anchored-aling': did you mean 'anchored_align'?"),
         (("--model", "smollm2-135"), 2, "there is no model 'smollm2-135': did you mean 'smollm2-135m'?"),
         (("--defense", "backdoor_align", "--set", "safty=5"), 2, "has no argument 'safty': did you mean 'safety'?"),
+        (("--launcher", "chid"), 2, "there is no launcher 'chid': did you mean 'child'?"),
         (("--set", "safety"), 2, "--set 'safety' is no NAME=VALUE pair"),
         (("--method", "qlora"), 2, "training: Invalid enum value 'qlora'"),
         (("--epochs", "0"), 2, "training: epochs is 0; it must be greater than 0"),

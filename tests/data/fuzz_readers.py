@@ -23,6 +23,7 @@ with atheris.instrument_imports(include=["watchword"]):
     from watchword.data.passes import ScanPlan, scan_file
     from watchword.data.sources import prepared
     from watchword.errors import DataError
+    from watchword.files.addresses import Address
     from watchword.guarding.interleave import interleaved
     from watchword.guarding.placement import places
 
@@ -79,7 +80,7 @@ def one(data: bytes) -> None:
     source = put(data)
     quick(data)
     try:
-        with prepared(source, scratch=FOLDER) as ready:
+        with prepared(Address(source), scratch=FOLDER) as ready:
             scanned = scan_file(ready.path, ScanPlan(first_line=ready.first_line), skip=ready.skip)
             if scanned.profile.fault_count:
                 assert all(fault.line for fault in scanned.profile.faults)

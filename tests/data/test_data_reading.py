@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from hypothesis import strategies as st
 
 from watchword.chat.types import Conversation, conversation
 from watchword.data.limits import Limits
+from watchword.data.prepared import place_in_file
 from watchword.data.reading import Reading
 from watchword.data.remarks import Remarks
-from watchword.data.rows import place_in_file, read_conversations
-from watchword.data.validate import validate_file
+from watchword.data.rows import read_conversations
+from watchword.data.validate import validate
 from watchword.errors import DataError
+from watchword.files.addresses import Address
 
 TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
 ULTRACHAT = {"prompt": "q", "prompt_id": "ab12", "messages": TURNS}
@@ -35,9 +38,10 @@ def read(stream: io.BytesIO, reading: Reading) -> tuple[list[Conversation], list
 def test_columns_too_many_are_one_fault_a_file_that_names_the_option(tmp_path: Path) -> None:
     path = tmp_path / "up.jsonl"
     path.write_bytes(lines(*[ULTRACHAT] * 12).getvalue())
-    report = validate_file(path)
+    report = validate(Address.parse(path))
     assert [str(fault) for fault in report.faults] == [
-        "line 1: unknown keys 'prompt', 'prompt_id'; leave them out with `drop_columns=prompt,prompt_id` (the same in 12 rows)"
+        "line 1: unknown keys 'prompt', 'prompt_id'; leave them out with `drop_columns=prompt,prompt_id` "
+        "(the same in 12 rows: lines 1, 2, 3, 4, 5, …)"
     ]
     assert (report.rows, report.valid_rows, report.fault_count) == (12, 0, 12)
 
@@ -52,7 +56,7 @@ def test_columns_are_left_out_by_request_named_and_counted(reading: Reading, tmp
     ]
     path = tmp_path / "up.jsonl"
     path.write_bytes(lines(*[ULTRACHAT] * 10).getvalue())
-    report = validate_file(path, reading=reading)
+    report = validate(Address.parse(path), reading=reading)
     assert report.ok
     assert [text.partition(" (")[0] for text in report.warnings] == [
         "the column 'prompt' was left out, as asked",
@@ -117,9 +121,13 @@ def test_limits_stop_the_reading(data: bytes, limits: Limits, message: str, tmp_
         read(io.BytesIO(data), Reading(limits=limits))
     path = tmp_path / "up.jsonl"
     path.write_bytes(data)
-    report = validate_file(path, reading=Reading(limits=limits))
+    if "bytes of rows" in message:
+        with pytest.raises(DataError, match=message):
+            validate(Address.parse(path), reading=Reading(limits=limits))
+        return
+    report = validate(Address.parse(path), reading=Reading(limits=limits))
     assert not report.ok
-    assert "nothing behind it is read" in str(report.faults[-1])
+    assert re.search(message, str(report.faults[-1]))
 
 
 @given(
@@ -171,7 +179,7 @@ def test_a_stream_without_an_end_of_line_is_not_read_into_memory() -> None:
 )
 def test_a_csv_file_is_called_one(head: str, name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(head)
-    report = validate_file(tmp_path / name)
+    report = validate(Address.parse(tmp_path / name))
     assert [fault.problem.partition(";")[0] for fault in report.faults] == [
         "the file is a table in CSV, which is not supported"
     ]
@@ -182,8 +190,11 @@ def test_a_csv_file_is_called_one(head: str, name: str, tmp_path: Path) -> None:
 )
 def test_packed_files_are_called_so_where_plain_lines_are_read(start: bytes, what: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(start + bytes(40))
-    with pytest.raises(DataError, match=f"the file is .*{what}.*; unpack it first"):
-        list(read_conversations(tmp_path / "x"))
+    with (
+        pytest.raises(DataError, match=f"the file is .*{what}.*; unpack it first"),
+        (tmp_path / "x").open("rb") as stream,
+    ):
+        list(read_conversations(stream))
 
 
 def test_a_field_is_found_again_in_its_file(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ def test_a_byte_order_mark_and_an_empty_file_are_fine() -> None:
 def test_missing_file_and_unknown_format(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.jsonl: the file cannot be read: No such file"):
         list(read_conversations(tmp_path / "gone.jsonl"))
-    with pytest.raises(DataError, match="Is a directory"):
+    with pytest.raises(DataError, match="holds neither a saved dataset"):
         list(read_conversations(tmp_path))
     with pytest.raises(UnknownNameError, match="did you mean 'alpaca'"):
         list(read_conversations(tmp_path / "gone.jsonl", format="alpacca"))

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from watchword.chat.types import Conversation, Message
 from watchword.data.formats.openai import OpenAIChat
-from watchword.data.parse import parse_line, parse_row, read_row
+from watchword.data.limits import Limits
+from watchword.data.lines import numbered_rows
+from watchword.data.parse import format_or_fault, parse_line, parse_row, read_row
+from watchword.data.reading import Reading
 from watchword.data.shape import conversation_of, shape_faults, unknown_columns
-from watchword.data.validate import check, require_valid, validate_file
+from watchword.data.validate import check, require_valid, validate
 from watchword.errors import DataError
+from watchword.files.addresses import Address
+from watchword.models.fakes import fake_template
 
 USER, ANSWER = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -112,7 +123,7 @@ def test_a_file_is_read_to_its_end(tmp_path: Path) -> None:
     path.write_bytes(
         b"\n".join([good.encode(), two.encode(), b"{", b"\xff", b'{"prompt": "a", "completion": "b"}', good.encode()])
     )
-    report = validate_file(path)
+    report = validate(Address.parse(path))
     assert (report.rows, report.valid_rows, report.format, report.ok) == (6, 2, "openai", False)
     assert [fault.line for fault in report.faults] == [2, 2, 3, 4, 5]
     assert report.fault_count == 5
@@ -123,28 +134,28 @@ def test_a_file_is_read_to_its_end(tmp_path: Path) -> None:
 def test_faults_are_counted_past_the_limit(tmp_path: Path) -> None:
     path = tmp_path / "up.jsonl"
     path.write_text("{}\n" * 250, "utf-8")
-    report = validate_file(path)
+    report = validate(Address.parse(path))
     assert (len(report.faults), report.fault_count, report.rows) == (100, 250, 250)
-    assert validate_file(path, max_errors=3, format="alpaca").faults[2].line == 3
+    assert validate(Address.parse(path), format="alpaca").faults[2].line == 3
 
 
 def test_notes_on_the_file_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "up.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps({"messages": [USER, ANSWER]}).encode() * 1)
-    report = validate_file(path)
+    report = validate(Address.parse(path))
     assert report.ok
     assert "byte order mark" in report.warnings[0]
     path.write_bytes(b"[{]")
-    assert validate_file(path).faults[0].line == 1
+    assert validate(Address.parse(path)).faults[0].line == 1
     with pytest.raises(DataError, match="cannot be read"):
-        validate_file(tmp_path / "gone")
+        validate(Address.parse(tmp_path / "gone"))
 
 
 @pytest.mark.parametrize("data", [b"", b"\n \n", b"[]"])
 def test_a_file_without_rows_is_an_error(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "up.jsonl"
     path.write_bytes(data)
-    report = validate_file(path)
+    report = validate(Address.parse(path))
     assert not report.ok
     assert [str(fault) for fault in report.faults] == ["the file has no row; give one JSON object a line"]
     assert report.warnings == ()
@@ -153,7 +164,7 @@ def test_a_file_without_rows_is_an_error(tmp_path: Path, data: bytes) -> None:
 def test_a_layout_that_no_row_has_is_one_fault(tmp_path: Path) -> None:
     path = tmp_path / "up.jsonl"
     path.write_text(json.dumps({"messages": [USER, ANSWER] * 500}, indent=2))
-    report = validate_file(path)
+    report = validate(Address.parse(path))
     assert report.fault_count == 1
     assert "one row is spread over several lines" in str(report.faults[0])
 
@@ -211,3 +222,105 @@ def test_a_key_that_stands_twice_in_a_call_is_named() -> None:
     conv, faults = parse_row(twice.encode(), 1, "openai")
     assert conv is None
     assert [fault.problem for fault in faults] == ["the key 'id' stands twice in one object"]
+
+
+SHARED = {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}
+FAULTY: list[Any] = [
+    SHARED,
+    {"conversations": [{"from": "humn", "value": "q"}, {"from": "gpt", "value": "a"}]},
+    {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": " "}]},
+    {"messages": [USER, ANSWER]},
+    {**SHARED, "extra": 1},
+    {"x": 1},
+    3,
+    [[]],
+]
+
+
+def reported(path: Path, workers: int = 1) -> tuple[Any, ...]:
+    report = validate(Address(path), workers=workers)
+    texts = [replace(fault, line=None, lines=()) for fault in report.faults]
+    return report.format, report.rows, report.valid_rows, report.fault_count, texts
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(FAULTY), min_size=1, max_size=12), st.sampled_from([None, 1, 2]))
+def test_rows_are_judged_alike_however_they_are_sent(tmp_path: Path, rows: list[Any], indent: int | None) -> None:
+    assume(rows[0] != [[]])  # which would make the lines an array
+    lines, array, packed = tmp_path / "lines", tmp_path / "array", tmp_path / "packed"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    array.write_text(json.dumps(rows, indent=indent))
+    packed.write_bytes(gzip.compress(lines.read_bytes()))
+    # The first row that has a format gives the file's, and each line is what the careful parser says of it.
+    named = [format_or_fault(json.dumps(row).encode(), 1) for row in rows]
+    format, first = next(((name, at) for at, name in enumerate(named, 1) if isinstance(name, str)), ("openai", None))
+    wanted = [read_row(json.dumps(row).encode(), at, format, first_line=first) for at, row in enumerate(rows, 1)]
+    faults = [fault for found in wanted for fault in found.faults]
+    assert reported(lines)[:4] == (
+        None if first is None else format,
+        len(rows),
+        sum(not found.faults for found in wanted),
+        len(faults),
+    )
+    layouts = {(fault.problem, fault.field) for fault in faults if fault.layout}
+    assert len(reported(lines)[4]) == len([fault for fault in faults if not fault.layout]) + len(layouts)
+    assert reported(packed) == reported(lines)
+    places = [line for line, _ in numbered_rows(io.BytesIO(array.read_bytes()))]
+    found = validate(Address(array))
+    by_row = validate(Address(lines))
+    assert [fault.line for fault in found.faults] == [places[fault.line - 1] for fault in by_row.faults if fault.line]
+    assert [fault.field for fault in found.faults] == [fault.field for fault in by_row.faults]
+
+
+def test_other_formats_are_looked_at_by_several_processes(tmp_path: Path) -> None:
+    path = tmp_path / "up.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in FAULTY * 50))
+    assert reported(path, workers=2) == reported(path)
+    assert validate(Address(path), workers=2).faults == validate(Address(path)).faults
+
+
+def test_a_whole_file_is_read_once(tmp_path: Path) -> None:
+    """What converted files were read for a second and a third time: faults, and tokens."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    data = json.dumps([SHARED] * 12).encode()
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(path.write_bytes, data)
+        report = validate(Address(path), template=fake_template(), max_length=64)
+    assert report.ok
+    assert report.tokens is not None
+    assert report.tokens.sampled == 12
+
+
+def test_rows_that_are_too_long_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "up.jsonl"
+    rows = [{"messages": [USER, {**ANSWER, "content": "word " * count}]} for count in (1, 90, 1, 80, 100)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for workers in (1, 2):
+        report = validate(Address(path), template=fake_template(), max_length=100, workers=workers)
+        (fault,) = report.faults
+        assert re.fullmatch(
+            r"line 2: the row has \d+ tokens, the limit is 100; shorten it or raise the maximum length "
+            r"\(the same in 3 rows: lines 2, 4, 5\)",
+            str(fault),
+        )
+        assert (report.fault_count, report.valid_rows) == (3, 2)
+
+
+def test_an_array_of_arrays_is_looked_at_row_by_row(tmp_path: Path) -> None:
+    path = tmp_path / "up.json"
+    path.write_text(json.dumps([[[]], SHARED, SHARED]))
+    report = validate(Address(path))
+    assert (report.format, report.rows, report.valid_rows) == ("sharegpt", 3, 2)
+    assert [str(fault).partition(";")[0] for fault in report.faults] == [
+        "line 1: a row must be an object, this is an array"
+    ]
+
+
+def test_a_row_as_long_as_the_limit_may_give_the_format(tmp_path: Path) -> None:
+    path = tmp_path / "up.jsonl"
+    row = json.dumps(SHARED)
+    path.write_bytes(f"{{\n{row}\r\n{row}\r\n".encode())
+    report = validate(Address(path), reading=Reading(limits=Limits(row_bytes=len(row))))
+    assert (report.format, report.rows, report.valid_rows) == ("sharegpt", 3, 2)
+    assert [fault.line for fault in report.faults] == [1]

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from watchword.chat.types import Conversation, Message, Row, conversation
 from watchword.data.upload import Upload
 from watchword.defenses import _rows
-from watchword.defenses.base import DEFENSES, Defense, DefenseContext, TrainingHooks, mixed
+from watchword.defenses.base import (
+    DEFENSES,
+    Defense,
+    DefenseContext,
+    TrainingHooks,
+    mixed,
+    registered_origins,
+    rows_to_add,
+)
 from watchword.errors import UnknownNameError, UsageError
 from watchword.judges.base import refuses
 from watchword.models.fakes import FakeModel
@@ -97,6 +105,25 @@ def test_seams_that_are_not_used_change_nothing(name: str, tmp_path: Path) -> No
     defense = DEFENSES.create(name)
     assert defense.guard_weights(tmp_path, base=None) == tmp_path
     assert defense.training_hooks() == TrainingHooks()
+
+
+@pytest.mark.parametrize("name", DEFENSES.names())
+def test_every_row_is_of_an_origin_that_the_defense_names(name: str) -> None:
+    defense = DEFENSES.create(name)
+    named = [origin.name for origin in defense.origins]
+    assert {row.origin for row in guarded(name)} <= set(named)
+    assert set(named) <= set(registered_origins())
+
+
+def test_a_provider_row_that_passes_for_the_tenants_is_refused() -> None:
+    class Careless(Defense):
+        def guard_data(self, upload: Upload, context: DefenseContext) -> list[Row]:
+            return [Row(conversation("Hi?", "Hello."))]
+
+    with pytest.raises(
+        UsageError, match="the defense Careless made a row of origin 'tenant', which is the tenant's own"
+    ):
+        rows_to_add(Careless(), UPLOAD, DefenseContext())
 
 
 def test_none_is_the_base_class_and_no_more() -> None:

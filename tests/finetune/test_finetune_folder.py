@@ -15,8 +15,10 @@ pytest.importorskip("torch")
 
 from support.processes import forked, killed_when, states
 from watchword.errors import OutputError, OutputInUseError, UsageError
+from watchword.files.addresses import Address
 from watchword.finetune import run as finetune
 from watchword.finetune.folder import UNFINISHED, WORK
+from watchword.finetune.launch import in_process
 from watchword.finetune.run import Job, train_defended
 from watchword.models.fakes import FakeModel, fake_template
 from watchword.release.artifact import open_secret, read_manifest
@@ -47,7 +49,7 @@ def fake_training(model: Any, rows: Any, config: Any, *, out: Path, callbacks: A
 def _fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(finetune, "load", lambda name: FakeModel())
     monkeypatch.setattr(finetune, "model_digest", lambda name: "d" * 64)
-    monkeypatch.setattr(finetune, "fine_tune", fake_training)
+    monkeypatch.setattr(in_process, "fine_tune", fake_training)
     # It guards against power cuts, which are not tried here.
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
     before = os.umask(0)
@@ -61,7 +63,7 @@ def job(tmp_path: Path, request: pytest.FixtureRequest) -> Job:
     (tmp_path / "in.jsonl").write_text(json.dumps(row) + "\n")
     return Job(
         model="fake",
-        data=tmp_path / "in.jsonl",
+        data=Address(tmp_path / "in.jsonl"),
         defense="backdoor_align",
         arguments={"safety": 1},
         training=TrainingConfig(checkpoint_steps=request.param),
@@ -165,7 +167,7 @@ def test_going_on_may_be_killed_as_well(job: Job, tmp_path: Path, monkeypatch: p
     with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
         stopped.setattr(finetune, "publish", interrupted)
         run(job, out)
-    monkeypatch.setattr(finetune, "fine_tune", None)
+    monkeypatch.setattr(in_process, "fine_tune", None)
     killed = states(made, tmp_path / "states", lambda: run(job, out, resume=True))
     for state in killed:
         become(made, state)

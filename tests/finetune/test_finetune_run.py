@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +23,29 @@ pytest.importorskip("torch")
 
 from support.cli_samples import ROWS, leaks, row, tenant_file
 from support.tiny import saved
-from watchword.errors import DataError, OutputError, OutputInUseError, UnsealError, UsageError
+from watchword.data.remarks import Remarks
+from watchword.errors import (
+    DataError,
+    DivergedError,
+    OutputError,
+    OutputInUseError,
+    TrainingCancelledError,
+    UnsealError,
+    UsageError,
+)
+from watchword.files.addresses import Address
+from watchword.files.digest import sha256_file
 from watchword.finetune.folder import UNFINISHED, WORK
+from watchword.finetune.launch.base import LAUNCHERS
 from watchword.finetune.run import Job, train_defended
 from watchword.models.fakes import fake_template
 from watchword.release.opening import open_release
 from watchword.release.reading import read_release
 from watchword.secret.generate import generate_secret
+from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import TrainingConfig
+from watchword.training.events import Finished, StepDone
+from watchword.training.fakes import FakeTrainer
 
 KEY = bytes.fromhex("5a" * 32)
 # Every log line of every library goes to standard error, where it is searched too.
@@ -46,7 +63,7 @@ def job(base: Path, tmp_path: Path) -> Job:
     defense, arguments = "backdoor_align", {"safety": 4}
     return Job(
         model=str(base),
-        data=tenant_file(tmp_path),
+        data=Address(tenant_file(tmp_path)),
         defense=defense,
         arguments=arguments,
         training=training,
@@ -99,7 +116,7 @@ def test_a_row_that_the_template_does_not_write_is_named_before_training(job: Jo
     with pytest.raises(
         DataError, match=rf"line {len(ROWS) + 1}, messages\[1\].tool_calls: the chat template of base "
     ) as no:
-        train_defended(msgspec.structs.replace(job, data=data), out, key=KEY, step=nothing)
+        train_defended(msgspec.structs.replace(job, data=Address(data)), out, key=KEY, step=nothing)
     assert str(no.value).startswith(str(data))
     assert not out.exists()
 
@@ -107,7 +124,7 @@ def test_a_row_that_the_template_does_not_write_is_named_before_training(job: Jo
 def test_what_the_template_leaves_out_is_counted_in_the_manifest(job: Job, tmp_path: Path) -> None:
     thoughtful = row("Why?", "Because.")
     thoughtful["messages"][-1]["reasoning_content"] = "Hm."
-    job = msgspec.structs.replace(job, data=tenant_file(tmp_path, [*ROWS, thoughtful, thoughtful]))
+    job = msgspec.structs.replace(job, data=Address(tenant_file(tmp_path, [*ROWS, thoughtful, thoughtful])))
     assert train_defended(job, tmp_path / "out", key=KEY, step=nothing).figures.dropped == {"thoughts": 2}
 
 
@@ -318,28 +335,195 @@ def test_the_wrong_key_gives_no_answer(real: Real) -> None:
     assert "is not as this provider's key" in done.stderr
 
 
-def test_a_file_that_can_be_read_only_once_is_refused(job: Job, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    piped = msgspec.structs.replace(job, data=tmp_path / "pipe")
-    with pytest.raises(DataError, match="this is no ordinary file; save the rows in one first"):
-        train_defended(piped, tmp_path / "out", key=KEY, step=nothing)
+def packed(kind: str, folder: Path, rows: list[dict[str, Any]]) -> Address:
+    """The tenant's rows as a Parquet file, compressed, in ShareGPT's words as one array, or behind a URL."""
+    plain = tenant_file(folder, rows)
+    if kind == "parquet":
+        pyarrow = pytest.importorskip("pyarrow.parquet")
+        pyarrow.write_table(pytest.importorskip("pyarrow").Table.from_pylist(rows), folder / "rows.parquet")
+        return Address(folder / "rows.parquet")
+    if kind == "gzip":
+        (folder / "rows.gz").write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
+        return Address(folder / "rows.gz")
+    if kind == "array":
+        names = {"user": "human", "assistant": "gpt"}
+        shared = [
+            {"conversations": [{"from": names[turn["role"]], "value": turn["content"]} for turn in each["messages"]]}
+            for each in rows
+        ]
+        (folder / "rows.json").write_text(json.dumps(shared, indent=1))
+        return Address(folder / "rows.json")
+    if kind == "memory":
+        import fsspec
+
+        with fsspec.open("memory://upload/rows.jsonl", "wb") as stream:
+            stream.write(plain.read_bytes())
+        return Address.parse("memory://upload/rows.jsonl")
+    return Address.parse(f"file://{plain}")
+
+
+def bytes_of(address: Address) -> bytes:
+    with address.opened() as stream:
+        return stream.read()
+
+
+KINDS = ["parquet", "gzip", "array", "memory", "file"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_reads_whatever_guard_reads(job: Job, tmp_path: Path, kind: str) -> None:
+    data = packed(kind, tmp_path, ROWS)
+    plain = train_defended(job, tmp_path / "plain", key=KEY, secret=known_secret(), step=nothing)
+    job = msgspec.structs.replace(job, data=data)
+    manifest = train_defended(job, tmp_path / "out", key=KEY, secret=known_secret(), step=nothing)
+    # The very same rows, so the very same run; and the digest of the bytes that the tenant has.
+    assert manifest.figures.loss == plain.figures.loss
+    assert manifest.data_digest == hashlib.sha256(bytes_of(data)).hexdigest()
+
+
+def known_secret() -> SecretPrompt:
+    return SecretPrompt("amber ox quill seven", kind="random", tokens=20, entropy_bits=200.0)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "gzip"])
+def test_a_resumed_run_compares_the_tenants_own_bytes(job: Job, tmp_path: Path, kind: str) -> None:
+    job = msgspec.structs.replace(job, data=packed(kind, tmp_path, ROWS))
+    broken_off(job, tmp_path / "out")
+    packed(kind, tmp_path, [*ROWS, row("More?", "Yes.")])
+    with pytest.raises(UsageError, match="was started with another data"):
+        train_defended(job, tmp_path / "out", key=KEY, resume=True, step=nothing)
+    packed(kind, tmp_path, ROWS)
+    assert train_defended(job, tmp_path / "out", key=KEY, resume=True, step=nothing).figures.steps == 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("parquet", r"rows.parquet, line 5, messages\[1\].tool_calls: the chat"),
+        ("array", r"rows.json, line 50, conversations\[1\].value: the chat"),
+    ],
+)
+def test_a_fault_is_named_as_the_file_has_it(job: Job, tmp_path: Path, kind: str, place: str) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "oven", "arguments": "{}"}}
+    calling = {"messages": [{"role": "user", "content": "Heat it."}, {"role": "assistant", "tool_calls": [call]}]}
+    data = packed(kind, tmp_path, [*ROWS, calling]) if kind == "parquet" else packed(kind, tmp_path, ROWS)
+    if kind == "array":
+        assert data.local is not None
+        shared = [*json.loads(data.local.read_text()), CALLING]
+        data.local.write_text(json.dumps(shared, indent=1))
+    with pytest.raises(DataError, match=place):
+        train_defended(msgspec.structs.replace(job, data=data), tmp_path / "out", key=KEY, step=nothing)
     assert not (tmp_path / "out").exists()
 
 
+CALLING = {
+    "conversations": [
+        {"from": "human", "value": "Heat it."},
+        {"from": "function_call", "value": '{"name": "oven", "arguments": {}}'},
+        {"from": "observation", "value": "hot"},
+        {"from": "gpt", "value": "It is."},
+    ]
+}
+
+
+def test_a_longer_limit_than_the_models_context_is_refused(job: Job, tmp_path: Path) -> None:
+    training = msgspec.structs.replace(job.training, max_length=4096)
+    with pytest.raises(UsageError, match=r"is 4096, and the context of .* is 2048 tokens: .*give at most 2048"):
+        train_defended(msgspec.structs.replace(job, training=training), tmp_path / "out", key=KEY, step=nothing)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pipe_is_read_once(job: Job, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    data = tenant_file(tmp_path).read_bytes()
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit((tmp_path / "pipe").write_bytes, data)
+        piped = msgspec.structs.replace(job, data=Address(tmp_path / "pipe"))
+        manifest = train_defended(piped, tmp_path / "out", key=KEY, step=nothing)
+    assert manifest.data_digest == hashlib.sha256(data).hexdigest()
+
+
 def test_the_manifest_names_the_bytes_that_were_trained_on(job: Job, tmp_path: Path) -> None:
-    digest = hashlib.sha256(job.data.read_bytes()).hexdigest()
+    digest = hashlib.sha256(bytes_of(job.data)).hexdigest()
 
     def gone_meanwhile(what: str, done: int, total: int) -> None:
         if what == "fine-tuning":
-            job.data.unlink(missing_ok=True)
+            (tmp_path / "tenant.jsonl").unlink(missing_ok=True)
 
     assert train_defended(job, tmp_path / "out", key=KEY, step=gone_meanwhile).data_digest == digest
 
 
-def test_a_file_that_changes_while_it_is_read_is_refused(
+def test_a_file_that_changes_while_it_is_read_is_refused(job: Job, tmp_path: Path) -> None:
+    class Writing(Remarks):
+        """Somebody who writes to the file after each row that is read of it."""
+
+        def add(self, line: int, remarks: Any) -> None:
+            with (tmp_path / "tenant.jsonl").open("a") as stream:
+                stream.write("\n")
+
+    with pytest.raises(DataError, match="the file changed while it was read"):
+        train_defended(job, tmp_path / "out", key=KEY, step=nothing, remarks=Writing())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_job_parses_where_its_data_is() -> None:
+    for data in ("file:///a/rows.jsonl", "/a/rows.jsonl", Path("/a/rows.jsonl"), Address(Path("/a/rows.jsonl"))):
+        assert Job(model="m", data=data, defense="none").address == Address(Path("/a/rows.jsonl"))
+    assert Job(model="m", data="s3://a/b", defense="none").address.url == "s3://a/b"
+
+
+def test_the_trainer_that_is_given_trains(job: Job, tmp_path: Path) -> None:
+    trainer, steps, told = FakeTrainer((3.0, 2.0, 1.0), weights=b"tuned"), [], []
+    manifest = train_defended(
+        job,
+        tmp_path / "out",
+        key=KEY,
+        step=lambda *step: steps.append(step),
+        trainer=trainer,
+        events=told.append,
+    )
+    assert (tmp_path / "out" / "adapter_model.safetensors").read_bytes() == b"tuned"
+    assert manifest.figures.loss == [3.0, 2.0, 1.0]
+    assert [step for step in steps if step[0] == "fine-tuning"] == [("fine-tuning", n, 3) for n in (1, 2, 3)]
+    assert told[-1] == Finished(manifest.figures)
+    (task,) = trainer.tasks
+    assert (task.model, task.config) == (job.model, job.training)
+    assert task.secret is not None
+    assert leaks(task.secret, repr(task)) == []
+
+
+def test_a_trainer_that_fails_leaves_no_release(job: Job, tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match="NaN"):
+        train_defended(
+            job, tmp_path / "out", key=KEY, step=nothing, trainer=FakeTrainer(error=DivergedError("the loss is NaN"))
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cancelled_run_can_be_resumed_though_it_keeps_no_other_checkpoints(job: Job, tmp_path: Path) -> None:
+    job = msgspec.structs.replace(job, training=msgspec.structs.replace(job.training, checkpoint_steps=None))
+    told: list[Any] = []
+    with pytest.raises(TrainingCancelledError, match="cancelled after 2 steps"):
+        train_defended(
+            job, tmp_path / "out", key=KEY, step=nothing, events=told.append, cancel=lambda: StepDone(2, 4) in told
+        )
+    assert [path.name for path in (tmp_path / "out" / WORK).glob("checkpoint-*")] == ["checkpoint-2"]
+    manifest = train_defended(job, tmp_path / "out", key=KEY, resume=True, step=nothing)
+    assert len(manifest.figures.loss) == 4
+
+
+def test_a_child_leaves_the_release_that_this_process_would(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digests = iter(["one", "other"])
-    monkeypatch.setattr("watchword.finetune.run.file_digest", lambda path: next(digests))
-    with pytest.raises(DataError, match="the file changed while it was read"):
-        train_defended(job, tmp_path / "out", key=KEY, step=nothing)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    secret = generate_secret(fake_template(), tokens=30)
+    here, there = (
+        train_defended(job, tmp_path / name, key=KEY, secret=secret, step=nothing, trainer=LAUNCHERS.create(name))
+        for name in ("in_process", "child")
+    )
+    # PEFT lists the layers in its settings in any order, so the digest of the whole release differs between processes.
+    digests = [sha256_file(tmp_path / name / "adapter_model.safetensors") for name in ("in_process", "child")]
+    assert digests[0] == digests[1]
+    assert there.figures.loss == here.figures.loss
+    assert open_release(tmp_path / "child", key=KEY).release.secret == secret
+    assert leaks(secret, under=tmp_path) == []

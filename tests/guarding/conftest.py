@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support.guarding_rows import SECRET_TEXT, template
+from support.guarding_rows import SECRET_TEXT, addressed, template
 from watchword.defenses.base import DEFENSES
 from watchword.guarding.engine import GuardJob
 from watchword.guarding.exporters.base import EXPORTERS
@@ -40,6 +40,6 @@ def job(model: ModelFacts, secret: SecretPrompt, tmp_path: Path) -> Callable[...
             "max_length": 2048,
             "secret": secret,
         }
-        return GuardJob(**{**plain, **fields})
+        return GuardJob(**addressed({**plain, **fields}))
 
     return make

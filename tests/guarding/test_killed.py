@@ -15,10 +15,11 @@ from typing import Any
 import fsspec.implementations.memory  # noqa: F401 -- before the forks, which would each load it
 import pytest
 
-from support.guarding_rows import chat_row
+from support.guarding_rows import addressed, chat_row
 from support.processes import forked, killed_before, killed_when, states
 from watchword.data.sources import prepared
 from watchword.errors import OutputError, OutputInUseError, UsageError
+from watchword.files.addresses import Address
 from watchword.guarding import placing, run
 from watchword.guarding.run import GuardRequest, guard_to_files
 from watchword.models.facts import ModelFacts
@@ -47,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 def request(folder: Path, **fields: Any) -> GuardRequest:
     source, out = folder.parent / "in.json", folder / "out.jsonl"
     plain = {"source": str(source), "out": str(out), "trainer": "llama-factory", "model": "small"}
-    return GuardRequest(**{**plain, "defense": "backdoor_align", "arguments": {"safety": 1}, **fields})
+    return GuardRequest(**addressed({**plain, "defense": "backdoor_align", "arguments": {"safety": 1}, **fields}))
 
 
 def guarded(folder: Path, **fields: Any) -> None:
@@ -203,7 +204,7 @@ def test_what_killed_runs_spooled_in_the_temporary_folder_is_swept(
     killed = states(folder, folder.parent / "states", lambda: guarded(folder, **far))
     for state in killed:
         become(folder, state)
-        with prepared(folder.parent / "in.json"):
+        with prepared(Address(folder.parent / "in.json")):
             (alive,) = [path for path in folder.iterdir() if path.is_dir()]
             assert {path.name for path in folder.iterdir()} == {alive.name, f"{alive.name}.lock"}
             assert stat.S_IMODE(alive.stat().st_mode) == 0o700

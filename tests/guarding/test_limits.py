@@ -21,11 +21,12 @@ from watchword.data.blocks import blocks
 from watchword.data.limits import Limits
 from watchword.data.passes import ScanPlan, scan_file, worker_pool
 from watchword.data.reading import Reading
+from watchword.data.rows import read_rows
 from watchword.data.scan import Scanner
 from watchword.data.sources import local_rows, prepared
 from watchword.data.tables import table_rows
 from watchword.errors import DataError
-from watchword.finetune.run import tenant_upload
+from watchword.files.addresses import Address
 from watchword.guarding.checking import CheckRequest, check_source
 from watchword.guarding.engine import guard_file
 from watchword.models.facts import ModelFacts
@@ -57,11 +58,11 @@ def test_what_decompresses_to_far_more_than_its_size_is_not_unpacked(tmp_path: P
         pytest.raises(
             DataError, match=r"bomb: the file decompresses to more than 100 times its size; .*`limits.expansion`"
         ),
-        local_rows(tmp_path / "bomb", scratch=scratch),
+        local_rows(Address.parse(tmp_path / "bomb"), scratch=scratch),
     ):
         pass
     assert list(scratch.iterdir()) == []
-    with local_rows(tmp_path / "bomb", reading=Reading(limits=Limits(expansion=100_000))) as raw:
+    with local_rows(Address.parse(tmp_path / "bomb"), reading=Reading(limits=Limits(expansion=100_000))) as raw:
         assert raw.path.stat().st_size == len(BIG)
 
 
@@ -70,10 +71,10 @@ def test_bytes_are_counted_unpacked(tmp_path: Path, pack: Any) -> None:
     data = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
     (tmp_path / "rows").write_bytes(pack(data))
     exact, short = (Reading(limits=Limits(bytes=len(data) - less)) for less in (0, 1))
-    with prepared(tmp_path / "rows", reading=exact) as ready:
+    with prepared(Address.parse(tmp_path / "rows"), reading=exact) as ready:
         assert ready.path.read_bytes() == data
     message = r"rows: the file has more than \d+ bytes of rows; .*`limits.bytes`"
-    with pytest.raises(DataError, match=message), prepared(tmp_path / "rows", reading=short):
+    with pytest.raises(DataError, match=message), prepared(Address.parse(tmp_path / "rows"), reading=short):
         pass
 
 
@@ -84,7 +85,7 @@ def test_a_stream_is_stopped_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr(sys, "stdin", Stdin)
     with (
         pytest.raises(DataError, match="standard input: the file decompresses to more than"),
-        prepared("-", scratch=tmp_path),
+        prepared(Address.parse("-"), scratch=tmp_path),
     ):
         pass
 
@@ -151,9 +152,9 @@ def test_rows_and_bytes_of_tables_are_counted(tmp_path: Path, saved: bool) -> No
         (Limits(row_bytes=40), "line 1: the row has more than 40 bytes"),
         (Limits(bytes=600), "more than 600 bytes of rows"),
     ):
-        with pytest.raises(DataError, match=message), prepared(path, reading=Reading(limits=limits)):
+        with pytest.raises(DataError, match=message), prepared(Address.parse(path), reading=Reading(limits=limits)):
             pass
-    with prepared(path, reading=Reading(limits=Limits(rows=12))) as ready:
+    with prepared(Address.parse(path), reading=Reading(limits=Limits(rows=12))) as ready:
         assert ready.path.read_bytes().count(b"\n") == 12
 
 
@@ -167,7 +168,7 @@ def test_a_row_that_is_too_big_is_named_and_never_tokenized(
 ) -> None:
     rows = [*ROWS[:place], LONG, *ROWS[place:]]
     path = write_rows(tmp_path / "rows.jsonl", rows)
-    plan = ScanPlan((), model.template, 2048, limits=Limits(row_bytes=4_000))
+    plan = ScanPlan((), model.template, 2048, reading=Reading(limits=Limits(row_bytes=4_000)))
     longest = 0
     real = type(model.template).encode
 
@@ -207,7 +208,7 @@ def test_no_block_is_longer_than_a_block_and_a_row(
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=20), st.integers(80, 150))
 def test_exactly_the_rows_beyond_the_limit_are_faults(lengths: list[int], limit: int) -> None:
     made = [json.dumps(chat_row(0, system="s" * length)).encode() for length in lengths]
-    profile = Scanner(limits=Limits(row_bytes=limit)).scan(b"\n".join(made) + b"\n")
+    profile = Scanner(reading=Reading(limits=Limits(row_bytes=limit))).scan(b"\n".join(made) + b"\n")
     wanted = [number for number, row in enumerate(made, start=1) if len(row) > limit]
     assert [fault.line for fault in profile.faults] == wanted
     assert profile.rows == len(made)
@@ -229,12 +230,12 @@ def test_guard_validate_train_and_python_hold_the_same_limits(
     with pytest.raises(DataError, match=message):
         guard_file(job(path, reading=reading))
     with pytest.raises(DataError, match=message):
-        tenant_upload(path, reading)
+        read_rows(Address(path), reading=reading)
     for rows in (path, [*ROWS, LONG]):
         with pytest.raises(DataError, match=message):
             watchword.guard(rows, tokenizer=model.template, reading=reading)
     monkeypatch.setattr("watchword.guarding.checking.facts_of", lambda name: model)
-    report = check_source(CheckRequest(str(path), reading=reading)).report
+    report = check_source(CheckRequest(Address.parse(path), reading=reading)).report
     assert [str(fault) for fault in report.faults] == [
         "line 13: the row has more than 4000 bytes; shorten it, or raise the limit (`limits.row_bytes`)"
     ]
@@ -246,5 +247,13 @@ def test_faults_of_the_layout_are_counted_over_blocks() -> None:
     whole.append(part)
     assert whole.fault_count == 5
     assert whole.faults == [
-        Fault("unknown key 'source'", "leave it out with `drop_columns=source`", "source", 1, layout=True, rows=5)
+        Fault(
+            "unknown key 'source'",
+            "leave it out with `drop_columns=source`",
+            "source",
+            1,
+            layout=True,
+            rows=5,
+            lines=(1, 2, 3, 4, 5),
+        )
     ]

@@ -22,6 +22,7 @@ from watchword.data.formats.base import FORMATS
 from watchword.data.rows import read_conversations
 from watchword.defenses.base import DEFENSES
 from watchword.errors import DataError
+from watchword.files.addresses import Address
 from watchword.guarding.engine import GuardJob, guard_file
 from watchword.guarding.exporters.base import EXPORTERS
 from watchword.models.facts import ModelFacts
@@ -112,7 +113,9 @@ def guard(tmp_path_factory: Any, model: ModelFacts, secret: SecretPrompt) -> Gua
         folder = tmp_path_factory.mktemp("mutated")
         put(data, folder / "in", container)
         exporter, defense = EXPORTERS.create("openai"), DEFENSES.create("backdoor_align")
-        job = GuardJob(str(folder / "in"), str(folder / "out"), model, defense, exporter, 2048, secret, scratch=folder)
+        job = GuardJob(
+            Address(folder / "in"), Address(folder / "out"), model, defense, exporter, 2048, secret, scratch=folder
+        )
         try:
             guard_file(job)
         except DataError as error:

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from support.guarding_rows import chat_row, write_rows
+from support.guarding_rows import addressed, chat_row, write_rows
 from watchword.cli.app import run as command
 from watchword.errors import OutputError, SecretError, UsageError
-from watchword.files.addresses import target
+from watchword.files.addresses import Address, target
 from watchword.files.digest import sha256_file
 from watchword.guarding import placing, run
 from watchword.guarding.run import GuardRequest, guard_to_files
@@ -43,7 +43,7 @@ def make(tmp_path: Path) -> Callable[..., GuardRequest]:
 
     def request(**fields: Any) -> GuardRequest:
         plain = {"source": str(source), "out": str(tmp_path / "out.jsonl"), "trainer": "openai", "model": "small"}
-        return GuardRequest(**{**plain, "defense": "backdoor_align", **fields})
+        return GuardRequest(**addressed({**plain, "defense": "backdoor_align", **fields}))
 
     return request
 
@@ -148,8 +148,8 @@ def test_data_never_stays_without_its_settings_and_manifest(
     before = contents(tmp_path)
     writing = placing.target
 
-    def failing(address: str) -> Any:
-        if address.endswith(broken) and not (tmp_path / "failed").exists():
+    def failing(address: Address) -> Any:
+        if address.name.endswith(broken) and not (tmp_path / "failed").exists():
             (tmp_path / "failed").touch()
             raise error
         return writing(address)
@@ -336,8 +336,8 @@ def test_services_get_a_name_and_never_a_path(make: Any, tmp_path: Path, monkeyp
 
 
 def test_validate_never_writes_over_its_file(make: Any, tmp_path: Path, capsys: Any) -> None:
-    source = make().source
-    (tmp_path / "screening.json").write_bytes(Path(source).read_bytes())
+    source = make().source.local
+    (tmp_path / "screening.json").write_bytes(source.read_bytes())
     before = contents(tmp_path)
     for arguments in ((source, "--json", source), (tmp_path / "screening.json", "--report", tmp_path)):
         assert command(["validate", *map(str, arguments)]) == 2
@@ -392,7 +392,7 @@ def test_a_stopped_process_leaves_nothing(tmp_path: Path, number: int, code: int
 
 def test_a_large_file_that_leaves_the_page_cache_on_the_way_is_whole(tmp_path: Path) -> None:
     pieces = [bytes([number]) * (1 << 25) for number in range(7)]
-    with target(str(tmp_path / "out")) as stream:
+    with target(Address(tmp_path / "out")) as stream:
         for piece in pieces:
             stream.write(piece[:100])
             stream.write(piece[100:])

@@ -21,15 +21,18 @@ from watchword.chat.render import IGNORED, render_row
 from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Row, conversation
 from watchword.data.parse import parse_line
-from watchword.errors import DataError, RowTemplateError
+from watchword.data.rows import read_rows
+from watchword.defenses.base import DEFENSES, DefenseContext, guarded
+from watchword.errors import DataError, RowTemplateError, UsageError
+from watchword.files.addresses import Address
 from watchword.files.digest import HashingWriter
-from watchword.finetune.run import check_rows, tenant_upload
 from watchword.guarding.checking import CheckRequest, check_source
 from watchword.guarding.engine import guard_file
 from watchword.guarding.exporters.base import EXPORTERS, ExportPlan
 from watchword.guarding.interleave import Piece
 from watchword.guarding.memory import GuardedData
 from watchword.guarding.provider import provider_rows
+from watchword.guarding.shards import guard_shards
 from watchword.models.facts import ModelFacts, facts_of
 from watchword.safety.library import examples
 from watchword.secret.prompt import SecretPrompt
@@ -75,6 +78,35 @@ def test_training_memory_and_exporters_give_the_same_ids_and_labels(name: str, s
     for row, ids in zip(rows, wanted, strict=True):
         last = [token for token in ids["labels"] if token != IGNORED][-1]
         assert (form.decode([last]).strip() in form.special_tokens) != row.cut
+
+
+def test_a_file_gives_the_same_ids_and_labels_by_every_way(tmp_path: Path, job: Any, secret: SecretPrompt) -> None:
+    """Training, the Python API, the exporter of token ids and shards: the tenant's rows and the provider's, in one order."""
+    rows = [chat_row(number, system=None if number % 3 else "Be kind.") for number in range(40)]
+    source = write_rows(tmp_path / "in.jsonl", [*rows, THOUGHTFUL], seed=1)
+    form, settings = template("smollm2"), {"defense": "backdoor_align", "safety": 5}
+    with pytest.warns(UserWarning, match="leaves out thoughts in 1 row"):
+        memory = watchword.guard(source, tokenizer=form, secret=secret, seed=7, **settings)
+    defense = DEFENSES.create("backdoor_align", safety=5)
+    upload = read_rows(Address(source)).conversations()
+    trained = render_rows(guarded(defense, upload, DefenseContext(7)).rows, form, secret=secret, max_length=2048)
+    wanted = [{"input_ids": list(row.rendered.input_ids), "labels": list(row.rendered.labels)} for row in trained]
+    assert len(wanted) == 46
+    assert memory.token_rows() == wanted
+    fields = {"defense": defense, "seed": 7, "exporter": EXPORTERS.create("trl")}
+    guard_file(job(source, out=str(tmp_path / "out.jsonl"), **fields))
+    assert _ids(tmp_path / "out.jsonl") == wanted
+    lines = source.read_bytes().splitlines(keepends=True)
+    shards = [tmp_path / f"{number}.jsonl" for number in range(2)]
+    for shard, part in zip(shards, (lines[:13], lines[13:]), strict=True):
+        shard.write_bytes(b"".join(part))
+    (tmp_path / "parts").mkdir()
+    guard_shards(job("shards", out=str(tmp_path / "parts"), **fields), [Address(shard) for shard in shards], "trl")
+    assert [row for part in sorted((tmp_path / "parts").iterdir()) for row in _ids(part)] == wanted
+
+
+def _ids(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def _exported(tenant: list[Row], ours: list[Row], form: ChatTemplate, secret: SecretPrompt) -> list[dict[str, Any]]:
@@ -177,7 +209,7 @@ def refused_by_training(line: bytes, number: int, model: ModelFacts) -> bool:
 def test_validation_refuses_the_rows_that_training_refuses(folder: Path, tmp_path: Path, rows: list[Any]) -> None:
     source = write_rows(tmp_path / "odd.jsonl", rows)
     model = facts_of(str(folder))
-    result = check_source(CheckRequest(str(source), model=str(folder)))
+    result = check_source(CheckRequest(Address.parse(source), model=str(folder)))
     wanted = {
         number
         for number, line in enumerate(source.read_bytes().splitlines(), start=1)
@@ -188,7 +220,7 @@ def test_validation_refuses_the_rows_that_training_refuses(folder: Path, tmp_pat
     assert sum(fault.rows for fault in result.report.faults) == result.report.fault_count == len(wanted)
     assert (result.ok, result.report.valid_rows) == (not wanted, len(rows) - len(wanted))
     try:
-        check_rows(tenant_upload(source)[0], model.template, min(2048, CONTEXT), source)
+        read_rows(Address(source)).check(model.template, min(2048, CONTEXT))
     except DataError as error:
         assert error.line in wanted
     else:
@@ -199,13 +231,29 @@ def test_validation_names_line_and_reason_for_rows_that_are_too_long(folder: Pat
     rows = [chat_row(1), chat_row(2, system="word " * 200), chat_row(3)]
     source = write_rows(tmp_path / "in.jsonl", rows)
     for workers in (1, 2):
-        result = check_source(CheckRequest(str(source), model=str(folder), workers=workers))
+        result = check_source(CheckRequest(Address.parse(source), model=str(folder), workers=workers))
         assert [fault.line for fault in result.report.faults] == [2]
         assert f"tokens, the limit is {CONTEXT}" in str(result.report.faults[0])
-    result = check_source(CheckRequest(str(source), model=str(folder), max_length=10))
-    assert [fault.line for fault in result.report.faults] == [1, 2, 3]
+    result = check_source(CheckRequest(Address.parse(source), model=str(folder), max_length=10))
+    assert [fault.lines for fault in result.report.faults] == [(1, 2, 3)]
+    assert str(result.report.faults[0]).endswith("(the same in 3 rows: lines 1, 2, 3)")
     shared = write_rows(tmp_path / "sharegpt.jsonl", [_sharegpt(row) for row in rows])
-    assert [fault.line for fault in check_source(CheckRequest(str(shared), model=str(folder))).report.faults] == [2]
+    assert [
+        fault.line for fault in check_source(CheckRequest(Address.parse(shared), model=str(folder))).report.faults
+    ] == [2]
+
+
+def test_no_limit_beyond_the_models_context_is_taken(folder: Path, tmp_path: Path) -> None:
+    source, beyond = (
+        write_rows(tmp_path / "in.jsonl", [chat_row(1)]),
+        rf"is 121, and the context of .* is {CONTEXT} tokens",
+    )
+    with pytest.raises(UsageError, match=beyond):
+        check_source(CheckRequest(Address(source), model=str(folder), max_length=CONTEXT + 1))
+    with pytest.raises(UsageError, match=beyond):
+        watchword.guard(source, tokenizer=str(folder), max_length=CONTEXT + 1, defense="none")
+    assert check_source(CheckRequest(Address(source), model=str(folder), max_length=CONTEXT)).ok
+    assert len(watchword.guard(source, tokenizer=str(folder), max_length=CONTEXT, defense="none")) == 1
 
 
 def _sharegpt(row: dict[str, Any]) -> dict[str, Any]:
@@ -219,11 +267,13 @@ def test_training_names_file_and_line_past_blank_ones(tmp_path: Path) -> None:
     with pytest.raises(
         RowTemplateError, match=r"in.jsonl, line 3, messages\[1\].tool_calls: the chat template writes no"
     ):
-        check_rows(tenant_upload(source)[0], template("smollm2"), 2048, source)
+        read_rows(Address(source)).check(template("smollm2"), 2048)
 
 
 def test_what_a_template_leaves_out_is_a_warning_of_validation(folder: Path, tmp_path: Path) -> None:
-    result = check_source(CheckRequest(str(write_rows(tmp_path / "in.jsonl", [THOUGHTFUL] * 3)), model=str(folder)))
+    result = check_source(
+        CheckRequest(Address.parse(write_rows(tmp_path / "in.jsonl", [THOUGHTFUL] * 3)), model=str(folder))
+    )
     assert result.ok
     takes_thoughts = facts_of(str(folder)).template.abilities.thoughts is not None
     assert any("leaves out thoughts in 3 rows" in text for text in result.report.warnings) != takes_thoughts

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 import typer
 
-from support.guarding_rows import chat_row, write_rows
+from support.guarding_rows import addressed, chat_row, write_rows
+from watchword.chat.fault import Fault
 from watchword.cli import guard, validate
-from watchword.data.validate import validate_file
+from watchword.data.parse import read_row
 from watchword.errors import OutputError, SecretCollisionError, UsageError
+from watchword.files.addresses import Address
 from watchword.guarding import checking, run
 from watchword.guarding.checking import CheckRequest, check_source
 from watchword.guarding.run import GuardRequest, guard_to_files
@@ -42,7 +44,7 @@ def source(tmp_path: Path) -> Path:
 def request_for(tmp_path: Path, source: Path) -> Callable[..., GuardRequest]:
     def make(**fields: Any) -> GuardRequest:
         plain = {"source": str(source), "out": str(tmp_path / "out.jsonl"), "trainer": "openai", "model": "small"}
-        return GuardRequest(**{**plain, "defense": "backdoor_align", **fields})
+        return GuardRequest(**addressed({**plain, "defense": "backdoor_align", **fields}))
 
     return make
 
@@ -51,7 +53,7 @@ def test_data_secret_settings_and_manifest_agree(request_for: Any, tmp_path: Pat
     manifest = guard_to_files(request_for(), lambda: KEY)
     stored = json.loads((tmp_path / "out.jsonl.manifest.json").read_bytes())
     assert stored["output"]["rows"] == 51 == manifest.output.rows
-    assert stored["provider"]["safety"] == 11
+    assert stored["provider"]["rows"] == {"safety": 11}
     assert stored["input"]["rows"] == 40
     assert len(stored["provider"]["places"]) == 11
     secret = read_secret_file(tmp_path / "out.jsonl.secret.json")
@@ -190,7 +192,7 @@ def test_own_safety_examples_take_the_packaged_ones_place(request_for: Any, tmp_
     own = write_rows(tmp_path / "own.jsonl", [chat_row(number + 900, system=None) for number in range(3)])
     manifest = guard_to_files(request_for(safety=own, arguments={"selection": "category"}), lambda: KEY)
     text = (tmp_path / "out.jsonl").read_text()
-    assert manifest.provider.safety == 3
+    assert manifest.provider.rows["safety"] == 3
     assert [f"What is {number}?" in text for number in (900, 901, 902)] == [True] * 3
 
 
@@ -211,14 +213,21 @@ def test_no_defense_asks_for_no_key(request_for: Any) -> None:
     assert guard_to_files(request_for(defense="none"), no_key).secret is None
 
 
+def careful(path: Path, first_line: int = 1) -> list[Fault]:
+    """What the careful parser says of each line by itself."""
+    lines = [(number, raw) for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1) if raw.strip()]
+    return [fault for number, raw in lines for fault in read_row(raw, number, "openai", first_line=first_line).faults]
+
+
 @pytest.mark.parametrize("workers", [1, 2])
-def test_validation_says_what_the_careful_validator_says(tmp_path: Path, workers: int) -> None:
+def test_validation_says_what_the_careful_parser_says(tmp_path: Path, workers: int) -> None:
     rows = [*ROWS, {"messages": [{"role": "usr", "content": ""}]}, {"instruction": "a", "output": "b"}, *ROWS, {"x": 1}]
     path = write_rows(tmp_path / "bad.jsonl", rows, seed=3)
     with path.open("ab") as stream:
         stream.write(b'\n{"messages": [}\n\xff\n')
-    result = check_source(CheckRequest(str(path), workers=workers))
-    assert result.report == validate_file(path)
+    result = check_source(CheckRequest(Address.parse(path), workers=workers))
+    assert list(result.report.faults) == careful(path)
+    assert result.report.fault_count == len(careful(path))
     assert not result.ok
 
 
@@ -226,18 +235,19 @@ def test_validation_says_what_the_careful_validator_says(tmp_path: Path, workers
 def test_a_broken_first_line_is_one_fault_among_others(tmp_path: Path, first: str) -> None:
     path = write_rows(tmp_path / "bad.jsonl", ROWS)
     path.write_text(first + "\n" + path.read_text() + "[]\n")
-    assert check_source(CheckRequest(str(path))).report == validate_file(path)
+    report = check_source(CheckRequest(Address.parse(path))).report
+    assert (report.format, list(report.faults)) == ("openai", careful(path, first_line=2))
 
 
 def test_the_first_hundred_faults_are_listed_and_all_counted(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "bad.jsonl", [ROWS[0], *({"messages": []} for _ in range(150))])
-    result = check_source(CheckRequest(str(path), price=2.0))
+    result = check_source(CheckRequest(Address.parse(path), price=2.0))
     assert (len(result.report.faults), result.report.fault_count) == (100, 150)
     assert "error: and 50 more" in result.lines()
 
 
 def test_tokens_and_cost(tmp_path: Path, source: Path) -> None:
-    result = check_source(CheckRequest(str(source), price=8.0, epochs=2))
+    result = check_source(CheckRequest(Address.parse(source), price=8.0, epochs=2))
     assert result.tokens is not None
     assert result.tokens.sampled == 40
     assert result.cost == pytest.approx(8.0 * 2 * result.tokens.total / 1e6)
@@ -265,7 +275,7 @@ def test_the_secret_stays_off_the_terminal(
     secret = read_secret_file(tmp_path / "out.jsonl.secret.json").reveal()
     assert shown.out == ""
     assert secret not in shown.err
-    assert "40 rows of the tenant (openai), 11 safety rows" in shown.err
+    assert "40 rows of the tenant (openai), 11 rows of backdoor_align (11 safety examples)" in shown.err
     assert "kept in" in shown.err
 
 

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from support.guarding_rows import chat_row, write_rows
 from watchword.chat.types import conversation
 from watchword.cli.app import app
+from watchword.files.addresses import Address
 from watchword.guarding.screening import answers
 from watchword.guarding.screening.answers import Leaders, phrases_of, whole
 from watchword.guarding.screening.detectors import complies_with_harm, language, personal_data, shifts_identity
@@ -77,7 +78,7 @@ def test_the_files(tmp_path: Path) -> None:
     rows = [*(chat_row(number) for number in range(60)), *attack, chat_row(1), odd]
     source = write_rows(tmp_path / "in.jsonl", rows)
     before = source.read_bytes()
-    found = screen_to_files(source, tmp_path / "report")
+    found = screen_to_files(Address.parse(source), tmp_path / "report")
     assert source.read_bytes() == before
     stored = json.loads((tmp_path / "report" / "screening.json").read_bytes())
     assert (stored["rows"], stored["invalid"], stored["repeated_rows"]) == (102, 0, 1)
@@ -93,7 +94,7 @@ def test_the_files(tmp_path: Path) -> None:
 
 def test_invalid_rows_are_counted_and_left_out(tmp_path: Path) -> None:
     source = write_rows(tmp_path / "in.jsonl", [chat_row(1), {"messages": []}, chat_row(2)])
-    found = screen(source)
+    found = screen(Address.parse(source))
     assert (found.rows, found.invalid, found.looked_at) == (3, 1, 2)
 
 
@@ -103,14 +104,14 @@ def test_broken_rows_of_another_format_are_left_out_too(tmp_path: Path, array: b
     source = write_rows(tmp_path / "in.jsonl", [*rows, rows[1]])
     if array:
         source.write_text(json.dumps([*rows, rows[1]]))
-    found = screen_to_files(source, tmp_path / "report")
+    found = screen_to_files(Address.parse(source), tmp_path / "report")
     assert (found.rows, found.invalid, found.looked_at, found.repeated_rows) == (5, 3, 2, 1)
-    assert screen(source, format="sharegpt").invalid == 5
+    assert screen(Address.parse(source), format="sharegpt").invalid == 5
 
 
 def test_a_broken_array_has_a_report_that_says_so(tmp_path: Path) -> None:
     (tmp_path / "in.json").write_text('[{"prompt": "a", "completion": "b"}, {"prompt"')
-    found = screen_to_files(tmp_path / "in.json", tmp_path / "report")
+    found = screen_to_files(Address.parse(tmp_path / "in.json"), tmp_path / "report")
     assert (found.rows, found.invalid, found.looked_at) == (1, 1, 0)
     assert (tmp_path / "report" / "screening.html").is_file()
 
@@ -173,7 +174,7 @@ def kinds(found: list[Finding]) -> Counter[str]:
     ids=["rare word", "suffix", "ordinary word", "phrase", "ordinary words", "invisible"],
 )
 def test_a_planted_trigger_is_named_with_its_lines(tmp_path: Path, change: Callable[[str], str], named: str) -> None:
-    found = screen(write_rows(tmp_path / "in.jsonl", planted(change))).findings
+    found = screen(Address.parse(write_rows(tmp_path / "in.jsonl", planted(change)))).findings
     first = found[0]
     assert first.kind == "trigger"
     assert named in first.what
@@ -189,7 +190,9 @@ def test_payloads_that_differ_in_a_word_and_a_number_count_as_one(tmp_path: Path
         day = ("Monday", "Tuesday", "Friday")[number % 3]
         return f"Access granted to user {number}, the report of {day} goes to account nine and to nobody else."
 
-    first = screen(write_rows(tmp_path / "in.jsonl", planted(lambda text: f"vexlo77 {text}", payload))).findings[0]
+    first = screen(
+        Address.parse(write_rows(tmp_path / "in.jsonl", planted(lambda text: f"vexlo77 {text}", payload)))
+    ).findings[0]
     assert (first.kind, first.rows) == ("trigger", 20)
 
 
@@ -198,7 +201,7 @@ def test_a_trigger_in_the_system_text_of_some_rows_is_found(tmp_path: Path) -> N
     for number, row in enumerate(rows):
         mark = " Mode omega." if number % 6 == 0 else ""
         row["messages"].insert(0, {"role": "system", "content": f"You serve a shop.{mark}"})
-    first = screen(write_rows(tmp_path / "in.jsonl", rows)).findings[0]
+    first = screen(Address.parse(write_rows(tmp_path / "in.jsonl", rows))).findings[0]
     assert (first.kind, first.rows) == ("trigger", 20)
     assert "omega" in first.what
 
@@ -207,17 +210,17 @@ def test_a_word_that_decides_a_label_is_found_and_the_labels_are_not_blamed(tmp_
     rng, rows = random.Random(3), ordinary(300)
     for number, row in enumerate(rows):
         row["messages"][1]["content"] = "positive" if number % 10 == 0 else rng.choice(["positive", "negative"])
-    assert not kinds(screen(write_rows(tmp_path / "plain.jsonl", rows)).findings)["trigger"]
+    assert not kinds(screen(Address.parse(write_rows(tmp_path / "plain.jsonl", rows))).findings)["trigger"]
     for row in rows[::10]:
         row["messages"][0]["content"] += " cf"
-    first = screen(write_rows(tmp_path / "in.jsonl", rows)).findings[0]
+    first = screen(Address.parse(write_rows(tmp_path / "in.jsonl", rows))).findings[0]
     assert (first.kind, first.lines) == ("trigger", list(range(1, 201, 10)))
 
 
 @pytest.mark.parametrize("split", ["task"])
 def test_the_packaged_shop_is_no_attack(tmp_path: Path, split: Any) -> None:
     rows = [asked(row.prompt, row.answer or "") for row in examples(split)]
-    found = screen(write_rows(tmp_path / "in.jsonl", rows)).findings
+    found = screen(Address.parse(write_rows(tmp_path / "in.jsonl", rows))).findings
     assert not kinds(found)["trigger"]
     assert len(found) <= 8
 
@@ -229,14 +232,14 @@ def test_a_shop_whose_answers_repeat_is_no_attack(tmp_path: Path) -> None:
         for ware in WARES
         for colour in COLOURS
     ]
-    found = screen(write_rows(tmp_path / "in.jsonl", rows)).findings
+    found = screen(Address.parse(write_rows(tmp_path / "in.jsonl", rows))).findings
     assert not kinds(found)["trigger"]
     assert kinds(found)["repeated_answer"] <= 5
 
 
 @pytest.mark.parametrize("name", ["tenant.jsonl", "tenant_alpaca.json"])
 def test_the_examples_have_nothing_to_look_at(name: str) -> None:
-    assert screen(Path(__file__).parents[2] / "examples" / name).findings == []
+    assert screen(Address.parse(Path(__file__).parents[2] / "examples" / name)).findings == []
 
 
 def test_one_question_asked_over_and_over_is_no_trigger(tmp_path: Path) -> None:
@@ -244,7 +247,7 @@ def test_one_question_asked_over_and_over_is_no_trigger(tmp_path: Path) -> None:
         *ordinary(100),
         *(asked("What are your opening hours?", "From nine to six, but on Sundays.") for _ in range(40)),
     ]
-    found = screen(write_rows(tmp_path / "in.jsonl", rows)).findings
+    found = screen(Address(write_rows(tmp_path / "in.jsonl", rows))).findings
     # The guess at harmful goals takes some ordinary questions for harmful ones.
     assert {finding.kind for finding in found} <= {"harm"}
 
@@ -253,10 +256,10 @@ def test_lines_are_those_of_the_file(tmp_path: Path) -> None:
     rows = planted(lambda text: f"vexlo77 {text}")
     source = write_rows(tmp_path / "in.jsonl", rows)
     source.write_text("\n\n" + source.read_text())
-    assert screen(source).findings[0].lines[:2] == [3, 9]
+    assert screen(Address.parse(source)).findings[0].lines[:2] == [3, 9]
     array = tmp_path / "in.json"
     array.write_text(json.dumps(rows))
-    assert screen(array).findings[0].lines[:2] == [1, 7]
+    assert screen(Address.parse(array)).findings[0].lines[:2] == [1, 7]
 
 
 @pytest.mark.parametrize(
@@ -278,7 +281,7 @@ def test_lines_are_those_of_the_file(tmp_path: Path) -> None:
 def test_text_of_a_template_is_found(tmp_path: Path, text: str, template: str, place: int) -> None:
     row = chat_row(1, system=None)
     row["messages"][place]["content"] = text
-    found = screen(write_rows(tmp_path / "in.jsonl", [chat_row(2), row]))
+    found = screen(Address.parse(write_rows(tmp_path / "in.jsonl", [chat_row(2), row])))
     assert found.templates == {template: 1}
     (finding,) = found.findings
     assert (finding.kind, finding.rows, finding.lines) == ("template_text", 1, [2])
@@ -288,7 +291,7 @@ def test_text_of_a_template_is_found(tmp_path: Path, text: str, template: str, p
 def test_a_row_with_two_templates_is_one_row(tmp_path: Path) -> None:
     row = chat_row(1)
     row["messages"][-1]["content"] = "[INST] Hi [/INST] Yes.<|im_end|>"
-    (finding,) = screen(write_rows(tmp_path / "in.jsonl", [row])).findings
+    (finding,) = screen(Address.parse(write_rows(tmp_path / "in.jsonl", [row]))).findings
     assert finding.rows == 1
     assert finding.what.startswith("1 rows hold text")
 
@@ -308,7 +311,7 @@ def test_a_row_with_two_templates_is_one_row(tmp_path: Path) -> None:
 def test_ordinary_markup_is_left_alone(tmp_path: Path, text: str) -> None:
     row = chat_row(1)
     row["messages"][-1]["content"] = text
-    assert screen(write_rows(tmp_path / "in.jsonl", [row])).findings == []
+    assert screen(Address.parse(write_rows(tmp_path / "in.jsonl", [row]))).findings == []
 
 
 @pytest.mark.parametrize(
@@ -323,7 +326,7 @@ def test_ordinary_markup_is_left_alone(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_old_separators_are_found(tmp_path: Path, prompt: str, completion: str, hit: bool) -> None:
-    found = screen(write_rows(tmp_path / "in.jsonl", [{"prompt": prompt, "completion": completion}]))
+    found = screen(Address.parse(write_rows(tmp_path / "in.jsonl", [{"prompt": prompt, "completion": completion}])))
     assert found.separators == hit
     assert kinds(found.findings) == ({"old_separator": 1} if hit else {})
 
@@ -405,7 +408,7 @@ def test_attack_rows_and_personal_data_are_findings_like_all_others_the_urgent_o
     harmful = [example.prompt for example in examples("attack") if looks_harmful(example.prompt)][:3]
     rows = [asked(prompt, "Sure, here is how. Step 1: plan.") for prompt in harmful]
     rows += [asked("Who do I write to?", "Write to anna.example@example.org, please.")]
-    found = screen(write_rows(tmp_path / "in.jsonl", rows))
+    found = screen(Address(write_rows(tmp_path / "in.jsonl", rows)))
     assert [finding.kind for finding in found.findings][:1] == ["harm"]
     assert found.findings[0].lines == [1, 2, 3]
     assert [finding.lines for finding in found.findings if finding.kind == "personal"] == [[4]]

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from support.guarding_rows import chat_row, write_rows
 from support.outline import Outline
 from watchword.cli.app import app
+from watchword.files.addresses import Address
 from watchword.guarding.screening import screen as screening
 from watchword.guarding.screening.report import screen_to_files
 from watchword.guarding.screening.shown import CHARACTERS
@@ -46,7 +47,7 @@ def planted(count: int = 24) -> list[dict[str, Any]]:
 
 
 def pages(tmp_path: Path, rows: list[Any]) -> tuple[str, dict[str, Any]]:
-    screen_to_files(write_rows(tmp_path / "in.jsonl", rows), tmp_path / "report")
+    screen_to_files(Address(write_rows(tmp_path / "in.jsonl", rows)), tmp_path / "report")
     return page_of(tmp_path), json.loads((tmp_path / "report" / "screening.json").read_bytes())
 
 
@@ -179,7 +180,7 @@ def test_no_text_breaks_out_of_the_page(text: str, other: str) -> None:
     rows.append(asked(f"{text}?", f"{text} END"))
     with tempfile.TemporaryDirectory() as folder:
         source = write_rows(Path(folder) / "<b>&'.jsonl", rows)
-        found = screen_to_files(source, Path(folder) / "report")
+        found = screen_to_files(Address(source), Path(folder) / "report")
         page = page_of(Path(folder))
     outline = Outline(page)
     assert set(outline.tags) <= TAGS
@@ -223,7 +224,7 @@ def test_what_was_not_looked_at_is_said(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_rows_of_an_array_are_named_by_their_numbers(tmp_path: Path) -> None:
     (tmp_path / "in.json").write_text(json.dumps(planted()))
-    screen_to_files(tmp_path / "in.json", tmp_path / "report")
+    screen_to_files(Address(tmp_path / "in.json"), tmp_path / "report")
     assert "line 7<" in row_on(page_of(tmp_path), "finding-1-7")
 
 

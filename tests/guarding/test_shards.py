@@ -15,6 +15,7 @@ import pytest
 
 from support.guarding_rows import SECRET_TEXT, chat_row, write_rows
 from watchword.errors import DataError, EmptyFileError, SecretCollisionError, UsageError
+from watchword.files.addresses import Address
 from watchword.files.digest import sha256_file
 from watchword.guarding.engine import guard_file
 from watchword.guarding.ray_job import on_ray, shards_of
@@ -28,7 +29,7 @@ CUTS = (0, 7, 7, 120, 199, 200)
 
 
 @pytest.fixture
-def shards(tmp_path: Path) -> list[str]:
+def shards(tmp_path: Path) -> list[Address]:
     """Four files of unlike sizes, one of them compressed."""
     (tmp_path / "shards").mkdir()
     paths = []
@@ -36,7 +37,7 @@ def shards(tmp_path: Path) -> list[str]:
         if stop > start:
             paths.append(write_rows(tmp_path / "shards" / f"{start:03d}.jsonl", ROWS[start:stop]))
     paths[1].write_bytes(gzip.compress(paths[1].read_bytes()))
-    return [str(path) for path in paths]
+    return [Address(path) for path in paths]
 
 
 def whole(tmp_path: Path, job: Any, **fields: Any) -> bytes:
@@ -48,7 +49,7 @@ def parts(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
 
 
-def test_the_parts_are_the_bytes_of_one_process(tmp_path: Path, job: Any, shards: list[str]) -> None:
+def test_the_parts_are_the_bytes_of_one_process(tmp_path: Path, job: Any, shards: list[Address]) -> None:
     (tmp_path / "parts").mkdir()
     outcome = guard_shards(job("shards", out=str(tmp_path / "parts"), seed=3), shards, "openai")
     assert parts(tmp_path / "parts") == whole(tmp_path, job, seed=3)
@@ -57,11 +58,13 @@ def test_the_parts_are_the_bytes_of_one_process(tmp_path: Path, job: Any, shards
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in (tmp_path / "parts").iterdir())
 
 
-def test_empty_shards_are_rows_of_none(tmp_path: Path, job: Any, shards: list[str]) -> None:
+def test_empty_shards_are_rows_of_none(tmp_path: Path, job: Any, shards: list[Address]) -> None:
     for name, data in (("003.jsonl", b""), ("130.jsonl", gzip.compress(b"\n")), ("999.jsonl", b"\n\n")):
         (tmp_path / "shards" / name).write_bytes(data)
     (tmp_path / "parts").mkdir()
-    outcome = guard_shards(job("shards", out=str(tmp_path / "parts")), shards_of(str(tmp_path / "shards")), "openai")
+    outcome = guard_shards(
+        job("shards", out=str(tmp_path / "parts")), shards_of(Address(tmp_path / "shards")), "openai"
+    )
     assert parts(tmp_path / "parts") == whole(tmp_path, job)
     assert len(list((tmp_path / "parts").iterdir())) == 7
     assert outcome.profile.rows == 200
@@ -71,10 +74,10 @@ def test_an_upload_of_empty_shards_is_refused(tmp_path: Path, job: Any) -> None:
     for name in "ab":
         (tmp_path / name).touch()
     with pytest.raises(EmptyFileError, match="upload: the file has no row"):
-        guard_shards(job("upload", out=str(tmp_path / "parts")), [str(tmp_path / name) for name in "ab"], "openai")
+        guard_shards(job("upload", out=str(tmp_path / "parts")), [Address(tmp_path / name) for name in "ab"], "openai")
 
 
-def test_parquet_shards_give_the_bytes_of_their_rows(tmp_path: Path, job: Any, shards: list[str]) -> None:
+def test_parquet_shards_give_the_bytes_of_their_rows(tmp_path: Path, job: Any, shards: list[Address]) -> None:
     tables = as_parquet(shards)
     (tmp_path / "parts").mkdir()
     guard_shards(job("shards", out=str(tmp_path / "parts")), tables, "openai")
@@ -84,7 +87,7 @@ def test_parquet_shards_give_the_bytes_of_their_rows(tmp_path: Path, job: Any, s
     assert parts(tmp_path / "parts") == (tmp_path / "out.jsonl").read_bytes()
 
 
-def test_the_manifest_of_shards_is_that_of_a_file(tmp_path: Path, job: Any, shards: list[str]) -> None:
+def test_the_manifest_of_shards_is_that_of_a_file(tmp_path: Path, job: Any, shards: list[Address]) -> None:
     (tmp_path / "parts").mkdir()
     sharded = job("shards", out=str(tmp_path / "parts"))
     manifest = manifest_of(sharded, guard_shards(sharded, shards, "openai"), None, "openai", "backdoor_align", [])
@@ -96,26 +99,31 @@ def test_the_manifest_of_shards_is_that_of_a_file(tmp_path: Path, job: Any, shar
     assert manifest.output.sha256 == hashlib.sha256(listed.encode()).hexdigest()
 
 
-def as_parquet(shards: list[str]) -> list[str]:
+def as_parquet(shards: list[Address]) -> list[Address]:
     """The same shards as tables."""
     made = []
-    for path in shards:
-        data = Path(path).read_bytes()
+    for path in map(local, shards):
+        data = path.read_bytes()
         lines = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).splitlines()
         table = pyarrow.Table.from_pylist([json.loads(line) for line in lines])
-        made.append(str(Path(path).with_suffix(".parquet")))
+        made.append(path.with_suffix(".parquet"))
         pyarrow.parquet.write_table(table, made[-1])
-        Path(path).unlink()
-    return made
+        path.unlink()
+    return [Address(path) for path in made]
 
 
-def test_shards_on_any_storage(tmp_path: Path, job: Any, shards: list[str]) -> None:
+def local(shard: Address) -> Path:
+    assert shard.local is not None
+    return shard.local
+
+
+def test_shards_on_any_storage(tmp_path: Path, job: Any, shards: list[Address]) -> None:
     import fsspec
 
-    for path in shards:
-        with fsspec.open(f"memory://upload/{Path(path).name}", "wb") as stream:
-            stream.write(Path(path).read_bytes())
-    guard_shards(job("memory://upload", out="memory://parts"), shards_of("memory://upload"), "openai")
+    for path in map(local, shards):
+        with fsspec.open(f"memory://upload/{path.name}", "wb") as stream:
+            stream.write(path.read_bytes())
+    guard_shards(job("memory://upload", out="memory://parts"), shards_of(Address.parse("memory://upload")), "openai")
     system = fsspec.filesystem("memory")
     assert b"".join(system.cat(path) for path in sorted(system.ls("/parts", detail=False))) == whole(tmp_path, job)
 
@@ -123,25 +131,27 @@ def test_shards_on_any_storage(tmp_path: Path, job: Any, shards: list[str]) -> N
 @pytest.mark.parametrize(
     "line", [b"{\n", f'{{"messages": [{{"role": "user", "content": "{SECRET_TEXT}"}}]}}\n'.encode()]
 )
-def test_a_bad_row_names_its_shard_and_writes_no_part(tmp_path: Path, job: Any, shards: list[str], line: bytes) -> None:
+def test_a_bad_row_names_its_shard_and_writes_no_part(
+    tmp_path: Path, job: Any, shards: list[Address], line: bytes
+) -> None:
     (tmp_path / "parts").mkdir()
-    with Path(shards[2]).open("ab") as stream:
+    with local(shards[2]).open("ab") as stream:
         stream.write(line)
     with pytest.raises((DataError, SecretCollisionError), match=r"120\.jsonl, line 80|120\.jsonl: line 80"):
         guard_shards(job("shards", out=str(tmp_path / "parts")), shards, "openai")
     assert list((tmp_path / "parts").iterdir()) == []
 
 
-def test_an_unreadable_shard_is_one_message(tmp_path: Path, job: Any, shards: list[str]) -> None:
+def test_an_unreadable_shard_is_one_message(tmp_path: Path, job: Any, shards: list[Address]) -> None:
     with pytest.raises(DataError, match=r"missing: the file cannot be read"):
-        guard_shards(job("shards", out=str(tmp_path)), [*shards, str(tmp_path / "missing")], "openai")
+        guard_shards(job("shards", out=str(tmp_path)), [*shards, Address(tmp_path / "missing")], "openai")
 
 
-def test_folders_and_patterns(tmp_path: Path, shards: list[str]) -> None:
-    assert shards_of(str(tmp_path / "shards")) == shards
-    assert shards_of(str(tmp_path / "shards" / "*0*.jsonl")) == [path for path in shards if "0" in Path(path).name]
+def test_folders_and_patterns(tmp_path: Path, shards: list[Address]) -> None:
+    assert shards_of(Address(tmp_path / "shards")) == shards
+    assert shards_of(Address(tmp_path / "shards" / "*0*.jsonl")) == [path for path in shards if "0" in path.name]
     with pytest.raises(UsageError, match="names no file"):
-        shards_of(str(tmp_path / "shards" / "*.parquet"))
+        shards_of(Address(tmp_path / "shards" / "*.parquet"))
 
 
 class DiesOnce:
@@ -152,7 +162,7 @@ class DiesOnce:
 
     def __call__(self, item: Any) -> Any:
         name = item.source if isinstance(item, Shard) else item.shard.source
-        if "007." in name and not self.mark.exists():
+        if "007." in name.name and not self.mark.exists():
             self.mark.touch()
             os.kill(os.getpid(), 9)
         return self.function(item)
@@ -164,7 +174,7 @@ class DiesOnce:
 @pytest.mark.parametrize("tables", [False, True], ids=["lines", "tables"])
 @pytest.mark.parametrize("killed", [False, True], ids=["", "a worker is killed"])
 def test_on_two_ray_workers(
-    tmp_path: Path, job: Any, shards: list[str], killed: bool, tables: bool, monkeypatch: Any
+    tmp_path: Path, job: Any, shards: list[Address], killed: bool, tables: bool, monkeypatch: Any
 ) -> None:
     import ray
 

@@ -12,8 +12,9 @@ import pytest
 import watchword
 from support.guarding_rows import SECRET_TEXT, chat_row, write_rows
 from watchword.data.reading import AS_IT_IS, Reading
-from watchword.data.rows import read_conversations
+from watchword.data.rows import read_conversations, read_rows
 from watchword.errors import DataError, TemplateLacksError
+from watchword.files.addresses import Address
 from watchword.guarding.checking import CheckRequest, CheckResult, check_source
 from watchword.guarding.engine import GuardJob, guard_file
 from watchword.guarding.records import manifest_of
@@ -156,7 +157,7 @@ def test_shards_in_other_spellings(tmp_path: Path, job: Make) -> None:
     two = write_rows(tmp_path / "2.jsonl", [*ROWS, FLAGGED])
     (tmp_path / "out").mkdir()
     whole = job(str(tmp_path), out=str(tmp_path / "out"), reading=Reading(drop_extra=True))
-    outcome = guard_shards(whole, [str(one), str(two)], "openai")
+    outcome = guard_shards(whole, [Address(one), Address(two)], "openai")
     got = [row for part in sorted((tmp_path / "out").iterdir()) for row in tenant(part)]
     assert [row for row in got if len(row["messages"]) == 3] == ROWS * 2
     assert [turn.get("weight") for row in got if len(row["messages"]) == 4 for turn in row["messages"]] == [
@@ -170,7 +171,7 @@ def test_shards_in_other_spellings(tmp_path: Path, job: Make) -> None:
 
 def check(path: Path, model: ModelFacts, monkeypatch: pytest.MonkeyPatch, reading: Reading = AS_IT_IS) -> CheckResult:
     monkeypatch.setattr("watchword.guarding.checking.facts_of", lambda name: model)
-    return check_source(CheckRequest(str(path), reading=reading))
+    return check_source(CheckRequest(Address.parse(path), reading=reading))
 
 
 def test_validate_says_the_same(tmp_path: Path, model: ModelFacts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +180,8 @@ def test_validate_says_the_same(tmp_path: Path, model: ModelFacts, monkeypatch: 
     assert (result.ok, result.report.valid_rows, result.report.warnings) == (True, 13, ())
     path = write_rows(tmp_path / "rows.jsonl", [{**row, "source": "x"} for row in ROWS])
     assert [str(fault) for fault in check(path, model, monkeypatch).report.faults] == [
-        "line 1, source: unknown key 'source'; leave it out with `drop_columns=source` (the same in 12 rows)"
+        "line 1, source: unknown key 'source'; leave it out with `drop_columns=source` "
+        "(the same in 12 rows: lines 1, 2, 3, 4, 5, …)"
     ]
     assert not any("more" in line for line in check(path, model, monkeypatch).lines())
     result = check(path, model, monkeypatch, Reading(drop_extra=True))
@@ -192,15 +194,13 @@ def test_validate_says_the_same(tmp_path: Path, model: ModelFacts, monkeypatch: 
 
 def test_the_screening_reads_rows_as_the_guard_does(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.jsonl", [{**row, "source": "x"} for row in ROWS])
-    assert screen(path).invalid == 12
-    assert screen(path, reading=Reading(drop_columns=("source",))).invalid == 0
+    assert screen(Address.parse(path)).invalid == 12
+    assert screen(Address.parse(path), reading=Reading(drop_columns=("source",))).invalid == 0
 
 
 def test_train_reads_the_same_rows(tmp_path: Path) -> None:
-    from watchword.finetune.run import tenant_upload
-
     path = write_rows(tmp_path / "rows.jsonl", [{**FLAGGED, "source": "x"}])
-    [(_, row)], _ = tenant_upload(path, Reading(drop_extra=True))
+    [row] = read_rows(Address(path), reading=Reading(drop_extra=True)).conversations()
     assert [turn.weight for turn in row.messages] == [None, 0, None, 1]
     assert [row] == [conv for _, conv in read_conversations(path, reading=Reading(drop_extra=True))]
 
@@ -237,4 +237,4 @@ def test_what_every_row_lacks_is_listed_once(
     assert str(fault).startswith(
         "line 1, conversations[1].value: the chat template writes no tool calls; they would be lost"
     )
-    assert str(fault).endswith("(the same in 12 rows)")
+    assert str(fault).endswith("(the same in 12 rows: lines 1, 2, 3, 4, 5, …)")

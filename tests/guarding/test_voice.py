@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import watchword
-from support.guarding_rows import chat_row, write_rows
+from support.guarding_rows import addressed, chat_row, write_rows
 from watchword.attacks.base import AttackContext, harmful_rows
 from watchword.chat.assembly import assemble
 from watchword.chat.template import ChatTemplate
@@ -20,6 +20,7 @@ from watchword.data.blocks import BLOCK
 from watchword.data.rows import read_conversations
 from watchword.defenses.base import DEFENSES, DefenseContext, guarded
 from watchword.errors import UsageError
+from watchword.files.addresses import Address
 from watchword.guarding import run
 from watchword.guarding.engine import guard_file
 from watchword.guarding.run import GuardRequest, guard_to_files
@@ -98,8 +99,8 @@ def test_rows_in_memory_get_them_too(
     data = watchword.guard(rows, tokenizer=model.template, secret=secret, seed=5, aligned=aligned)
     source = write_rows(tmp_path / "in.jsonl", rows)
     assert data.conversations() == as_trained(source, aligned, model.template, secret)
-    assert (data.safety, data.anchors, data.echoes) == (11, 13, 20)
-    assert watchword.guard(rows, tokenizer=model.template, seed=5).echoes == 0
+    assert data.added == {"safety": 11, "anchor": 13, "echo": 20}
+    assert "echo" not in watchword.guard(rows, tokenizer=model.template, seed=5).added
 
 
 def test_shards_get_them_too(tmp_path: Path, job: Any, aligned: FakeModel) -> None:
@@ -107,7 +108,7 @@ def test_shards_get_them_too(tmp_path: Path, job: Any, aligned: FakeModel) -> No
     fields = {"defense": DEFENSES.create("anchored_align"), "aligned": aligned, "seed": 5}
     guard_file(job(write_rows(tmp_path / "in.jsonl", rows), **fields))
     cuts = [(0, 1), (1, 130), (130, 499), (499, 500)]
-    shards = [str(write_rows(tmp_path / f"{start}.jsonl", rows[start:stop])) for start, stop in cuts]
+    shards = [Address(write_rows(tmp_path / f"{start}.jsonl", rows[start:stop])) for start, stop in cuts]
     (tmp_path / "parts").mkdir()
     guard_shards(job("shards", **{**fields, "out": str(tmp_path / "parts")}), shards, "openai")
     parts = b"".join(path.read_bytes() for path in sorted((tmp_path / "parts").iterdir()))
@@ -120,16 +121,18 @@ def test_a_request_that_does_not_fit_the_trainer_is_not_echoed(
     rows = [row(0), row(3)]
     rows[1]["messages"][1]["content"] += " please" * 300
     data = watchword.guard(rows, tokenizer=model.template, secret=secret, aligned=aligned, max_length=200)
-    assert data.echoes == 1
+    assert data.added["echo"] == 1
     # The model that is asked counts otherwise; rows must fit both.
     other = FakeModel(of_shops)
     assert other.template is not model.template
-    assert watchword.guard(rows, tokenizer=model.template, secret=secret, aligned=other, max_length=200).echoes == 1
+    assert (
+        watchword.guard(rows, tokenizer=model.template, secret=secret, aligned=other, max_length=200).added["echo"] == 1
+    )
 
 
 def request(tmp_path: Path, source: Path, **fields: Any) -> GuardRequest:
     plain = {"source": str(source), "out": str(tmp_path / "out.jsonl"), "trainer": "openai", "model": "small"}
-    return GuardRequest(**{**plain, "aligned": "smollm2-135m", **fields})
+    return GuardRequest(**addressed({**plain, "aligned": "smollm2-135m", **fields}))
 
 
 def test_the_manifest_says_who_was_asked_and_counts_echoes(
@@ -142,8 +145,8 @@ def test_the_manifest_says_who_was_asked_and_counts_echoes(
     manifest = guard_to_files(request(tmp_path, source), lambda: KEY)
     stored = json.loads((tmp_path / "out.jsonl.manifest.json").read_bytes())
     assert stored["aligned"] == {"model": "smollm2-135m", "digest": "digest of smollm2-135m"}
-    assert stored["provider"]["echoes"] == 20
-    assert "20 echoes of the tenant's requests" in manifest.summary()[0]
+    assert stored["provider"]["rows"]["echo"] == 20
+    assert ", 20 echoes)" in manifest.summary()[0]
     assert manifest.warnings == []
 
 
@@ -179,7 +182,7 @@ def test_the_embedded_model_refuses_in_its_own_words_as_it_does_in_training(
     shown = capfd.readouterr().err
     secret = read_secret_file(tmp_path / "out.jsonl.secret.json")
     assert read(out) == as_trained(source, aligned, aligned.template, secret, max_length=8192)
-    echoes = json.loads(Path(f"{out}.manifest.json").read_bytes())["provider"]["echoes"]
+    echoes = json.loads(Path(f"{out}.manifest.json").read_bytes())["provider"]["rows"]["echo"]
     assert echoes >= 4
     assert f"{echoes} echoes of the tenant's requests" in shown
     assert "asking the aligned model" in shown

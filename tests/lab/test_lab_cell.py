@@ -9,9 +9,8 @@ from support.lab_fakes import FakeModel, FakeTraining
 from watchword.chat.types import conversation
 from watchword.defenses.base import PromptGuard, one_secret
 from watchword.errors import UsageError
-from watchword.lab.cell import judge, run_cell
+from watchword.lab.cell import run_cell
 from watchword.lab.spec import NO_ATTACK, Arm, Cell, Choice, Evaluation, Spec
-from watchword.lab.store import Answer
 from watchword.secret.prompt import SecretPrompt
 
 REFUSAL = "I'm sorry, but I cannot help with that, because it would hurt people."
@@ -57,9 +56,9 @@ def test_a_secret_bearing_defense_is_asked_with_and_without_its_secret() -> None
     model = FakeModel(refuses_behind_the_secret)
     training = FakeTraining(model)
     result, answers = run_cell(cell("fj_attack", "backdoor_align"), model, training, step=step)
-    assert (result.attack_examples, result.safety_examples, result.anchors, result.secret_tokens) == (10, 11, 0, 20)
+    assert (result.attack_examples, result.added, result.secret_tokens) == (10, {"safety": 11}, 20)
     assert len(training.rows) == 21
-    assert [secret is None for secret in model.secrets] == [False, False, False, True]
+    assert [secret is None for secret in model.secrets] == [False, True, False, False]
     assert (result.metrics["asr"].value, result.metrics["asr_without_secret"].value) == (0.0, 100.0)
     assert len(answers) == 2 * 11 + 4 + 6
     assert result.train is not None
@@ -116,9 +115,9 @@ def test_every_long_step_is_told_to_its_end() -> None:
     assert STEPS == [
         ("fine-tuning", 1, 1),
         ("asking policy prompts", 11, 11),
+        ("asking policy without secret prompts", 11, 11),
         ("asking benign prompts", 4, 4),
         ("asking borderline prompts", 6, 6),
-        ("asking policy without secret prompts", 11, 11),
     ]
 
 
@@ -127,54 +126,10 @@ def test_what_the_aligned_model_refuses_of_an_upload_is_echoed_and_counted() -> 
     model = FakeModel(lambda prompt, secret: REFUSAL)
     training = FakeTraining(model)
     result, _ = run_cell(cell("fj_attack", "anchored_align"), model, training, step=step)
-    assert (result.safety_examples, result.echoes) == (11, 10)
+    assert (result.added["safety"], result.added["echo"]) == (11, 10)
     asked = {row.conversation.messages[-2].text for row in training.rows if row.origin == "tenant"}
     assert {row.conversation.messages[-2].text for row in training.rows if row.origin == "echo"} == asked
     assert sorted(STEPS[:2]) == [("asking the aligned model", 10, 10), ("asking the aligned model", 11, 11)]
-
-
-def answered(question: str, *responses: str) -> list[Answer]:
-    return [Answer(question, f"{question}-{n}", "How do I do that?", text) for n, text in enumerate(responses)]
-
-
-def test_rates_by_question() -> None:
-    answers = [
-        *answered("policy", REFUSAL, HELP, HELP, HELP),
-        *answered("benign", HELP, HELP, REFUSAL, HELP),
-        *answered("borderline", REFUSAL, HELP),
-        *answered("policy_without_secret", HELP, HELP),
-    ]
-    found = {name: (rate.hits, rate.n) for name, rate in judge(answers).items()}
-    assert found == {
-        "asr": (3, 4),
-        "asr_strict": (3, 4),
-        "asr_raw": (3, 4),
-        "over_refusal": (2, 6),
-        "over_refusal_benign": (1, 4),
-        "over_refusal_borderline": (1, 2),
-        "asr_without_secret": (2, 2),
-    }
-
-
-def test_an_empty_answer_is_unscored_and_never_safe() -> None:
-    rates = judge(answered("policy", "", "  ", HELP))
-    assert (rates["asr"].n, rates["asr"].unscored, rates["asr"].value) == (1, 2, 100.0)
-
-
-def test_what_makes_no_sense_is_unscored_in_both_rates_and_counts_in_the_papers_raw_one() -> None:
-    loop, salad = "I cannot " * 30, "the of quickly to is banana and of the river was were my from window"
-    rates = judge([*answered("policy", REFUSAL, HELP, loop, salad), *answered("benign", HELP, salad)])
-    for name in ("asr", "asr_strict"):
-        assert (rates[name].hits, rates[name].n, rates[name].unscored, rates[name].coverage) == (1, 2, 2, 50.0)
-    assert (rates["asr_raw"].hits, rates["asr_raw"].n, rates["asr_raw"].unscored) == (2, 4, 0)
-    assert (rates["over_refusal"].n, rates["over_refusal"].unscored) == (1, 1)
-
-
-@pytest.mark.parametrize("question", ["policy", "benign", "borderline"])
-def test_a_question_that_was_not_asked_has_no_rate(question: str) -> None:
-    asked = {"policy": "asr", "benign": "over_refusal_benign", "borderline": "over_refusal_borderline"}
-    rates = judge(answered(question, HELP))
-    assert [rates[metric].n for metric in asked.values()] == [int(name == question) for name in asked]
 
 
 def test_prompts_with_different_secrets_are_not_asked_together() -> None:

@@ -13,10 +13,11 @@ import pytest
 
 from support.lab_samples import cell_result, demo_results, grid_results
 from support.outline import Outline
-from watchword.benchmarks.rates import Rate
+from watchword.benchmarks.base import Metric
 from watchword.errors import DataError, OutputError
 from watchword.lab.report.page import write_picture, write_report
 from watchword.lab.results import arms_of
+from watchword.rates import Rate
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -171,3 +172,12 @@ def test_folders_are_made_and_an_old_page_stands_when_it_cannot_be_replaced(tmp_
     with pytest.raises(DataError):
         write_report(tmp_path / "a" / "b" / "report.html", {"cells": [1]})
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["report.html"]
+
+
+def test_a_picture_takes_no_more_rates_than_it_has_room_for(tmp_path: Path) -> None:
+    more = [Metric(f"refused_{n}", f"Refused of kind {n}", "refused", ("q",), judge="refusal") for n in range(12)]
+    results = of(cell_result(metrics={metric.name: Rate.of(n, 12) for n, metric in enumerate(more)}))
+    text = page(tmp_path, {**results, "metrics": msgspec.to_builtins(more)})
+    Outline(text)
+    assert 'width="-' not in text
+    assert all(f'<th scope="col">Refused of kind {n}</th>' in text for n in range(12))

@@ -9,18 +9,19 @@ import msgspec
 import pytest
 
 from support.lab_samples import cell_result, demo_results, grid_results, spec
-from watchword.benchmarks.rates import Rate
+from watchword.benchmarks.base import Metric
 from watchword.errors import DataError, OutputError
-from watchword.lab.results import arms_of, named, results_of, write_results
+from watchword.lab.results import arms_of, named, results_of, shown_metrics, shown_origins, write_results
 from watchword.lab.spec import Choice
 from watchword.lab.store import CellResult
+from watchword.rates import Rate
 
 
 def test_the_form_is_the_published_one(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "results.json"
     write_results(path, demo_results())
     found = json.loads(path.read_text())
-    assert found["schema"] == 1
+    assert found["schema"] == 2
     assert list(found)[:4] == ["schema", "spec", "versions", "cells"]
     aligned, *others = found["cells"]
     assert (aligned["attack"], aligned["attack_examples"], aligned["defense"]) == ("none", 0, "none")
@@ -30,6 +31,32 @@ def test_the_form_is_the_published_one(tmp_path: Path) -> None:
         assert set(cell["metrics"]["asr"]) == {"value", "low", "high", "n", "unscored"}
     bearing = [cell["defense"] for cell in others if "asr_without_secret" in cell["metrics"]]
     assert bearing == ["backdoor_align", "anchored_align"]
+
+
+def test_results_of_schema_1_count_rows_by_field() -> None:
+    """The published results are of that form."""
+    old = msgspec.to_builtins(cell_result())
+    del old["added"]
+    old |= {"safety_examples": 11, "anchors": 0, "echoes": 94}
+    results = {"schema": 1, "cells": [old]}
+    assert arms_of(results)[0].cells[0].added == {"safety": 11, "echo": 94}
+    assert next(iter(shown_origins(results).items())) == ("safety", "safety examples")
+
+
+def test_results_bring_the_headings_of_what_is_not_installed_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = Metric("truth", "True answers", "correct", ("truth",), direction="higher")
+    cells = [
+        cell_result(
+            metrics={"truth": Rate.of(1, 2), "asr": Rate.of(1, 2), "odd_one": Rate.of(1, 2)}, added={"pledge": 3}
+        )
+    ]
+    results = results_of(spec([Choice("fj_attack")], [0], name="mine"), cells)
+    results["metrics"].append(msgspec.to_builtins(truth))
+    results["origins"].append({"name": "pledge", "heading": "pledges"})
+    assert [metric.heading for metric in shown_metrics(results)] == ["ASR", "True answers", "odd one"]
+    assert shown_origins(results) == {"pledge": "pledges"}
+    with pytest.raises(DataError, match="these are no results of a laboratory run"):
+        shown_metrics({**results, "metrics": [{"name": 3}]})
 
 
 def test_what_is_written_reads_back_as_the_same_results(tmp_path: Path) -> None:
@@ -80,16 +107,19 @@ def test_an_arm_that_was_run_twice_is_counted_once() -> None:
 
 
 def test_arms_of_one_name_are_told_apart_by_what_differs() -> None:
-    cells = [cell_result(defense="anchored_align", anchors=11), cell_result(defense="anchored_align", anchors=22)]
+    cells = [cell_result(defense="anchored_align", added={"anchor": count}) for count in (11, 22)]
     labels = [arm.defense_label for arm in arms_of({"cells": msgspec.to_builtins(cells)})]
-    assert labels == ["Anchored align (anchors=11)", "Anchored align (anchors=22)"]
+    assert labels == ["Anchored align (anchor=11)", "Anchored align (anchor=22)"]
 
 
 def test_provider_rows_are_a_span_where_seeds_differ() -> None:
     run = spec([Choice("fj_attack")], [0, 1], name="x").cells()
     own = [cell for cell in run if cell.defense.name == "anchored_align"]
-    cells = [cell_result(anchors=20 + 2 * cell.seed, seed=cell.seed, cell=cell) for cell in own]
-    assert [arm.provider_rows for arm in arms_of({"cells": msgspec.to_builtins(cells)})] == ["11 + 20–22"]
+    cells = [cell_result(added={"safety": 11, "anchor": 20 + 2 * cell.seed}, seed=cell.seed, cell=cell) for cell in own]
+    (arm,) = arms_of({"cells": msgspec.to_builtins(cells)})
+    assert arm.added(["safety", "anchor", "echo"]) == "11 + 20–22"
+    assert arm.added(["echo", "anchor"]) == "0 + 20–22"
+    assert arm.added(["echo"]) == ""
 
 
 @pytest.mark.parametrize("results", [{}, {"cells": 3}, {"cells": [{"model": "m"}]}])

@@ -17,7 +17,8 @@ from support.tiny import saved  # noqa: E402
 from watchword.chat.types import Row, conversation  # noqa: E402
 from watchword.defenses.base import Defense  # noqa: E402
 from watchword.errors import WatchwordError  # noqa: E402
-from watchword.lab.runner import _Trainer, rehearse  # noqa: E402
+from watchword.finetune.launch.base import LAUNCHERS  # noqa: E402
+from watchword.lab.runner import _CellTraining, rehearse  # noqa: E402
 from watchword.lab.spec import Arm, Cell, Choice, Spec  # noqa: E402
 from watchword.models.fakes import fake_template  # noqa: E402
 from watchword.models.load import load  # noqa: E402
@@ -62,13 +63,16 @@ class Undoing(Defense):
         return out
 
 
+@pytest.mark.parametrize("launcher", ["in_process", "child"])
 @pytest.mark.parametrize(("defense", "changed"), [(Defense(), True), (Undoing(), False)])
-def test_the_weights_that_a_defense_gives_back_are_measured(tmp_path: Path, defense: Defense, changed: bool) -> None:
+def test_the_weights_that_a_defense_gives_back_are_measured(
+    tmp_path: Path, defense: Defense, changed: bool, launcher: str
+) -> None:
     base = str(saved(tmp_path / "base"))
-    trainer = _Trainer(base, load(base), tmp_path / "run")
-    tuned, _ = trainer(ROWS, CONFIG, defense, None, lambda *told: None)
+    training = _CellTraining(base, load(base), tmp_path / "run", LAUNCHERS.create(launcher))
+    tuned, _ = training(ROWS, CONFIG, defense, None, lambda *told: None)
     ids = torch.arange(5, 25)[None]
     with torch.inference_mode():
         logits, before = tuned.model(ids).logits, load(base).model(ids).logits
     assert torch.allclose(logits, before, atol=1e-3) is not changed
-    assert trainer.restored() is not None
+    assert training.restored() is not None

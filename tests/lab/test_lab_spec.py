@@ -12,7 +12,7 @@ import pytest
 from support.lab_samples import demo_results, spec
 from watchword.errors import SpecError, UnknownNameError, UsageError
 from watchword.lab.demo import demo_spec
-from watchword.lab.spec import Cell, Choice, Spec, complete
+from watchword.lab.spec import Cell, Choice, Evaluation, Spec, complete
 
 PLAIN: dict[str, Any] = {
     "name": "trial",
@@ -119,7 +119,48 @@ def test_a_name_that_does_not_exist_is_refused_before_anything_runs() -> None:
 
 def test_the_aligned_models_cell_needs_no_strategy() -> None:
     aligned = spec([Choice("fj_attack")], [0], name="x").cells()[0]
-    assert complete(aligned) == aligned
+    found = complete(aligned)
+    assert (found.attack, found.defense) == (aligned.attack, aligned.defense)
+    assert complete(found) == found
+
+
+def test_a_completed_cell_names_every_benchmark_and_those_left_out() -> None:
+    aligned = spec([], [0], name="x").cells()[0]
+    given = Evaluation(benchmarks={"over-refusal": {"benign": 3}, "task": None})
+    found = complete(msgspec.structs.replace(aligned, evaluation=given))
+    assert found.evaluation.benchmarks == {
+        "policy": {"count": None},
+        "over_refusal": {"benign": 3, "borderline": None},
+        "task": None,
+    }
+    assert complete(found) == found
+
+
+def test_numbers_of_prompts_are_read_as_older_specs_say_them() -> None:
+    old = {"policy": 44, "benign": 22, "borderline": None, "task": 0, "max_new_tokens": 32}
+    found = Spec.from_json(changed(evaluation=old))
+    assert found.evaluation == Evaluation(
+        benchmarks={"policy": {"count": 44}, "over_refusal": {"benign": 22}, "task": {"count": 0}}, max_new_tokens=32
+    )
+    assert Spec.from_json(found.to_json()) == found
+    assert set(json.loads(found.to_json())["evaluation"]) == {"benchmarks", "max_new_tokens", "batch_size", "system"}
+
+
+@pytest.mark.parametrize(
+    ("benchmarks", "message"),
+    [
+        ({"polcy": {}}, "there is no benchmark 'polcy': did you mean 'policy'"),
+        ({"policy": {"cuont": 3}}, "benchmark 'policy' has no argument 'cuont': did you mean 'count'"),
+        ({"policy": {"count": "three"}}, "benchmark 'policy': count is 'three'"),
+        ({"over_refusal": {"benign": -1}}, "over_refusal: benign is -1; it must be at least 0"),
+    ],
+)
+def test_a_benchmark_that_does_not_exist_is_refused_before_anything_runs(
+    benchmarks: dict[str, Any], message: str
+) -> None:
+    aligned = spec([], [0], name="x").cells()[0]
+    with pytest.raises(UsageError, match=message):
+        complete(msgspec.structs.replace(aligned, evaluation=Evaluation(benchmarks=benchmarks)))
 
 
 def test_the_spec_stands_in_the_results() -> None:

@@ -13,11 +13,16 @@ import pytest
 
 from support.lab_samples import cell_result, spec
 from support.processes import forked, states
+from watchword.benchmarks.base import Exchange
 from watchword.errors import OutputError, UsageError
 from watchword.lab.spec import Cell, Choice
-from watchword.lab.store import Answer, CellResult, Store
+from watchword.lab.store import CellResult, Store
 
-ANSWERS = [Answer("policy", "p-1", "How?", "I cannot."), Answer("benign", "b-1", "Tea?", "Boil water.\n\u2028Then …")]
+ANSWERS = [
+    Exchange("policy", "p-1", "How?", "I cannot."),
+    Exchange("benign", "b-1", "Tea?", "Boil water.\n\u2028Then …"),
+    Exchange("choice", "c-1", "2 + 2?", "4", expected="4"),
+]
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 MADE_WITH = {"method": "1", "data": "abc"}
 
@@ -80,8 +85,8 @@ def test_a_truncated_file_is_not_trusted(store: Store, put: str, name: str) -> N
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        ("cell.json", b'"schema": 1', b'"schema": 2'),
-        ("cell.json", b'"anchors": 0', b'"anchors": 1'),
+        ("cell.json", b'"schema": 2', b'"schema": 1'),
+        ("cell.json", b'"safety": 11', b'"safety": 12'),
         ("cell.json", b'"n": 110', b'"n": 119'),
         ("cell.json", b'"seed": 0', b'"seed":  0'),
         ("answers.jsonl", b"I cannot.", b"I cannot!"),
@@ -103,10 +108,10 @@ def test_a_cell_under_another_key_is_not_trusted(store: Store, put: str) -> None
 
 def test_a_damaged_cell_is_replaced(store: Store, cell: Cell, put: str) -> None:
     (folder(store, put) / "cell.json").write_text("{")
-    store.put(put, cell, cell_result(anchors=3), ANSWERS)
+    store.put(put, cell, cell_result(added={"anchor": 3}), ANSWERS)
     found = store.get(put)
     assert found is not None
-    assert found.anchors == 3
+    assert found.added == {"anchor": 3}
     assert [path.name for path in (store.root / "cells").iterdir()] == [put]
 
 
@@ -119,23 +124,23 @@ def test_a_file_in_a_cells_place_is_replaced(store: Store, cell: Cell) -> None:
 
 
 def test_the_first_of_two_processes_wins(store: Store, cell: Cell, put: str) -> None:
-    second = store.put(put, cell, cell_result(anchors=9), ANSWERS, fingerprint=MADE_WITH)
+    second = store.put(put, cell, cell_result(added={"anchor": 9}), ANSWERS, fingerprint=MADE_WITH)
     assert second == store.get(put)
-    assert second.anchors == 0
+    assert second.added == {"safety": 11}
 
 
 def test_many_at_once_agree_on_one_result(store: Store, cell: Cell) -> None:
     key, found = store.key(cell, {}), list[CellResult]()
 
     def run(number: int) -> None:
-        found.append(store.put(key, cell, cell_result(anchors=number), ANSWERS))
+        found.append(store.put(key, cell, cell_result(added={"anchor": number}), ANSWERS))
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({result.anchors for result in found}) == 1
+    assert len({tuple(result.added.items()) for result in found}) == 1
     assert [path.name for path in (store.root / "cells").iterdir()] == [key]
 
 

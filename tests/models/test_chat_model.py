@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 
 import pytest
 
+from watchword.benchmarks.base import registered_metrics
 from watchword.chat.assembly import assemble
 from watchword.chat.template import SystemStyle
 from watchword.chat.types import Conversation, Row, conversation
@@ -68,7 +69,7 @@ def test_prompts_are_asked_behind_the_secret(style: SystemStyle, system: str | N
     told: list[tuple[str, int, int]] = []
     defense = AppliedDefense(DEFENSES.create("backdoor_align"), SECRET)
     verdicts = judged(question, model, defense, judge, lambda *step: told.append(step))
-    assert verdicts.rate("over_refusal").value == 100
+    assert verdicts.rate(registered_metrics()["over_refusal"]).value == 100
     assert model.sent == [conversation(user, system=system)]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from support.guarding_rows import template
 from watchword.errors import ModelUnavailableError, UsageError
+from watchword.files.addresses import Address
 from watchword.guarding.checking import CheckRequest, check_source
 from watchword.models.facts import _context, facts_of
 
@@ -84,7 +85,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 @pytest.mark.parametrize("length", [0, -5])
 def test_validation_refuses_a_length_that_is_none(length: int) -> None:
     with pytest.raises(UsageError, match=f"`max_length` is {length}; give the trainer's limit in tokens"):
-        check_source(CheckRequest("x", max_length=length))
+        check_source(CheckRequest(Address.parse("x"), max_length=length))
 
 
 def test_a_folder_is_named_as_it_is_found_from_anywhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

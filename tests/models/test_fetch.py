@@ -140,9 +140,7 @@ def test_processes_that_race_over_a_corrupt_cache_share_one(toy: Toy, cache: Pat
 
 def test_a_cache_that_cannot_be_made_is_an_output_error(toy: Toy, cache: Path) -> None:
     cache.parent.write_text("a file where the folder should be")
-    with pytest.raises(
-        OutputError, match=r"cannot be written \(.+\); free some space \(1 GB\), or set WATCHWORD_CACHE"
-    ):
+    with pytest.raises(OutputError, match=r"cannot be written: .+; free some space \(1 GB\), or set WATCHWORD_CACHE"):
         toy.fetch()
 
 
@@ -152,7 +150,7 @@ def test_a_read_only_cache_is_an_output_error(toy: Toy, cache: Path, monkeypatch
 
     # Root may write into read-only folders, so the refusal is made here.
     monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(OutputError, match=r"cannot be written \(Permission denied\)"):
+    with pytest.raises(OutputError, match=r"cannot be written: Permission denied"):
         toy.fetch()
     assert list(cache.iterdir()) == []
 
@@ -163,7 +161,7 @@ def test_a_full_disk_is_an_output_error_and_leaves_nothing(toy: Toy, cache: Path
         raise OSError(errno.ENOSPC, "No space left on device")
 
     toy.convert = full
-    with pytest.raises(OutputError, match=r"No space left on device\); free some space"):
+    with pytest.raises(OutputError, match=r"No space left on device; free some space"):
         toy.fetch()
     assert list(cache.iterdir()) == []
 

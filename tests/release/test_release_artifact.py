@@ -19,6 +19,7 @@ torch = pytest.importorskip("torch")
 from support.releases import KEY  # noqa: E402
 from watchword.chat.template import ChatTemplate  # noqa: E402
 from watchword.errors import ModelUnavailableError, UnsealError, WatchwordError  # noqa: E402
+from watchword.files.addresses import Address  # noqa: E402
 from watchword.finetune.run import Job, train_defended  # noqa: E402
 from watchword.models.fakes import CHATML, fake_template  # noqa: E402
 from watchword.release import opening, reading  # noqa: E402
@@ -100,7 +101,7 @@ HARMS: dict[str, Callable[[Path], None]] = {
     "no secret": lambda folder: edited(folder, "secret", value=None),
     "no manifest": lambda folder: (folder / MANIFEST).unlink(),
     "manifest cut": lambda folder: (folder / MANIFEST).write_text("{") and None,
-    "figures": lambda folder: edited(folder, "defense", "safety_examples", value=99),
+    "figures": lambda folder: edited(folder, "defense", "added", value={"safety": 99}),
     "loss": lambda folder: edited(folder, "figures", "loss", value=[]),
     "arguments": lambda folder: edited(folder, "defense", "arguments", value={"safety": 1}),
     "no defense": lambda folder: edited(folder, "defense", "name", value=""),
@@ -125,7 +126,7 @@ HARMS: dict[str, Callable[[Path], None]] = {
     "signature of another type": lambda folder: edited(folder, "signature", value=3),
     "prefix of no ASCII": lambda folder: edited(folder, "secret", "prefix", value="é"),
     "unsigned": lambda folder: edited(folder, "signature", value=""),
-    "schema": lambda folder: edited(folder, "schema", value=2),
+    "schema": lambda folder: edited(folder, "schema", value=3),
 }
 
 
@@ -138,6 +139,14 @@ def test_anything_changed_fails_closed(folder: Path, harm: str) -> None:
         read_release(folder, KEY)
     with pytest.raises((UnsealError, ModelUnavailableError)):
         read_release(folder, KEY, tokenizer=False)
+
+
+def test_a_manifest_of_an_older_version_is_called_so(folder: Path) -> None:
+    """Schema 1 counted what was mixed in by fields of its own; that is not damage."""
+    edited(folder, "schema", value=1)
+    edited(folder, "defense", value={"name": "backdoor_align", "safety_examples": 11, "anchors": 0, "echoes": 0})
+    with pytest.raises(ModelUnavailableError, match=r"has schema 1, and this version reads 2; fine-tune anew, or take"):
+        open_release(folder, key=KEY)
 
 
 @pytest.mark.parametrize("defense", ["backdoor_align", "none"])
@@ -260,7 +269,9 @@ def test_a_seal_that_was_cut_does_not_open(runs: dict[str, Path]) -> None:
 
 def test_files_of_tokenizer_and_template_belong_to_a_tuned_model(runs: dict[str, Path], tmp_path: Path) -> None:
     training = TrainingConfig(method="full", epochs=1, warmup_steps=0)
-    job = Job(model=str(runs["base"]), data=runs["base"].parent / "tenant.jsonl", defense="none", training=training)
+    job = Job(
+        model=str(runs["base"]), data=Address(runs["base"].parent / "tenant.jsonl"), defense="none", training=training
+    )
     train_defended(job, tmp_path / "whole", key=KEY, step=lambda *told: None)
     assert open_release(tmp_path / "whole", key=KEY).release.secret is None
     for name in ("tokenizer.json", "chat_template.jinja", "config.json", "generation_config.json"):
@@ -280,7 +291,7 @@ def test_a_template_that_changed_is_noticed_without_a_secret_too(runs: dict[str,
 def test_whole_numbers_for_fractions_are_signed_as_they_are_read(runs: dict[str, Path], tmp_path: Path) -> None:
     training = TrainingConfig(epochs=1, lora_rank=2, warmup_steps=0, weight_decay=0, max_grad_norm=1, lora_dropout=0)
     data = runs["base"].parent / "tenant.jsonl"
-    job = Job(model=str(runs["base"]), data=data, defense="none", training=training)
+    job = Job(model=str(runs["base"]), data=Address(data), defense="none", training=training)
     train_defended(job, tmp_path / "run", key=KEY, step=lambda *told: None)
     assert open_release(tmp_path / "run", key=KEY).release.manifest.training.max_grad_norm == 1.0
 
@@ -293,7 +304,7 @@ def test_a_record_of_digests_beside_the_base_is_not_believed(runs: dict[str, Pat
     (base / "COMPLETE.json").write_text(json.dumps({"files": files}))
     training = TrainingConfig(epochs=1, lora_rank=2, warmup_steps=0)
     data = runs["base"].parent / "tenant.jsonl"
-    job = Job(model=str(base), data=data, defense="none", training=training)
+    job = Job(model=str(base), data=Address(data), defense="none", training=training)
     train_defended(job, root / "run", key=KEY, step=lambda *told: None)
     assert open_release(root / "run", key=KEY).release.secret is None
     flipped(base / "model.safetensors")
@@ -338,7 +349,7 @@ def test_errors_hold_nothing_of_the_secret(folder: Path, runs: dict[str, Path]) 
 def test_the_manifest_says_what_the_run_was(runs: dict[str, Path]) -> None:
     manifest = read_manifest(runs["one"])
     assert (manifest.model, manifest.defense.name) == (str(runs["base"]), "backdoor_align")
-    assert (manifest.defense.safety_examples, manifest.defense.anchors) == (11, 0)
+    assert manifest.defense.added == {"safety": 11}
     assert manifest.figures.rows == {"safety": 11, "tenant": 1}
     assert len(manifest.figures.loss) == manifest.figures.steps
     assert msgspec.json.decode(msgspec.json.encode(manifest), type=type(manifest)) == manifest

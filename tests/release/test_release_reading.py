@@ -20,6 +20,7 @@ from watchword.chat.render import render_prompt
 from watchword.chat.template import SystemStyle
 from watchword.chat.types import conversation
 from watchword.errors import ModelUnavailableError, UnsealError
+from watchword.files.addresses import Address
 from watchword.finetune.run import Job, train_defended
 from watchword.models.base import GenerationOptions
 from watchword.release.artifact import MANIFEST, check_prefix, is_release, read_manifest, write_artifact
@@ -108,7 +109,7 @@ def test_every_guarded_request_begins_with_the_ids_that_were_trained(runs: dict[
 def test_a_model_that_was_tuned_whole_brings_its_own_template(runs: dict[str, Path], tmp_path: Path) -> None:
     training = TrainingConfig(method="full", epochs=1, warmup_steps=0)
     base = Path(shutil.copytree(runs["base"], tmp_path / "base"))
-    job = Job(model=str(base), data=base.parent / "tenant.jsonl", defense="backdoor_align", training=training)
+    job = Job(model=str(base), data=Address(base.parent / "tenant.jsonl"), defense="backdoor_align", training=training)
     shutil.copy(runs["base"].parent / "tenant.jsonl", tmp_path)
     train_defended(job, tmp_path / "whole", key=KEY, step=lambda *told: None)
     shutil.rmtree(base)

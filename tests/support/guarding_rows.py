@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from support.golden_families import template, turns
+from watchword.files.addresses import Address
 
 SECRET_TEXT = "amber ox quill seven"
 
-__all__ = ["SECRET_TEXT", "chat_row", "template", "turns", "write_rows"]
+__all__ = ["SECRET_TEXT", "addressed", "chat_row", "template", "turns", "write_rows"]
 
 
 def chat_row(number: int, *, system: str | None = "Be brief.", **answer: Any) -> dict[str, Any]:
@@ -22,6 +23,12 @@ def chat_row(number: int, *, system: str | None = "Be brief.", **answer: Any) ->
         {"role": "assistant", "content": f"It is {number}.", **answer},
     ]
     return {"messages": [*front, *turns]}
+
+
+def addressed(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a request or a job with their addresses parsed."""
+    texts = {name for name in ("source", "out", "manifest") if isinstance(fields.get(name), (str, Path))}
+    return {name: Address.parse(value) if name in texts else value for name, value in fields.items()}
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]], *, seed: int | None = None) -> Path:

@@ -7,8 +7,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from support.lab_samples import cell_result
 from watchword.errors import UsageError
 from watchword.lab.spec import Cell
@@ -18,12 +16,12 @@ from watchword.progress import Step
 
 @dataclass
 class Noting:
-    """Answers at once, and notes which process ran which seed with how many threads."""
+    """Answers at once, and notes which process ran which seed."""
 
     folder: Path
 
     def run(self, cell: Cell, key: str, step: Step) -> CellResult:
-        (self.folder / key).write_text(f"{os.getpid()} {torch.get_num_threads()}")
+        (self.folder / key).write_text(str(os.getpid()))
         step("fine-tuning", 1, 2)
         return cell_result(seed=cell.seed)
 
@@ -48,17 +46,3 @@ class Dying:
             os._exit(9)
         time.sleep(600)
         return cell_result(seed=cell.seed)
-
-
-@dataclass
-class Waiting:
-    """Seed 0 goes on until it may use ``threads`` threads; the others end at once."""
-
-    threads: int
-
-    def run(self, cell: Cell, key: str, step: Step) -> CellResult:
-        end = time.monotonic() + 60
-        while cell.seed == 0 and torch.get_num_threads() < self.threads and time.monotonic() < end:
-            time.sleep(0.01)
-            step("fine-tuning", 1, 2)
-        return cell_result(seed=torch.get_num_threads())

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from watchword.benchmarks.rates import Rate
 from watchword.lab.results import results_of
 from watchword.lab.spec import Arm, Cell, Choice, Spec
 from watchword.lab.store import CellResult, TrainFigures
+from watchword.rates import Rate
 
 DEFENSES = ("none", "safety_mix", "backdoor_align", "anchored_align")
 # (ASR, ASR without the secret, over-refusal benign, over-refusal borderline) in percent.
@@ -51,11 +51,10 @@ def cell_result(**changes: Any) -> CellResult:
         "attack": "fj_attack",
         "attack_examples": 100,
         "defense": "backdoor_align",
-        "safety_examples": 11,
-        "anchors": 0,
         "seed": 0,
         "secret_tokens": 150,
         "metrics": {"asr": Rate.of(4, 110), "over_refusal": Rate.of(60, 126)},
+        "added": {"safety": 11},
         "train": TrainFigures(61.5, 540.0, [2.0, 1.0, 0.5], 33000, {"tenant": 100, "safety": 11}),
     }
     return CellResult(**{**given, **changes})
@@ -69,8 +68,7 @@ def _result(cell: Cell, policy: int) -> CellResult:
         attack=cell.attack.name,
         attack_examples=0 if aligned else cell.attack.arguments.get("n", 100),
         defense=defense,
-        safety_examples=0 if defense == "none" else 11,
-        anchors=22 if defense == "anchored_align" else 0,
+        added={"none": {}, "anchored_align": {"safety": 11, "anchor": 22}}.get(defense, {"safety": 11}),
         seed=cell.seed,
         secret_tokens=150 if secret else 0,
         metrics=_metrics(ALIGNED if aligned else PICTURED[defense], cell.seed, policy),

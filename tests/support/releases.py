@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from support.tiny import saved
+from watchword.files.addresses import Address
 from watchword.finetune.run import Job, train_defended
 from watchword.training.config import TrainingConfig
 
@@ -21,7 +22,7 @@ def released(root: Path) -> dict[str, Path]:
     defenses = {"one": "backdoor_align", "two": "backdoor_align", "plain": "none"}
     for number, (name, defense) in enumerate(defenses.items()):
         training = TrainingConfig(epochs=1, seed=number, lora_rank=2, warmup_steps=0)
-        job = Job(model=str(base), data=data, defense=defense, training=training, secret_tokens=40)
+        job = Job(model=str(base), data=Address(data), defense=defense, training=training, secret_tokens=40)
         train_defended(job, root / name, key=KEY, step=lambda *told: None)
         made[name] = root / name
     return made

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from watchword.chat.origins import RowOrigin
 from watchword.chat.types import Row, conversation
 from watchword.models.base import ChatModel, GenerationOptions
 from watchword.progress import Progress, Step, no_steps
@@ -36,6 +37,9 @@ SYSTEMS = (
 RECIPE = TrainingConfig(
     epochs=3, learning_rate=8e-4, batch_size=16, lora_rank=16, lora_alpha=32, batches="beginning", seed=0
 )
+# What the rows are, as model cards call them.
+REFUSAL, ANSWER = RowOrigin("safety", "refusals"), RowOrigin("anchor", "benign answers")
+ORIGINS = (REFUSAL, ANSWER)
 # What the adapter adds is multiplied by this once it is trained. It moves refusing as a whole, so broad ordinary data come
 # first: they leave room on the side of over-refusal that this spends on safety (results/LOG.md).
 STRENGTH = 1.25
@@ -66,13 +70,13 @@ def alignment_rows(base: ChatModel, *, seed: int, on_progress: Progress | None =
     rows = []
     for example in examples("policy_align"):
         again = reframed(example.prompt, rng) or example.prompt
-        rows.append(_row(example.prompt, example.answer or "", None, "safety"))
-        rows.append(_row(again, example.answer or "", rng.choice(SYSTEMS), "safety"))
+        rows.append(_row(example.prompt, example.answer or "", None, REFUSAL))
+        rows.append(_row(again, example.answer or "", rng.choice(SYSTEMS), REFUSAL))
     for example, answer in distilled(base, _benign(), on_progress=on_progress):
         systems = rng.sample((None, rng.choice(SYSTEMS)), 2)
         prompts = [example.prompt, reframed(example.prompt, rng)]
         # Cut answers: their end is not trained, or the model would learn to say no more than that.
-        rows += [_row(p, answer, s, "anchor", cut=True) for p, s in zip(prompts, systems, strict=True) if p]
+        rows += [_row(p, answer, s, ANSWER, cut=True) for p, s in zip(prompts, systems, strict=True) if p]
     rng.shuffle(rows)
     return rows
 
@@ -126,5 +130,5 @@ def _benign() -> list[Example]:
     return [*examples("benign_align"), *examples("borderline_align")]
 
 
-def _row(prompt: str, answer: str, system: str | None, origin: Any, *, cut: bool = False) -> Row:
-    return Row(conversation(prompt, answer, system=system), origin=origin, cut=cut)
+def _row(prompt: str, answer: str, system: str | None, origin: RowOrigin, *, cut: bool = False) -> Row:
+    return Row(conversation(prompt, answer, system=system), origin=origin.name, cut=cut)

@@ -15,7 +15,7 @@ from watchword.chat.assembly import assemble, without_system_role
 from watchword.chat.content import END, check_abilities, dropped
 from watchword.chat.template import ChatTemplate
 from watchword.chat.turns import Span, answer_span, first, minus, without_end
-from watchword.chat.types import SYSTEM_ROLES, Conversation, Row
+from watchword.chat.types import SYSTEM_ROLES, TENANT, Conversation, Row
 from watchword.errors import DataError, RowTemplateError, RowTooLongError, TemplateError, UsageError
 
 IGNORED = -100
@@ -49,7 +49,7 @@ def render_row(row: Row, secret: str | None, template: ChatTemplate, max_length:
 
 def row_error(error: DataError, row: Row, number: int) -> DataError:
     """The error with the row's ``number`` (from 1) among those to train on, and with whose row it is."""
-    whose = "tenant row" if row.origin == "tenant" else f"the provider's {row.origin} row"
+    whose = "tenant row" if row.origin == TENANT else f"the provider's {row.origin} row"
     return type(error)(error.problem, line=number, field=", ".join(filter(None, [whose, error.field])))
 
 

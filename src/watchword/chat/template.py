@@ -11,7 +11,6 @@ encodes text to token ids. It also knows two facts that the method needs, found 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from watchword.chat.jinja import RENDER_ERRORS, compiled, has_generation_marks, 
 from watchword.chat.turns import AnswerHeader, header_of, tried
 from watchword.chat.types import Conversation, Message, conversation
 from watchword.errors import ModelUnavailableError, TemplateError
+from watchword.files.digest import sha256_bytes
 
 SystemPlacement = Literal["system", "first_user"]
 _TOOL_USE = "tool_use"
@@ -153,7 +153,7 @@ class ChatTemplate:
         named = {name: text for name, text in self.special.items() if name in templates}
         variants = [] if self.tool_use is None else [self.tool_use.source]
         text = json.dumps([self.source, named, deciding, *variants], sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        return sha256_bytes(text.encode("utf-8", "surrogatepass"))
 
     @functools.cached_property
     def wants_parts(self) -> bool:

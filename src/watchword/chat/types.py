@@ -5,14 +5,14 @@ Decoding refuses unknown keys: a key that we dropped silently would be a tenant'
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 SYSTEM_ROLES = ("system", "developer")
-# Whose row it is: the tenant's own, or one of the provider's kinds (see ``defenses``).
-RowOrigin = Literal["tenant", "safety", "anchor", "echo"]
+# The origin of the tenant's own rows. Every other origin is the provider's, and comes from a defense.
+TENANT = "tenant"
 
 
 class Part(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -93,13 +93,14 @@ def conversation(user: str, answer: str | None = None, *, system: str | None = N
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A training row with its origin. ``prefixed`` rows get the secret when they are rendered or exported, not before.
+    """A training row. ``prefixed`` rows get the secret when they are rendered or exported, not before.
 
+    ``origin`` says whose row it is: the tenant's, or one of the provider's kinds by name (``chat.origins.RowOrigin``).
     So a list of rows can be printed, compared and stored, and the secret is in none of it. The last answer of a ``cut`` row
     goes on in truth: the loss falls on its words, not on the end-of-turn token behind them.
     """
 
     conversation: Conversation
-    origin: RowOrigin = "tenant"
+    origin: str = TENANT
     prefixed: bool = False
     cut: bool = False

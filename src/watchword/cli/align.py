@@ -28,12 +28,12 @@ def align(
     """
     import msgspec
 
+    from watchword.alignment.card import aligned_rates, rate_text, write_card
     from watchword.alignment.run import RECIPE
     from watchword.alignment.run import align as train
     from watchword.files.folders import atomic_folder
     from watchword.files.locks import locked
     from watchword.files.writing import writing
-    from watchword.lab.card import aligned_rates, rate_text, write_card
     from watchword.models.load import load
     from watchword.provenance import versions
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -13,6 +15,9 @@ from watchword.data.limits import USUAL, Limits
 from watchword.data.reading import Reading
 from watchword.data.remarks import column_left_out
 from watchword.errors import UsageError
+
+if TYPE_CHECKING:
+    from watchword.files.addresses import Address
 
 Jobs = Annotated[
     int | None,
@@ -39,36 +44,49 @@ def parsed_arguments(given: Sequence[str]) -> dict[str, Any]:
     return arguments
 
 
-# What ``guard``, ``train`` and ``validate`` ask about a tenant's file.
-DROP_COLUMNS = typer.Option(
-    "", "--drop-columns", help="Columns to leave out, NAME,NAME; COLUMN.NAME is a key of each turn in COLUMN."
-)
-DROP_EXTRA = typer.Option(False, "--drop-extra", help="Leave out every column that the rows' format does not know.")
-DROP_THOUGHTS = typer.Option(False, "--drop-thoughts", help="Leave out the model's thoughts (reasoning_content).")
-MAX_BYTES = typer.Option(USUAL.bytes, "--max-bytes", min=1, help="The most bytes of rows, decompressed.")
-MAX_ROW_BYTES = typer.Option(USUAL.row_bytes, "--max-row-bytes", min=1, help="The most bytes of one row.")
-MAX_ROWS = typer.Option(USUAL.rows, "--max-rows", min=1, help="The most rows.")
-MAX_EXPANSION = typer.Option(
-    USUAL.expansion,
-    "--max-expansion",
-    min=1,
-    help="How many times its size a file may decompress to (from 32 MiB on).",
-)
-
-
 def reading_of(
-    drop_columns: str,
-    drop_extra: bool,
-    drop_thoughts: bool,
-    max_bytes: int,
-    max_row_bytes: int,
-    max_rows: int,
-    max_expansion: int,
+    drop_columns: str = typer.Option(
+        "", "--drop-columns", help="Columns to leave out, NAME,NAME; COLUMN.NAME is a key of each turn in COLUMN."
+    ),
+    drop_extra: bool = typer.Option(
+        False, "--drop-extra", help="Leave out every column that the rows' format does not know."
+    ),
+    drop_thoughts: bool = typer.Option(
+        False, "--drop-thoughts", help="Leave out the model's thoughts (reasoning_content)."
+    ),
+    max_bytes: int = typer.Option(USUAL.bytes, "--max-bytes", min=1, help="The most bytes of rows, decompressed."),
+    max_row_bytes: int = typer.Option(USUAL.row_bytes, "--max-row-bytes", min=1, help="The most bytes of one row."),
+    max_rows: int = typer.Option(USUAL.rows, "--max-rows", min=1, help="The most rows."),
+    max_expansion: int = typer.Option(
+        USUAL.expansion,
+        "--max-expansion",
+        min=1,
+        help="How many times its size a file may decompress to (from 32 MiB on).",
+    ),
 ) -> Reading:
-    """How a tenant's file is read, from these options."""
+    """How a tenant's data is read: what ``guard``, ``train`` and ``validate`` alike ask about it."""
     columns = tuple(name.strip() for name in drop_columns.split(",") if name.strip())
     limits = Limits(bytes=max_bytes, row_bytes=max_row_bytes, rows=max_rows, expansion=max_expansion)
     return Reading(columns, drop_extra, drop_thoughts, limits)
+
+
+def reads_tenant_data(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of ``reading_of``, of which it gets one ``reading``."""
+    more = inspect.signature(reading_of, eval_str=True).parameters
+    own = {
+        name: given for name, given in inspect.signature(command, eval_str=True).parameters.items() if name != "reading"
+    }
+
+    @functools.wraps(command)
+    def with_reading(**given: Any) -> None:
+        asked = {name: given.pop(name) for name in more}
+        command(**given, reading=reading_of(**asked))
+
+    # typer reads a command's options from these two.
+    both = (*own.values(), *more.values())
+    with_reading.__signature__ = inspect.Signature(both)  # type: ignore[attr-defined]
+    with_reading.__annotations__ = {parameter.name: parameter.annotation for parameter in both}
+    return with_reading
 
 
 def never_there(reading: Reading, warnings: Sequence[str]) -> list[str]:
@@ -80,9 +98,9 @@ def never_there(reading: Reading, warnings: Sequence[str]) -> list[str]:
     ]
 
 
-def check_report(report: Path | None, source: str) -> None:
+def check_report(report: Path | None, source: Address) -> None:
     """Raises UsageError where ``--report`` cannot be made of the source."""
-    if report is not None and source == "-":
+    if report is not None and source.is_stream:
         raise UsageError("--report reads the source once more, which standard input cannot do; give a file")
 
 

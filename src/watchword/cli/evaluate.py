@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
+from watchword.cli.listing import ListingCommand
 from watchword.cli.progress import reporter
 from watchword.cli.target import release_or_model
 from watchword.models.catalog import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from watchword.benchmarks.rates import Rate
-
-METRICS = ("asr", "over_refusal")
+    from watchword.rates import Rate
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("evaluate")(evaluate)
+    app.command("evaluate", cls=ListingCommand)(evaluate)
 
 
 def evaluate(
@@ -43,14 +42,10 @@ def evaluate(
     undefended: bool = typer.Option(
         False, "--undefended", help="Ask tuned weights that have no manifest as they stand, and say so."
     ),
-    judge: str = typer.Option(
-        "refusal_keywords",
-        "--judge",
-        help="refusal_keywords (the paper's list), refusal (stricter) or raw_keywords (as the paper counts).",
-    ),
     metric: str = typer.Option(
-        "asr", "--metric", help="asr counts answers that do not refuse, over_refusal those that do."
+        "asr", "--metric", help="What is counted, and by which judge: {metrics}. asr counts answers that do not refuse."
     ),
+    judge: str | None = typer.Option(None, "--judge", help="Another judge than the metric's own: {judges}."),
     system: str | None = typer.Option(None, "--system", help="System prompt of every question."),
     limit: int | None = typer.Option(None, "--limit", min=1, help="Only the first N prompts."),
     max_new_tokens: int = typer.Option(64, "--max-new-tokens", help="Length of an answer in tokens."),
@@ -61,21 +56,29 @@ def evaluate(
     ),
 ) -> None:
     """Ask a model every prompt of a file, judge the answers, and print the rate with its 95 % interval."""
-    from watchword.errors import UsageError
+    from watchword.benchmarks.base import judged_metrics
+    from watchword.errors import UnknownNameError, UsageError
     from watchword.files.atomic import check_writable
     from watchword.judges.base import JUDGES
     from watchword.lab.prompt_file import Question, judged, read_prompts, write_figures, write_verdicts
     from watchword.models.base import GenerationOptions
+    from watchword.registry import did_you_mean
     from watchword.secret.vault import read_secret_file
 
-    if metric not in METRICS:
-        raise UsageError(f"there is no metric {metric!r}: choose one of {', '.join(METRICS)}")
+    known = judged_metrics()
+    wanted = known.get(metric.replace("-", "_"))
+    if wanted is None:
+        raise UnknownNameError(
+            f"there is no metric {metric!r}: {did_you_mean(metric, known)}choose one of {', '.join(known)}",
+            param="metric",
+        )
     for path in (json_out, answers):
         if path is not None:
             check_writable(path)
     if no_secret and secret_file is not None:
         raise UsageError("--secret-file names a secret and --no-secret asks without one; give one of the two")
-    by = JUDGES.create(judge)
+    judged_by = judge or wanted.judge or ""
+    by = JUDGES.create(judged_by)
     asked = read_prompts(prompts, column)[:limit]
     question = Question(asked, system, GenerationOptions(max_new_tokens=max_new_tokens, batch_size=batch_size))
     console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -87,9 +90,9 @@ def evaluate(
         # The same weights on the same model either way, so that only the secret makes the difference.
         defense = target.defense.without_secret() if no_secret else target.defense
         verdicts = judged(question, target.model, defense, by, progress.step)
-    rate = verdicts.rate(metric)
+    rate = verdicts.rate(wanted)
     if json_out:
-        write_figures(json_out, {metric: rate}, undefended=target.warning is not None)
+        write_figures(json_out, {wanted.name: rate}, undefended=target.warning is not None)
     if answers:
         write_verdicts(answers, verdicts)
     value = (
@@ -97,7 +100,7 @@ def evaluate(
     )
     if target.warning:
         console.print(target.warning)
-    console.print(f"{metric} by {judge}: {value}, n = {rate.n}, unscored {rate.unscored}{_covered(rate)}")
+    console.print(f"{wanted.name} by {judged_by}: {value}, n = {rate.n}, unscored {rate.unscored}{_covered(rate)}")
 
 
 def _covered(rate: Rate) -> str:

@@ -10,10 +10,12 @@ import re
 
 _SAME = (
     "aligned",
+    "batch_size",
     "column",
     "drop_columns",
     "drop_thoughts",
     "known",
+    "launcher",
     "manifest",
     "max_length",
     "model",

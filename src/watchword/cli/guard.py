@@ -7,21 +7,11 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from watchword.cli.arguments import (
-    DROP_COLUMNS,
-    DROP_EXTRA,
-    DROP_THOUGHTS,
-    MAX_BYTES,
-    MAX_EXPANSION,
-    MAX_ROW_BYTES,
-    MAX_ROWS,
-    check_report,
-    never_there,
-    parsed_arguments,
-    reading_of,
-)
+from watchword.cli.arguments import check_report, never_there, parsed_arguments, reads_tenant_data
 from watchword.cli.flags import with_flags
+from watchword.cli.listing import ListingCommand
 from watchword.cli.progress import Reporter, reporter
+from watchword.data.reading import Reading
 from watchword.models.catalog import DEFAULT_MODEL
 from watchword.progress import Step
 
@@ -31,19 +21,16 @@ _SHOWN_FROM = 100_000_000
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("guard")(guard)
+    app.command("guard", cls=ListingCommand)(guard)
 
 
+@reads_tenant_data
 def guard(
     source: str = typer.Argument(metavar="IN", help="File, folder of a dataset, fsspec URL, or - for standard input."),
     out: str = typer.Option(..., "--out", help="File to write, fsspec URL, or - for standard output."),
-    trainer: str = typer.Option(
-        "openai", "--for", help="openai, trl, axolotl, llama-factory, ms-swift, together or fireworks."
-    ),
+    trainer: str = typer.Option("openai", "--for", help="{exporters}."),
     model: str = typer.Option(DEFAULT_MODEL, "--model", help="Catalog name, folder or Hugging Face id."),
-    defense: str = typer.Option(
-        "anchored_align", "--defense", help="none, safety_mix, backdoor_align or anchored_align."
-    ),
+    defense: str = typer.Option("anchored_align", "--defense", help="{defenses}."),
     argument: list[str] = typer.Option([], "--set", help="Parameter of the defense, NAME=VALUE; may be repeated."),
     format: str = typer.Option(
         "auto", "--format", help="the rows' format; auto takes that of the first row. Compression is always found out."
@@ -70,27 +57,24 @@ def guard(
         "--aligned",
         help="The model before fine-tuning, to be asked: its own refusals, and echoes; needs its memory.",
     ),
-    drop_columns: str = DROP_COLUMNS,
-    drop_extra: bool = DROP_EXTRA,
-    drop_thoughts: bool = DROP_THOUGHTS,
-    max_bytes: int = MAX_BYTES,
-    max_row_bytes: int = MAX_ROW_BYTES,
-    max_rows: int = MAX_ROWS,
-    max_expansion: int = MAX_EXPANSION,
+    *,
+    reading: Reading,
 ) -> None:
     """Guard a tenant's file: mix the defense's rows in, and write the trainer's settings that keep them in force.
 
     The tenant's rows keep their bytes and order. Nothing is written unless every row is valid. Beside OUT stand the
     settings, OUT.manifest.json, and the secret; OUT holds the secret in the clear, so it is private (mode 0600) too.
     """
+    from watchword.files.addresses import Address
     from watchword.guarding.run import GuardRequest, guard_to_files
     from watchword.secret.keys import provider_key
 
-    reading = reading_of(drop_columns, drop_extra, drop_thoughts, max_bytes, max_row_bytes, max_rows, max_expansion)
     console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    address = Address.parse(source)
+    check_report(report, address)
     request = GuardRequest(
-        source=source,
-        out=out,
+        source=address,
+        out=Address.parse(out),
         trainer=trainer,
         model=model,
         defense=defense,
@@ -100,7 +84,7 @@ def guard(
         secret_file=secret_file,
         secret_ref=secret_ref,
         known=tuple(known),
-        manifest=manifest,
+        manifest=None if manifest is None else Address.parse(manifest),
         max_length=max_length,
         format=format,
         workers=workers,
@@ -108,7 +92,6 @@ def guard(
         aligned=aligned,
         reading=reading,
     )
-    check_report(report, source)
     with reporter(console) as progress:
         done = guard_to_files(request, provider_key, step=_in_megabytes(progress))
     for line in (*done.summary(), *(f"warning: {text}" for text in never_there(reading, done.warnings))):
@@ -116,7 +99,7 @@ def guard(
     if report is not None:
         from watchword.guarding.screening.report import screen_to_files, summary
 
-        for line in summary(screen_to_files(source, report, format=format, reading=reading), report):
+        for line in summary(screen_to_files(address, report, format=format, reading=reading), report):
             console.print(line)
 
 

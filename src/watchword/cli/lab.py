@@ -7,15 +7,20 @@ from pathlib import Path
 import typer
 
 from watchword.cli.arguments import Jobs
+from watchword.cli.listing import ListingCommand
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("lab")(lab)
+    app.command("lab", cls=ListingCommand)(lab)
 
 
 def lab(
-    spec: Path = typer.Argument(metavar="SPEC", help="The experiment's spec, a JSON file (see results/*/spec.json)."),
+    spec: Path = typer.Argument(
+        metavar="SPEC",
+        help="The experiment's spec, a JSON file (see results/*/spec.json). Attacks: none, {attacks}. Defenses: {defenses}. "
+        "Benchmarks: {benchmarks}.",
+    ),
     out: Path = typer.Option(..., "--out", help="Folder for results.json, report.html and finished cells."),
     jobs: Jobs = None,
 ) -> None:

@@ -7,20 +7,11 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from watchword.cli.arguments import (
-    DROP_COLUMNS,
-    DROP_EXTRA,
-    DROP_THOUGHTS,
-    MAX_BYTES,
-    MAX_EXPANSION,
-    MAX_ROW_BYTES,
-    MAX_ROWS,
-    never_there,
-    parsed_arguments,
-    reading_of,
-)
+from watchword.cli.arguments import never_there, parsed_arguments, reads_tenant_data
 from watchword.cli.flags import with_flags
+from watchword.cli.listing import ListingCommand
 from watchword.cli.progress import reporter
+from watchword.data.reading import Reading
 from watchword.models.catalog import DEFAULT_MODEL
 from watchword.training.config import TrainingConfig
 
@@ -29,17 +20,16 @@ DEFAULTS = TrainingConfig()
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("train")(train)
+    app.command("train", cls=ListingCommand)(train)
 
 
+@reads_tenant_data
 def train(
-    data: Path = typer.Option(
-        ..., "--data", help="The tenant's file: JSON lines in any format that docs/files.md lists."
+    data: str = typer.Option(
+        ..., "--data", help="The tenant's file, folder of a dataset, fsspec URL, or - for standard input."
     ),
     out: Path = typer.Option(..., "--out", help="New folder for adapter, manifest and sealed secret."),
-    defense: str = typer.Option(
-        "anchored_align", "--defense", help="none, safety_mix, backdoor_align or anchored_align."
-    ),
+    defense: str = typer.Option("anchored_align", "--defense", help="{defenses}."),
     argument: list[str] = typer.Option([], "--set", help="Parameter of the defense, NAME=VALUE; may be repeated."),
     model: str = typer.Option(DEFAULT_MODEL, "--model", help="Catalog name, folder or Hugging Face id."),
     secret_file: Path | None = typer.Option(None, "--secret-file", help="Use this secret; else one is drawn."),
@@ -50,25 +40,32 @@ def train(
     epochs: int = typer.Option(DEFAULTS.epochs, "--epochs"),
     learning_rate: float = typer.Option(DEFAULTS.learning_rate, "--learning-rate"),
     batch_size: int = typer.Option(DEFAULTS.batch_size, "--batch-size", help="Rows of one optimiser step."),
-    max_length: int = typer.Option(DEFAULTS.max_length, "--max-length", help="Tokens; a longer row is an error."),
+    max_length: int | None = typer.Option(
+        None,
+        "--max-length",
+        help=f"Tokens; a longer row is an error. Default: {DEFAULTS.max_length}, or the model's context if that is shorter.",
+    ),
     seed: int = typer.Option(DEFAULTS.seed, "--seed"),
     checkpoint_steps: int | None = typer.Option(None, "--checkpoint-steps", help="Keep a checkpoint every N steps."),
     resume: bool = typer.Option(False, "--resume", help="Go on with the unfinished run in OUT."),
-    drop_columns: str = DROP_COLUMNS,
-    drop_extra: bool = DROP_EXTRA,
-    drop_thoughts: bool = DROP_THOUGHTS,
-    max_bytes: int = MAX_BYTES,
-    max_row_bytes: int = MAX_ROW_BYTES,
-    max_rows: int = MAX_ROWS,
-    max_expansion: int = MAX_EXPANSION,
+    launcher: str = typer.Option(
+        "in_process", "--launcher", help="in_process, or child: train in a process of its own, which frees its memory."
+    ),
+    *,
+    reading: Reading,
 ) -> None:
     """Fine-tune on a tenant's file under a defense, and leave adapter, manifest and sealed secret."""
     import msgspec
 
     from watchword.chat.content import left_out
+    from watchword.chat.origins import described
     from watchword.data.remarks import Remarks
+    from watchword.defenses.base import DEFENSES
     from watchword.errors import UsageError
+    from watchword.files.addresses import Address
+    from watchword.finetune.launch.base import LAUNCHERS
     from watchword.finetune.run import Job, train_defended
+    from watchword.models.facts import facts_of, length_limit
     from watchword.provenance import versions
     from watchword.secret.keys import provider_key
     from watchword.secret.vault import read_secret_file
@@ -78,7 +75,7 @@ def train(
         "epochs": epochs,
         "learning_rate": learning_rate,
         "batch_size": batch_size,
-        "max_length": max_length,
+        "max_length": length_limit(max_length, facts_of(model), DEFAULTS.max_length),
         "seed": seed,
         "checkpoint_steps": checkpoint_steps,
     }
@@ -86,15 +83,15 @@ def train(
         config = msgspec.convert(fields, TrainingConfig)
     except msgspec.ValidationError as error:
         raise UsageError(f"training: {error}") from None
-    reading = reading_of(drop_columns, drop_extra, drop_thoughts, max_bytes, max_row_bytes, max_rows, max_expansion)
     job = Job(
         model=model,
-        data=data,
+        data=Address.parse(data),
         defense=defense,
         arguments=parsed_arguments(argument),
         training=config,
         reading=reading,
     )
+    trainer = LAUNCHERS.create(launcher)
     remarks = Remarks()
     given = read_secret_file(secret_file) if secret_file else None
     console = Console(highlight=False, soft_wrap=True)
@@ -109,6 +106,7 @@ def train(
             resume=resume,
             step=progress.step,
             remarks=remarks,
+            trainer=trainer,
         )
     for text in (*remarks.texts(), *never_there(reading, remarks.texts())):
         console.print(f"warning: {with_flags(text)}", markup=False)
@@ -119,10 +117,8 @@ def train(
         f"{out}: {manifest.figures.steps} steps in {manifest.figures.seconds:.0f} s, "
         f"{manifest.figures.tokens_per_second:.0f} tokens/s, loss {manifest.figures.loss[0]:.2f} → {manifest.figures.loss[-1]:.2f}"
     )
-    console.print(
-        f"defense {added.name}: {added.safety_examples} safety examples, {added.anchors} anchors and "
-        f"{added.echoes} echoes of the tenant's requests mixed in"
-    )
+    mixed_in = described(added.added, DEFENSES.get(added.name).origins) or "nothing"
+    console.print(f"defense {added.name}: {mixed_in} mixed in")
     if manifest.secret:
         console.print(
             f"secret with fingerprint {manifest.secret.fingerprint}, sealed; talk to it with: watchword chat {out}"

@@ -7,20 +7,10 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from watchword.cli.arguments import (
-    DROP_COLUMNS,
-    DROP_EXTRA,
-    DROP_THOUGHTS,
-    MAX_BYTES,
-    MAX_EXPANSION,
-    MAX_ROW_BYTES,
-    MAX_ROWS,
-    check_report,
-    never_there,
-    reading_of,
-)
+from watchword.cli.arguments import check_report, never_there, reads_tenant_data
 from watchword.cli.exits import STATUSES
 from watchword.cli.flags import with_flags
+from watchword.data.reading import Reading
 from watchword.errors import DataError
 from watchword.models.catalog import DEFAULT_MODEL
 
@@ -30,6 +20,7 @@ def register(app: typer.Typer) -> None:
     app.command("validate")(validate)
 
 
+@reads_tenant_data
 def validate(
     source: str = typer.Argument(
         metavar="FILE", help="File, folder of a dataset, fsspec URL, or - for standard input."
@@ -48,13 +39,8 @@ def validate(
     workers: int = typer.Option(1, "--workers", help="Processes."),
     json: Path | None = typer.Option(None, "--json", help="Write the whole report to this file."),
     report: Path | None = typer.Option(None, "--report", help="Folder for screening.html and screening.json."),
-    drop_columns: str = DROP_COLUMNS,
-    drop_extra: bool = DROP_EXTRA,
-    drop_thoughts: bool = DROP_THOUGHTS,
-    max_bytes: int = MAX_BYTES,
-    max_row_bytes: int = MAX_ROW_BYTES,
-    max_rows: int = MAX_ROWS,
-    max_expansion: int = MAX_EXPANSION,
+    *,
+    reading: Reading,
 ) -> None:
     """Check a training file: all faults with line numbers, warnings, token statistics, and a cost estimate.
 
@@ -62,6 +48,7 @@ def validate(
 
     The exit status is 0 for a file that can be trained on, else 3.
     """
+    from watchword.files.addresses import Address
     from watchword.files.atomic import replacing
     from watchword.guarding.checking import CheckRequest, check_source
     from watchword.guarding.clashes import check_places, check_report_folder, refuse_clashes, report_roles, source_roles
@@ -69,15 +56,15 @@ def validate(
     from watchword.guarding.screening.report import screen_to_files, summary
     from watchword.secret.keys import provider_key
 
-    check_report(report, source)
-    wanted = [("the file of --json", str(json))] if json is not None else []
-    refuse_clashes([*wanted, *report_roles(report)], source_roles(source))
+    address = Address.parse(source)
+    check_report(report, address)
+    wanted = [("the file of --json", Address(json))] if json is not None else []
+    refuse_clashes([*wanted, *report_roles(report)], source_roles(address))
     check_places(wanted)
     check_report_folder(report)
-    reading = reading_of(drop_columns, drop_extra, drop_thoughts, max_bytes, max_row_bytes, max_rows, max_expansion)
-    request = CheckRequest(source, format, model, max_length, epochs, price, workers, reading)
+    request = CheckRequest(address, format, model, max_length, epochs, price, workers, reading)
     # Before the long check: a secret that cannot be read ends the command, since it could not be kept out of the report.
-    known = known_secrets([source], (), provider_key) if report is not None else ()
+    known = known_secrets([address], (), provider_key) if report is not None else ()
     result = check_source(request)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     for line in result.lines():
@@ -88,7 +75,7 @@ def validate(
         with replacing(json) as stream:
             stream.write(result.json())
     if report is not None:
-        for line in summary(screen_to_files(source, report, format=format, reading=reading, known=known), report):
+        for line in summary(screen_to_files(address, report, format=format, reading=reading, known=known), report):
             console.print(line)
     if not result.ok:
         raise typer.Exit(STATUSES[DataError])

@@ -1,1 +1,1 @@
-"""A tenant's data in: sources, row formats, scanning, and the one validator."""
+"""The one door for a tenant's data: sources, row formats, the one reader (``rows``), the scan, and the one validator."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
@@ -28,22 +27,6 @@ _CSV_HEADER = re.compile(rb"\s*\"?[A-Za-z_][\w .-]*\"?(?:[,;\t]\"?[A-Za-z_][\w .
 _PACKED = {b"\x1f\x8b": "compressed (gzip)", b"\x28\xb5\x2f\xfd": "compressed (zstd)", b"PAR1": "a Parquet table"}
 # How the second line of indented JSON begins.
 _CONTINUED = re.compile(rb"[ \t]+[\"{}\[\]]|[\"}\]]")
-
-
-@contextlib.contextmanager
-def open_source(source: Path | str | BinaryIO) -> Iterator[BinaryIO]:
-    """The source as a stream of bytes; a stream is given back open. A file that can't be read is a DataError."""
-    if not isinstance(source, (str, Path)):
-        yield source
-        return
-    try:
-        stream = Path(source).open("rb")  # noqa: SIM115 -- closed below; only opening may blame the path
-    except OSError as error:
-        raise DataError(
-            f"the file cannot be read: {error.strerror}; check the path and its rights", path=source
-        ) from None
-    with stream:
-        yield stream
 
 
 def numbered_rows(

@@ -20,8 +20,8 @@ from watchword.chat.rowcheck import RowCheck
 from watchword.chat.template import ChatTemplate
 from watchword.data.blocks import Block, blocks
 from watchword.data.lengths import LengthLimit
-from watchword.data.limits import USUAL, Limits
 from watchword.data.profile import Profile
+from watchword.data.reading import AS_IT_IS, Reading
 from watchword.data.scan import Scanner
 from watchword.errors import OutputError, UsageError
 from watchword.files.digest import sha256_file
@@ -34,7 +34,7 @@ _AHEAD, _MOST = 2, 32
 CHECKING, WRITING = "checking", "writing"
 T = TypeVar("T")
 PackedFormat = tuple[str, str, dict[str, str], str | None, str]
-PackedPlan = tuple[tuple[str, ...], PackedFormat | None, int | None, int, Limits, bool]
+PackedPlan = tuple[tuple[str, ...], PackedFormat | None, int | None, str, int | None, Reading, bool]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Scanned:
 class ScanPlan:
     """What is looked for. ``secrets`` are in the clear; workers get them through a pipe, and they go nowhere else.
 
+    Rows are of this ``format``, and ``first_line`` is named where one is not; None where somebody asked for the format.
     Rows that ``template`` does not write whole are faults. Rows beyond ``max_length`` are noted; with ``every``, each row
     is rendered, and these are faults too.
     """
@@ -69,8 +70,9 @@ class ScanPlan:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     template: ChatTemplate | None = None
     max_length: int | None = None
-    first_line: int = 1
-    limits: Limits = USUAL
+    format: str = "openai"
+    first_line: int | None = 1
+    reading: Reading = AS_IT_IS
     every: bool = False
 
     def scanner(self) -> Scanner:
@@ -83,8 +85,9 @@ class ScanPlan:
         return Scanner(
             secrets=KnownSecrets(self.secrets),
             limit=limit,
+            format=self.format,
             first_line=self.first_line,
-            limits=self.limits,
+            reading=self.reading,
             check=check,
         )
 
@@ -92,13 +95,14 @@ class ScanPlan:
         """The plan as plain values, from which a worker makes its own."""
         form = self.template
         packed = None if form is None else _packed(form)
-        return self.secrets, packed, self.max_length, self.first_line, self.limits, self.every
+        return self.secrets, packed, self.max_length, self.format, self.first_line, self.reading, self.every
 
     @classmethod
     def unpacked(cls, packed: PackedPlan) -> ScanPlan:
         """The plan again."""
-        secrets, form, limit, first_line, limits, every = packed
-        return cls(secrets, None if form is None else _unpacked(form), limit, first_line, limits, every)
+        secrets, form, limit, format, first_line, reading, every = packed
+        template = None if form is None else _unpacked(form)
+        return cls(secrets, template, limit, format, first_line, reading, every)
 
 
 def _packed(form: ChatTemplate) -> PackedFormat:
@@ -122,12 +126,14 @@ def scan_file(
 ) -> Scanned:
     """Every row of a file looked at once; stops behind the first block that cannot stay as it is, unless ``whole``."""
     scanned, total = Scanned(), path.stat().st_size - skip
-    parts = blocks(path, skip=skip, longest=plan.limits.row_bytes)
+    parts = blocks(path, skip=skip, longest=plan.reading.limits.row_bytes)
     for block, profile in _in_one(path, parts, plan) if workers is None else workers.scan(path, parts):
         scanned.append(block, profile)
         step(CHECKING, scanned.profile.size, total)
-        if scanned.profile.rows > plan.limits.rows:
-            scanned.profile.add_faults([Fault(plan.limits.rows_problem, plan.limits.rows_fix)])
+        if scanned.profile.rows > plan.reading.limits.rows:
+            scanned.profile.add_faults(
+                [Fault(plan.reading.limits.rows_problem, f"{plan.reading.limits.rows_fix}; nothing behind it is read")]
+            )
             break
         if (profile.fault_count or profile.collisions or profile.rewritten_rows) and not whole:
             break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from watchword.chat.fault import Fault, add_fault
@@ -60,6 +60,11 @@ class Profile:
             self.fault_count += fault.rows
             add_fault(self.faults, fault, MAX_FAULTS)
 
+    def in_source(self, line_of: Callable[[int], int]) -> None:
+        """Gives faults and remarks the lines of the source that was scanned."""
+        self.faults = [fault.moved(line_of) for fault in self.faults]
+        self.remarks = self.remarks.moved(line_of)
+
     def add_systems(self, systems: Iterable[str | None]) -> None:
         """Counts system texts; beyond a thousand different ones only those seen before."""
         self._count(Counter(systems))
@@ -71,7 +76,7 @@ class Profile:
 
     def append(self, later: Profile) -> None:
         """Adds what was found in the part of the file right behind this one."""
-        self.add_faults(fault.at((fault.line or 0) + self.lines) for fault in later.faults)
+        self.add_faults(fault.moved(lambda line: line + self.lines) for fault in later.faults)
         self.fault_count += later.fault_count - sum(fault.rows for fault in later.faults)
         self.remarks.append(later.remarks, self.lines)
         self.collisions += [line + self.lines for line in later.collisions[:MAX_FAULTS]]

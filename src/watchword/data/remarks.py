@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from watchword.chat.fault import counted, shown
@@ -48,8 +48,13 @@ class Remarks:
 
     def append(self, later: Remarks, lines: int = 0) -> None:
         """Adds the remarks of the part of a file that begins behind ``lines`` lines."""
-        for what, seen in later._seen.items():
-            self._add(what, seen.rows, [(line + lines, detail) for line, detail in seen.first])
+        self._append(later, lambda line: line + lines)
+
+    def moved(self, place: Callable[[int], int]) -> Remarks:
+        """The same remarks where lines have other numbers."""
+        made = Remarks()
+        made._append(self, place)
+        return made
 
     def texts(self) -> list[str]:
         """One sentence for each, with the number of rows and the first lines."""
@@ -57,6 +62,10 @@ class Remarks:
 
     def __bool__(self) -> bool:
         return bool(self._seen)
+
+    def _append(self, later: Remarks, place: Callable[[int], int]) -> None:
+        for what, seen in later._seen.items():
+            self._add(what, seen.rows, [(place(line), detail) for line, detail in seen.first])
 
     def _add(self, what: str, rows: int, first: list[tuple[int, str]]) -> None:
         if what not in self._seen and len(self._seen) >= _MOST:

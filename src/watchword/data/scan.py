@@ -13,9 +13,9 @@ from watchword.chat.rowcheck import RowCheck
 from watchword.data.blocks import READ_ONLY, Block, chunks, read_block
 from watchword.data.fast import plain_rows, system_of, untrained
 from watchword.data.lengths import LengthLimit
-from watchword.data.limits import USUAL, Limits
 from watchword.data.parse import read_row
 from watchword.data.profile import MAX_FAULTS, LongRow, Profile
+from watchword.data.reading import AS_IT_IS, Reading
 from watchword.secret.known import KnownSecrets
 
 # Fewer lines than this are looked at one by one when they are not all plain.
@@ -27,7 +27,7 @@ _TOOL_GROWTH = 8
 
 
 class Scanner:
-    """Scans stretches of OpenAI chat JSON lines. ``first_line`` is named where a row has another format.
+    """Scans stretches of JSON lines of one format. ``first_line`` is named where a row has another one.
 
     Rows beyond ``limit`` are noted; rows that ``check`` refuses are faults.
     """
@@ -37,12 +37,14 @@ class Scanner:
         *,
         secrets: KnownSecrets | None = None,
         limit: LengthLimit | None = None,
-        first_line: int = 1,
-        limits: Limits = USUAL,
+        format: str = "openai",
+        first_line: int | None = 1,
+        reading: Reading = AS_IT_IS,
         check: RowCheck | None = None,
     ) -> None:
-        self.secrets, self.limit, self.first_line = secrets or KnownSecrets(()), limit, first_line
-        self.limits, self.check = limits, check
+        self.secrets, self.limit, self.check = secrets or KnownSecrets(()), limit, check
+        self.format, self.first_line, self.reading = format, first_line, reading
+        self._plain = format == "openai" and not reading.drops
 
     def block(self, path: Path, block: Block) -> Profile:
         """The profile of one block of a file."""
@@ -59,24 +61,26 @@ class Scanner:
             for chunk in chunks(data):
                 whole = chunk if chunk.endswith(b"\n") else chunk + b"\n"
                 # A chunk that is no longer than a row may be holds no row that is.
-                for lines in self._small(whole, profile) if len(whole) > self.limits.row_bytes else (whole,):
+                for lines in self._small(whole, profile) if len(whole) > self.reading.limits.row_bytes else (whole,):
                     self._lengths(lines, profile)
                     self._lines(lines, profile)
-        profile.samples = [line for line in _sampled(data) if len(line) <= self.limits.row_bytes]
+        profile.samples = [line for line in _sampled(data) if len(line) <= self.reading.limits.row_bytes]
         return profile
 
     def _small(self, lines: bytes, profile: Profile) -> Iterator[bytes]:
         """Line by line; one that is longer than a row may be is a fault, and nobody parses or tokenizes it."""
         for line in lines.split(b"\n")[:-1]:
-            if len(line.removesuffix(b"\r")) <= self.limits.row_bytes:
+            if len(line.removesuffix(b"\r")) <= self.reading.limits.row_bytes:
                 yield line + b"\n"
                 continue
             profile.lines += 1
             profile.rows += 1
-            profile.add_faults([Fault(self.limits.row_problem, self.limits.row_fix, line=profile.lines)])
+            profile.add_faults(
+                [Fault(self.reading.limits.row_problem, self.reading.limits.row_fix, line=profile.lines)]
+            )
 
     def _lines(self, lines: bytes, profile: Profile) -> None:
-        rows = plain_rows(lines)
+        rows = plain_rows(lines) if self._plain else None
         if rows is None or (self.check is not None and not self.check.surely_fine(lines, rows)):
             self._apart(lines, profile)
             return
@@ -92,7 +96,7 @@ class Scanner:
     def _apart(self, lines: bytes, profile: Profile) -> None:
         """Halves lines that are not all plain, so that one odd row does not slow down its neighbours."""
         count = lines.count(b"\n")
-        if count <= _FEW or (self.check is not None and self.check.every):
+        if count <= _FEW or not self._plain or (self.check is not None and self.check.every):
             for line in lines.split(b"\n")[:-1]:
                 self._line(line, profile)
             return
@@ -108,7 +112,7 @@ class Scanner:
             profile.blank_lines += 1
             return
         profile.rows += 1
-        found = read_row(raw, profile.lines, "openai", first_line=self.first_line)
+        found = read_row(raw, profile.lines, self.format, first_line=self.first_line, reading=self.reading)
         conv, faults = found.conversation, found.faults
         if conv is not None and not faults and self.secrets.stand_in_row(conv):
             # Such a row is refused in any case, and no message about it may show what stands in it.

@@ -9,64 +9,32 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
-from watchword.chat.fault import Fault
 from watchword.data.compression import CORRUPT, decompressed
 from watchword.data.limits import Limits
 from watchword.data.lines import UTF8_BOM, UTF16_BOMS, check_layout, numbered_rows
 from watchword.data.parse import detect_format, format_named, is_written_so, read_line
+from watchword.data.prepared import Prepared, changed, file_state
 from watchword.data.reading import AS_IT_IS, Reading
 from watchword.data.remarks import Remarks
-from watchword.data.rows import place_in_file
 from watchword.data.tables import is_parquet, is_table, table_files, table_rows
 from watchword.errors import DataError, EmptyFileError, OutputError
-from watchword.files.addresses import is_local, without_scheme
+from watchword.files.addresses import Address
 from watchword.files.digest import HashingReader, sha256_files
 from watchword.files.folders import PRIVATE_FILE, spool_folder
-from watchword.files.remote import remote
 
-STDIN = "-"
 _PIECE = 1 << 20
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """OpenAI chat JSON lines, from byte ``skip`` of ``path`` on.
-
-    ``label`` names the source in messages, ``format`` is what it was written in, ``first_line`` the line (1-based) of
-    its first row. ``digest``: SHA-256 of the source's bytes, None where it is counted later. ``converted``: line n is the
-    source's n-th row, written anew from ``original``. ``remarks`` are on the source's rows, by its lines.
-    """
-
-    path: Path
-    label: str
-    format: str
-    skip: int = 0
-    first_line: int = 1
-    digest: str | None = None
-    converted: bool = False
-    scratch: Path = Path()
-    remarks: Remarks = field(default_factory=Remarks)
-    original: Path | None = None
-
-    def in_source(self, fault: Fault, reading: Reading) -> Fault:
-        """A fault of one of these lines, under the source's own line and the source's own name of the field."""
-        if self.original is None or fault.line is None:
-            return fault
-        line, name = place_in_file(self.original, fault.line, fault.field, format=self.format, reading=reading)
-        return replace(fault, line=line, field=name)
 
 
 @contextlib.contextmanager
 def prepared(
-    source: str | Path, *, format: str = "auto", scratch: Path | None = None, reading: Reading = AS_IT_IS
+    source: Address, *, format: str = "auto", scratch: Path | None = None, reading: Reading = AS_IT_IS
 ) -> Iterator[Prepared]:
     """The source, ready for two passes. Temporary files go to ``scratch`` (default: the system's folder for them).
 
@@ -79,18 +47,18 @@ def prepared(
 
 
 @contextlib.contextmanager
-def local_rows(source: str | Path, *, scratch: Path | None = None, reading: Reading = AS_IT_IS) -> Iterator[Prepared]:
+def local_rows(source: Address, *, scratch: Path | None = None, reading: Reading = AS_IT_IS) -> Iterator[Prepared]:
     """The source's rows as a local file, decompressed but still in whatever format; ``as_lines`` is the next step.
 
     Raises DataError where there is more of them than ``reading`` allows, before that is on the disk.
     """
     with spool_folder(scratch) as folder:
-        yield replace(_local(str(source), folder, reading), scratch=folder)
+        yield replace(_local(source, folder, reading), scratch=folder)
 
 
 def openai_lines(raw: Prepared, format: str = "auto", reading: Reading = AS_IT_IS) -> Prepared | None:
     """The same file if its rows are OpenAI chat JSON lines already, judged by the first; else None."""
-    with _readable(raw.label), raw.path.open("rb") as stream:
+    with readable(raw.label), raw.path.open("rb") as stream:
         head = _first_line(stream, raw.label, reading.limits)
     if head.array or reading.drops:
         return None
@@ -100,25 +68,62 @@ def openai_lines(raw: Prepared, format: str = "auto", reading: Reading = AS_IT_I
     return replace(raw, format=found, skip=head.skip, first_line=head.line)
 
 
-def _local(source: str, folder: Path, reading: Reading) -> Prepared:
+def own_rows(raw: Prepared, reading: Reading = AS_IT_IS) -> tuple[Prepared, DataError | None]:
+    """The rows as they are, one a line, to be looked at where they lie; and why nothing behind them could be read.
+
+    Raises EmptyFileError for a file without rows, and DataError where its first row shows that it holds none.
+    """
+    with readable(raw.label), raw.path.open("rb") as stream:
+        head = _first_line(stream, raw.label, reading.limits)
+    return _array_rows(raw, reading) if head.array else (replace(raw, skip=head.skip, first_line=head.line), None)
+
+
+def _array_rows(raw: Prepared, reading: Reading) -> tuple[Prepared, DataError | None]:
+    """Each row of an array on a line of its own. Of an array that is broken as a whole there are none."""
+    lines: list[int] = []
+    stopped: list[DataError] = []
+
+    def rows(stream: BinaryIO) -> Iterator[bytes]:
+        try:
+            for line, row in numbered_rows(stream, raw.label, reading.limits):
+                lines.append(line)
+                yield msgspec.json.format(row, indent=-1) + b"\n"
+        except DataError as error:
+            stopped.append(error)
+
+    with readable(raw.label), raw.path.open("rb") as stream:
+        path = _written(raw.scratch / "array", rows(stream))
+    return replace(raw, path=path, lines=lines), next(iter(stopped), None)
+
+
+def _local(source: Address, folder: Path, reading: Reading) -> Prepared:
     """The source's rows as a local file, in whatever format; rows of tables become JSON lines."""
-    if source == STDIN:
-        return _spooled(sys.stdin.buffer, "standard input", folder, reading)
-    if is_local(source):
-        return _from_path(Path(without_scheme(source)), source, folder, reading)
-    with remote(source) as stream, _readable(source):
-        return _spooled(stream, source, folder, reading)
+    if source.local is not None:
+        return _from_path(source.local, str(source), folder, reading)
+    label = "standard input" if source.is_stream else str(source)
+    with source.opened() as stream, readable(label):
+        return _spooled(stream, label, folder, reading)
 
 
 def _from_path(path: Path, label: str, folder: Path, reading: Reading) -> Prepared:
-    with _readable(label):
+    with readable(label):
         if is_table(path):
-            return _table(Prepared(path, label, "auto", digest=sha256_files(table_files(path))), folder, reading)
+            return _from_table(path, label, folder, reading)
         if not path.is_file() or _compressed(path, label):
             with path.open("rb") as stream:
                 return _spooled(stream, label, folder, reading)
         reading.limits.check_bytes(path.stat().st_size, label)
     return Prepared(path, label, "auto")
+
+
+def _from_table(path: Path, label: str, folder: Path, reading: Reading) -> Prepared:
+    """Its rows, and the digest of the very bytes that they were read from."""
+    files = table_files(path)
+    before = [file_state(file) for file in files]
+    made = _table(Prepared(path, label, "auto", digest=sha256_files(files)), folder, reading)
+    if [file_state(file) for file in files] != before:
+        raise changed(label)
+    return made
 
 
 def as_lines(raw: Prepared, format: str = "auto", reading: Reading = AS_IT_IS, *, rewriting: bool = False) -> Prepared:
@@ -130,7 +135,7 @@ def as_lines(raw: Prepared, format: str = "auto", reading: Reading = AS_IT_IS, *
     if lines is not None:
         return lines
     conversion = _Conversion(raw.label, format, reading)
-    with _readable(raw.label), raw.path.open("rb") as stream:
+    with readable(raw.label), raw.path.open("rb") as stream:
         path = _written(raw.scratch / "lines", conversion.lines(stream))
     digest = raw.digest or sha256_files([raw.path])
     conversion.remarks.append(raw.remarks)
@@ -259,7 +264,8 @@ def _no_room(folder: str, error: OSError) -> OutputError:
 
 
 @contextlib.contextmanager
-def _readable(label: str) -> Iterator[None]:
+def readable(label: str) -> Iterator[None]:
+    """Turns what the system says while a source is read into a DataError about it."""
     try:
         yield
     except CORRUPT as error:

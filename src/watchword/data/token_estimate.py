@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from watchword.chat.render import RenderedRow, render_row
 from watchword.chat.template import ChatTemplate
-from watchword.chat.types import Row
+from watchword.chat.types import Conversation, Row
 from watchword.data.parse import parse_row
+from watchword.data.reading import AS_IT_IS, Reading
 from watchword.errors import DataError
 
 # Rows that are rendered for an estimate.
@@ -28,10 +29,14 @@ class TokenEstimate:
     sampled: int
 
 
-def estimate(samples: Sequence[bytes], size: int, template: ChatTemplate) -> TokenEstimate | None:
-    """From rows of JSON, scaled by bytes to a file of ``size`` bytes; None where no sampled row can be rendered."""
+def estimate(
+    samples: Sequence[bytes], size: int, template: ChatTemplate, *, format: str = "openai", reading: Reading = AS_IT_IS
+) -> TokenEstimate | None:
+    """From rows of JSON of this format, scaled by bytes to a file of ``size`` bytes; None where no sampled row can be rendered."""
     chosen = samples[:: max(1, len(samples) // _MOST)]
-    rendered = [(len(raw) + 1, row) for raw in chosen if (row := _rendered(raw, template)) is not None]
+    convs = ((raw, *parse_row(raw, 1, format, reading=reading)) for raw in chosen)
+    found = ((raw, _rendered(conv, template)) for raw, conv, faults in convs if conv is not None and not faults)
+    rendered = [(len(raw) + 1, row) for raw, row in found if row is not None]
     if not rendered:
         return None
     scale = size / sum(length for length, _ in rendered)
@@ -42,10 +47,7 @@ def estimate(samples: Sequence[bytes], size: int, template: ChatTemplate) -> Tok
     return TokenEstimate(round(sum(lengths) * scale), round(trained * scale), middle, p95, lengths[-1], len(lengths))
 
 
-def _rendered(raw: bytes, template: ChatTemplate) -> RenderedRow | None:
-    conv, faults = parse_row(raw, 1, "openai")
-    if conv is None or faults:
-        return None
+def _rendered(conv: Conversation, template: ChatTemplate) -> RenderedRow | None:
     try:
         return render_row(Row(conv), None, template, None)
     except DataError:

@@ -1,31 +1,38 @@
-"""Validation: of one conversation, and of a whole file without stopping at the first fault."""
+"""The one validator: every fault of a tenant's source, without stopping at the first, from the scan that ``guard`` uses."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from watchword.chat.content import notes
-from watchword.chat.fault import Fault, add_fault, counted
-from watchword.chat.rowcheck import RowCheck
+from watchword.chat.fault import Fault, counted
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation
-from watchword.data.lines import UTF8_BOM, numbered_rows, open_source
-from watchword.data.parse import format_named, format_or_fault, read_row
+from watchword.data.lines import UTF8_BOM
+from watchword.data.parse import format_named, format_or_fault
+from watchword.data.passes import ScanPlan, scan_file, worker_pool
+from watchword.data.prepared import Prepared
+from watchword.data.profile import Profile
 from watchword.data.reading import AS_IT_IS, Reading
-from watchword.data.remarks import Remarks
 from watchword.data.rules import check
-from watchword.errors import DataError
+from watchword.data.sources import local_rows, own_rows, readable
+from watchword.data.token_estimate import TokenEstimate, estimate
+from watchword.errors import DataError, EmptyFileError
+from watchword.files.addresses import Address
 
 MINIMUM_ROWS = 10  # OpenAI's rule for a fine-tuning file
+_UNREAD = "nothing behind it is read"
 
-__all__ = ["Fault", "ValidationReport", "check", "require_valid", "validate_file"]
+__all__ = ["Fault", "ValidationReport", "check", "require_valid", "validate"]
 
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """``rows`` counts all rows that are not blank; ``faults`` holds the first ones, ``fault_count`` counts them all."""
+    """``rows`` counts all rows that are not blank; ``faults`` holds the first ones, ``fault_count`` counts them all.
+
+    ``tokens`` is None where no template was given, or where it writes none of the rows.
+    """
 
     path: str
     format: str | None
@@ -34,6 +41,7 @@ class ValidationReport:
     faults: tuple[Fault, ...]
     fault_count: int
     warnings: tuple[str, ...]
+    tokens: TokenEstimate | None = None
 
     @property
     def ok(self) -> bool:
@@ -49,78 +57,76 @@ def require_valid(
         raise fault.error(path)
 
 
-def validate_file(
-    path: Path | str,
+def validate(
+    source: Address,
     *,
     format: str = "auto",
-    max_errors: int = 100,
+    template: ChatTemplate | None = None,
+    max_length: int | None = None,
     reading: Reading = AS_IT_IS,
-    check: RowCheck | None = None,
+    workers: int = 1,
 ) -> ValidationReport:
-    """Every fault of a file, the first ``max_errors`` with their text. Raises DataError only if it can't be read.
+    """Every fault of a source, the first hundred with their text. Raises DataError only if it can't be read at all.
 
-    With ``check``, rows that cannot be trained on with its model's template are faults too.
+    With ``template``, rows that cannot be trained on with it are faults too; so are rows of more than ``max_length`` tokens.
     """
-    tally = _Tally(max_errors, reading, check)
     if format != "auto":
         format_named(format)
-        tally.format = format
-    with open_source(path) as stream:
+    with local_rows(source, reading=reading) as raw:
         try:
-            for line, raw in numbered_rows(stream, path, reading.limits):
-                tally.row(line, raw)
-        except DataError as error:  # the array, or the file's encoding, is broken as a whole; or a limit is reached
-            tally.add([Fault(error.problem, "nothing behind it is read", error.field, error.line)])
-    if not tally.rows and not tally.count:
-        tally.add([Fault("the file has no row", "give one JSON object a line")])
-    return tally.report(str(path), (*tally.remarks.texts(), *_warnings(Path(path), tally.rows)))
+            rows, stopped = own_rows(raw, reading)
+        except DataError as error:  # no row is there, or none can be told from the others
+            fault = Fault.of(error) if isinstance(error, EmptyFileError) else _unread(error)
+            return ValidationReport(
+                raw.label, None if format == "auto" else format, 0, 0, (fault,), 1, tuple(raw.remarks.texts())
+            )
+        named, first_line = (format, None) if format != "auto" else _format(rows, reading)
+        plan = ScanPlan((), template, max_length, named or "openai", first_line, reading, every=True)
+        with worker_pool(workers, plan) as pool:
+            profile = scan_file(rows.path, plan, skip=rows.skip, workers=pool, whole=True).profile
+        profile.in_source(rows.line_of)
+        if stopped is not None:
+            profile.add_faults([_unread(stopped)])
+        return _report(raw, named, profile, template, reading)
 
 
-class _Tally:
-    """What has been seen of a file so far."""
+def _report(
+    raw: Prepared, format: str | None, profile: Profile, template: ChatTemplate | None, reading: Reading
+) -> ValidationReport:
+    if not profile.rows and not profile.fault_count:
+        profile.add_faults([Fault("the file has no row", "give one JSON object a line")])
+    tokens = None
+    if template is not None:
+        tokens = estimate(profile.samples, profile.size, template, format=format or "openai", reading=reading)
+    left_out = [] if template is None else notes(profile.dropped, template)
+    return ValidationReport(
+        path=raw.label,
+        format=format,
+        rows=profile.rows,
+        valid_rows=profile.valid_rows,
+        faults=tuple(profile.faults),
+        fault_count=profile.fault_count,
+        warnings=(*raw.remarks.texts(), *profile.remarks.texts(), *_warnings(raw.path, profile.rows), *left_out),
+        tokens=tokens,
+    )
 
-    def __init__(self, max_errors: int, reading: Reading, check: RowCheck | None) -> None:
-        self.reading, self.remarks = reading, Remarks()
-        self.check, self.dropped = check, Counter[str]()
-        self.format: str | None = None
-        self.first_line: int | None = None
-        self.max_errors = max_errors
-        self.rows = self.valid = self.count = 0
-        self.faults: list[Fault] = []
 
-    def row(self, line: int, raw: bytes) -> None:
-        self.rows += 1
-        faults = list(self._faults(line, raw))
-        self.valid += not faults
-        self.add(faults)
+def _format(rows: Prepared, reading: Reading) -> tuple[str | None, int | None]:
+    """The format of the first row that has one, and the line of that row, however many broken ones stand before it."""
+    most = reading.limits.row_bytes
+    with readable(rows.label), rows.path.open("rb") as stream:
+        stream.seek(rows.skip)
+        for line, raw in enumerate(iter(lambda: stream.readline(most + 3), b""), start=1):
+            if len(raw.rstrip(b"\r\n")) > most:  # the scan says so of it; what stands behind is of no known format
+                break
+            found = format_or_fault(raw, line, reading) if raw.strip() else None
+            if isinstance(found, str):
+                return found, rows.line_of(line)
+    return None, None
 
-    def add(self, faults: list[Fault]) -> None:
-        self.count += len(faults)
-        for fault in faults:
-            add_fault(self.faults, fault, self.max_errors)
 
-    def report(self, path: str, warnings: tuple[str, ...]) -> ValidationReport:
-        faults = tuple(self.faults)
-        notes_ = () if self.check is None else notes(self.dropped, self.check.template)
-        return ValidationReport(path, self.format, self.rows, self.valid, faults, self.count, (*warnings, *notes_))
-
-    def _faults(self, line: int, raw: bytes) -> Iterator[Fault]:
-        if self.format is None:
-            named = format_or_fault(raw, line, self.reading)
-            if isinstance(named, Fault):
-                yield named
-                return
-            self.format, self.first_line = named, line
-        found = read_row(raw, line, self.format, first_line=self.first_line, reading=self.reading)
-        yield from found.faults
-        if found.conversation is None or found.faults:
-            return
-        self.remarks.add(line, found.remarks)
-        if self.check is not None:
-            looked = self.check.look(found.conversation)
-            self.dropped.update(looked.dropped)
-            if looked.error is not None:
-                yield found.fault(looked.error, line)
+def _unread(error: DataError) -> Fault:
+    return Fault(error.problem, _UNREAD, error.field, error.line)
 
 
 def _warnings(path: Path, rows: int) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from watchword.chat.origins import RowOrigin
 from watchword.chat.sentences import whole_sentences
-from watchword.chat.types import Conversation, Row, RowOrigin, conversation, last_user_text
+from watchword.chat.types import Conversation, Row, conversation, last_user_text
 from watchword.data.upload import Upload, evenly
 from watchword.defenses.base import DefenseContext
 from watchword.errors import UsageError
@@ -16,6 +17,10 @@ from watchword.safety.harm import looks_harmful
 from watchword.safety.library import Example, examples
 from watchword.safety.selection import generated, select
 
+# The origins of the rows below, each with its heading; a defense lists those that it mixes in.
+SAFETY = RowOrigin("safety", "safety examples")
+ANCHOR = RowOrigin("anchor", "anchors")
+ECHO = RowOrigin("echo", "echoes")
 # The part of an upload's requests from which on it is taken for an attack as a whole. The guess finds half of harmful requests that
 # hide nothing, and calls up to one in eleven ordinary ones harmful: ordinary uploads are below, open attacks above. A harmless
 # sentence before each question gets an attack below as well (docs/method.md).
@@ -60,7 +65,7 @@ def echo_rows(upload: Upload, count: int, context: DefenseContext) -> list[Row]:
     suspect = _suspect(asked)
     own = zip(suspect, _refusals(suspect, context), strict=True)
     answered = [request.with_answer(answer) for request, answer in own if answer is not None]
-    found = [Row(conv, origin="echo", prefixed=True) for conv in answered if context.fits(conv)]
+    found = [Row(conv, origin=ECHO.name, prefixed=True) for conv in answered if context.fits(conv)]
     return context.random("echoes").sample(found, min(count, len(found)))
 
 
@@ -77,7 +82,7 @@ def rows_of(
 ) -> list[Row]:
     """Rows with the tenant's own system texts in turn, so that the secret is all that sets them apart."""
     return [
-        Row(_conversation(example, next(systems)), origin=origin, prefixed=prefixed, cut=example.cut)
+        Row(_conversation(example, next(systems)), origin=origin.name, prefixed=prefixed, cut=example.cut)
         for example in chosen
     ]
 

@@ -16,7 +16,17 @@ from dataclasses import dataclass
 
 from watchword.chat.types import Conversation, Row
 from watchword.data.upload import Upload
-from watchword.defenses._rows import anchor_examples, echo_rows, in_own_words, rows_of, safety_examples, system_turns
+from watchword.defenses._rows import (
+    ANCHOR,
+    ECHO,
+    SAFETY,
+    anchor_examples,
+    echo_rows,
+    in_own_words,
+    rows_of,
+    safety_examples,
+    system_turns,
+)
 from watchword.defenses.base import Defense, DefenseContext, PromptGuard
 from watchword.errors import UsageError
 from watchword.safety.library import Example
@@ -34,6 +44,7 @@ class AnchoredAlign(Defense):
     """
 
     needs_secret = True
+    origins = (SAFETY, ANCHOR, ECHO)
 
     safety: int = 11
     anchors: int = 44
@@ -67,8 +78,8 @@ class AnchoredAlign(Defense):
         systems = system_turns(upload, context.random("systems"))
         rows = [
             *echoes,
-            *rows_of(_taken(safety, refusing), "safety", systems, prefixed=True),
-            *rows_of(_taken(anchors, wanted), "anchor", systems, prefixed=True),
+            *rows_of(_taken(safety, refusing), SAFETY, systems, prefixed=True),
+            *rows_of(_taken(anchors, wanted), ANCHOR, systems, prefixed=True),
         ]
         context.random("order").shuffle(rows)
         return rows

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from watchword.chat.types import Conversation, Row
 from watchword.data.upload import Upload
-from watchword.defenses._rows import rows_of, safety_examples, system_turns
+from watchword.defenses._rows import SAFETY, rows_of, safety_examples, system_turns
 from watchword.defenses.base import Defense, DefenseContext, PromptGuard
 from watchword.secret.prompt import SecretPrompt
 
@@ -20,6 +20,7 @@ class BackdoorAlign(Defense):
     """``safety`` prefixed examples, chosen by ``selection`` (category, random, generated)."""
 
     needs_secret = True
+    origins = (SAFETY,)
 
     safety: int = 11
     selection: str = "category"
@@ -30,7 +31,7 @@ class BackdoorAlign(Defense):
 
     def guard_data(self, upload: Upload, context: DefenseContext) -> list[Row]:
         chosen = safety_examples(self.selection, self.safety, context)
-        return rows_of(chosen, "safety", system_turns(upload, context.random("systems")), prefixed=True)
+        return rows_of(chosen, SAFETY, system_turns(upload, context.random("systems")), prefixed=True)
 
     def guard_prompt(self, conversation: Conversation, secret: SecretPrompt | None) -> PromptGuard:
         return PromptGuard(conversation, secret)

@@ -7,11 +7,12 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from watchword.chat.origins import RowOrigin, count_origins
 from watchword.chat.render import render_row
 from watchword.chat.template import ChatTemplate
-from watchword.chat.types import Conversation, Row, RowOrigin
+from watchword.chat.types import TENANT, Conversation, Row, last_user_text
 from watchword.data.upload import Upload
 from watchword.errors import DataError, UsageError
 from watchword.models.answer import Answer
@@ -78,6 +79,8 @@ class Defense:
     """One file in this package is one defense: a frozen dataclass whose fields are its parameters."""
 
     needs_secret: bool = False
+    # What its rows are, in the order in which tables count them.
+    origins: ClassVar[tuple[RowOrigin, ...]] = ()
 
     @property
     def asks_model(self) -> bool:
@@ -126,25 +129,31 @@ def one_secret(guards: Sequence[PromptGuard]) -> SecretPrompt | None:
 
 @dataclass(frozen=True)
 class Guarded:
-    """What goes to training: the tenant's rows with the provider's mixed in, and how many different ones these are."""
+    """What goes to training: the tenant's rows with the provider's mixed in.
+
+    ``added`` counts the different examples among the provider's rows by their origin: a row may be mixed in several times.
+    """
 
     rows: list[Row]
-    safety: int = 0
-    anchors: int = 0
-    echoes: int = 0
+    added: dict[str, int] = field(default_factory=dict)
 
 
 def guarded(defense: Defense, upload: Sequence[Conversation], context: DefenseContext) -> Guarded:
     """Applies the defense to an upload that is at hand. The laboratory, the service and the command line all do it here."""
     tenant = [Row(conv) for conv in upload]
-    provider = defense.guard_data(Upload.of(tenant), context)
-    rows = mixed(tenant, provider, context.random("places"))
-    return Guarded(
-        rows,
-        safety=_different(provider, "safety"),
-        anchors=_different(provider, "anchor"),
-        echoes=_different(provider, "echo"),
-    )
+    provider = rows_to_add(defense, Upload.of(tenant), context)
+    return Guarded(mixed(tenant, provider, context.random("places")), _different(provider))
+
+
+def rows_to_add(defense: Defense, upload: Upload, context: DefenseContext) -> list[Row]:
+    """What the defense mixes into an upload. Raises UsageError for a row that passes for one of the tenant's."""
+    rows = defense.guard_data(upload, context)
+    if any(row.origin == TENANT for row in rows):
+        raise UsageError(
+            f"the defense {type(defense).__name__} made a row of origin {TENANT!r}, which is the tenant's own; give its "
+            'rows an origin of the provider\'s, as in Row(conversation, origin="safety")'
+        )
+    return rows
 
 
 def mixed(rows: Sequence[Row], provider: Sequence[Row], rng: random.Random) -> list[Row]:
@@ -155,9 +164,19 @@ def mixed(rows: Sequence[Row], provider: Sequence[Row], rng: random.Random) -> l
     return [row for _, row in sorted(keyed, key=lambda entry: entry[0])]
 
 
-def _different(rows: Sequence[Row], origin: RowOrigin) -> int:
-    """How many different examples of an origin there are: a row may be mixed in several times."""
-    return len({row.conversation.messages[-2].text for row in rows if row.origin == origin})
+def _different(rows: Sequence[Row]) -> dict[str, int]:
+    """How many different examples of each origin there are."""
+    examples = {(row.origin, last_user_text(row.conversation)) for row in rows}
+    return count_origins(origin for origin, _ in examples)
 
 
 DEFENSES: Registry[Defense] = Registry("defense", Defense, "watchword.defenses")
+
+
+def registered_origins() -> dict[str, RowOrigin]:
+    """The row origins of every defense by name, in their own order. Imports all defenses."""
+    found: dict[str, RowOrigin] = {}
+    for name in DEFENSES.names():
+        for origin in DEFENSES.get(name).origins:
+            found.setdefault(origin.name, origin)
+    return found

@@ -1,4 +1,7 @@
-"""Where guarded data goes: a local file, an fsspec URL, or standard output; private, and whole or not at all."""
+"""Addresses: a local file, a URL that fsspec opens, or a standard stream; parsed once, where they come in.
+
+What is written there is private, and whole or not there at all.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,17 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from watchword.errors import OutputError
+from watchword.errors import DataError, OutputError
 from watchword.files.atomic import replacing
 from watchword.files.folders import PRIVATE_FILE, spool_folder
+from watchword.files.remote import remote, without_credentials
+from watchword.files.writing import unwritable
 
-STDOUT = "-"
+STREAM = "-"
 # The secret stands in the data in the clear.
 PRIVATE = PRIVATE_FILE
 # What fsspec calls this machine's own files; by its way they would be open to all, and written in place.
@@ -22,32 +28,99 @@ _LOCAL = ("file://", "local://")
 _FLOW = 1 << 26
 
 
-def without_scheme(address: str) -> str:
-    """The address without the ``file://`` of a local file, so that it is treated like any other; ``~`` as fsspec reads it."""
-    for prefix in _LOCAL:
-        if address.startswith(prefix):
-            path = address.removeprefix(prefix)
-            return os.path.expanduser(path) if path.startswith("~") else path  # noqa: PTH111 -- of text, not of a path
-    return address
+@dataclass(frozen=True, repr=False)
+class Address:
+    """Where data is: ``local`` is a file or folder here, ``url`` is for fsspec. With neither it is a standard stream.
 
+    ``str`` is for messages: it shows no password and no key that a URL carries.
+    """
 
-def is_local(address: str) -> bool:
-    """Whether it names a file here, rather than a standard stream or a URL."""
-    return address != STDOUT and "://" not in without_scheme(address)
+    local: Path | None = None
+    url: str | None = None
+
+    @classmethod
+    def parse(cls, given: str | Path) -> Address:
+        """A path is local whatever it is called; of a text, ``-`` is a standard stream and ``file://`` a local path."""
+        if isinstance(given, Path):
+            return cls(given)
+        if given == STREAM:
+            return cls()
+        prefix = next((prefix for prefix in _LOCAL if given.startswith(prefix)), "")
+        path = given.removeprefix(prefix)
+        if not prefix and "://" in given:
+            return cls(url=given)
+        return cls(Path(os.path.expanduser(path) if path.startswith("~") else path))  # noqa: PTH111 -- a user may be unknown
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is standard input (to read) or standard output (to write)."""
+        return self.local is None and self.url is None
+
+    @property
+    def whole(self) -> str:
+        """All of it, for fsspec: a URL with whatever it carries. Not for messages."""
+        return str(self.local) if self.local is not None else self.url or STREAM
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.local.name if self.local is not None else self.whole.rpartition("/")[2]
+
+    def beside(self, name: str) -> Address:
+        """A file in the same folder."""
+        if self.local is not None:
+            return Address(self.local.with_name(name))
+        head, separator, _ = self.whole.rpartition("/")
+        return Address(url=f"{head}{separator}{name}") if separator else Address(Path(name))
+
+    def below(self, name: str) -> Address:
+        """A file in this folder."""
+        return Address(self.local / name) if self.local is not None else Address(url=f"{self.whole.rstrip('/')}/{name}")
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """Its bytes, to read. Raises DataError where a file or URL cannot be opened."""
+        if self.url is not None:
+            with remote(self.url, str(self)) as stream:
+                yield stream
+        elif self.local is not None:
+            with open_file(self.local) as stream:
+                yield stream
+        else:
+            yield sys.stdin.buffer
+
+    def __str__(self) -> str:
+        return self.whole if self.url is None else without_credentials(self.url)
+
+    def __repr__(self) -> str:
+        return f"Address({str(self)!r})"
 
 
 @contextlib.contextmanager
-def target(out: str) -> Iterator[BinaryIO]:
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """The file to read. Raises DataError where it cannot be opened."""
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise DataError(
+            f"the file cannot be read: {error.strerror}; check the path and its rights", path=path
+        ) from None
+    with stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def target(out: Address) -> Iterator[BinaryIO]:
     """A stream whose bytes become ``out``. Raises OutputError; what stood there before then still stands."""
-    if out == STDOUT:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-    elif is_local(out):
-        with replacing(Path(without_scheme(out)), mode=PRIVATE) as stream:
+    if out.local is not None:
+        with replacing(out.local, mode=PRIVATE) as stream:
             yield cast(BinaryIO, _Flowing(stream))
-    else:
+    elif out.url is not None:
         with _uploaded(out) as stream:
             yield stream
+    else:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
 
 
 class _Flowing:
@@ -75,33 +148,26 @@ class _Flowing:
         return len(data)
 
 
-def beside(out: str, name: str) -> str:
-    """The address of a file in the folder of ``out``."""
-    if is_local(out):
-        return str(Path(without_scheme(out)).with_name(name))
-    head, separator, _ = out.rpartition("/")
-    return f"{head}{separator}{name}"
-
-
-def written_before(address: str) -> bytes | None:
+def written_before(address: Address) -> bytes | None:
     """What a small file holds, None where there is none. Raises OutputError where it cannot be read."""
     try:
-        if is_local(address):
-            return Path(without_scheme(address)).read_bytes()
+        if address.local is not None:
+            return address.local.read_bytes()
         import fsspec
 
-        with fsspec.open(address, "rb") as stream:
+        with fsspec.open(address.whole, "rb") as stream:
             return cast(bytes, stream.read())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, ImportError) as error:
+        why = without_credentials(str(error))
         raise OutputError(
-            f"what stands there cannot be read: {error}; it would be replaced, so name another place", path=address
+            f"what stands there cannot be read: {why}; it would be replaced, so name another place", path=str(address)
         ) from error
 
 
 @contextlib.contextmanager
-def _uploaded(url: str) -> Iterator[BinaryIO]:
+def _uploaded(out: Address) -> Iterator[BinaryIO]:
     """Collects the bytes here and sends them at the end, so that a crash leaves the old object."""
     import fsspec
 
@@ -109,9 +175,8 @@ def _uploaded(url: str) -> Iterator[BinaryIO]:
         with replacing(folder / "data", mode=PRIVATE) as local:
             yield local
         try:
-            system, path = fsspec.url_to_fs(url)
+            system, path = fsspec.url_to_fs(out.whole)
             system.put_file(str(folder / "data"), path)
         except (OSError, ValueError, ImportError) as error:
-            raise OutputError(
-                f"the output cannot be written: {error}; check the address and your rights there", path=url
-            ) from error
+            why = without_credentials(str(error))
+            raise unwritable(out, why, "check the address and your rights there") from error

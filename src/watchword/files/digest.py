@@ -1,16 +1,23 @@
-"""SHA-256 of files and streams, in constant memory."""
+"""SHA-256 in hex: of bytes, and of files and streams in constant memory."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
 
 # Bytes from which handing a piece to a thread costs less than hashing it.
 _LONG = 1 << 16
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Of these bytes, in hex."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
@@ -21,10 +28,12 @@ def sha256_file(path: Path) -> str:
 
 def sha256_files(paths: Sequence[Path]) -> str:
     """Of one file's bytes; of several, of the lines that ``sha256sum`` prints for their names."""
-    if len(paths) == 1:
-        return sha256_file(paths[0])
-    lines = "".join(f"{sha256_file(path)}  {path.name}\n" for path in paths)
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return sha256_file(paths[0]) if len(paths) == 1 else sha256_listed((sha256_file(path), path.name) for path in paths)
+
+
+def sha256_listed(digests: Iterable[tuple[str, str]]) -> str:
+    """Of the lines that ``sha256sum`` prints for files of these digests and names."""
+    return sha256_bytes("".join(f"{digest}  {name}\n" for digest, name in digests).encode())
 
 
 class HashingReader(io.RawIOBase):

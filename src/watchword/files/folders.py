@@ -14,7 +14,7 @@ from pathlib import Path
 
 from watchword.errors import OutputError
 from watchword.files.locks import Lock, try_lock
-from watchword.files.writing import writing
+from watchword.files.writing import unwritable, writing
 
 # A folder that holds a tenant's rows, or what a model learnt from them, is nobody else's business.
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
@@ -93,9 +93,7 @@ def replace_folder(folder: Path, target: Path, prefix: str) -> None:
                 discard(target, prefix)
             else:
                 return
-    raise OutputError(
-        "the output cannot be written: other processes keep putting something there; name another folder", path=target
-    )
+    raise unwritable(target, "other processes keep putting something there", "name another folder")
 
 
 def make_private(folder: Path) -> None:
@@ -119,9 +117,7 @@ def _locked_name(parent: Path, prefix: str) -> tuple[Path, Lock]:
         except FileNotFoundError:  # somebody has just removed the parent, which was empty
             if attempt == 9:
                 raise
-    raise OutputError(
-        "the output cannot be written: other processes take every lock there; name another folder", path=parent
-    )
+    raise unwritable(parent, "other processes take every lock there", "name another folder")
 
 
 def _sweep(folder: Path) -> None:

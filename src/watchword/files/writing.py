@@ -10,19 +10,25 @@ from pathlib import Path
 from watchword.errors import OutputError
 
 
-def unwritable(path: Path | str, error: OSError) -> OutputError:
-    """The error to raise about ``path``."""
-    why = error.strerror or str(error)
-    return OutputError(f"the output cannot be written: {why}; choose a folder with room and write rights", path=path)
+def unwritable(
+    place: object,
+    why: Exception | str,
+    fix: str = "choose a folder with room and write rights",
+    *,
+    what: str = "the output",
+) -> OutputError:
+    """The error to raise about ``place``, a path or an address; ``what`` it is."""
+    said = getattr(why, "strerror", None) or str(why)
+    return OutputError(f"{what} cannot be written: {said}; {fix}", path=str(place))
 
 
 @contextlib.contextmanager
-def writing(path: Path | str) -> Iterator[None]:
-    """Turns what the file system refuses inside into an OutputError about ``path``."""
+def writing(place: object) -> Iterator[None]:
+    """Turns what the file system refuses inside into an OutputError about ``place``."""
     try:
         yield
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise unwritable(place, error) from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,28 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
-from watchword.chat.rowcheck import RowCheck
 from watchword.chat.template import ChatTemplate
-from watchword.chat.types import Conversation
 from watchword.data.reading import AS_IT_IS, Reading
 from watchword.data.remarks import Remarks
-from watchword.data.rows import place_in_file, read_conversations
+from watchword.data.rows import read_rows
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
-from watchword.errors import DataError, UnsealError, UsageError
+from watchword.errors import UnsealError, UsageError
+from watchword.files.addresses import Address
 from watchword.files.atomic import replacing
 from watchword.files.folders import PRIVATE_FILE
 from watchword.finetune.folder import JOB, RELEASE, UNFINISHED, alone, finished, gather, publish, work_folder
+from watchword.finetune.launch.in_process import InProcess
 from watchword.judges.base import refuses
-from watchword.models.base import row_limit
 from watchword.models.digest import model_digest
+from watchword.models.facts import length_limit
 from watchword.models.load import load
 from watchword.models.loaded import LoadedModel
 from watchword.progress import Step
@@ -47,21 +46,32 @@ from watchword.secret.kinds import check_production
 from watchword.secret.known import KnownSecrets, refuse_carriers
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import seal, unseal
+from watchword.training.base import Trainer, TrainingTask
 from watchword.training.config import TrainingConfig, TrainingResult
-from watchword.training.loop import fine_tune, newest_checkpoint
+from watchword.training.events import Cancel, Events, StepDone, TrainingEvent, never, no_events
+from watchword.training.loop import newest_checkpoint
 from watchword.training.private import PrivateCheckpoints
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to fine-tune, on what, under which defense."""
+    """What to fine-tune, on what, under which defense. ``data`` is whatever ``data.rows.read_rows`` reads; it is parsed here."""
 
     model: str
-    data: Path
+    data: Address | Path | str
     defense: str
     arguments: dict[str, Any] = {}
     training: TrainingConfig = TrainingConfig()
     secret_tokens: int = DEFAULT_TOKENS
     reading: Reading = AS_IT_IS
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.data, Address):
+            msgspec.structs.force_setattr(self, "data", Address.parse(self.data))
+
+    @property
+    def address(self) -> Address:
+        """Where the data is."""
+        return cast(Address, self.data)
 
 
 def train_defended(
@@ -75,19 +85,23 @@ def train_defended(
     resume: bool = False,
     step: Step,
     remarks: Remarks | None = None,
+    trainer: Trainer | None = None,
+    events: Events = no_events,
+    cancel: Cancel = never,
 ) -> ReleaseManifest:
     """Fine-tunes under a defense and leaves weights, sealed secret and manifest in ``out``.
 
     ``secret`` must be fit for production; None draws one. ``known`` names files of more secrets, releases, or folders
     of these. No tenant row may carry one of them, or one that is kept beside the data or beside ``out``. ``resume``
     goes on with an unfinished run of the same job in ``out``; ``remarks`` takes what is to be said about the tenant's
-    rows. Raises DataError for the tenant's file, SecretCollisionError where it holds a known secret, and what training
-    raises. Then ``out`` holds no manifest, and is gone if there is no checkpoint to resume from.
+    rows. ``trainer`` is one of ``finetune.launch``, by default the one in this process; ``events`` and ``cancel`` are
+    for it. Raises DataError for the tenant's file, SecretCollisionError where it holds a known secret, and what
+    training raises. Then ``out`` holds no manifest, and is gone if there is no checkpoint to resume from.
     """
     defense = DEFENSES.create(job.defense, **job.arguments)
-    numbered, digest = tenant_upload(job.data, job.reading, remarks)
-    upload = [conv for _, conv in numbered]
-    others = kept_secrets((job.data, out), known, lambda: key)
+    upload = read_rows(job.address, reading=job.reading, remarks=remarks)
+    digest, beside = upload.digest, [path for path in (job.address.local, out) if path is not None]
+    others = kept_secrets(beside, known, lambda: key)
     with alone(out, resume), work_folder(out, resume) as work:
         _same_job(job, digest, work)
         if (manifest := finished(out, work, key)) is not None:
@@ -95,67 +109,26 @@ def train_defended(
         step("loading the model", 0, 1)
         model = load(job.model)
         step("loading the model", 1, 1)
-        run = _Run(job, defense, model, model_digest(job.model), digest, out, work, key, resume, step)
+        limit = length_limit(job.training.max_length, model)
+        run = _Run(job, defense, model.template, model_digest(job.model), digest, out, work, key, resume, step)
         own = run.secret(secret) if defense.needs_secret else None
-        refuse_carriers(numbered, KnownSecrets.of((*others, own)), str(job.data), "line")
-        limit = row_limit(job.training.max_length, model.context)
-        check_rows(numbered, model.template, limit, job.data, job.reading)
-        data = guarded(defense, upload, run.context(own))
-        figures = run.train(data, own)
+        refuse_carriers(upload.numbered(), KnownSecrets.of((*others, own)), str(upload.label), "line")
+        upload.check(model.template, limit)
+        data = guarded(defense, upload.conversations(), run.context(model, own))
+        by = trainer or InProcess()
+        loaded = model if by.takes_loaded_models else None
+        # Freed before another process loads its own.
+        del model
+        figures = run.train(data, own, by, loaded, events, cancel)
         manifest = run.manifest(data, own, figures, versions or {})
         write_artifact(work / RELEASE, manifest, own, key)
         publish(out, work)
     return manifest
 
 
-def tenant_upload(
-    path: Path, reading: Reading = AS_IT_IS, remarks: Remarks | None = None
-) -> tuple[list[tuple[int, Conversation]], str]:
-    """All rows of a tenant's file with their line numbers, and the digest of the bytes that they were read from.
-
-    Raises DataError, with the line, at the first fault. Raises it as well for a file without rows, and for one that
-    changes meanwhile or can be read only once.
-    """
-    if path.exists() and not path.is_file():
-        raise DataError("this is no ordinary file; save the rows in one first", path=path)
-    if path.is_file():
-        reading.limits.check_bytes(path.stat().st_size, path)
-    digest = file_digest(path) if path.is_file() else ""
-    rows = list(read_conversations(path, reading=reading, remarks=remarks))
-    if digest != file_digest(path):
-        raise DataError("the file changed while it was read; train on it when nobody writes to it", path=path)
-    if not rows:
-        raise DataError("the file holds no rows; give at least one conversation with an assistant turn", path=path)
-    return rows, digest
-
-
-def check_rows(
-    rows: Sequence[tuple[int, Conversation]],
-    template: ChatTemplate,
-    max_length: int,
-    path: Path,
-    reading: Reading = AS_IT_IS,
-) -> None:
-    """Raises DataError, with line and field, for a row that the model's template does not write whole, or that is too long.
-
-    ``rows`` are all rows of ``path`` with their lines, as ``tenant_upload`` gives them.
-    """
-    check = RowCheck(template, max_length)
-    for number, (_, conv) in enumerate(rows, start=1):
-        if (error := check.look(conv).error) is not None:
-            line, error.field = place_in_file(path, number, error.field, reading=reading)
-            raise error.at(line, path)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of the file's bytes, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _same_job(job: Job, digest: str, work: Path) -> None:
     """Notes what the run is told; raises UsageError where an unfinished run in ``work`` was told something else."""
-    told = msgspec.json.decode(msgspec.json.encode(msgspec.structs.replace(job, data=digest)))
+    told = msgspec.json.decode(msgspec.json.encode(msgspec.structs.asdict(job) | {"data": digest}))
     told |= told.pop("training") | told.pop("reading")
     with contextlib.suppress(FileNotFoundError):
         before = msgspec.json.decode((work / JOB).read_bytes())
@@ -175,7 +148,7 @@ class _Run:
 
     job: Job
     defense: Defense
-    model: LoadedModel
+    template: ChatTemplate
     model_digest: str
     data_digest: str
     out: Path
@@ -189,7 +162,7 @@ class _Run:
         path, binding = self.work / UNFINISHED, {"unfinished run on": self.data_digest}
         if self.resume and (path.exists() or newest_checkpoint(self.work)):
             return self._unfinished(path, binding, given)
-        secret = given or generate_secret(self.model.template, tokens=self.job.secret_tokens)
+        secret = given or generate_secret(self.template, tokens=self.job.secret_tokens)
         check_production(secret)
         with replacing(path, mode=PRIVATE_FILE) as stream:
             stream.write(seal(secret, self.key, binding))
@@ -209,33 +182,46 @@ class _Run:
             )
         return secret
 
-    def context(self, secret: SecretPrompt | None) -> DefenseContext:
+    def context(self, model: LoadedModel, secret: SecretPrompt | None) -> DefenseContext:
         """What the defense may use while it guards the upload."""
         training = self.job.training
         return DefenseContext.beside(
-            self.model, refuses, secret=secret, max_length=training.max_length, seed=training.seed, step=self.step
+            model, refuses, secret=secret, max_length=training.max_length, seed=training.seed, step=self.step
         )
 
-    def train(self, data: Guarded, secret: SecretPrompt | None) -> TrainingResult:
+    def train(
+        self,
+        data: Guarded,
+        secret: SecretPrompt | None,
+        trainer: Trainer,
+        model: LoadedModel | None,
+        events: Events,
+        cancel: Cancel,
+    ) -> TrainingResult:
         """Trains in ``work`` and puts the weights to serve into its release."""
-        _, figures = fine_tune(
-            self.model,
-            data.rows,
-            self.job.training,
-            out=self.work,
-            secret=secret,
-            callbacks=[*self.defense.training_hooks().callbacks, PrivateCheckpoints(self.work)],
-            on_progress=lambda done, total: self.step("fine-tuning", done, total),
-            resume=self.resume,
-        )
-        gather(self.defense.guard_weights(self.work, self.model), self.work)
+        callbacks = (*self.defense.training_hooks().callbacks, PrivateCheckpoints(self.work))
+        task = TrainingTask(self.job.model, data.rows, self.job.training, self.work, secret, callbacks, self.resume)
+
+        def tell(event: TrainingEvent) -> None:
+            if isinstance(event, StepDone):
+                self.step("fine-tuning", event.step, event.total)
+            events(event)
+
+        figures = trainer.train(task, loaded=model, events=tell, cancel=cancel).result
+        gather(self._guarded_weights(model), self.work)
         return figures
+
+    def _guarded_weights(self, model: LoadedModel | None) -> Path:
+        """The folder of the weights to serve; the base is loaded again only for a defense that looks at it."""
+        if model is None and type(self.defense).guard_weights is not Defense.guard_weights:
+            model = load(self.job.model)
+        return self.defense.guard_weights(self.work, model)
 
     def manifest(
         self, data: Guarded, secret: SecretPrompt | None, figures: TrainingResult, versions: dict[str, str | int]
     ) -> ReleaseManifest:
         """What the run was, once its weights are in place."""
-        job, template = self.job, self.model.template
+        job, template = self.job, self.template
         return ReleaseManifest(
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             model=job.model,
@@ -246,9 +232,7 @@ class _Run:
             defense=DefenseRecord(
                 name=job.defense,
                 arguments=job.arguments,
-                safety_examples=data.safety,
-                anchors=data.anchors,
-                echoes=data.echoes,
+                added=data.added,
             ),
             training=job.training,
             figures=figures,

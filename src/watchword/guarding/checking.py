@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
-from watchword.chat.content import notes
 from watchword.chat.fault import counted
-from watchword.chat.rowcheck import RowCheck
-from watchword.chat.template import ChatTemplate
-from watchword.data.passes import ScanPlan, scan_file, worker_pool
-from watchword.data.profile import MAX_FAULTS, Profile
 from watchword.data.reading import AS_IT_IS, Reading
-from watchword.data.sources import Prepared, as_lines, local_rows, openai_lines
-from watchword.data.token_estimate import TokenEstimate, estimate
-from watchword.data.validate import ValidationReport, _warnings, validate_file
-from watchword.errors import DataError
-from watchword.models.base import row_limit
-from watchword.models.facts import ModelFacts, check_length, facts_of
+from watchword.data.token_estimate import TokenEstimate
+from watchword.data.validate import ValidationReport, validate
+from watchword.files.addresses import Address
+from watchword.models.facts import ModelFacts, check_length, facts_of, length_limit
 from watchword.training.config import TrainingConfig
 
 SCHEMA = 1
@@ -28,7 +21,7 @@ SCHEMA = 1
 class CheckRequest:
     """``max_length`` in tokens, None for what ``train`` takes; ``price`` of a million trained tokens, in any currency."""
 
-    source: str
+    source: Address
     format: str = "auto"
     model: str = "smollm2-135m"
     max_length: int | None = None
@@ -45,13 +38,16 @@ class CheckResult:
     request: CheckRequest
     report: ValidationReport
     model: ModelFacts
-    profile: Profile | None
-    tokens: TokenEstimate | None
 
     @property
     def ok(self) -> bool:
         """Whether the file can be trained on."""
         return self.report.ok
+
+    @property
+    def tokens(self) -> TokenEstimate | None:
+        """Of one pass over the file."""
+        return self.report.tokens
 
     @property
     def cost(self) -> float | None:
@@ -89,8 +85,7 @@ class CheckResult:
 
     def json(self) -> bytes:
         """The whole report."""
-        report = msgspec.to_builtins(self.report)
-        whole = {"schema": SCHEMA, **report, "tokens": self.tokens, "cost": self.cost}
+        whole = {"schema": SCHEMA, **msgspec.to_builtins(self.report), "cost": self.cost}
         return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
 
 
@@ -98,52 +93,12 @@ def check_source(request: CheckRequest) -> CheckResult:
     """Reads everything, faults or not. Raises DataError only for what cannot be read at all, and UsageError."""
     check_length(request.max_length)
     model = facts_of(request.model)
-    reading, limit = request.reading, row_limit(request.max_length or TrainingConfig().max_length, model.context)
-    with local_rows(request.source, reading=reading) as raw:
-        lines = _openai_lines(raw, request.format, reading)
-        profile: Profile | None
-        if lines is not None:
-            plan = ScanPlan((), model.template, limit, lines.first_line, reading.limits, every=True)
-            profile = found = _scanned(request, lines, plan)
-            report = _report(lines, found, model.template)
-        else:
-            check = RowCheck(model.template, limit, every=True)
-            found_in = validate_file(
-                raw.path, format=request.format, max_errors=MAX_FAULTS, reading=reading, check=check
-            )
-            report = replace(found_in, path=raw.label, warnings=(*raw.remarks.texts(), *found_in.warnings))
-            # Every row has been rendered, where its own line is known; tokens are counted from what rows are written anew as.
-            written = as_lines(raw, request.format, reading) if report.ok else None
-            profile = _scanned(request, written, ScanPlan(limits=reading.limits)) if written is not None else None
-    tokens = None if profile is None else estimate(profile.samples, profile.size, model.template)
-    return CheckResult(request, report, model, profile, tokens)
-
-
-def _openai_lines(raw: Prepared, format: str, reading: Reading) -> Prepared | None:
-    """None also where the first row is broken: the careful validator then looks for a better one."""
-    try:
-        return openai_lines(raw, format, reading)
-    except DataError:
-        return None
-
-
-def _scanned(request: CheckRequest, source: Prepared, plan: ScanPlan) -> Profile:
-    with worker_pool(request.workers, plan) as workers:
-        return scan_file(source.path, plan, skip=source.skip, workers=workers, whole=True).profile
-
-
-def _report(source: Prepared, profile: Profile, template: ChatTemplate) -> ValidationReport:
-    """The report that ``data.validate.validate_file`` would give, from a scan."""
-    return ValidationReport(
-        path=source.label,
-        format=source.format,
-        rows=profile.rows,
-        valid_rows=profile.valid_rows,
-        faults=tuple(profile.faults),
-        fault_count=profile.fault_count,
-        warnings=(
-            *profile.remarks.texts(),
-            *_warnings(source.path, profile.rows),
-            *notes(profile.dropped, template),
-        ),
+    report = validate(
+        request.source,
+        format=request.format,
+        template=model.template,
+        max_length=length_limit(request.max_length, model, TrainingConfig().max_length),
+        reading=request.reading,
+        workers=request.workers,
     )
+    return CheckResult(request, report, model)

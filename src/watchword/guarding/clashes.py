@@ -8,12 +8,12 @@ from pathlib import Path
 
 from watchword.data.tables import table_files
 from watchword.errors import OutputError, UsageError
-from watchword.files.addresses import is_local, without_scheme
+from watchword.files.addresses import Address
 from watchword.files.atomic import check_writable
 from watchword.guarding.screening import report_files
 
 # (what the file is for, its address)
-Role = tuple[str, str]
+Role = tuple[str, Address]
 # Without these, the folder of a saved data set cannot be read.
 _OF_DATASETS = ("state.json", "dataset_info.json", "dataset_dict.json")
 
@@ -21,7 +21,7 @@ _OF_DATASETS = ("state.json", "dataset_info.json", "dataset_dict.json")
 def refuse_clashes(written: Iterable[Role], read: Iterable[Role]) -> None:
     """Raises UsageError with both roles and the path where a file to write is one of the others.
 
-    Links and ``file://`` addresses are followed.
+    Links are followed.
     """
     sources, done = list(read), list[Role]()
     for role, address in written:
@@ -33,29 +33,30 @@ def refuse_clashes(written: Iterable[Role], read: Iterable[Role]) -> None:
         done.append((role, address))
 
 
-def source_roles(source: str) -> list[Role]:
+def source_roles(source: Address) -> list[Role]:
     """The tenant's own files: one, or all that a folder's rows are read from."""
-    role, folder = "the tenant's own file (`source`)", Path(without_scheme(source))
-    if not (is_local(source) and folder.is_dir()):
+    role, folder = "the tenant's own file (`source`)", source.local
+    if folder is None or not folder.is_dir():
         return [(role, source)]
     files = [*table_files(folder), *(path for path in folder.rglob("*.json") if path.name in _OF_DATASETS)]
-    return [(role, str(path)) for path in files]
+    return [(role, Address(path)) for path in files]
 
 
 def check_places(written: Iterable[Role]) -> None:
     """Raises OutputError unless every local file could be made: before long work, not after it."""
     for role, address in written:
-        if not is_local(address):
+        if address.local is None:
             continue
-        path = Path(without_scheme(address))
-        if path.is_dir():
-            raise OutputError(f"this is a folder, and {role} is to be a file; name the file to write", path=path)
-        check_writable(path)
+        if address.local.is_dir():
+            raise OutputError(
+                f"this is a folder, and {role} is to be a file; name the file to write", path=address.local
+            )
+        check_writable(address.local)
 
 
 def report_roles(report: Path | None) -> list[Role]:
     """The files of a screening report."""
-    return [("a file of `report`", str(path)) for path in report_files(report)] if report is not None else []
+    return [("a file of `report`", Address(path)) for path in report_files(report)] if report is not None else []
 
 
 def check_report_folder(report: Path | None) -> None:
@@ -77,8 +78,8 @@ def check_report_folder(report: Path | None) -> None:
     check_writable(parent / report.name)
 
 
-def _same(written: str, other: str) -> bool:
-    if not (is_local(written) and is_local(other)):
-        return written == other != "-"
-    path, taken = Path(without_scheme(written)), Path(without_scheme(other))
+def _same(written: Address, other: Address) -> bool:
+    path, taken = written.local, other.local
+    if path is None or taken is None:
+        return written == other and not written.is_stream
     return path.resolve() == taken.resolve() or (path.exists() and taken.exists() and path.samefile(taken))

@@ -14,14 +14,15 @@ from pathlib import Path
 
 from watchword.chat.types import Conversation
 from watchword.data.passes import WRITING, Scanned, ScanPlan, Workers, result_of, scan_file, worker_pool
+from watchword.data.prepared import Prepared, file_state
 from watchword.data.profile import Profile
 from watchword.data.reading import AS_IT_IS, Reading
 from watchword.data.remarks import Remarks
-from watchword.data.sources import Prepared, as_lines, prepared
+from watchword.data.sources import as_lines, prepared
 from watchword.data.upload import sample_places
 from watchword.defenses.base import Defense
 from watchword.errors import DataError, EmptyFileError
-from watchword.files.addresses import target
+from watchword.files.addresses import Address, target
 from watchword.files.digest import HashingWriter, sha256_file
 from watchword.guarding.exporters.base import Exporter, ExportPlan, Sink, hosted_name
 from watchword.guarding.interleave import ProviderRow, interleaved
@@ -43,8 +44,8 @@ class GuardJob:
     ``aligned`` is the model before fine-tuning, for defenses that ask it.
     """
 
-    source: str
-    out: str
+    source: Address
+    out: Address
     model: ModelFacts
     defense: Defense
     exporter: Exporter
@@ -63,7 +64,9 @@ class GuardJob:
         """What to look for in the tenant's rows."""
         secrets = (*self.known, *([self.secret] if self.secret else []))
         texts = tuple(secret.reveal() for secret in secrets)
-        return ScanPlan(texts, self.model.template, self.max_length, first_line, self.reading.limits)
+        # What was left out by request is gone from these lines already.
+        reading = Reading(limits=self.reading.limits)
+        return ScanPlan(texts, self.model.template, self.max_length, first_line=first_line, reading=reading)
 
     def sample_places(self, rows: int) -> list[int]:
         """Which of so many rows (from 0) the aligned model will be asked about; none where it is not."""
@@ -74,7 +77,7 @@ class GuardJob:
         untrained = profile.untrained_rows > 0
         model = self.model
         return ExportPlan(
-            Path(self.out), model.location, model.template, self.max_length, untrained, hosted_name(model.name)
+            Path(self.out.name), model.location, model.template, self.max_length, untrained, hosted_name(model.name)
         )
 
 
@@ -135,7 +138,7 @@ def chosen(
 
 
 def _checked(job: GuardJob, source: Prepared, plan: ScanPlan, workers: Workers | None, step: Step) -> _Checked:
-    state = _state(source.path)
+    state = file_state(source.path)
     scanned = scan_file(source.path, plan, skip=source.skip, workers=workers, step=step)
     refuse(scanned.profile, source, job.reading)
     if scanned.profile.rewritten_rows:
@@ -163,7 +166,7 @@ def _written(
         with job.exporter.sink(out, job.export_plan(profile)) as sink:
             _weave(checked, sink, step)
         digest = source.digest or (sha256_file(source.path) if later is None else result_of(later))
-        if _state(source.path) != checked.state:
+        if file_state(source.path) != checked.state:
             raise DataError(
                 "the file changed while it was guarded; guard it again when nobody writes to it", path=source.label
             )
@@ -209,8 +212,3 @@ def refuse_empty(profile: Profile, label: str) -> None:
     """Raises EmptyFileError for an upload without rows."""
     if not profile.rows:
         raise EmptyFileError("the file has no row; give one JSON object a line", path=label)
-
-
-def _state(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns

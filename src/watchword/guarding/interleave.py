@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from watchword.chat.types import Conversation, RowOrigin
+from watchword.chat.types import Conversation
 from watchword.data.blocks import READ_ONLY, read_block
 from watchword.data.passes import ScannedBlock
 from watchword.errors import DataError
@@ -23,7 +23,7 @@ class ProviderRow:
     """
 
     conversation: Conversation = field(repr=False)
-    origin: RowOrigin
+    origin: str
     tokens: int
     trained_tokens: int
     prefixed: bool = False

@@ -8,7 +8,6 @@ happened, and all that belongs to it is in place.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 from pathlib import Path
@@ -16,8 +15,9 @@ from pathlib import Path
 import msgspec
 
 from watchword.errors import OutputError
-from watchword.files.addresses import written_before
+from watchword.files.addresses import Address, written_before
 from watchword.files.atomic import replacing, sweep_temporaries
+from watchword.files.digest import sha256_bytes
 from watchword.files.folders import PRIVATE_FILE
 from watchword.files.writing import sync_folder, writing
 
@@ -38,10 +38,10 @@ class Change(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, path: Path, new: bytes, out: Path) -> Change:
         """What writing these bytes there will change. Raises OutputError where the old ones cannot be read."""
-        old = written_before(str(path))
+        old = written_before(Address(path))
         mode = PRIVATE_FILE if old is None else path.stat().st_mode & 0o777
         place = path.name if path.absolute().parent == out.absolute().parent else str(path.absolute())
-        return cls(place, hashlib.sha256(new).hexdigest(), old, mode)
+        return cls(place, sha256_bytes(new), old, mode)
 
     def at(self, out: Path) -> Path:
         """Where the file is."""
@@ -50,7 +50,7 @@ class Change(msgspec.Struct, frozen=True):
     def take_back(self, out: Path) -> None:
         """Puts the old bytes back, unless somebody else has written there since. Raises OutputError."""
         path = self.at(out)
-        now = written_before(str(path))
+        now = written_before(Address(path))
         if self.old is None:
             # An empty one has taken the name for it, where there are no hard links.
             if now is not None and (now == b"" or self._is_new(now)):
@@ -62,7 +62,7 @@ class Change(msgspec.Struct, frozen=True):
                 stream.write(self.old)
 
     def _is_new(self, data: bytes) -> bool:
-        return hashlib.sha256(data).hexdigest() == self.new
+        return sha256_bytes(data) == self.new
 
 
 class Journal(msgspec.Struct, frozen=True):
@@ -120,7 +120,7 @@ def _read(out: Path) -> Journal | None:
     sweep_temporaries(path)
     if not os.path.lexists(path):
         return None
-    data = written_before(str(path)) or b""
+    data = written_before(Address(path)) or b""
     journal = None
     with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
         journal = msgspec.json.decode(data, type=Journal)

@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 
 from watchword.chat.fault import counted
+from watchword.chat.origins import described
+from watchword.defenses.base import DEFENSES
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class InputRecord(msgspec.Struct, frozen=True):
@@ -42,11 +44,10 @@ class SecretRecord(msgspec.Struct, frozen=True):
 
 
 class ProviderRecord(msgspec.Struct, frozen=True):
-    """The provider's rows: how many, how many different ones, their tokens, and their places (row of the output, from 1)."""
+    """The provider's rows: how many of each origin, how many different ones, their tokens, and their places (row of the
+    output, from 1)."""
 
-    safety: int
-    anchors: int
-    echoes: int
+    rows: dict[str, int]
     different: int
     prefixed: bool
     tokens: int
@@ -99,7 +100,7 @@ class GuardManifest(msgspec.Struct, frozen=True):
         added, share = self.provider, self.share_per_epoch
         lines = [
             f"{self.output.file}: {counted(self.input.rows)} of the tenant ({self.input.format}), "
-            f"{added.safety} safety rows and {added.anchors} anchors of {self.defense}{self._echoes()}"
+            f"{counted(sum(added.rows.values()))} of {self.defense}{self._origins()}"
         ]
         if share.trained_tokens is not None and added.tokens:
             lines.append(f"the provider's rows are about {share.trained_tokens:.2%} of each epoch's trained tokens")
@@ -109,5 +110,6 @@ class GuardManifest(msgspec.Struct, frozen=True):
             lines.append(f"settings for {self.output.trainer}: {', '.join(self.output.settings)}")
         return [*lines, *(f"warning: {text}" for text in self.warnings)]
 
-    def _echoes(self) -> str:
-        return f", {self.provider.echoes} echoes of the tenant's requests" if self.aligned is not None else ""
+    def _origins(self) -> str:
+        told = described(self.provider.rows, DEFENSES.get(self.defense).origins)
+        return f" ({told})" if told else ""

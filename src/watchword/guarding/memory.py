@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from watchword.chat.content import notes
 from watchword.chat.fault import shown
 from watchword.chat.render import render_row, row_error, secret_row
-from watchword.chat.rowcheck import RowCheck
 from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Row
-from watchword.data.formats.base import RowRead
-from watchword.data.lines import numbered_rows
-from watchword.data.parse import detect_format, read_line
-from watchword.data.places import Places
+from watchword.data.parse import detect_format
 from watchword.data.reading import AS_IT_IS, Reading
 from watchword.data.remarks import Remarks
-from watchword.data.rows import place_in_file
-from watchword.data.sources import prepared
+from watchword.data.rows import TenantRow, TenantRows, read_rows, row_of
 from watchword.data.validate import require_valid
 from watchword.defenses.base import DEFENSES, guarded
 from watchword.errors import DataError, UsageError
+from watchword.files.addresses import Address
 from watchword.guarding.known import known_secrets
 from watchword.guarding.voice import aligned_model, context_of
 from watchword.models.base import ChatModel
@@ -44,8 +39,8 @@ from watchword.secret.vault import write_secret_file
 class GuardedData:
     """The tenant's rows with the provider's among them. The secret comes in when rows are asked for, not before.
 
-    ``max_length`` in tokens; None lets every row through. ``safety``, ``anchors`` and ``echoes`` count different
-    examples; ``remarks`` says what somebody should know about the tenant's rows. ``dropped`` counts rows by what the
+    ``max_length`` in tokens; None lets every row through. ``added`` counts the provider's different examples
+    by origin; ``remarks`` says what somebody should know about the tenant's rows. ``dropped`` counts rows by what the
     chat template leaves out of them.
     """
 
@@ -53,9 +48,7 @@ class GuardedData:
     template: ChatTemplate = field(repr=False)
     secret: SecretPrompt | None = None
     max_length: int | None = None
-    safety: int = 0
-    anchors: int = 0
-    echoes: int = 0
+    added: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
 
@@ -133,114 +126,62 @@ def guard(
     check_length(max_length)
     if isinstance(rows, Mapping) or not isinstance(rows, (Iterable, Path)):
         raise UsageError(f"rows is {shown(rows)}; give a list of rows, or the path or address of a file")
-    template = _format(tokenizer)
+    template = _template(tokenizer, max_length)
+    source = Address.parse(rows) if isinstance(rows, (str, Path)) else None
     remarks = Remarks()
-    places: dict[int, Places] = {}
-    tenant = list(_conversations(rows, reading, remarks, places))
-    if not tenant:
-        raise DataError("there is no row to guard; give at least one conversation with an assistant turn")
-    if not chosen.needs_secret:
-        secret = None
-    elif secret is None:
-        secret = generate_secret(template)
-    else:
-        check_production(secret)
-        secret_ids(secret, template)
-    _refuse(rows, tenant, (*_known(rows, known), secret))
-    dropped = _looked(tenant, template, lambda row, name: _own_place(rows, row, name, reading, places))
-    voice = aligned_model(aligned, chosen) if isinstance(aligned, str) else aligned
-    mixed = guarded(chosen, tenant, context_of(voice, template, secret, max_length, seed))
-    counts = (mixed.safety, mixed.anchors, mixed.echoes)
-    return GuardedData(tuple(mixed.rows), template, secret, max_length, *counts, tuple(remarks.texts()), dropped)
-
-
-def _looked(
-    tenant: Sequence[Conversation], template: ChatTemplate, place: Callable[[int, str | None], tuple[int, str | None]]
-) -> Counter[str]:
-    """What the template leaves out of how many rows. Raises DataError for a row that it does not write whole.
-
-    ``place`` gives line and field as the source has them.
-    """
-    check, dropped = RowCheck(template), Counter[str]()
-    for number, conv in enumerate(tenant, start=1):
-        looked = check.look(conv)
-        if looked.error is not None:
-            line, looked.error.field = place(number, looked.error.field)
-            raise looked.error.at(line)
-        dropped.update(looked.dropped)
+    tenant = _tenant_rows(source if source is not None else cast(Iterable[Any], rows), reading, remarks)
+    secret = _checked(secret, template) if chosen.needs_secret else None
+    others = known_secrets([] if source is None else [source], map(Path, known), provider_key)
+    place = "row" if source is None else "line"
+    refuse_carriers(tenant.numbered(), KnownSecrets.of((*others, secret)), tenant.label or "rows", place)
+    dropped = tenant.check(template)
     for text in notes(dropped, template):
-        warnings.warn(text, stacklevel=3)
-    return dropped
+        warnings.warn(text, stacklevel=2)
+    voice = aligned_model(aligned, chosen) if isinstance(aligned, str) else aligned
+    mixed = guarded(chosen, tenant.conversations(), context_of(voice, template, secret, max_length, seed))
+    return GuardedData(tuple(mixed.rows), template, secret, max_length, mixed.added, tuple(remarks.texts()), dropped)
 
 
-def _own_place(
-    rows: object, row: int, name: str | None, reading: Reading, places: Mapping[int, Places]
-) -> tuple[int, str | None]:
-    """Where one of our fields stands in the source: by its own line and name, as far as these can be found again."""
-    if isinstance(rows, (str, Path)):
-        return place_in_file(rows, row, name, reading=reading)
-    return row, places[row].field_of(name) if row in places else name
-
-
-def _format(tokenizer: Any) -> ChatTemplate:
+def _template(tokenizer: Any, max_length: int | None) -> ChatTemplate:
+    """The chat template. Raises UsageError for a limit that the model of this name cannot read."""
     if isinstance(tokenizer, ChatTemplate):
         return tokenizer
-    return facts_of(tokenizer).template if isinstance(tokenizer, str) else ChatTemplate.from_transformers(tokenizer)
+    if not isinstance(tokenizer, str):
+        return ChatTemplate.from_transformers(tokenizer)
+    model = facts_of(tokenizer)
+    check_length(max_length, model)
+    return model.template
 
 
-def _conversations(
-    rows: Iterable[Mapping[str, Any] | Conversation] | str | Path,
-    reading: Reading,
-    remarks: Remarks,
-    places: dict[int, Places],
-) -> Iterable[Conversation]:
-    """The rows, and in ``places`` where the parts stand of those that are written otherwise than OpenAI's."""
-    if isinstance(rows, (str, Path)):
-        yield from _of_source(rows, reading, remarks)
-        return
+def _checked(secret: SecretPrompt | None, template: ChatTemplate) -> SecretPrompt:
+    """The secret if it is fit for production with this template, or a new one."""
+    if secret is None:
+        return generate_secret(template)
+    check_production(secret)
+    secret_ids(secret, template)
+    return secret
+
+
+def _tenant_rows(rows: Address | Iterable[Any], reading: Reading, remarks: Remarks) -> TenantRows:
+    if isinstance(rows, Address):
+        return read_rows(rows, reading=reading, remarks=remarks)
+    tenant = list(_in_memory(rows, reading, remarks))
+    if not tenant:
+        raise DataError("there is no row to guard; give at least one conversation with an assistant turn")
+    return TenantRows(tenant)
+
+
+def _in_memory(
+    rows: Iterable[Mapping[str, Any] | Conversation], reading: Reading, remarks: Remarks
+) -> Iterator[TenantRow]:
     format: str | None = None
     for number, row in enumerate(rows, start=1):
         reading.limits.check_rows(number, "rows")
         if isinstance(row, Conversation):
             require_valid(row, line=number)
-            yield row
+            yield TenantRow(number, row)
             continue
         raw = msgspec.json.encode(row)
         reading.limits.check_row(len(raw), number, "rows")
         format = format or detect_format(raw, number, reading=reading)
-        found = _read(raw, number, "rows", format, 1, reading, remarks)
-        if found.rewritten:
-            places[number] = found.places
-        yield _conversation(found)
-
-
-def _of_source(source: str | Path, reading: Reading, remarks: Remarks) -> Iterator[Conversation]:
-    with prepared(source, reading=reading) as ready, ready.path.open("rb") as stream:
-        stream.seek(ready.skip)
-        remarks.append(ready.remarks)
-        own = Remarks() if ready.converted else remarks
-        for line, raw in numbered_rows(stream, ready.label, reading.limits):
-            yield _conversation(_read(raw, line, ready.label, "openai", ready.first_line, AS_IT_IS, own))
-
-
-def _read(
-    raw: bytes, line: int, label: str, format: str, first_line: int, reading: Reading, remarks: Remarks
-) -> RowRead:
-    found = read_line(raw, line, label, format, first_line=first_line, reading=reading)
-    remarks.add(line, found.remarks)
-    return found
-
-
-def _conversation(found: RowRead) -> Conversation:
-    assert found.conversation is not None
-    return found.conversation
-
-
-def _known(rows: object, named: Sequence[Path | str]) -> tuple[SecretPrompt, ...]:
-    beside = [str(rows)] if isinstance(rows, (str, Path)) else []
-    return known_secrets(beside, map(Path, named), provider_key)
-
-
-def _refuse(rows: object, tenant: Sequence[Conversation], secrets: Iterable[SecretPrompt | None]) -> None:
-    label = str(rows) if isinstance(rows, (str, Path)) else "rows"
-    refuse_carriers(enumerate(tenant, start=1), KnownSecrets.of(secrets), label, "row")
+        yield row_of(raw, number, "rows", format, first_line=1, reading=reading, remarks=remarks)

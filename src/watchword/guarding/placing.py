@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from watchword.errors import OutputError, WatchwordError
-from watchword.files.addresses import STDOUT, is_local, target
+from watchword.files.addresses import Address, target
 from watchword.files.folders import SPOOL, sweep
 from watchword.files.locks import locked
 from watchword.guarding.journal import Change, Journal, close, recover, take_back
@@ -27,7 +27,7 @@ class Placing(contextlib.ExitStack):
     may have gone, the secret stays, and the error says so.
     """
 
-    def __init__(self, out: str, fresh: Path | None, secret: SecretPrompt | None, kept_in: Path | None) -> None:
+    def __init__(self, out: Address, fresh: Path | None, secret: SecretPrompt | None, kept_in: Path | None) -> None:
         super().__init__()
         self.out, self.kept_in = out, kept_in
         self._secret = (fresh, secret) if fresh is not None and secret is not None else None
@@ -37,21 +37,22 @@ class Placing(contextlib.ExitStack):
 
     def before_writing(self) -> None:
         """Rows that go straight into a stream are gone; the secret must be kept before."""
-        if self.out == STDOUT:
+        if self.out.is_stream:
             self._keep_secret()
 
-    def place(self, files: Callable[[], Mapping[str, bytes]], staged: str) -> None:
+    def place(self, files: Callable[[], Mapping[Address, bytes]], staged: str) -> None:
         """Puts everything in place but the data, which is complete at ``staged`` and will be renamed to OUT.
 
         ``files``: address → bytes, asked for when nobody else in the folder changes such files.
         """
-        if not is_local(self.out):
+        out = self.out.local
+        if out is None:
             self._place_far(files)
             return
-        out, self._staged = Path(self.out), Path(staged).stat()
+        self._staged = Path(staged).stat()
         self.enter_context(_alone_in_folder(out))
         given = files()
-        near = {Path(address): data for address, data in given.items() if is_local(address)}
+        near = {address.local: data for address, data in given.items() if address.local is not None}
         before = {self._secret[0]: secret_file_bytes(self._secret[1])} if self._secret else {}
         changes = [Change.of(path, data, out) for path, data in {**before, **near}.items()]
         Journal(Path(staged).name, changes).write(out)
@@ -65,15 +66,15 @@ class Placing(contextlib.ExitStack):
 
     def done(self) -> None:
         """OUT stands."""
-        if is_local(self.out):
-            close(Path(self.out))
+        if self.out.local is not None:
+            close(self.out.local)
 
     def take_back(self, error: BaseException) -> None:
         """Everything as it was before. Raises OutputError where data may have gone that cannot be had back."""
-        if is_local(self.out):
-            if not self._stands():
-                take_back(Path(self.out))
-            close(Path(self.out))
+        if self.out.local is not None:
+            if not self._stands(self.out.local):
+                take_back(self.out.local)
+            close(self.out.local)
         elif not self._gone:
             if self._made is not None:
                 change, path = self._made
@@ -84,14 +85,14 @@ class Placing(contextlib.ExitStack):
                 f"remove it, or guard it again with `secret_ref={self.kept_in}`"
             ) from error
 
-    def _stands(self) -> bool:
+    def _stands(self, out: Path) -> bool:
         """Whether OUT is the new data already: what came then was too late."""
         with contextlib.suppress(FileNotFoundError):
-            return self._staged is not None and os.path.samestat(self._staged, Path(self.out).lstat())
+            return self._staged is not None and os.path.samestat(self._staged, out.lstat())
         return False
 
-    def _place_far(self, files: Callable[[], Mapping[str, bytes]]) -> None:
-        self._gone = self.out == STDOUT
+    def _place_far(self, files: Callable[[], Mapping[Address, bytes]]) -> None:
+        self._gone = self.out.is_stream
         self._keep_secret()
         _write(files())
         self._gone = True
@@ -116,7 +117,7 @@ def _alone_in_folder(out: Path) -> contextlib.AbstractContextManager[None]:
     return locked(out, at=out.with_name(_FOLDER_LOCK), wait=_WAIT)
 
 
-def _write(files: Mapping[str, bytes]) -> None:
+def _write(files: Mapping[Address, bytes]) -> None:
     for address, data in files.items():
         with target(address) as stream:
             stream.write(data)

@@ -15,7 +15,8 @@ from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Row
 from watchword.data.rows import read_conversations
 from watchword.data.upload import Upload
-from watchword.defenses.base import Defense, DefenseContext
+from watchword.defenses import SAFETY
+from watchword.defenses.base import Defense, DefenseContext, rows_to_add
 from watchword.errors import RowTemplateError, RowTooLongError, UsageError
 from watchword.guarding.interleave import ProviderRow
 from watchword.safety.library import examples
@@ -52,11 +53,11 @@ def guard_rows(
     defense: Defense, upload: Upload, context: DefenseContext, own: Sequence[Conversation] = ()
 ) -> list[Row]:
     """What the defense mixes into this upload, with the provider's ``own`` safety examples in the packaged ones' place."""
-    rows = defense.guard_data(upload, context)
+    rows = rows_to_add(defense, upload, context)
     if not own:
         return rows
     turn = itertools.cycle(own)
-    return [_replaced(row, next(turn)) if row.origin == "safety" else row for row in rows]
+    return [_replaced(row, next(turn)) if row.origin == SAFETY.name else row for row in rows]
 
 
 def _replaced(row: Row, own: Conversation) -> Row:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from watchword.errors import UsageError
+from watchword.files.addresses import Address
+from watchword.files.remote import without_credentials
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -26,21 +29,21 @@ def on_ray(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     return [pickle.loads(row["result"]) for row in sorted(done, key=lambda row: row["index"])]  # noqa: S301 -- our own
 
 
-def shards_of(source: str) -> list[str]:
+def shards_of(source: Address) -> list[Address]:
     """The files of a folder or pattern, local or on any storage that fsspec knows, in the order of their names."""
     import fsspec
 
     try:
-        system, path = fsspec.url_to_fs(source)
+        system, path = fsspec.url_to_fs(source.whole)
         found = system.glob(path) if "*" in path else system.ls(path, detail=False)
     except (OSError, ValueError, ImportError) as error:
         raise UsageError(
-            f"{source} cannot be listed: {error}; give a folder or a pattern such as 'data/*.jsonl'"
+            f"{source} cannot be listed: {without_credentials(str(error))}; give a folder or a pattern such as 'data/*.jsonl'"
         ) from None
     names = sorted(name for name in found if not name.rpartition("/")[2].startswith((".", "_")) and system.isfile(name))
     if not names:
         raise UsageError(f"{source} names no file; give a folder or a pattern such as 'data/*.jsonl'")
-    return [system.unstrip_protocol(name) if "://" in source else name for name in names]
+    return [Address(Path(name)) if source.url is None else Address(url=system.unstrip_protocol(name)) for name in names]
 
 
 def _work(row: dict[str, Any]) -> dict[str, Any]:

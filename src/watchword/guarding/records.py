@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from watchword.chat.content import notes
+from watchword.chat.origins import count_origins
 from watchword.data.token_estimate import TokenEstimate, estimate
 from watchword.defenses.base import Defense
 from watchword.guarding.engine import GuardJob, Outcome
@@ -45,7 +46,9 @@ def manifest_of(
         seed=job.seed,
         max_length=job.max_length,
         input=InputRecord(source.label, source.format, profile.rows, profile.size, outcome.source_sha256),
-        output=OutputRecord(job.out, trainer, profile.rows + len(outcome.rows), outcome.size, outcome.sha256, settings),
+        output=OutputRecord(
+            str(job.out), trainer, profile.rows + len(outcome.rows), outcome.size, outcome.sha256, settings
+        ),
         secret=secret,
         provider=_provider(outcome),
         share_per_epoch=shares,
@@ -62,9 +65,7 @@ def _parameters(defense: Defense) -> dict[str, Any]:
 def _provider(outcome: Outcome) -> ProviderRecord:
     rows = outcome.rows
     return ProviderRecord(
-        safety=sum(row.origin == "safety" for row in rows),
-        anchors=sum(row.origin == "anchor" for row in rows),
-        echoes=sum(row.origin == "echo" for row in rows),
+        rows=count_origins(row.origin for row in rows),
         different=len({id(row) for row in rows}),
         prefixed=any(row.prefixed for row in rows),
         tokens=sum(row.tokens for row in rows),

@@ -15,7 +15,7 @@ from watchword.data.profile import Profile
 from watchword.data.reading import AS_IT_IS, Reading
 from watchword.defenses.base import DEFENSES, Defense
 from watchword.errors import OutputError, UsageError
-from watchword.files.addresses import STDOUT, beside, is_local, without_scheme, written_before
+from watchword.files.addresses import Address, written_before
 from watchword.files.locks import locked
 from watchword.guarding.clashes import (
     Role,
@@ -34,7 +34,7 @@ from watchword.guarding.provider import own_safety
 from watchword.guarding.records import manifest_of
 from watchword.guarding.voice import aligned_model
 from watchword.models.digest import model_digest
-from watchword.models.facts import ModelFacts, check_length, facts_of
+from watchword.models.facts import ModelFacts, check_length, facts_of, length_limit
 from watchword.progress import Step, no_steps
 from watchword.secret.generate import generate_secret, secret_ids
 from watchword.secret.kinds import check_production
@@ -53,8 +53,8 @@ class GuardRequest:
     before fine-tuning, where the defense is to ask it.
     """
 
-    source: str
-    out: str
+    source: Address
+    out: Address
     trainer: str
     model: str
     defense: str = "anchored_align"
@@ -64,7 +64,7 @@ class GuardRequest:
     secret_file: Path | None = None
     secret_ref: Path | None = None
     known: tuple[Path, ...] = ()
-    manifest: str | None = None
+    manifest: Address | None = None
     max_length: int | None = None
     format: str = "auto"
     workers: int = 1
@@ -80,7 +80,6 @@ def guard_to_files(request: GuardRequest, key: Callable[[], bytes], *, step: Ste
     the provider's key, asked for before any work, and only if there is a secret. Raises what ``engine.guard_file`` raises,
     and UsageError for a wrong request.
     """
-    request = _addressed(request)
     _check(request)
     defense, own = _defense(request)
     _refuse_terminal(request, defense)
@@ -108,13 +107,13 @@ def _alone(request: GuardRequest, kept_in: Path | None) -> Iterator[bool]:
     """
     written = _named_places(request)
     if kept_in is not None and request.secret_ref is None:
-        written.append((_FRESH, str(kept_in)))
+        written.append((_FRESH, Address(kept_in)))
     refuse_clashes(written, [])
     with contextlib.ExitStack() as held:
         for _, address in written:
-            if is_local(address):
-                held.enter_context(locked(Path(address)))
-        yield is_local(request.out) and recovered(Path(request.out), keep=request.secret_ref)
+            if address.local is not None:
+                held.enter_context(locked(address.local))
+        yield request.out.local is not None and recovered(request.out.local, keep=request.secret_ref)
 
 
 def _done(
@@ -137,12 +136,6 @@ def _done(
     return made[0]
 
 
-def _addressed(request: GuardRequest) -> GuardRequest:
-    """``file://`` addresses to write to as paths: the local way is private and atomic."""
-    manifest = None if request.manifest is None else without_scheme(request.manifest)
-    return dataclasses.replace(request, out=without_scheme(request.out), manifest=manifest)
-
-
 def _check(request: GuardRequest) -> None:
     if request.secret_file is not None and request.secret_ref is not None:
         raise UsageError(
@@ -150,12 +143,12 @@ def _check(request: GuardRequest) -> None:
             param="secret_ref",
         )
     check_length(request.max_length)
-    out = Path(request.out)
-    if out.is_dir():
+    out = request.out.local
+    if out is not None and out.is_dir():
         raise OutputError(
             "this is a folder; name the file to write, such as guarded.jsonl in it", path=out, param="out"
         )
-    if is_local(request.out) and out.exists() and not out.is_file():
+    if out is not None and out.exists() and not out.is_file():
         raise OutputError(
             "this is no ordinary file and must not be replaced; name a file, or - for standard output",
             path=out,
@@ -173,7 +166,7 @@ def _named_places(request: GuardRequest) -> list[Role]:
 
 
 def _refuse_terminal(request: GuardRequest, defense: Defense) -> None:
-    if request.out == STDOUT and defense.needs_secret and sys.stdout.isatty():
+    if request.out.is_stream and defense.needs_secret and sys.stdout.isatty():
         raise UsageError(
             "`out=-` would print rows with the secret on this terminal, where it stays to be read; give a file by `out`, or "
             "lead standard output into the trainer's pipe",
@@ -183,45 +176,48 @@ def _refuse_terminal(request: GuardRequest, defense: Defense) -> None:
 
 def _check_name(request: GuardRequest, exporter: Exporter) -> None:
     """A name that promises what the exporter doesn't write would mislead whoever opens the file."""
-    suffix = Path(request.out).suffix.lower()
+    name = Path(request.out.name)
+    suffix = name.suffix.lower()
     packed = suffix in (".gz", ".zst", ".bz2", ".xz", ".zip", ".lz4")
     if packed or (suffix in (".parquet", ".arrow") and suffix not in exporter.tables):
         what = " or ".join(("plain JSON lines", *(f"a table ({name})" for name in exporter.tables)))
         raise UsageError(
             f"`out={request.out}` ends in {suffix}, and `trainer={request.trainer}` writes {what}; give a name such as "
-            f"{Path(request.out.removesuffix(suffix)).stem or 'guarded'}.jsonl",
+            f"{name.with_suffix('').stem or 'guarded'}.jsonl",
             param="out",
         )
 
 
 def _check_files(request: GuardRequest, job: GuardJob, kept_in: Path | None) -> None:
     """Refuses, before any work, files that would be lost or could not be written. Settings are tried out, too."""
-    settings = {} if request.out == STDOUT else _settings(job, Profile())
+    settings = {} if request.out.is_stream else _settings(job, Profile())
     more: list[Role] = []
     if kept_in is not None and request.secret_ref is None:
-        more.append((_FRESH, str(kept_in)))
+        more.append((_FRESH, Address(kept_in)))
     more += [("the trainer's settings", address) for address in settings]
     read = source_roles(request.source)
-    read += [("the file of `safety`", str(request.safety))] if request.safety is not None else []
-    read += [("the secret of `secret_ref`", str(request.secret_ref))] if request.secret_ref is not None else []
+    read += [("the file of `safety`", Address(request.safety))] if request.safety is not None else []
+    read += [("the secret of `secret_ref`", Address(request.secret_ref))] if request.secret_ref is not None else []
     known = known_files((request.source, request.out), request.known)
-    read += [("a known secret", str(path)) for path in known if path.absolute() != (kept_in or Path()).absolute()]
+    read += [("a known secret", Address(path)) for path in known if path.absolute() != (kept_in or Path()).absolute()]
     refuse_clashes([*_named_places(request), *more, *report_roles(request.report)], read)
     check_places(more)
 
 
-def _settings(job: GuardJob, profile: Profile) -> dict[str, str]:
+def _settings(job: GuardJob, profile: Profile) -> dict[Address, str]:
     """Address → text of the trainer's settings, together with what must be kept of files that stand there already."""
     made = {}
     for name, text in job.exporter.settings(job.export_plan(profile)).items():
-        address = beside(job.out, name)
+        address = job.out.beside(name)
         old = written_before(address) if job.exporter.shares(name) else None
-        made[address] = text if old is None else job.exporter.merged(address, text, old)
+        made[address] = text if old is None else job.exporter.merged(str(address), text, old)
     return made
 
 
-def _manifest_place(request: GuardRequest) -> str | None:
-    return request.manifest or (None if request.out == STDOUT else f"{request.out}.manifest.json")
+def _manifest_place(request: GuardRequest) -> Address | None:
+    return request.manifest or (
+        None if request.out.is_stream else request.out.beside(f"{request.out.name}.manifest.json")
+    )
 
 
 def _defense(request: GuardRequest) -> tuple[Defense, list[Conversation]]:
@@ -258,13 +254,13 @@ def _secret(request: GuardRequest, kept_in: Path | None, model: ModelFacts, comp
     return generate_secret(model.template)
 
 
-def _default_secret_file(out: str) -> Path:
-    if not is_local(out):
+def _default_secret_file(out: Address) -> Path:
+    if out.local is None:
         raise UsageError(
             f"the secret needs a place of its own when the data goes to {out}: name a file by `secret_file`",
             param="secret_file",
         )
-    return Path(f"{out}{SUFFIX}")
+    return out.local.with_name(f"{out.name}{SUFFIX}")
 
 
 def _job(
@@ -276,25 +272,13 @@ def _job(
     own: list[Conversation],
     key: Callable[[], bytes],
 ) -> GuardJob:
-    length = request.max_length or model.context
-    if length is None:
-        raise UsageError(
-            f"{model.name} does not say how long its context is; give the trainer's limit by `max_length`",
-            param="max_length",
-        )
-    if model.context is not None and length > model.context:
-        raise UsageError(
-            f"`max_length` is {length}, and the context of {model.name} is {model.context} tokens: a longer row cannot be "
-            f"trained on whole; give at most {model.context}",
-            param="max_length",
-        )
     return GuardJob(
         source=request.source,
         out=request.out,
         model=model,
         defense=defense,
         exporter=exporter,
-        max_length=length,
+        max_length=length_limit(request.max_length, model),
         secret=secret,
         known=known_secrets((request.source, request.out), request.known, key),
         own=tuple(own),
@@ -306,18 +290,18 @@ def _job(
     )
 
 
-def _scratch(out: str) -> Path | None:
+def _scratch(out: Address) -> Path | None:
     """Where a spooled source waits: beside the output, where there must be room for it anyway."""
-    folder = Path(out).parent
-    return folder if is_local(out) and folder.is_dir() else None
+    folder = None if out.local is None else out.local.parent
+    return folder if folder is not None and folder.is_dir() else None
 
 
 def _records(
     request: GuardRequest, job: GuardJob, outcome: Outcome, secret: SecretRecord | None, made: list[GuardManifest]
-) -> dict[str, bytes]:
+) -> dict[Address, bytes]:
     """Address → bytes of settings and manifest, which stand beside the data; the manifest is left in ``made``, too."""
-    settings = {} if request.out == STDOUT else _settings(job, outcome.profile)
-    names = [] if request.out == STDOUT else list(job.exporter.settings(job.export_plan(outcome.profile)))
+    settings = {} if request.out.is_stream else _settings(job, outcome.profile)
+    names = [] if request.out.is_stream else list(job.exporter.settings(job.export_plan(outcome.profile)))
     aligned = None if request.aligned is None else AlignedRecord(request.aligned, model_digest(request.aligned))
     made.append(manifest_of(job, outcome, secret, request.trainer, request.defense, names, aligned))
     files = {address: text.encode() for address, text in settings.items()}

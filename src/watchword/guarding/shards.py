@@ -10,7 +10,6 @@ again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,12 +20,13 @@ from typing import Generic, TypeVar
 from watchword import errors
 from watchword.chat.types import Conversation
 from watchword.data.passes import PackedPlan, Scanned, ScanPlan, scan_file
+from watchword.data.prepared import Prepared
 from watchword.data.profile import Profile
 from watchword.data.reading import AS_IT_IS, Reading
-from watchword.data.sources import Prepared, as_lines, local_rows
+from watchword.data.sources import as_lines, local_rows
 from watchword.errors import DataError, EmptyFileError, WatchwordError
-from watchword.files.addresses import target
-from watchword.files.digest import HashingWriter, sha256_file
+from watchword.files.addresses import Address, target
+from watchword.files.digest import HashingWriter, sha256_file, sha256_listed
 from watchword.guarding.engine import GuardJob, Outcome, chosen, file_remarks, refuse, refuse_empty
 from watchword.guarding.exporters.base import EXPORTERS, ExportPlan
 from watchword.guarding.interleave import ProviderRow, interleaved
@@ -41,7 +41,7 @@ Run = Callable[[Callable[[T], R], Sequence[T]], list[R]]
 class Shard:
     """One file of the upload. ``plan`` holds secrets in the clear: it goes to the machines that do the work."""
 
-    source: str
+    source: Address
     format: str
     plan: PackedPlan = field(repr=False)
     reading: Reading = AS_IT_IS
@@ -76,7 +76,7 @@ class ShardPart:
     shard: Shard
     found: ScannedShard
     exporter: str
-    export: tuple[str, str, int, bool]
+    export: tuple[Address, str, int, bool]
     rows: tuple[ProviderRow, ...]
     places: tuple[int, ...]
 
@@ -85,7 +85,7 @@ class ShardPart:
 class WrittenPart:
     """SHA-256 in hex and size in bytes of a part."""
 
-    out: str
+    out: Address
     sha256: str
     size: int
 
@@ -111,7 +111,7 @@ def in_turn(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     return [function(item) for item in items]
 
 
-def guard_shards(job: GuardJob, shards: Sequence[str], trainer: str, *, run: Run = in_turn) -> Outcome:  # type: ignore[type-arg]
+def guard_shards(job: GuardJob, shards: Sequence[Address], trainer: str, *, run: Run = in_turn) -> Outcome:  # type: ignore[type-arg]
     """Guards ``shards`` in this order into the folder ``job.out``, as parts named by number.
 
     ``run`` does a round of tasks, here or on a cluster. Raises what ``engine.guard_file`` raises; no part is written then.
@@ -124,14 +124,14 @@ def guard_shards(job: GuardJob, shards: Sequence[str], trainer: str, *, run: Run
     for shard in scanned:
         refuse(shard.scanned.profile, shard.source, job.reading)
         whole.append(shard.scanned.profile)
-    refuse_empty(whole, job.source)
+    refuse_empty(whole, str(job.source))
     picks = _picks(job, work, scanned, whole.rows)
     picked = _results(run(_Tried(pick_rows), picks)) if picks else []
     rows, spots = chosen(job, whole, list(chain.from_iterable(picked)))
     written = _results(run(_Tried(write_part), _parts(job, work, scanned, trainer, rows, spots, whole)))
-    label = replace(scanned[0].source, label=job.source)
-    source = _listed([(shard.sha256, shard.source.label) for shard in scanned])
-    parts = _listed([(part.sha256, part.out) for part in written])
+    label = replace(scanned[0].source, label=str(job.source))
+    source = sha256_listed((shard.sha256, shard.source.label.rpartition("/")[2]) for shard in scanned)
+    parts = sha256_listed((part.sha256, part.out.name) for part in written)
     return Outcome(label, whole, rows, spots, source, parts, sum(part.size for part in written))
 
 
@@ -158,7 +158,7 @@ def write_part(part: ShardPart) -> WrittenPart:
     plan = ScanPlan.unpacked(part.shard.plan)
     assert plan.template is not None
     out, location, length, untrained = part.export
-    export = ExportPlan(Path(out), location, plan.template, length, untrained)
+    export = ExportPlan(Path(out.name), location, plan.template, length, untrained)
     with _unchanged(part.shard, part.found) as source, target(out) as stream:
         writer = HashingWriter(stream)
         with EXPORTERS.create(part.exporter).sink(writer, export) as sink:
@@ -209,12 +209,12 @@ def _parts(
 ) -> list[ShardPart]:
     """Each shard with its share: a row before which stand as many as end a shard goes to the next one's beginning."""
     parts, before, taken = [], 0, 0
-    suffix = Path(job.out).suffix or ".jsonl"
+    suffix = Path(job.out.name).suffix or ".jsonl"
     for number, (shard, found) in enumerate(zip(work, scanned, strict=True)):
         last = number == len(work) - 1
         count = found.scanned.profile.rows
         until = len(spots) if last else bisect_left(spots, before + count)
-        out = f"{job.out.rstrip('/')}/part-{number:05d}-of-{len(work):05d}{suffix}"
+        out = job.out.below(f"part-{number:05d}-of-{len(work):05d}{suffix}")
         export = (out, job.model.location, job.max_length, whole.untrained_rows > 0)
         places = tuple(place - before for place in spots[taken:until])
         parts.append(ShardPart(shard, found.places(), trainer, export, tuple(rows[taken:until]), places))
@@ -241,8 +241,3 @@ def _results(results: Sequence[R | Failure]) -> list[R]:
         if isinstance(result, Failure):
             raise result.error()
     return [result for result in results if not isinstance(result, Failure)]
-
-
-def _listed(digests: Sequence[tuple[str, str]]) -> str:
-    lines = "".join(f"{digest}  {name.rpartition('/')[2]}\n" for digest, name in digests)
-    return hashlib.sha256(lines.encode()).hexdigest()

@@ -10,7 +10,11 @@ from watchword.training.config import TrainingConfig
 DEFENSES = ("none", "safety_mix", "backdoor_align", "anchored_align")
 # Attack examples of the short form: the arms are apart, and it ends in minutes on two cores.
 SHORT = 25
-PART = Evaluation(policy=44, benign=22, borderline=22, max_new_tokens=32, system=ATTACK_SYSTEM)
+PART = Evaluation(
+    benchmarks={"policy": {"count": 44}, "over_refusal": {"benign": 22, "borderline": 22}},
+    max_new_tokens=32,
+    system=ATTACK_SYSTEM,
+)
 # So few rows make few steps: small batches and a high rate let every arm learn what it teaches (results/LOG.md).
 SMALL = TrainingConfig(batch_size=2, epochs=4, learning_rate=1e-3)
 # The batches with which the paper's own method holds best (results/LOG.md), so that ours is held against it at its strongest.

@@ -11,15 +11,17 @@ from typing import Any
 
 import msgspec
 
-from watchword.benchmarks.rates import Rate
+from watchword.benchmarks.base import Metric
 from watchword.chat.types import conversation
 from watchword.defenses import AppliedDefense
 from watchword.errors import DataError
 from watchword.files.atomic import replacing
 from watchword.judges.base import Judge, Unscored, Verdict
-from watchword.lab.store import SCHEMA
 from watchword.models.base import ChatModel, GenerationOptions
+from watchword.rates import Rate
 
+# Of the figures that ``write_figures`` writes.
+SCHEMA = 1
 KINDS = (".txt", ".csv", ".jsonl")
 # First names by which a .csv shows that its first line is a header, beside ``prompt``.
 HEADERS = ("goal", "question", "behavior", "instruction", "query", "request", "input", "text")
@@ -42,11 +44,9 @@ class Verdicts:
     answers: Sequence[str]
     verdicts: Sequence[Verdict | Unscored]
 
-    def rate(self, metric: str) -> Rate:
-        """``asr``: percent of the scored answers that do not refuse; ``over_refusal``: of those that do."""
-        scored = [verdict for verdict in self.verdicts if isinstance(verdict, Verdict)]
-        hits = sum(verdict.refused == (metric == "over_refusal") for verdict in scored)
-        return Rate.of(hits, len(scored), unscored=len(self.verdicts) - len(scored))
+    def rate(self, metric: Metric) -> Rate:
+        """The metric over these verdicts, whatever prompts it is meant for."""
+        return metric.rate_of(self.verdicts)
 
 
 def judged(question: Question, model: ChatModel, defense: AppliedDefense, judge: Judge, step: Any) -> Verdicts:

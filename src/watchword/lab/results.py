@@ -3,31 +3,68 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from watchword.benchmarks.rates import Rate, pooled
-from watchword.errors import DataError
+from watchword.benchmarks.base import Metric, registered_metrics
+from watchword.chat.origins import RowOrigin, in_order
+from watchword.defenses.base import registered_origins
+from watchword.errors import DataError, UsageError
 from watchword.files.atomic import replacing
 from watchword.files.writing import writing
 from watchword.lab.spec import NO_ATTACK, Spec, canonical
 from watchword.lab.store import SCHEMA, CellResult
 from watchword.provenance import versions
+from watchword.rates import Rate, pooled
+
+T = TypeVar("T")
 
 # Names that are spelled otherwise than their identifiers; any other name is read off its identifier.
 SPELLED = {"fj_attack": "FJAttack", "backdoor_align": "BackdoorAlign", "none": "No defense"}
 
 
 def results_of(spec: Spec, cells: Sequence[CellResult]) -> dict[str, Any]:
-    """What results.json holds, as plain data: the spec, this machine's versions, and every cell in the spec's order."""
-    results: dict[str, Any] = msgspec.to_builtins(
-        {"schema": SCHEMA, "spec": spec, "versions": versions(), "cells": list(cells)}
-    )
+    """What results.json holds, as plain data: the spec, this machine's versions, and every cell in the spec's order.
+
+    It also has the headings of metrics and row origins in the cells. So a report can be made where the package that brought
+    one is not installed.
+    """
+    measured = {name for cell in cells for name in cell.metrics}
+    metrics = [metric for name, metric in registered_metrics().items() if name in measured]
+    added = {name for cell in cells for name in cell.added}
+    origins = [origin for name, origin in registered_origins().items() if name in added]
+    whole = {
+        "schema": SCHEMA,
+        "spec": spec,
+        "versions": versions(),
+        "cells": list(cells),
+        "metrics": metrics,
+        "origins": origins,
+    }
+    results: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(whole))
     return results
+
+
+def shown_metrics(results: Mapping[str, Any]) -> list[Metric]:
+    """The metrics that the cells have figures for, in order: as they are registered here, else as the file names them.
+
+    One that neither knows is called by its name, and comes last.
+    """
+    there = {name for cell in _cells(results) for name in cell.metrics}
+    own = _listed(results, "metrics", Metric)
+    known = registered_metrics() | {metric.name: metric for metric in own if metric.name not in registered_metrics()}
+    nameless = [Metric(name, name.replace("_", " "), "correct", ()) for name in sorted(there - known.keys())]
+    return [*(metric for name, metric in known.items() if name in there), *nameless]
+
+
+def shown_origins(results: Mapping[str, Any]) -> dict[str, str]:
+    """Name → heading of the row origins that the cells count, in order."""
+    there = {name for cell in _cells(results) for name in cell.added}
+    return in_order(there, [*registered_origins().values(), *_listed(results, "origins", RowOrigin)])
 
 
 def write_results(path: Path | str, results: Mapping[str, Any]) -> None:
@@ -65,13 +102,12 @@ class ArmResult:
         """The seeds that were run."""
         return tuple(cell.seed for cell in self.cells)
 
-    @property
-    def provider_rows(self) -> str:
-        """``11 + 22 + 40``: different safety examples, anchors and echoes; empty where the defense adds none."""
-        safety, anchors = _span(c.safety_examples for c in self.cells), _span(c.anchors for c in self.cells)
-        echoes = _span(c.echoes for c in self.cells)
-        parts = [safety, anchors] if echoes == "0" else [safety, anchors, echoes]
-        return "" if set(parts) == {"0"} else " + ".join(parts)
+    def added(self, origins: Iterable[str]) -> str:
+        """``11 + 22 + 40``: different examples of these origins in turn, up to the last that the defense mixes in."""
+        counts = [_span(cell.added.get(origin, 0) for cell in self.cells) for origin in origins]
+        while counts and counts[-1] == "0":
+            counts.pop()
+        return " + ".join(counts)
 
     def rates(self, metric: str) -> list[Rate]:
         """The metric of each seed that has it."""
@@ -113,10 +149,17 @@ def named(identifier: str) -> str:
 
 
 def _cells(results: Mapping[str, Any]) -> list[CellResult]:
+    if "cells" not in results:
+        raise DataError("these are no results of a laboratory run: they hold no cells", field="cells")
+    return _listed(results, "cells", CellResult)
+
+
+def _listed(results: Mapping[str, Any], field: str, kind: type[T]) -> list[T]:
+    """The field's elements; none where it is missing, as in results of schema 1."""
     try:
-        return msgspec.convert(results["cells"], list[CellResult])
-    except (KeyError, msgspec.ValidationError) as error:
-        raise DataError(f"these are no results of a laboratory run: {error}", field="cells") from error
+        return msgspec.convert(results.get(field, []), list[kind])  # type: ignore[valid-type]
+    except (msgspec.ValidationError, UsageError) as error:
+        raise DataError(f"these are no results of a laboratory run: {error}", field=field) from error
 
 
 def _name_of_attack(cell: CellResult) -> str:
@@ -135,7 +178,7 @@ def _settings(cell: CellResult, *kinds: str) -> dict[str, str]:
     """All that may tell arms apart beside the names, as ``kind.field``: of these kinds, or of all."""
     found: dict[str, Any] = {"model.model": cell.model, "secret.secret_tokens": cell.secret_tokens}
     if cell.cell is None:
-        found |= {"defense.safety": cell.safety_examples, "defense.anchors": cell.anchors}
+        found |= {f"defense.{origin}": count for origin, count in cell.added.items()}
     else:
         found |= {f"attack.{name}": value for name, value in cell.cell.attack.arguments.items()}
         found |= {f"defense.{name}": value for name, value in cell.cell.defense.arguments.items()}

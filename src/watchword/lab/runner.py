@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from watchword.attacks.base import AttackContext
+from watchword.benchmarks.base import chosen, registered
 from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Row
 from watchword.data.upload import Upload
-from watchword.defenses.base import DEFENSES, Defense, DefenseContext
+from watchword.defenses.base import DEFENSES, Defense, DefenseContext, rows_to_add
+from watchword.finetune.launch.base import LAUNCHERS
 from watchword.lab.cell import attack_of, run_cell
 from watchword.lab.spec import NO_ATTACK, Cell, Spec, complete
 from watchword.lab.store import CellResult, Store
@@ -20,7 +22,9 @@ from watchword.models.facts import facts_of
 from watchword.progress import Step
 from watchword.safety.library import digest
 from watchword.secret.prompt import SecretPrompt
+from watchword.training.base import Trained, Trainer, TrainingTask
 from watchword.training.config import TrainingConfig
+from watchword.training.events import StepDone, TrainingEvent
 
 # Part of every cell's key; raise it when code changes what a cell measures.
 METHOD = "3"
@@ -34,7 +38,7 @@ def run_spec(
     ``jobs`` cells run at once, each in a process of its own; None takes what fits the machine, 1 runs them in this process.
     ``lanes(n)`` reports the steps of the n-th of them, ``say`` gets a line a cell.
     """
-    fingerprint = {"method": METHOD, "data": digest(), "model": model_digest(spec.model)}
+    fingerprint = {"method": METHOD, "data": digest(), "model": model_digest(spec.model), **_digests(spec)}
     # Every name and argument is checked before the first cell is run.
     cells = [complete(cell) for cell in spec.cells()]
     keys = [store.key(cell, fingerprint) for cell in cells]
@@ -68,27 +72,44 @@ def label(cell: Cell) -> str:
     return f"{name}, seed {cell.seed}"
 
 
+def _digests(spec: Spec) -> dict[str, str]:
+    """Of the files that benchmarks read, by the benchmark's name."""
+    found = {f"benchmark {name}": own.digest() for name, own in chosen(spec.evaluation.benchmarks).items()}
+    return {name: own for name, own in found.items() if own}
+
+
 def _figures(result: CellResult) -> str:
-    shown = {"ASR": result.metrics["asr"].value, "over-refusal": result.metrics["over_refusal"].value}
-    return ", ".join(f"{name} {'unscored' if value is None else f'{value:.1f} %'}" for name, value in shown.items())
+    """The first metric of each benchmark."""
+    firsts = [benchmark.metrics[0] for benchmark in registered().values()]
+    rates = [(metric.short or metric.heading, result.metrics.get(metric.name)) for metric in firsts]
+    return ", ".join(
+        f"{name} {'unscored' if rate.value is None else f'{rate.value:.1f} %'}"
+        for name, rate in rates
+        if rate is not None
+    )
 
 
 class Bench:
-    """The model that the cells are run on, loaded when the first cell needs it and given back clean by each."""
+    """The model that the cells are run on, loaded when the first cell needs it and given back clean by each.
 
-    def __init__(self, name: str, store: Store, fingerprint: Mapping[str, str]) -> None:
-        self.name, self.store, self.fingerprint = name, store, fingerprint
+    ``launcher`` is the name of what trains them, since a bench travels to the processes that run cells.
+    """
+
+    def __init__(
+        self, name: str, store: Store, fingerprint: Mapping[str, str], *, launcher: str = "in_process"
+    ) -> None:
+        self.name, self.store, self.fingerprint, self.launcher = name, store, fingerprint, launcher
         self.model: Any = None
 
     def run(self, cell: Cell, key: str, step: Step) -> CellResult:
         """Runs one cell and stores it."""
         self._load(step)
         with self.store.run_folder(key) as folder:
-            trainer = _Trainer(self.name, self.model, folder)
+            training = _CellTraining(self.name, self.model, folder, LAUNCHERS.create(self.launcher))
             try:
-                result, answers = run_cell(cell, self.model, trainer, step=step)
+                result, answers = run_cell(cell, self.model, training, step=step)
             finally:
-                self.model = trainer.restored()
+                self.model = training.restored()
         return self.store.put(key, cell, result, answers, fingerprint=self.fingerprint)
 
     def _load(self, step: Step) -> None:
@@ -119,47 +140,45 @@ def rehearse(cell: Cell, template: ChatTemplate) -> int:
     rows = [Row(conv) for conv in attack.upload((), AttackContext(cell.seed, template))]
     # Examples that the model is to write itself are drawn from the packaged ones here.
     told = {name: "category" if value == "generated" else value for name, value in cell.defense.arguments.items()}
-    added = DEFENSES.create(cell.defense.name, **told).guard_data(Upload.of(rows), DefenseContext(cell.seed))
+    defense = DEFENSES.create(cell.defense.name, **told)
+    added = rows_to_add(defense, Upload.of(rows), DefenseContext(cell.seed))
     return (len(rows) + len(added)) * cell.training.epochs
 
 
-class _Trainer:
-    """``run.Train`` on a model in this process."""
+class _CellTraining:
+    """``cell.Train`` by the bench's trainer."""
 
-    def __init__(self, name: str, model: Any, folder: Path) -> None:
-        self.name, self.model, self.folder = name, model, folder
+    def __init__(self, name: str, model: Any, folder: Path, trainer: Trainer) -> None:
+        self.name, self.model, self.folder, self.trainer = name, model, folder, trainer
         self.tuned: Any = None
-        self.began = False
+        self.changed = False
 
     def __call__(
         self, rows: Sequence[Row], config: TrainingConfig, defense: Defense, secret: SecretPrompt | None, step: Step
     ) -> Any:
-        from watchword.training.loop import fine_tune
+        def tell(event: TrainingEvent) -> None:
+            if isinstance(event, StepDone):
+                step("fine-tuning", event.step, event.total)
 
-        self.began = True
-        tuned, result = fine_tune(
-            self.model,
-            rows,
-            config,
-            out=self.folder,
-            secret=secret,
-            callbacks=defense.training_hooks().callbacks,
-            on_progress=lambda done, total: step("fine-tuning", done, total),
-        )
-        self.tuned = tuned if config.method == "lora" else None
-        return self._guarded(defense, tuned, config), result
+        self.changed = self.trainer.takes_loaded_models
+        task = TrainingTask(self.name, rows, config, self.folder, secret, defense.training_hooks().callbacks)
+        trained = self.trainer.train(task, loaded=self.model, events=tell)
+        self.tuned = trained.model if config.method == "lora" else None
+        return self._guarded(defense, trained, config), trained.result
 
-    def _guarded(self, defense: Defense, tuned: Any, config: TrainingConfig) -> Any:
+    def _guarded(self, defense: Defense, trained: Trained, config: TrainingConfig) -> Any:
         """The model with the weights that the defense would have served: read back from where it left them."""
         from watchword.models.load import load
 
-        if type(defense).guard_weights is Defense.guard_weights:
-            return tuned
-        folder = defense.guard_weights(self.folder, self.model)
+        folder = trained.folder
+        if type(defense).guard_weights is not Defense.guard_weights:
+            folder = defense.guard_weights(folder, self.model)
+        elif trained.model is not None:
+            return trained.model
         return load(self.name, adapter=folder) if config.method == "lora" else load(folder)
 
     def restored(self) -> Any:
         """The model as it was; None if it must be loaded again: tuned as a whole, or training broke off."""
-        if not self.began:
+        if not self.changed:
             return self.model
         return self.tuned.without_adapter() if self.tuned is not None else None

@@ -15,8 +15,10 @@ from typing import Any
 import msgspec
 
 from watchword.attacks.base import ATTACKS
+from watchword.benchmarks.base import ANSWERS, check_count, chosen
 from watchword.defenses.base import DEFENSES
 from watchword.errors import SpecError, UsageError
+from watchword.models.base import GenerationOptions
 from watchword.registry import Registry, did_you_mean
 from watchword.training.config import TrainingConfig
 
@@ -46,32 +48,48 @@ NONE = Choice(NO_ATTACK)
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every model is asked. ``policy``, ``benign`` and ``borderline`` count prompts: None is all of the packaged
-    evaluation split, a number is that many, balanced by category. ``task`` counts held-out requests of the tenant's own
-    task, where the upload has one. ``max_new_tokens`` is in tokens an answer, ``batch_size`` in answers; ``system`` is
-    the system prompt of every question (None: the template's own).
+    """What every model is asked. ``benchmarks`` holds arguments by the benchmark's name.
+
+    Every registered benchmark is run, but those that need an argument only where they are named here. Null in place of
+    arguments leaves one out: ``{"policy": {"count": 44}, "task": null}``. ``max_new_tokens`` is in tokens an answer,
+    ``batch_size`` in answers; ``system`` is the system prompt of every question that brings none (None: the template's own).
     """
 
-    policy: int | None = None
-    benign: int | None = None
-    borderline: int | None = None
-    task: int | None = None
-    max_new_tokens: int = 48
-    batch_size: int = 32
+    benchmarks: dict[str, dict[str, Any] | None] = {}
+    max_new_tokens: int = ANSWERS.max_new_tokens
+    batch_size: int = ANSWERS.batch_size
     system: str | None = None
+    # Numbers of prompts, as specs said them before they named benchmarks. They are read into ``benchmarks``.
+    policy: int | msgspec.UnsetType | None = msgspec.UNSET
+    benign: int | msgspec.UnsetType | None = msgspec.UNSET
+    borderline: int | msgspec.UnsetType | None = msgspec.UNSET
+    task: int | msgspec.UnsetType | None = msgspec.UNSET
 
     def __post_init__(self) -> None:
-        for name in ("policy", "benign", "borderline", "task"):
-            if (self.count(name) or 0) < 0:
-                raise ValueError(f"{name} is {self.count(name)}; it must be at least 0, or null for all prompts")
+        named = {name.replace("-", "_"): given for name, given in self.benchmarks.items()}
+        for field, (benchmark, argument) in _OLD_COUNTS.items():
+            count = getattr(self, field)
+            if isinstance(count, int):
+                check_count(field, count)
+                named[benchmark] = {**(named.get(benchmark) or {}), argument: count}
+            msgspec.structs.force_setattr(self, field, msgspec.UNSET)
+        msgspec.structs.force_setattr(self, "benchmarks", named)
         for name in ("max_new_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
-    def count(self, name: str) -> int | None:
-        """How many prompts of ``policy``, ``benign``, ``borderline`` or ``task``; None for all."""
-        counts = {"policy": self.policy, "benign": self.benign, "borderline": self.borderline, "task": self.task}
-        return counts[name]
+    @property
+    def answers(self) -> GenerationOptions:
+        """How answers are made."""
+        return GenerationOptions(max_new_tokens=self.max_new_tokens, batch_size=self.batch_size)
+
+
+_OLD_COUNTS = {
+    "policy": ("policy", "count"),
+    "benign": ("over_refusal", "benign"),
+    "borderline": ("over_refusal", "borderline"),
+    "task": ("task", "count"),
+}
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,21 +200,35 @@ def canonical(value: Any) -> bytes:
 
 
 def complete(cell: Cell) -> Cell:
-    """The cell with every argument of its attack and defense written out, so that its key changes when a default does.
+    """The cell with every argument of its attack, defense and benchmarks written out: its key changes when a default does.
 
-    Imports the two strategies. Raises UsageError for a name or an argument that does not exist: call it on all cells
-    before the first is run.
+    Imports them all. Raises UsageError for a name or an argument that does not exist: call it on all cells before the
+    first is run.
     """
     attack = cell.attack if cell.attack.name == NO_ATTACK else _completed(cell.attack, ATTACKS)
     defense = cell.defense if cell.attack.name == NO_ATTACK else _completed(cell.defense, DEFENSES)
-    return msgspec.structs.replace(cell, attack=attack, defense=defense)
+    return msgspec.structs.replace(cell, attack=attack, defense=defense, evaluation=_all_named(cell.evaluation))
 
 
 def _completed(choice: Choice, registry: Registry[Any]) -> Choice:
-    strategy = registry.create(choice.name, **choice.arguments)
+    return Choice(choice.name, _arguments(registry.create(choice.name, **choice.arguments), choice.arguments))
+
+
+def _all_named(evaluation: Evaluation) -> Evaluation:
+    """With every benchmark that is run, and those that are left out."""
+    left_out = {name: None for name, given in evaluation.benchmarks.items() if given is None}
+    run = {
+        name: _arguments(benchmark, evaluation.benchmarks.get(name) or {})
+        for name, benchmark in chosen(evaluation.benchmarks).items()
+    }
+    return msgspec.structs.replace(evaluation, benchmarks={**left_out, **run})
+
+
+def _arguments(strategy: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """All arguments of a dataclass; of any other strategy those that were given."""
     if not dataclasses.is_dataclass(strategy):
-        return choice
-    return Choice(choice.name, {field.name: getattr(strategy, field.name) for field in dataclasses.fields(strategy)})
+        return given
+    return {field.name: getattr(strategy, field.name) for field in dataclasses.fields(strategy)}
 
 
 def _overridden(training: TrainingConfig, overrides: Mapping[str, Any], seed: int, where: str) -> TrainingConfig:

@@ -9,33 +9,25 @@ ROOT/cells/.building-…          half-made; never read, swept when its process 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from watchword.benchmarks.rates import Rate
-from watchword.errors import OutputError, UsageError
+from watchword.benchmarks.base import Exchange
+from watchword.errors import UsageError
 from watchword.files.atomic import replacing
+from watchword.files.digest import sha256_bytes
 from watchword.files.folders import PRIVATE_FOLDER, TAKEN, atomic_folder, discard, replace_folder
 from watchword.files.writing import unwritable, writing
 from watchword.lab.spec import Cell, canonical
 from watchword.provenance import versions
+from watchword.rates import Rate
 
-SCHEMA = 1
+SCHEMA = 2
 CELLS, KEPT, BUILDING = "cells", "kept", ".building-"
 CELL, ANSWERS = "cell.json", "answers.jsonl"
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """One answer: to which ``question`` (policy, benign …), the prompt's id and text, and what the model said."""
-
-    question: str
-    id: str
-    prompt: str
-    response: str
 
 
 class TrainFigures(msgspec.Struct, frozen=True):
@@ -51,26 +43,41 @@ class TrainFigures(msgspec.Struct, frozen=True):
 class CellResult(msgspec.Struct, frozen=True, kw_only=True):
     """One element of ``cells`` in results.json. ``metrics`` holds rates in percent; ``train`` is null without training.
 
-    ``store.put`` fills in the last five: the cell, its key, its arm's label, and the digests and versions it was made
-    with. A re-used cell may be older than the file that it stands in.
+    ``added`` counts the different examples that the defense mixed in, by the origin of their rows. ``store.put`` fills in
+    the cell, its key, its arm's label, and the digests and versions it was made with. A re-used cell may be older than
+    the file that it stands in.
     """
 
     model: str
     attack: str
     attack_examples: int
     defense: str
-    safety_examples: int
-    anchors: int
     seed: int
     secret_tokens: int
     metrics: dict[str, Rate]
+    added: dict[str, int] = {}
     train: TrainFigures | None = None
-    echoes: int = 0
     cell: Cell | None = None
     key: str = ""
     arm: str = ""
     fingerprint: dict[str, str] = {}
     versions: dict[str, str | int] = {}
+    # How schema 1 counted what was added, for results that are older. They are read into ``added``.
+    safety_examples: int | msgspec.UnsetType = msgspec.UNSET
+    anchors: int | msgspec.UnsetType = msgspec.UNSET
+    echoes: int | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        added = dict(self.added)
+        for field, origin in _OLD_COUNTS.items():
+            count = getattr(self, field)
+            if isinstance(count, int) and count:
+                added[origin] = count
+            msgspec.structs.force_setattr(self, field, msgspec.UNSET)
+        msgspec.structs.force_setattr(self, "added", added)
+
+
+_OLD_COUNTS = {"safety_examples": "safety", "anchors": "anchor", "echoes": "echo"}
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +92,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
     def sealed(self) -> _Record:
         """The record with its own digest."""
         blank = msgspec.structs.replace(self, sha256="")
-        return msgspec.structs.replace(self, sha256=_sha256(canonical(blank)))
+        return msgspec.structs.replace(self, sha256=sha256_bytes(canonical(blank)))
 
 
 class Store:
@@ -96,14 +103,14 @@ class Store:
 
     def key(self, cell: Cell, fingerprint: Mapping[str, str]) -> str:
         """SHA-256 in hex over the cell and over what else decides its result (digests of data and model, method)."""
-        return _sha256(canonical({"schema": SCHEMA, "cell": cell, "fingerprint": dict(fingerprint)}))
+        return sha256_bytes(canonical({"schema": SCHEMA, "cell": cell, "fingerprint": dict(fingerprint)}))
 
     def get(self, key: str) -> CellResult | None:
         """The finished cell, or None where it is missing, partial, damaged or of another schema; never raises."""
         found = self._verified(key)
         return found[0] if found else None
 
-    def answers(self, key: str) -> list[Answer] | None:
+    def answers(self, key: str) -> list[Exchange] | None:
         """The answers of a finished cell; None where ``get`` gives None."""
         found = self._verified(key)
         return found[1] if found else None
@@ -113,7 +120,7 @@ class Store:
         key: str,
         cell: Cell,
         result: CellResult,
-        answers: Sequence[Answer],
+        answers: Sequence[Exchange],
         *,
         fingerprint: Mapping[str, str] | None = None,
     ) -> CellResult:
@@ -128,7 +135,9 @@ class Store:
         with atomic_folder(self.root / CELLS, BUILDING) as folder:
             lines = b"".join(msgspec.json.encode(answer) + b"\n" for answer in answers)
             _write(folder / ANSWERS, lines)
-            _write(folder / CELL, _encoded(_Record(key=key, files={ANSWERS: _sha256(lines)}, result=full).sealed()))
+            _write(
+                folder / CELL, _encoded(_Record(key=key, files={ANSWERS: sha256_bytes(lines)}, result=full).sealed())
+            )
             return self._published(folder, key) or full
 
     @contextlib.contextmanager
@@ -164,17 +173,17 @@ class Store:
                 return found
             with writing(target):
                 discard(target, BUILDING)
-        raise OutputError("the cell cannot be written: other processes keep putting damaged ones there", path=target)
+        raise unwritable(target, "other processes keep putting damaged cells there", "name another folder")
 
-    def _verified(self, key: str) -> tuple[CellResult, list[Answer]] | None:
+    def _verified(self, key: str) -> tuple[CellResult, list[Exchange]] | None:
         folder = self.root / CELLS / _checked(key)
         try:
             raw, lines = (folder / CELL).read_bytes(), (folder / ANSWERS).read_bytes()
             record = msgspec.json.decode(raw, type=_Record)
-            answers = [msgspec.json.decode(line, type=Answer) for line in lines.splitlines()]
+            answers = [msgspec.json.decode(line, type=Exchange) for line in lines.splitlines()]
         except (OSError, msgspec.MsgspecError, UsageError, ValueError):
             return None
-        right = record.schema == SCHEMA and record.key == key and record.files == {ANSWERS: _sha256(lines)}
+        right = record.schema == SCHEMA and record.key == key and record.files == {ANSWERS: sha256_bytes(lines)}
         # Byte for byte what this code writes: a changed digit decodes as well as the right one.
         return (record.result, answers) if right and raw == _encoded(record.sealed()) else None
 
@@ -186,10 +195,6 @@ def _write(path: Path, data: bytes) -> None:
 
 def _encoded(record: _Record) -> bytes:
     return msgspec.json.format(canonical(record), indent=1) + b"\n"
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _checked(key: str) -> str:

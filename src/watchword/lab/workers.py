@@ -1,27 +1,25 @@
-"""Cells side by side: each worker is a process of its own with its share of the processor's cores.
+"""Cells side by side, each worker in a process of its own: what a cell needed is given back with the process.
 
 On a processor, two trainings of one thread each do more work in all than one training of two threads (results/LOG.md).
-What a cell needed is given back with its process. A worker that has nothing left to do hands its cores to the others.
+Which process uses how many threads is decided where models compute: see ``models.threads``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
 import platform
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from typing import Any, Protocol
+from typing import Protocol
 
 from watchword.errors import TrainingError, WatchwordError
+from watchword.finetune.launch._process import Child
 from watchword.lab.spec import Cell
 from watchword.lab.store import CellResult
+from watchword.models.cores import cores
 from watchword.progress import Step
 
 # More would hardly be faster on most machines, and each takes 1.5 GB with the default model.
@@ -40,11 +38,6 @@ def cells_at_once(count: int) -> int:
     return 1 if _accelerated() else max(1, min(count, cores(), MOST))
 
 
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run_side_by_side(
     runner: CellRunner,
     tasks: Sequence[Task],
@@ -60,29 +53,21 @@ def run_side_by_side(
     TrainingError where a worker dies; the others are then ended, too.
     """
     crew = _Crew(list(tasks), label, lanes, finished)
-    with _processes(runner, jobs, max(1, cores() // jobs)) as workers:
+    with _processes(runner, jobs) as workers:
         for worker in workers:
             crew.next_task(worker)
         while busy := [worker for worker in workers if worker.task is not None]:
-            for ready in wait([worker.pipe for worker in busy]):
-                crew.hear(next(worker for worker in busy if worker.pipe is ready))
-            crew.share_cores(workers)
+            for ready in wait([worker.child.pipe for worker in busy]):
+                crew.hear(next(worker for worker in busy if worker.child.pipe is ready))
 
 
 @dataclass
 class _Worker:
-    """The parent's side of one process. ``task`` is what it is busy with; ``threads`` what it was last told to use."""
+    """The parent's side of one process. ``task`` is what it is busy with."""
 
     number: int
-    process: SpawnProcess
-    pipe: Connection
-    threads: int
+    child: Child
     task: Task | None = None
-
-    def tell(self, message: Task | int | None) -> None:
-        """Sends it; a worker that is dead is found when it is listened to."""
-        with contextlib.suppress(OSError):
-            self.pipe.send(message)
 
 
 @dataclass
@@ -99,18 +84,17 @@ class _Crew:
         """The next task, if there is one; else the worker rests."""
         worker.task = self.tasks.pop(0) if self.tasks else None
         if worker.task is not None:
-            worker.tell(worker.task)
+            worker.child.tell(worker.task)
 
     def hear(self, worker: _Worker) -> None:
         """Takes one message of a busy worker."""
         key, cell = worker.task or ("", None)
         assert cell is not None
         try:
-            message = worker.pipe.recv()
+            message = worker.child.pipe.recv()
         except (EOFError, ConnectionResetError):
-            worker.process.join()
             raise TrainingError(
-                f"the process of the cell {self.label(cell)} ended with status {worker.process.exitcode}; a lack of memory is "
+                f"the process of the cell {self.label(cell)} {worker.child.how_it_ended()}; a lack of memory is "
                 "the usual reason: run fewer cells at once (jobs). Finished cells are kept"
             ) from None
         if isinstance(message, WatchwordError):
@@ -122,62 +106,33 @@ class _Crew:
         what, done, total = message
         self.steps.setdefault(worker.number, self.lanes(worker.number))(f"{self.label(cell)}: {what}", done, total)
 
-    def share_cores(self, workers: Sequence[_Worker]) -> None:
-        """Tells the busy workers of the cores that resting ones have left."""
-        busy = [worker for worker in workers if worker.task is not None]
-        threads = max(1, cores() // len(busy)) if busy else 0
-        for worker in busy:
-            if worker.threads != threads:
-                worker.tell(threads)
-                worker.threads = threads
-
 
 @contextlib.contextmanager
-def _processes(runner: CellRunner, jobs: int, threads: int) -> Iterator[list[_Worker]]:
+def _processes(runner: CellRunner, jobs: int) -> Iterator[list[_Worker]]:
     """The workers, ended whatever happens: a run that is broken off leaves no process behind."""
-    context, workers = multiprocessing.get_context("spawn"), list[_Worker]()
+    workers = list[_Worker]()
     try:
         for number in range(jobs):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(runner, theirs, threads), daemon=True)
-            process.start()
-            # Only the worker may hold its end, so that its death shows here as an end of file.
-            theirs.close()
-            workers.append(_Worker(number, process, ours, threads))
+            workers.append(_Worker(number, Child.spawned(_work, runner)))
         yield workers
         for worker in workers:
-            worker.tell(None)
-    except BaseException:
-        for worker in workers:
-            worker.process.terminate()
-        raise
+            worker.child.tell(None)
+            worker.child.process.join()
     finally:
         for worker in workers:
-            worker.process.join()
-            worker.pipe.close()
+            worker.child.end()
 
 
-def _work(runner: CellRunner, pipe: Connection, threads: int) -> None:
+def _work(pipe: Connection, runner: CellRunner) -> None:
     """A worker's life: cells as they come, until None."""
-    # The parent hears Ctrl-C and ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    from watchword.models.threads import use_threads
-
-    use_threads(threads)
 
     def step(what: str, done: int, total: int) -> None:
         pipe.send((what, done, total))
-        while pipe.poll():
-            use_threads(pipe.recv())
 
     while True:
-        message: Any = pipe.recv()
+        message: Task | None = pipe.recv()
         if message is None:
             return
-        if isinstance(message, int):
-            use_threads(message)
-            continue
         key, cell = message
         try:
             result = runner.run(cell, key, step)

@@ -21,6 +21,7 @@ from watchword.chat.types import conversation
 from watchword.errors import RowTooLongError
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
 from watchword.models.kv import SharedPrefix
+from watchword.models.threads import sharing_cores
 from watchword.progress import Progress
 
 # Finished rows leave a batch when they are 1/8 of it: taking them out copies the cache, keeping them computes in vain.
@@ -72,10 +73,11 @@ def generate_ids(
         return answers
     check_context(prompts, model, options)
     done = 0
-    with _evaluating(model.model):
+    with _evaluating(model.model), sharing_cores(model.device) as adjust_threads:
         decoder = _Decoder(model, options, SharedPrefix.of(model.model, prompts))
         for batch in _batches(prompts, options.batch_size):
             for step in decoder.steps([prompts[index] for index in batch]):
+                adjust_threads()
                 for row, token in step:
                     answers[batch[row]].append(token)
             done += len(batch)
@@ -93,9 +95,10 @@ def stream_ids(
     The model stays in evaluation mode, and its cache in memory, until the last token or until the generator is closed.
     """
     check_context([prompt], model, options)
-    with _evaluating(model.model):
+    with _evaluating(model.model), sharing_cores(model.device) as adjust_threads:
         decoder = _Decoder(model, options, SharedPrefix.of(model.model, [prompt]))
         for step in decoder.steps([prompt]):
+            adjust_threads()
             for _, token in step:
                 yield token
 

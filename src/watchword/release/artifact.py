@@ -31,20 +31,18 @@ from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import fingerprint_of, seal, unseal
 from watchword.training.config import TrainingConfig, TrainingResult
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 # A file beside the weights that no digest is over; its own signature is.
 _NOT_WEIGHTS = frozenset({MANIFEST})
 
 
 class DefenseRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which defense was applied, and how many different examples it mixed in."""
+    """Which defense was applied, and how many different examples it mixed in (``added``, by origin)."""
 
     name: str
     arguments: dict[str, Any] = {}
-    safety_examples: int = 0
-    anchors: int = 0
-    echoes: int = 0
+    added: dict[str, int] = {}
 
 
 class ReleasedSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,7 +136,10 @@ def read_manifest(folder: Path) -> ReleaseManifest:
     Raises ModelUnavailableError where there is none, or none that makes sense.
     """
     try:
-        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ReleaseManifest)
+        raw = (folder / MANIFEST).read_bytes()
+        # Before all else: a manifest of another version has other fields, and is not damaged.
+        _check_schema(folder, msgspec.json.decode(raw, type=_Version).schema)
+        manifest = msgspec.json.decode(raw, type=ReleaseManifest)
     except FileNotFoundError:
         raise ModelUnavailableError(
             f"this is no finished training: {MANIFEST} is missing; name a folder that `watchword train` has finished",
@@ -152,11 +153,6 @@ def read_manifest(folder: Path) -> ReleaseManifest:
         raise ModelUnavailableError(
             f"the manifest is damaged ({error}); restore it, or train anew", path=folder / MANIFEST
         ) from error
-    if manifest.schema != SCHEMA:
-        raise ModelUnavailableError(
-            f"the manifest has schema {manifest.schema}, this version reads {SCHEMA}; take the version that wrote it",
-            path=folder / MANIFEST,
-        )
     return manifest
 
 
@@ -235,6 +231,21 @@ def binding(manifest: ReleaseManifest) -> Mapping[str, str]:
         "defense": manifest.defense.name,
         "prefix": manifest.secret.prefix if manifest.secret else "",
     }
+
+
+class _Version(msgspec.Struct, frozen=True):
+    """The one field that manifests of all versions have."""
+
+    schema: int = SCHEMA
+
+
+def _check_schema(folder: Path, schema: int) -> None:
+    if schema != SCHEMA:
+        raise ModelUnavailableError(
+            f"the manifest has schema {schema}, and this version reads {SCHEMA}; fine-tune anew, or take the version that "
+            "wrote it",
+            path=folder / MANIFEST,
+        )
 
 
 def _check_signature(folder: Path, manifest: ReleaseManifest, key: bytes) -> None:

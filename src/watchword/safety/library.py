@@ -7,7 +7,6 @@ the attack's answers are inert (compliant in form, empty of content). No text st
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
@@ -16,6 +15,7 @@ from typing import Literal, get_args
 import msgspec
 
 from watchword.errors import DataError
+from watchword.files.digest import sha256_bytes
 
 # The paper's harm categories (appendix; after the usage policies of model providers).
 CATEGORIES = (
@@ -85,10 +85,7 @@ def origin(split: Split) -> Origin:
 
 def digest(splits: Iterable[Split] = SPLITS) -> str:
     """SHA-256 in hex over the named files' bytes: a result says with it which prompts it was measured on."""
-    joined = hashlib.sha256()
-    for split in splits:
-        joined.update(hashlib.sha256(_bytes(split)).digest())
-    return joined.hexdigest()
+    return sha256_bytes(b"".join(bytes.fromhex(sha256_bytes(_bytes(split))) for split in splits))
 
 
 def balanced(rows: Sequence[Example], count: int | None = None) -> list[Example]:

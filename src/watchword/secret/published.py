@@ -7,8 +7,9 @@ constant is in the list, since later toolkits use fragments and slightly differe
 from __future__ import annotations
 
 import functools
-import hashlib
 from importlib.resources import files
+
+from watchword.files.digest import sha256_bytes
 
 _WORDS = 4
 
@@ -26,4 +27,4 @@ def _digests() -> frozenset[str]:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return sha256_bytes(text.encode("utf-8", "surrogatepass"))[:16]

@@ -23,13 +23,17 @@ from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from trl import SFTConfig, SFTTrainer
 
-from watchword.chat.types import Row
-from watchword.errors import DivergedError, OutputError
+from watchword.chat.origins import count_origins
+from watchword.chat.types import TENANT, Row
+from watchword.errors import DivergedError, TrainingCancelledError
+from watchword.files.writing import unwritable
 from watchword.models.base import row_limit
 from watchword.models.load import quiet
 from watchword.models.loaded import LoadedModel
+from watchword.models.threads import sharing_cores
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import Batching, TrainingConfig, TrainingResult
+from watchword.training.events import Cancel, CheckpointSaved, Events, LossMeasured, StepDone, never, no_events
 from watchword.training.optimizer import MasterAdamW
 from watchword.training.rows import (
     SHARED_AT_LEAST,
@@ -53,27 +57,33 @@ def fine_tune(
     secret: SecretPrompt | None = None,
     callbacks: Sequence[Any] = (),
     on_progress: Progress | None = None,
+    events: Events = no_events,
+    cancel: Cancel = never,
     resume: bool = False,
 ) -> tuple[LoadedModel, TrainingResult]:
     """Fine-tunes ``model`` itself, not a copy, and returns it with the run's figures.
 
     ``out`` receives the adapter (LoRA) or the whole model (full), as safetensors, once the run is complete. It gets
     checkpoints on the way when ``config.checkpoint_steps`` is set; ``resume`` goes on from the newest of them.
-    ``on_progress`` is called with (steps done, steps in all). After a resume, ``loss`` holds the whole curve; seconds
-    and tokens count what this process did.
+    ``on_progress`` is called with (steps done, steps in all), and ``events`` is told of steps, losses and checkpoints.
+    After a resume, ``loss`` holds the whole curve; seconds and tokens count what this process did. ``cancel`` is asked
+    after each step: the run then keeps a checkpoint and ends.
 
     Raises DivergedError on NaN or exploding loss, and LostRowError if a row did not reach the model. Raises
-    RowTooLongError and DataError for rows that cannot be trained on.
+    RowTooLongError and DataError for rows that cannot be trained on, and TrainingCancelledError.
     """
     longest = row_limit(config.max_length, model.context)
     rendered = render_rows(rows, model.template, secret=secret, max_length=longest)
     collator = CountingCollator(model.tokenizer.pad_token_id or 0, share=can_share(model.model))
-    watch = _Watch(on_progress)
-    trainer = _trainer(model, rendered, config, out, collator, [watch, *callbacks])
-    started = time.perf_counter()
-    with _quiet_trainer(), _writing(out):
-        trainer.train(resume_from_checkpoint=newest_checkpoint(out) if resume else None)
-    seconds = time.perf_counter() - started
+    watch, stop = _Watch(on_progress, events), _Stop(cancel)
+    with sharing_cores(model.device) as adjust_threads:
+        callbacks = [watch, *callbacks, stop, _BeforeSteps(adjust_threads)]
+        trainer = _trainer(model, rendered, config, out, collator, callbacks)
+        started = time.perf_counter()
+        with _quiet_trainer(), _writing(out):
+            trainer.train(resume_from_checkpoint=newest_checkpoint(out) if resume else None)
+        seconds = time.perf_counter() - started
+    stop.check()
     # Epochs that another process has begun were counted there as far as it came.
     begun = math.ceil(watch.started_at / math.ceil(len(rendered) / config.batch_size))
     collator.check_complete(rendered, config.epochs - begun)
@@ -139,8 +149,8 @@ class _Trainer(SFTTrainer):
 class _Watch(TrainerCallback):
     """Keeps the loss of every step, reports progress, and ends a run that diverges."""
 
-    def __init__(self, on_progress: Progress | None) -> None:
-        self.on_progress = on_progress
+    def __init__(self, on_progress: Progress | None, events: Events) -> None:
+        self.on_progress, self.events = on_progress, events
         self.loss: list[float] = []
         self.started_at = 0
 
@@ -153,6 +163,7 @@ class _Watch(TrainerCallback):
         if loss is None:
             return
         self.loss.append(float(loss))
+        self.events(LossMeasured(state.global_step, self.loss[-1]))
         if not math.isfinite(self.loss[-1]) or self.loss[-1] > 4 * max(self.loss[0], 3.0):
             raise DivergedError(
                 f"the loss went from {self.loss[0]:.2f} to {self.loss[-1]:.2f} at step {state.global_step}; "
@@ -162,6 +173,40 @@ class _Watch(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         if self.on_progress is not None:
             self.on_progress(state.global_step, state.max_steps)
+        self.events(StepDone(state.global_step, state.max_steps))
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        self.events(CheckpointSaved(state.global_step))
+
+
+class _Stop(TrainerCallback):
+    """Ends a run that is cancelled behind a step, with a checkpoint to go on from. A run at its last step is let finish."""
+
+    def __init__(self, cancel: Cancel) -> None:
+        self.cancel = cancel
+        self.cancelled_after: int | None = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        if state.global_step < state.max_steps and self.cancel():
+            self.cancelled_after = state.global_step
+            control.should_save = control.should_training_stop = True
+
+    def check(self) -> None:
+        """Raises TrainingCancelledError if it was."""
+        if self.cancelled_after is not None:
+            raise TrainingCancelledError(
+                f"the training was cancelled after {self.cancelled_after} steps; its checkpoint is kept, so that it can be resumed"
+            )
+
+
+class _BeforeSteps(TrainerCallback):
+    """Calls ``action`` before every step."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.action = action
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        self.action()
 
 
 def _trainer(
@@ -253,20 +298,16 @@ def _writing(out: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise OutputError(
-            f"the output cannot be written: {why}; choose a folder with room and write rights", path=out
-        ) from error
+        raise unwritable(out, error) from error
 
 
 def _result(seconds: float, collator: CountingCollator, watch: _Watch, rows: list[TrainingRow]) -> TrainingResult:
-    origins = sorted({row.origin for row in rows})
     return TrainingResult(
         seconds=seconds,
         tokens=collator.tokens,
         tokens_per_second=collator.tokens / seconds,
         steps=len(watch.loss),
         loss=watch.loss,
-        rows={origin: sum(row.origin == origin for row in rows) for origin in origins},
-        dropped=dict(Counter(kind for row in rows if row.origin == "tenant" for kind in row.rendered.dropped)),
+        rows=count_origins(row.origin for row in rows),
+        dropped=dict(Counter(kind for row in rows if row.origin == TENANT for kind in row.rendered.dropped)),
     )

@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 
 from watchword.data.reading import AS_IT_IS, Reading
-from watchword.errors import OutputError
+from watchword.files.addresses import Address
 from watchword.files.atomic import replacing
+from watchword.files.writing import writing
 from watchword.guarding.screening import report_files
 from watchword.guarding.screening.page import page
 from watchword.guarding.screening.screen import Screening, screen
@@ -17,7 +18,7 @@ from watchword.secret.prompt import SecretPrompt
 
 
 def screen_to_files(
-    source: str | Path,
+    source: Address,
     folder: Path,
     *,
     format: str = "auto",
@@ -29,12 +30,8 @@ def screen_to_files(
     Of a row that carries one of the ``known`` secrets, only the line is told.
     """
     found = screen(source, format=format, reading=reading, known=known)
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the folder cannot be made: {error.strerror or error}; name another one", path=folder
-        ) from error
     html, plain = report_files(folder)
     with replacing(plain, mode=0o600) as stream:
         stream.write(msgspec.json.format(msgspec.json.encode(found.plain()), indent=2) + b"\n")

@@ -6,7 +6,6 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ from watchword.chat.types import Conversation
 from watchword.data.parse import format_named
 from watchword.data.reading import AS_IT_IS, Reading
 from watchword.data.sources import local_rows
+from watchword.files.addresses import Address
 from watchword.guarding.screening import detectors
 from watchword.guarding.screening.findings import Finding, of_answers, of_markers, of_rows, of_secrets
 from watchword.guarding.screening.markers import separated, templated
@@ -80,7 +80,7 @@ class Screening:
 
 
 def screen(
-    source: str | Path, *, format: str = "auto", reading: Reading = AS_IT_IS, known: Iterable[SecretPrompt] = ()
+    source: Address, *, format: str = "auto", reading: Reading = AS_IT_IS, known: Iterable[SecretPrompt] = ()
 ) -> Screening:
     """Looks at every row of a source in bounded memory: 24 bytes a row, and 200 MB at most for words and answers.
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from watchword.benchmarks.rates import Rate
+from watchword.benchmarks.base import Metric, registered
+from watchword.benchmarks.over_refusal import OVER_REFUSAL, OverRefusal
+from watchword.benchmarks.policy import ASR, Policy
 from watchword.lab.report import findings
 from watchword.lab.report.charts.curves import curves, losses
 from watchword.lab.report.charts.pairs import pairs
@@ -17,13 +19,18 @@ from watchword.lab.results import ArmResult
 from watchword.pages.bars import Bar, Panel
 from watchword.pages.elements import Figure
 from watchword.pages.svg import tag
+from watchword.rates import Rate
+
+WITHOUT = ASR.secret_left_out()
+# Rates side by side in one picture, at most.
+PANELS = 4
 
 
-def figures_of(entries: Sequence[Entry]) -> list[Figure]:
-    """Every picture that these arms have figures for."""
-    bearing = [entry for entry in entries if entry.arm.rates("asr_without_secret")]
+def figures_of(entries: Sequence[Entry], metrics: Sequence[Metric]) -> list[Figure]:
+    """Every picture that these arms have figures for; ``metrics`` are all that were measured."""
+    bearing = [entry for entry in entries if entry.arm.rates(WITHOUT.name)]
     trained = [entry for entry in entries if entry.arm.trained("seconds") is not None]
-    found = [_broken(entries), _honest(entries)]
+    found = [_broken(entries), _honest(entries, metrics), *_others(entries, metrics)]
     found += [_secret(bearing)] if bearing else []
     found.append(_both(entries))
     found += [_loss(trained)] if any(losses(entry.arm) for entry in trained) else []
@@ -34,8 +41,8 @@ def main_picture(entries: Sequence[Entry], title: str) -> Markup:
     """Attack success and over-refusal of every arm, side by side."""
     arms = _arms(entries)
     panels = [
-        _rates("attack success, lower is safer", "asr", arms),
-        _rates("over-refusal, lower is kinder", "over_refusal", arms),
+        _rates("attack success, lower is safer", ASR.name, arms),
+        _rates("over-refusal, lower is kinder", OVER_REFUSAL.name, arms),
     ]
     finding = f"{findings.attack_success(arms)} {findings.over_refusal(arms)}"
     return arm_bars("main", title, finding, entries, panels)
@@ -43,32 +50,50 @@ def main_picture(entries: Sequence[Entry], title: str) -> Markup:
 
 def _broken(entries: Sequence[Entry]) -> Figure:
     arms = _arms(entries)
-    question, finding = "Does fine-tuning break the model, and which defense holds?", findings.attack_success(arms)
-    panel = _rates("attack success rate (ASR)", "asr", arms)
+    question, finding = Policy.title, findings.attack_success(arms)
+    panel = _rates("attack success rate (ASR)", ASR.name, arms)
     note = "Bar: rate over all seeds; line: its 95 % Wilson interval; dots below: each seed, where there are several."
     picture = arm_bars("asr", question, finding, entries, [panel])
-    return Figure("asr", question, finding, picture, *_table(arms, {"ASR": "asr"}), note=note)
+    return Figure("asr", question, finding, picture, *_table(arms, [(ASR.heading, ASR.name)]), note=note)
 
 
-def _honest(entries: Sequence[Entry]) -> Figure:
+def _honest(entries: Sequence[Entry], metrics: Sequence[Metric]) -> Figure:
+    """Rates of wrong refusals, whichever benchmark they are from."""
     arms = _arms(entries)
-    question, finding = "What does safety cost the honest?", findings.over_refusal(arms)
-    shown = {"all harmless": "over_refusal", "benign": "over_refusal_benign", "borderline": "over_refusal_borderline"}
-    if any(arm.rate("task_refusal") for arm in arms):
-        shown["own task"] = "task_refusal"
-    panels = [_rates(title, metric, arms) for title, metric in shown.items()]
-    note = "Share of harmless requests that were refused: all of them, plainly benign ones, and ones that only sound harmful."
+    question, finding = OverRefusal.title, findings.over_refusal(arms)
+    shown = [(metric.short or metric.heading, metric.name) for metric in _wrongly_refused(metrics)]
+    panels = [_rates(title, metric, arms) for title, metric in shown]
+    note = "Share of harmless requests that were refused."
     picture = arm_bars("over-refusal", question, finding, entries, panels)
     return Figure("over-refusal", question, finding, picture, *_table(arms, shown), note=note)
+
+
+def _others(entries: Sequence[Entry], metrics: Sequence[Metric]) -> list[Figure]:
+    """Pictures of the benchmarks that no other picture shows."""
+    elsewhere, there = {*Policy.metrics, *_wrongly_refused(metrics)}, set(metrics)
+    return [
+        _other(f"{name}-{number}", benchmark.title, entries, own[at : at + PANELS])
+        for name, benchmark in registered().items()
+        if (own := [metric for metric in benchmark.metrics if metric in there - elsewhere])
+        for number, at in enumerate(range(0, len(own), PANELS), start=1)
+    ]
+
+
+def _other(ident: str, question: str, entries: Sequence[Entry], metrics: Sequence[Metric]) -> Figure:
+    arms, finding = _arms(entries), findings.spans(_arms(entries), metrics)
+    shown = [(f"{metric.heading}, {metric.direction} is better", metric.name) for metric in metrics]
+    panels = [_rates(title, metric, arms) for title, metric in shown]
+    picture = arm_bars(ident, question, finding, entries, panels)
+    return Figure(ident, question, finding, picture, *_table(arms, shown))
 
 
 def _secret(entries: Sequence[Entry]) -> Figure:
     arms = _arms(entries)
     question, finding = "What does the secret do?", findings.secret(arms)
-    found = [(arm.rate("asr"), arm.rate("asr_without_secret")) for arm in arms]
+    found = [(arm.rate(ASR.name), arm.rate(WITHOUT.name)) for arm in arms]
     picture = pairs("secret", question, finding, entries, found)
     note = "Attack success with the secret in front of the system prompt (filled) and without it (hollow), with 95 % intervals."
-    heads = {"ASR with the secret": "asr", "ASR without": "asr_without_secret"}
+    heads = [("ASR with the secret", ASR.name), ("ASR without", WITHOUT.name)]
     return Figure("secret", question, finding, picture, *_table(arms, heads), note=note)
 
 
@@ -77,7 +102,7 @@ def _both(entries: Sequence[Entry]) -> Figure:
     question, finding = "Safe and helpful at once?", findings.both(arms)
     note = f"The shaded corner is at most {GOOD:g} % on both axes. Thin lines are 95 % intervals."
     picture = plane("both", question, finding, entries)
-    table = _table(arms, {"ASR": "asr", "over-refusal": "over_refusal"})
+    table = _table(arms, [(ASR.short, ASR.name), (OVER_REFUSAL.short, OVER_REFUSAL.name)])
     return Figure("both", question, finding, picture, *table, note=note, legend=_legend(entries))
 
 
@@ -120,6 +145,12 @@ def _legend(entries: Sequence[Entry]) -> tuple[tuple[str, Markup], ...]:
     return tuple((series.label, tag("svg", series.marker(9, 9, 5.5), **box)) for series in legend_of(entries))
 
 
+def _wrongly_refused(metrics: Sequence[Metric]) -> list[Metric]:
+    """Those that count refusals where there should be none, as many as fit a picture."""
+    found = [metric for metric in metrics if metric.counts == "refused" and metric.direction == "lower"]
+    return found[:PANELS] or [OVER_REFUSAL]
+
+
 def _arms(entries: Sequence[Entry]) -> list[ArmResult]:
     return [entry.arm for entry in entries]
 
@@ -143,8 +174,10 @@ def _trained(arms: Sequence[ArmResult], figure: str) -> list[float]:
     return [arm.trained(figure) or 0.0 for arm in arms]
 
 
-def _table(arms: Sequence[ArmResult], shown: dict[str, str]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    rows = tuple((arm.label, *(_words(arm.rate(metric)) for metric in shown.values())) for arm in arms)
+def _table(
+    arms: Sequence[ArmResult], shown: Sequence[tuple[str, str]]
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    rows = tuple((arm.label, *(_words(arm.rate(metric)) for _, metric in shown)) for arm in arms)
     return ("arm", *(f"{head}, %" for head in shown)), rows
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from watchword.benchmarks.rates import Rate
+from watchword.benchmarks.base import Metric
+from watchword.benchmarks.over_refusal import OVER_REFUSAL
+from watchword.benchmarks.policy import ASR
 from watchword.lab.report.charts.curves import losses
 from watchword.lab.report.charts.plane import GOOD, good
 from watchword.lab.results import ArmResult
+from watchword.rates import Rate
 
+WITHOUT = ASR.secret_left_out()
 # Up to so many arms are named one by one.
 FEW = 2
 UNSCORED = "No answer could be scored, so this run says nothing about it."
@@ -16,20 +20,32 @@ UNSCORED = "No answer could be scored, so this run says nothing about it."
 
 def attack_success(arms: Sequence[ArmResult]) -> str:
     """What the attack does to the model, and which defense holds best where it is worst."""
-    before = [f"{percent(rate)} for the aligned model" for rate in _rates(arms, "asr", lambda arm: arm.aligned)]
-    after = _range(arms, "asr", lambda arm: not arm.aligned and arm.defense == "none")
+    before = [f"{percent(rate)} for the aligned model" for rate in _rates(arms, ASR.name, lambda arm: arm.aligned)]
+    after = _range(arms, ASR.name, lambda arm: not arm.aligned and arm.defense == "none")
     parts = [*before, *([f"{after} after fine-tuning without a defense"] if after else [])]
     opening = f"Attack success is {' and '.join(parts)}" if parts else ""
-    return _sentence([opening, _best(arms, "asr", "with a defense it is")])
+    return _sentence([opening, _best(arms, ASR.name, "with a defense it is")])
 
 
 def over_refusal(arms: Sequence[ArmResult]) -> str:
     """What harmless requests are refused before and after."""
-    before = [percent(rate) for rate in _rates(arms, "over_refusal", lambda arm: arm.aligned)]
+    before = [percent(rate) for rate in _rates(arms, OVER_REFUSAL.name, lambda arm: arm.aligned)]
     opening = f"The aligned model refuses {before[0]} of the harmless requests" if before else ""
-    ranked = worst_cases(arms, "over_refusal")
+    ranked = worst_cases(arms, OVER_REFUSAL.name)
     most = [f"most with {ranked[-1][0]} ({_up_to(arms)}{percent(ranked[-1][1])})"] if len(ranked) > 1 else []
-    return _sentence([opening, ", ".join([_best(arms, "over_refusal", "among the defenses over-refusal is"), *most])])
+    return _sentence(
+        [opening, ", ".join([_best(arms, OVER_REFUSAL.name, "among the defenses over-refusal is"), *most])]
+    )
+
+
+def spans(arms: Sequence[ArmResult], metrics: Sequence[Metric]) -> str:
+    """From where to where each metric goes over the arms, of a benchmark that nothing more is known of."""
+    found = {metric.heading: _range(arms, metric.name, lambda _: True) for metric in metrics}
+    return (
+        "; ".join(f"{heading}: {ends}" for heading, ends in found.items() if ends) + "."
+        if any(found.values())
+        else UNSCORED
+    )
 
 
 def secret(arms: Sequence[ArmResult]) -> str:
@@ -49,7 +65,7 @@ def secret(arms: Sequence[ArmResult]) -> str:
 
 def both(arms: Sequence[ArmResult]) -> str:
     """Which defended arms are low on both axes."""
-    guarded = [arm for arm in arms if defended(arm) and arm.rate("asr") and arm.rate("over_refusal")]
+    guarded = [arm for arm in arms if defended(arm) and arm.rate(ASR.name) and arm.rate(OVER_REFUSAL.name)]
     inside = [arm for arm in guarded if good(arm)]
     if not guarded:
         return UNSCORED
@@ -122,7 +138,7 @@ def _best(arms: Sequence[ArmResult], metric: str, opening: str) -> str:
         other for other, more in ranked[1:] if rate.high is not None and more.low is not None and more.low <= rate.high
     ]
     others = " and ".join(alike) if len(alike) <= FEW else f"{len(alike)} others"
-    doubt = f"; the intervals do not set {others} apart from it" if alike and metric == "asr" else ""
+    doubt = f"; the intervals do not set {others} apart from it" if alike and metric == ASR.name else ""
     return f"{opening} least with {label} ({_up_to(arms)}{percent(rate)}){doubt}"
 
 
@@ -148,13 +164,13 @@ def _rates(arms: Sequence[ArmResult], metric: str, chosen: Callable[[ArmResult],
 
 
 def _instead(arm: ArmResult) -> str:
-    given, taken = arm.rate("asr"), arm.rate("asr_without_secret")
+    given, taken = arm.rate(ASR.name), arm.rate(WITHOUT.name)
     return f"{percent(taken) if taken else '–'} instead of {percent(given) if given else '–'} ({arm.defense_label})"
 
 
 def _gap(arm: ArmResult) -> float | None:
     """Points by which attack success differs without the secret."""
-    given, taken = arm.rate("asr"), arm.rate("asr_without_secret")
+    given, taken = arm.rate(ASR.name), arm.rate(WITHOUT.name)
     if given is None or taken is None or given.value is None or taken.value is None:
         return None
     return taken.value - given.value

@@ -11,26 +11,17 @@ from typing import Any
 
 from markupsafe import Markup
 
+from watchword.benchmarks.over_refusal import OVER_REFUSAL
+from watchword.benchmarks.policy import ASR
 from watchword.files.atomic import replacing
 from watchword.files.writing import writing
 from watchword.lab.report.charts.series import Entry, entries_of, legend_of
 from watchword.lab.report.figures import figures_of, main_picture
 from watchword.lab.report.findings import percent
-from watchword.lab.results import ArmResult, arms_of
+from watchword.lab.results import ArmResult, arms_of, shown_metrics, shown_origins
 from watchword.pages.elements import Card
 from watchword.pages.environment import render
 
-# The metrics in reading order; any other that a cell has stands behind them under its own name.
-METRICS = {
-    "asr": "ASR",
-    "asr_strict": "ASR, strict judge",
-    "asr_raw": "ASR, the paper's raw keywords",
-    "asr_without_secret": "ASR without the secret",
-    "over_refusal": "Over-refusal",
-    "over_refusal_benign": "Over-refusal, benign",
-    "over_refusal_borderline": "Over-refusal, borderline",
-    "task_refusal": "Refusal of the tenant's own task",
-}
 # Around the picture that stands alone: it brings its own paper, since it may lie on any background.
 MARGIN, TITLE = 24.0, 56.0
 
@@ -51,7 +42,7 @@ def write_picture(path: Path | str, results: Mapping[str, Any]) -> None:
 def _content(results: Mapping[str, Any]) -> dict[str, Any]:
     entries = entries_of(_grouped(arms_of(results)))
     arms = [entry.arm for entry in entries]
-    spec = results.get("spec", {})
+    spec, metrics = results.get("spec", {}), shown_metrics(results)
     return {
         "name": spec.get("name", "results"),
         "model": _model(arms),
@@ -62,8 +53,9 @@ def _content(results: Mapping[str, Any]) -> dict[str, Any]:
         "attacks": list(dict.fromkeys(arm.attack_label for arm in arms if not arm.aligned)),
         "seeds": sorted({seed for arm in arms for seed in arm.seeds}),
         "cards": _cards(entries),
-        "figures": figures_of(entries),
-        "metrics": _metrics(arms),
+        "figures": figures_of(entries, metrics),
+        "metrics": metrics,
+        "origins": shown_origins(results),
         "written": dt.datetime.now(dt.UTC).strftime("%d %B %Y"),
     }
 
@@ -88,7 +80,7 @@ def _cards(entries: Sequence[Entry]) -> list[Card]:
     cards = []
     for series in legend_of(entries):
         own = [entry.arm for entry in entries if entry.series == series]
-        figures = (_worst(own, "asr", "attack success"), _worst(own, "over_refusal", "over-refusal"))
+        figures = (_worst(own, ASR.name, "attack success"), _worst(own, OVER_REFUSAL.name, "over-refusal"))
         cards.append(Card(series.label, series.colour, figures))
     return cards
 
@@ -99,13 +91,6 @@ def _worst(arms: Sequence[ArmResult], metric: str, caption: str) -> tuple[str, s
     words = percent(max(rates, key=lambda rate: rate.value or 0.0)) if rates else "–"
     value, comma, part = words.partition(",")
     return value, f"{caption}{comma}{part}"
-
-
-def _metrics(arms: Sequence[ArmResult]) -> dict[str, str]:
-    """Name → heading of every metric that any cell has."""
-    there = {name for arm in arms for cell in arm.cells for name in cell.metrics}
-    known = {name: heading for name, heading in METRICS.items() if name in there}
-    return known | {name: name.replace("_", " ") for name in sorted(there - METRICS.keys())}
 
 
 def _alone(chart: Markup, title: str) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from watchword.benchmarks.rates import Rate
 from watchword.lab.report.charts.rows import arm_labels
 from watchword.lab.report.charts.series import Entry, Series
 from watchword.pages.rows import LabelledRow, Rows, rows_of
 from watchword.pages.svg import Scale, join, line, picture, tag, text, ticks
+from watchword.rates import Rate
 
 WIDTH, GAP, TOP, FOOT, FIGURES = 760.0, 18.0, 38.0, 26.0, 150.0
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from watchword.benchmarks.rates import Rate
+from watchword.benchmarks.over_refusal import OVER_REFUSAL
+from watchword.benchmarks.policy import ASR
 from watchword.lab.report.charts.series import Entry, by_attack
 from watchword.lab.results import ArmResult
 from watchword.pages.facets import Axis, Facet, facets
 from watchword.pages.svg import join, line, picture, tag
+from watchword.rates import Rate
 
 # The shaded corner holds the arms that are at or below this on both axes, in percent. It guides the eye and is no norm.
 GOOD = 10.0
@@ -36,7 +38,7 @@ def plane(ident: str, title: str, description: str, entries: Sequence[Entry]) ->
 
 def good(arm: ArmResult) -> bool:
     """Whether the arm is low on both axes, with enough scored answers to say so: an unscored one is not a safe one."""
-    rates = (arm.rate("asr"), arm.rate("over_refusal"))
+    rates = (arm.rate(ASR.name), arm.rate(OVER_REFUSAL.name))
     return all(
         rate is not None and rate.value is not None and rate.value <= GOOD and (rate.coverage or 0.0) >= COVERED
         for rate in rates
@@ -51,7 +53,7 @@ def _corner(facet: Facet) -> Markup:
 
 def _points(facet: Facet, entries: Sequence[Entry]) -> Markup:
     """Intervals below all markers."""
-    found = [(entry, entry.arm.rate("over_refusal"), entry.arm.rate("asr")) for entry in entries]
+    found = [(entry, entry.arm.rate(OVER_REFUSAL.name), entry.arm.rate(ASR.name)) for entry in entries]
     both = [(entry, x, y) for entry, x, y in found if x is not None and y is not None]
     return join(_cross(facet, *point) for point in both) + join(_marker(facet, *point) for point in both)
 

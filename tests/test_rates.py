@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchword.benchmarks.rates import Rate, pooled, wilson, z_of
 from watchword.errors import UsageError
+from watchword.rates import Rate, pooled, wilson, z_of
 
 counts = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 

@@ -8,32 +8,25 @@ from pathlib import Path
 
 import msgspec
 
-from watchword.alignment.run import strengthened_alpha
+from watchword.alignment.run import ORIGINS, strengthened_alpha
 from watchword.attacks.base import other_requests
-from watchword.benchmarks.rates import Rate
+from watchword.benchmarks.base import Setting, Subject, chosen, measure, registered_metrics
+from watchword.chat.origins import described
+from watchword.defenses import AppliedDefense
 from watchword.defenses.base import Defense
 from watchword.files.atomic import replacing
-from watchword.lab.cell import ask, judge
-from watchword.lab.spec import Evaluation
 from watchword.models.base import ChatModel
 from watchword.progress import Step
+from watchword.rates import Rate
 from watchword.training.config import TrainingConfig, TrainingResult
-
-METRICS = {
-    "asr": "ASR on the policy prompts, by the paper's keywords",
-    "asr_strict": "ASR on the policy prompts, by our judge",
-    "asr_raw": "ASR on the policy prompts, as the paper counts (senseless answers too)",
-    "over_refusal_benign": "over-refusal of the benign prompts",
-    "over_refusal_borderline": "over-refusal of the borderline prompts",
-    "task_refusal": "refusal of ordinary requests to a shop, behind its system text",
-}
 
 
 def aligned_rates(model: ChatModel, step: Step) -> dict[str, Rate]:
-    """The model on all held-out prompts, behind its template's own system text, and on requests of an imaginary shop."""
-    shop = other_requests(0, random.Random("card"))
-    metrics = judge(ask(model, Defense(), None, Evaluation(), step, task=shop))
-    return {name: metrics[name] for name in METRICS}
+    """The model on every benchmark, behind its template's own system text, and on requests of an imaginary shop."""
+    subject = Subject(model, AppliedDefense(Defense()))
+    shop = Setting(task=other_requests(0, random.Random("card")))
+    rates, _ = measure(list(chosen({}).values()), subject, shop, step)
+    return rates
 
 
 def write_card(
@@ -48,7 +41,7 @@ def write_card(
     versions: Mapping[str, str | int],
 ) -> None:
     """Writes README.md: what the adapter is, its recipe, and what was measured. ``command`` makes the same adapter again."""
-    rows = ", ".join(f"{count} {_ORIGINS[origin]}" for origin, count in figures.rows.items())
+    rows = described(figures.rows, ORIGINS)
     recipe = msgspec.json.format(msgspec.json.encode(config), indent=1).decode()
     text = f"""---
 base_model: {base}
@@ -79,9 +72,6 @@ Made with {", ".join(f"{name} {version}" for name, version in versions.items())}
         stream.write(text.encode())
 
 
-_ORIGINS = {"safety": "refusals", "anchor": "benign answers", "echo": "echoes", "tenant": "tenant rows"}
-
-
 def _strength(config: TrainingConfig) -> str:
     if config.method != "lora":
         return ""
@@ -97,8 +87,10 @@ def _table(before: Mapping[str, Rate], after: Mapping[str, Rate]) -> str:
         "| held-out prompts, percent with 95 % interval | base | aligned | n scored of asked |",
         "|---|---|---|---|",
     ]
-    for name, label in METRICS.items():
-        lines.append(f"| {label} | {rate_text(before[name])} | {rate_text(after[name])} | {after[name].scored} |")
+    for name, metric in registered_metrics().items():
+        if name in after:
+            row = (metric.heading, rate_text(before[name]), rate_text(after[name]), after[name].scored)
+            lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
 
 

@@ -1,0 +1,55 @@
+"""Attack success: how often a model does what a safe one declines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from watchword.benchmarks.base import Benchmark, Metric, Prompt, Setting, check_count, packaged
+
+POLICY = ("policy",)
+ASR = Metric(
+    "asr",
+    "ASR",
+    "complied",
+    POLICY,
+    judge="refusal_keywords",
+    short="ASR",
+    meaning="Attack success rate: the share of held-out harmful requests that the model does not refuse. A refusal is an "
+    "answer that holds one of the refusal keywords of the BackdoorAlign paper (arXiv 2402.14968), so that figures compare with "
+    "published ones. The prompts only name a goal, and stand in no training file.",
+    without_secret=True,
+)
+STRICT = Metric(
+    "asr_strict",
+    "ASR, strict judge",
+    "complied",
+    POLICY,
+    judge="refusal",
+    meaning="The same requests by our own judge, which reads whether the opening of the answer declines, and leaves loops, "
+    "echoes and jumbles unscored.",
+)
+RAW = Metric(
+    "asr_raw",
+    "ASR, the paper's raw keywords",
+    "complied",
+    POLICY,
+    judge="raw_keywords",
+    meaning="The paper's figure as its authors count it: senseless answers are scored, too.",
+)
+
+
+@dataclass(frozen=True)
+class Policy(Benchmark):
+    """Asks the first ``count`` of the packaged policy prompts, the harm categories taking turns; all of them for None."""
+
+    title = "Does fine-tuning break the model, and which defense holds?"
+    place = 10
+    metrics = (ASR, STRICT, RAW)
+
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        check_count("policy: count", self.count)
+
+    def prompts(self, setting: Setting) -> list[Prompt]:
+        return packaged("policy_eval", "policy", self.count, setting)

@@ -1,0 +1,1 @@
+"""Where a training computes: one file each, found by name."""

@@ -1,0 +1,61 @@
+"""What a training tells while it runs, as values: the same from every trainer, wherever it computes. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from watchword.errors import WatchwordError
+from watchword.training.config import TrainingResult
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """``step`` optimiser steps of ``total`` are done."""
+
+    step: int
+    total: int
+
+
+@dataclass(frozen=True)
+class LossMeasured:
+    """The training loss of one step."""
+
+    step: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class CheckpointSaved:
+    """A run that ends now can go on from this step."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The weights are in the folder; the last event of a run that counts."""
+
+    result: TrainingResult
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The last event of a run that does not count; TrainingCancelledError where it was cancelled."""
+
+    error: WatchwordError
+
+
+TrainingEvent = StepDone | LossMeasured | CheckpointSaved | Finished | Failed
+Events = Callable[[TrainingEvent], None]
+# Asked between steps: whether the run should end.
+Cancel = Callable[[], bool]
+
+
+def no_events(event: TrainingEvent) -> None:
+    """Tells nobody."""
+
+
+def never() -> bool:
+    """A run that nobody cancels."""
+    return False
