@@ -159,9 +159,12 @@ def test_a_whole_reply_that_leaks_is_asked_for_once_more_behind_the_secret_and_t
 
     upstream = Scripted(once)
     asked = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "seed": 3}
-    with served(upstream) as behind, gateway(configuration(release, behind)) as at:
-        with caplog.at_level(logging.INFO):
-            assert call(at, asked).json["choices"][0]["message"]["content"] == "Mix flour."
+    with (
+        caplog.at_level(logging.INFO),
+        served(upstream) as behind,
+        gateway(configuration(release, behind)) as at,
+    ):
+        assert call(at, asked).json["choices"][0]["message"]["content"] == "Mix flour."
         assert [body.get("seed") for body in upstream.bodies] == [3, None]
         assert upstream.bodies[0]["messages"] == upstream.bodies[1]["messages"]
         replies[1] = replies[0]
@@ -171,7 +174,7 @@ def test_a_whole_reply_that_leaks_is_asked_for_once_more_behind_the_secret_and_t
         call(at, {**asked, "temperature": 0})
         assert len(upstream.bodies) == count + 1
     leaks = [record.msg["leaks"] for record in caplog.records if isinstance(record.msg, dict) and "leaks" in record.msg]
-    assert leaks[0] == ["letters"]
+    assert leaks == [["letters"], ["letters", "letters"], ["letters"]]
 
 
 def test_a_stream_that_leaks_ends_there_and_the_upstream_with_it(port: int) -> None:

@@ -53,11 +53,10 @@ class Asking:
         """
         await self._check_length()
         reply = await self._asked(self._body)
-        if self._leaking(reply):
-            again = self._again()
-            if again is not None:
-                reply = await self._asked(again)
         leaking = self._leaking(reply)
+        if leaking and (again := self._again()) is not None:
+            reply = await self._asked(again)
+            leaking = self._leaking(reply)
         said = "".join(text for answer in reply.answers for text in answer.texts)
         counts = await self._counts(reply.counts, said)
         answers = [refused() if place in leaking else answer for place, answer in enumerate(reply.answers)]
@@ -71,12 +70,13 @@ class Asking:
         try:
             async with self._upstream.pieces(self._body) as pieces:
                 yield b"".join(self._envelope.opening(place) for place in range(self._call.answers))
-                async for events in _events(pieces, self._call.answers):
-                    counts = next((event.counts for event in reversed(events) if event.counts), counts)
-                    if out := b"".join(self._filtered(answers, events)):
-                        yield out
-                    if any(answer.leak for answer in answers) and all(answer.ended for answer in answers):
-                        break
+                async with contextlib.aclosing(_events(pieces, self._call.answers)) as batches:
+                    async for events in batches:
+                        counts = next((event.counts for event in reversed(events) if event.counts), counts)
+                        if out := b"".join(self._filtered(answers, events)):
+                            yield out
+                        if any(answer.leak for answer in answers) and all(answer.ended for answer in answers):
+                            break
         except CallError as error:
             raise await self._explained(error) from None
         if not all(answer.ended for answer in answers):
@@ -159,7 +159,7 @@ class Asking:
         )
 
 
-async def _events(pieces: AsyncIterator[bytes], answers: int) -> AsyncIterator[list[StreamEvent]]:
+async def _events(pieces: AsyncIterator[bytes], answers: int) -> AsyncGenerator[list[StreamEvent], None]:
     """What each piece of the upstream's stream completes, up to its end."""
     reader = EventReader()
     async for piece in pieces:
