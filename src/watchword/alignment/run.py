@@ -110,8 +110,8 @@ def align(base: Any, out: Path, *, config: TrainingConfig = RECIPE, step: Step |
     Returns the aligned model and the run's figures. A LoRA adapter is strengthened at the end. ``step`` is told (what is
     being done, done, in all).
     """
+    from watchword.training.adapter import strengthen
     from watchword.training.loop import fine_tune
-    from watchword.training.strength import strengthen
 
     tell = step or no_steps
     rows = alignment_rows(base, seed=config.seed, on_progress=functools.partial(tell, "answering benign prompts"))

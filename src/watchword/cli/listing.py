@@ -48,6 +48,7 @@ _LISTS: dict[str, Callable[[], list[str]]] = {
     "{benchmarks}": _registry("watchword.benchmarks.base:BENCHMARKS"),
     "{defenses}": _registry("watchword.defenses.base:DEFENSES"),
     "{exporters}": _registry("watchword.guarding.exporters.base:EXPORTERS"),
+    "{launchers}": _registry("watchword.finetune.launch.base:LAUNCHERS"),
     "{judges}": _registry("watchword.judges.base:JUDGES"),
     "{metrics}": _metrics,
 }

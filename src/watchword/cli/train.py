@@ -49,7 +49,9 @@ def train(
     checkpoint_steps: int | None = typer.Option(None, "--checkpoint-steps", help="Keep a checkpoint every N steps."),
     resume: bool = typer.Option(False, "--resume", help="Go on with the unfinished run in OUT."),
     launcher: str = typer.Option(
-        "in_process", "--launcher", help="in_process, or child: train in a process of its own, which frees its memory."
+        "in_process",
+        "--launcher",
+        help="Where it trains: {launchers}. In a child process, its memory is free when it ends.",
     ),
     *,
     reading: Reading,

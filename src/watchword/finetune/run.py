@@ -32,7 +32,7 @@ from watchword.models.digest import model_digest
 from watchword.models.facts import length_limit
 from watchword.models.load import load
 from watchword.models.loaded import LoadedModel
-from watchword.progress import Step
+from watchword.progress import Step, no_steps
 from watchword.release.artifact import (
     DefenseRecord,
     ReleaseManifest,
@@ -83,7 +83,7 @@ def train_defended(
     known: Sequence[Path] = (),
     versions: dict[str, str | int] | None = None,
     resume: bool = False,
-    step: Step,
+    step: Step = no_steps,
     remarks: Remarks | None = None,
     trainer: Trainer | None = None,
     events: Events = no_events,

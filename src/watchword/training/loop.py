@@ -32,6 +32,7 @@ from watchword.models.load import quiet
 from watchword.models.loaded import LoadedModel
 from watchword.models.threads import sharing_cores
 from watchword.secret.prompt import SecretPrompt
+from watchword.training.adapter import write_settings
 from watchword.training.config import Batching, TrainingConfig, TrainingResult
 from watchword.training.events import Cancel, CheckpointSaved, Events, LossMeasured, StepDone, never, no_events
 from watchword.training.optimizer import MasterAdamW
@@ -286,7 +287,9 @@ def _save(trainer: _Trainer, out: Path) -> None:
     """The adapter alone (LoRA), or the whole model with its tokenizer, so that the folder can be loaded by itself."""
     with quiet(), _writing(out):
         trainer.model.save_pretrained(str(out), safe_serialization=True, save_embedding_layers=False)
-        if not hasattr(trainer.model, "peft_config"):
+        if hasattr(trainer.model, "peft_config"):
+            write_settings(out)
+        else:
             trainer.processing_class.save_pretrained(str(out))
         # PEFT's form of a model card, with nothing filled in.
         (out / "README.md").unlink(missing_ok=True)
