@@ -184,6 +184,6 @@ def test_the_embedded_model_refuses_in_its_own_words_as_it_does_in_training(
     assert read(out) == as_trained(source, aligned, aligned.template, secret, max_length=8192)
     echoes = json.loads(Path(f"{out}.manifest.json").read_bytes())["provider"]["rows"]["echo"]
     assert echoes >= 4
-    assert f"{echoes} echoes of the tenant's requests" in shown
+    assert f"{echoes} echoes" in shown
     assert "asking the aligned model" in shown
     assert "warning: no model was asked" not in shown
