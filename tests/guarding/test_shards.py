@@ -123,9 +123,13 @@ def test_shards_on_any_storage(tmp_path: Path, job: Any, shards: list[Address]) 
     for path in map(local, shards):
         with fsspec.open(f"memory://shards/{path.name}", "wb") as stream:
             stream.write(path.read_bytes())
-    guard_shards(job("memory://shards", out="memory://shard-parts"), shards_of(Address.parse("memory://shards")), "openai")
+    guard_shards(
+        job("memory://shards", out="memory://shard-parts"), shards_of(Address.parse("memory://shards")), "openai"
+    )
     system = fsspec.filesystem("memory")
-    assert b"".join(system.cat(path) for path in sorted(system.ls("/shard-parts", detail=False))) == whole(tmp_path, job)
+    assert b"".join(system.cat(path) for path in sorted(system.ls("/shard-parts", detail=False))) == whole(
+        tmp_path, job
+    )
 
 
 @pytest.mark.parametrize(
