@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from watchword import errors
-from watchword.cli.exits import STATUSES, exit_status
+from watchword.cli.exits import INTERRUPTED, STATUSES, exit_status
 from watchword.data.formats.base import FORMATS
 from watchword.data.limits import Limits
 from watchword.data.rows import read_conversations
 from watchword.defenses.base import DEFENSES
-from watchword.errors import DataError, OutputError, RowTooLongError, WatchwordError
+from watchword.errors import DataError, OutputError, RowTooLongError, TrainingCancelledError, WatchwordError
 from watchword.files.atomic import check_writable
 from watchword.files.locks import locked
 from watchword.lab.spec import Spec
@@ -83,6 +83,8 @@ def test_each_class_has_a_code_of_its_own_that_stays() -> None:
 def test_every_error_has_the_exit_status_of_its_branch_and_a_docstring(kind: type[WatchwordError]) -> None:
     branches = {branch: exit_status(branch("")) for branch in CLASSES.values() if branch.__bases__ == (WatchwordError,)}
     assert sorted(branches.values()) == [2, 3, 4, 5, 6, 7, 8]
+    # Whoever cancels a training has interrupted it, by Ctrl-C at a terminal.
+    branches = {TrainingCancelledError: INTERRUPTED, **branches}
     assert exit_status(kind("")) == next((status for branch, status in branches.items() if issubclass(kind, branch)), 1)
     assert set(STATUSES) == {WatchwordError, *branches}
     assert kind.__doc__
@@ -93,7 +95,7 @@ def test_errors_know_nothing_of_the_command_line() -> None:
 
 
 def test_the_page_lists_each_error_with_its_code_and_exit_status() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| `(\w+Error)` \| (\d) \| ([^|]+) \| ([^|]+) \|$", PAGE.read_text("utf-8"), re.M)
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+Error)` \| (\d+) \| ([^|]+) \| ([^|]+) \|$", PAGE.read_text("utf-8"), re.M)
     listed = {name: (code, int(status)) for code, name, status, *_ in rows}
     assert len(listed) == len(rows)
     assert listed == {name: (kind.code, exit_status(kind(""))) for name, kind in CLASSES.items()}

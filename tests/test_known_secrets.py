@@ -129,6 +129,23 @@ def test_every_door_refuses_a_row_that_carries_a_known_secret(
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["t.jsonl"]
 
 
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_validate_finds_what_every_door_refuses(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], carrier: str
+) -> None:
+    secret = generate_secret(fake_template(), tokens=40)
+    (tmp_path / "vault").mkdir()
+    write_secret_file(tmp_path / "vault" / "s.json", secret)
+    rows = [row("Hi?", "Ho."), tool_row(), *(CARRIERS[carrier](secret.reveal()) for _ in range(2))]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    known = ["--known", str(tmp_path / "vault")]
+    assert run(["validate", str(tmp_path / "t.jsonl"), "--model", str(base), *known]) == 3
+    shown = capsys.readouterr()
+    assert "the row carries a secret of this provider" in shown.out
+    assert "(the same in 2 rows: lines 3, 4)" in shown.out
+    assert leaks(secret, shown.out, shown.err) == []
+
+
 @pytest.mark.parametrize("door", DOORS)
 def test_secrets_that_are_kept_beside_the_data_need_not_be_named(base: Path, tmp_path: Path, door: str) -> None:
     """Those of guarded files, and those of releases."""

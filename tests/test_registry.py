@@ -110,8 +110,20 @@ def test_an_entry_point_to_something_else_is_named(installed: type[Defense]) -> 
 
 def test_a_package_that_cannot_be_loaded_is_named(installed: type[Defense]) -> None:
     with pytest.raises(
-        UsageError, match=r"acme_gone:Shield cannot be loaded \(No module named 'acme_gone'\); mend the"
+        UsageError,
+        match=r"acme_gone:Shield cannot be loaded \(ModuleNotFoundError: No module named 'acme_gone'\); mend the",
     ):
+        DEFENSES.get("gone")
+
+
+def test_a_package_that_fails_when_it_is_loaded_is_named(
+    installed: type[Defense], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: object) -> None:
+        raise NameError("name 'Sheild' is not defined")
+
+    monkeypatch.setattr("importlib.metadata.EntryPoint.load", broken)
+    with pytest.raises(UsageError, match=r"acme_gone:Shield cannot be loaded \(NameError: name 'Sheild'"):
         DEFENSES.get("gone")
 
 

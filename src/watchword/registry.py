@@ -39,10 +39,11 @@ def _loaded(external: EntryPoint) -> Any:
     """What an entry point names. Raises UsageError with the package to mend: it is nobody's who called."""
     try:
         return external.load()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a boundary: whatever another package's module raises when it is loaded
         package = external.dist.name if external.dist is not None else external.module
         raise UsageError(
-            f"entry point {external.value} cannot be loaded ({error}); mend the package {package}, or uninstall it"
+            f"entry point {external.value} cannot be loaded ({type(error).__name__}: {error}); "
+            f"mend the package {package}, or uninstall it"
         ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from watchword.cli import exits
 from watchword.cli import models as models_command
+from watchword.cli.stopping import asked_by_ctrl_c
 
 COMMANDS = [
     (),
@@ -89,7 +91,7 @@ def test_ctrl_c_says_so_and_leaves_with_its_own_exit_code(watchword: Any, monkey
     monkeypatch.setattr(models_command, "CATALOG", type("Catalog", (), {"values": stopped})())
     done = watchword("models")
     assert done.code == exits.INTERRUPTED
-    assert "error: stopped; what was finished before is kept" in done.err
+    assert "error: stopped; finished cells and saved checkpoints are kept" in done.err
 
 
 @pytest.mark.parametrize(
@@ -159,3 +161,14 @@ def test_the_entry_point_exits_with_the_code() -> None:
     )
     assert (done.returncode, done.stdout) == (4, "")
     assert "error: /nowhere: the secret file cannot be read" in done.stderr
+
+
+def test_the_first_ctrl_c_asks_and_the_second_stops() -> None:
+    told: list[str] = []
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), asked_by_ctrl_c(lambda: told.append("asked")) as asked:
+        assert not asked()
+        signal.raise_signal(signal.SIGINT)
+        assert (asked(), told) == (True, ["asked"])
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -139,7 +139,7 @@ def test_ctrl_c_keeps_what_is_finished_and_nothing_else(
     training.stop_at = 2
     done = watchword("lab", spec, "--out", out)
     assert done.code == 130
-    assert "error: stopped; what was finished before is kept" in done.err
+    assert "error: stopped; finished cells and saved checkpoints are kept" in done.err
     assert not (out / "results.json").exists()
     assert not list(out.rglob("*.safetensors"))
     assert len(list((out / "cells").iterdir())) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,8 @@ pytest.importorskip("torch")
 
 from support.cli_samples import ROWS, leaks, row, tenant_file
 from support.tiny import saved
+from watchword.finetune.launch.base import LAUNCHERS
+from watchword.finetune.launch.in_process import InProcess
 from watchword.models.fakes import fake_template
 from watchword.release.opening import open_release
 from watchword.secret.generate import experiment_secret, generate_secret
@@ -78,6 +81,30 @@ def test_a_given_secret_is_used(train: Train, tmp_path: Path) -> None:
     done = train("--defense", "backdoor_align", "--secret-file", secret_file(tmp_path, secret))
     assert done.code == 0
     assert open_release(tmp_path / "out", key=KEY).release.secret == secret
+
+
+def test_ctrl_c_ends_behind_the_step_with_a_checkpoint_to_go_on_from(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(InProcess):
+        def train(self, task: Any, **options: Any) -> Any:
+            signal.raise_signal(signal.SIGINT)
+            return super().train(task, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LAUNCHERS, "create", lambda name: Interrupted())
+        done = train("--batch-size", 2)
+    assert done.code == 130
+    assert "stopping behind this training step" in done.err
+    assert "cancelled after 1 steps; its checkpoint is kept" in done.err
+    assert [path.name for path in (tmp_path / "out" / "work").glob("checkpoint-*")] == ["checkpoint-1"]
+    assert train("--batch-size", 2, "--resume").code == 0
+    assert open_release(tmp_path / "out", key=KEY).release.manifest.figures.steps == 2
+
+
+def test_a_defense_has_one_name_in_the_manifest_however_it_is_spelt(train: Train, tmp_path: Path) -> None:
+    assert train("--defense", "safety-mix").code == 0
+    assert open_release(tmp_path / "out", key=KEY).release.manifest.defense.name == "safety_mix"
 
 
 BAD_DATA: dict[str, tuple[bytes, str]] = {

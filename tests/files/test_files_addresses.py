@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchword.errors import DataError, OutputError
+from watchword.errors import DataError, OutputError, UsageError
 from watchword.files.addresses import Address, target, written_before
 
 
@@ -36,6 +36,12 @@ def test_what_is_here_is_a_path(given: str | Path, local: str) -> None:
 def test_what_is_elsewhere_is_a_url_as_it_was_given(given: str) -> None:
     address = Address.parse(given)
     assert (address.local, address.url, address.whole, address.is_stream) == (None, given, given, False)
+
+
+def test_an_empty_text_is_no_address() -> None:
+    """A script whose variable is unset must not read the folder that it stands in."""
+    with pytest.raises(UsageError, match="the address is empty"):
+        Address.parse("")
 
 
 def test_a_dash_is_a_standard_stream() -> None:

@@ -177,9 +177,9 @@ def test_stop_tokens_are_the_declared_ones_and_the_templates(model: Any) -> None
 def test_what_the_model_cannot_look_at_is_an_error(stopping: Any) -> None:
     context = stopping.context
     assert context == 2048
-    with pytest.raises(RowTooLongError, match="a prompt of 2040 tokens and an answer of 16 are more than the 2048"):
+    with pytest.raises(RowTooLongError, match="the conversation and an answer of 16 tokens are more than the 2048"):
         generate_ids(stopping, [[5] * 2040], options=GenerationOptions(max_new_tokens=16))
-    with pytest.raises(RowTooLongError, match="a prompt of 2040 tokens"):
+    with pytest.raises(RowTooLongError, match="the conversation and an answer of"):
         next(stream_ids(stopping, [5] * 2040, options=GenerationOptions(max_new_tokens=16)))
 
 

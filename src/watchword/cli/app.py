@@ -73,7 +73,7 @@ def _run(arguments: Sequence[str]) -> int:
         return _failed(f"{where}{error.strerror or error}", OUTPUT)
     if code == INTERRUPTED:
         # typer turns Ctrl-C into this code.
-        return _failed("stopped; what was finished before is kept", INTERRUPTED)
+        return _failed("stopped; finished cells and saved checkpoints are kept", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 

@@ -8,6 +8,7 @@ from watchword.errors import (
     ModelError,
     OutputError,
     SecretError,
+    TrainingCancelledError,
     TrainingError,
     UsageError,
     WatchwordError,
@@ -22,6 +23,7 @@ STATUSES: dict[type[WatchwordError], int] = {
     SecretError: 4,
     ModelError: 5,
     TrainingError: 6,
+    TrainingCancelledError: INTERRUPTED,
     OutputError: OUTPUT,
     CallError: 8,
 }

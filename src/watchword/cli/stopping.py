@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 # Windows has no SIGHUP.
@@ -14,6 +15,31 @@ _STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(
 
 class Stopped(KeyboardInterrupt):
     """SIGTERM or SIGHUP came. Unlike Ctrl-C, it always means the whole command."""
+
+
+@contextlib.contextmanager
+def asked_by_ctrl_c(tell: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """While inside, the first Ctrl-C only asks for an end, and ``tell`` says so; the second one stops at once.
+
+    What is given says whether it was asked for.
+    """
+    asked = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            signal.default_int_handler(number, frame)
+        asked.set()
+        tell()
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from watchword.cli.arguments import never_there, parsed_arguments, reads_tenant_
 from watchword.cli.flags import with_flags
 from watchword.cli.listing import ListingCommand
 from watchword.cli.progress import reporter
+from watchword.cli.stopping import asked_by_ctrl_c
 from watchword.data.reading import Reading
 from watchword.models.catalog import DEFAULT_MODEL
 from watchword.training.config import TrainingConfig
@@ -97,7 +98,12 @@ def train(
     remarks = Remarks()
     given = read_secret_file(secret_file) if secret_file else None
     console = Console(highlight=False, soft_wrap=True)
-    with reporter(console) as progress:
+
+    def asked() -> None:
+        text = "stopping behind this training step, with a checkpoint for --resume; Ctrl-C again stops at once"
+        Console(stderr=True, highlight=False, soft_wrap=True).print(text)
+
+    with reporter(console) as progress, asked_by_ctrl_c(asked) as cancel:
         manifest = train_defended(
             job,
             out,
@@ -109,6 +115,7 @@ def train(
             step=progress.step,
             remarks=remarks,
             trainer=trainer,
+            cancel=cancel,
         )
     for text in (*remarks.texts(), *never_there(reading, remarks.texts())):
         console.print(f"warning: {with_flags(text)}", markup=False)

@@ -37,6 +37,9 @@ def validate(
         None, "--price", min=0, help="Price of a million trained tokens, for the estimate."
     ),
     workers: int = typer.Option(1, "--workers", help="Processes."),
+    known: list[Path] = typer.Option(
+        [], "--known", help="Secret file, release, or folder of them: rows that carry one are faults; may be repeated."
+    ),
     json: Path | None = typer.Option(None, "--json", help="Write the whole report to this file."),
     report: Path | None = typer.Option(None, "--report", help="Folder for screening.html and screening.json."),
     *,
@@ -62,9 +65,9 @@ def validate(
     refuse_clashes([*wanted, *report_roles(report)], source_roles(address))
     check_places(wanted)
     check_report_folder(report)
-    request = CheckRequest(address, format, model, max_length, epochs, price, workers, reading)
     # Before the long check: a secret that cannot be read ends the command, since it could not be kept out of the report.
-    known = known_secrets([address], (), provider_key) if report is not None else ()
+    secrets = known_secrets([address], known, provider_key)
+    request = CheckRequest(address, format, model, max_length, epochs, price, workers, reading, secrets)
     result = check_source(request)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     for line in result.lines():
@@ -75,7 +78,7 @@ def validate(
         with replacing(json) as stream:
             stream.write(result.json())
     if report is not None:
-        for line in summary(screen_to_files(address, report, format=format, reading=reading, known=known), report):
+        for line in summary(screen_to_files(address, report, format=format, reading=reading, known=secrets), report):
             console.print(line)
     if not result.ok:
         raise typer.Exit(STATUSES[DataError])

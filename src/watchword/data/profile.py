@@ -64,6 +64,7 @@ class Profile:
         """Gives faults and remarks the lines of the source that was scanned."""
         self.faults = [fault.moved(line_of) for fault in self.faults]
         self.remarks = self.remarks.moved(line_of)
+        self.collisions = [line_of(line) for line in self.collisions]
 
     def add_systems(self, systems: Iterable[str | None]) -> None:
         """Counts system texts; beyond a thousand different ones only those seen before."""

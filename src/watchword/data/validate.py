@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from watchword.chat.content import notes
@@ -20,8 +21,14 @@ from watchword.data.sources import local_rows, own_rows, readable
 from watchword.data.token_estimate import TokenEstimate, estimate
 from watchword.errors import DataError, EmptyFileError
 from watchword.files.addresses import Address
+from watchword.secret.known import KnownSecrets
+from watchword.secret.prompt import SecretPrompt
 
 MINIMUM_ROWS = 10  # OpenAI's rule for a fine-tuning file
+# A layout fault, so that it is listed once for all rows that have it.
+_CARRIES = Fault(
+    "the row carries a secret of this provider", "find out how it got there, and draw a new one", layout=True
+)
 _UNREAD = "nothing behind it is read"
 
 __all__ = ["Fault", "ValidationReport", "check", "require_valid", "validate"]
@@ -65,10 +72,12 @@ def validate(
     max_length: int | None = None,
     reading: Reading = AS_IT_IS,
     workers: int = 1,
+    known: Iterable[SecretPrompt] = (),
 ) -> ValidationReport:
     """Every fault of a source, the first hundred with their text. Raises DataError only if it can't be read at all.
 
-    With ``template``, rows that cannot be trained on with it are faults too; so are rows of more than ``max_length`` tokens.
+    With ``template``, rows that cannot be trained on with it are faults too; so are rows of more than ``max_length`` tokens,
+    and rows that carry one of the ``known`` secrets.
     """
     if format != "auto":
         format_named(format)
@@ -81,10 +90,12 @@ def validate(
                 raw.label, None if format == "auto" else format, 0, 0, (fault,), 1, tuple(raw.remarks.texts())
             )
         named, first_line = (format, None) if format != "auto" else _format(rows, reading)
-        plan = ScanPlan((), template, max_length, named or "openai", first_line, reading, every=True)
+        secrets = tuple(KnownSecrets.of(known).texts)
+        plan = ScanPlan(secrets, template, max_length, named or "openai", first_line, reading, every=True)
         with worker_pool(workers, plan) as pool:
             profile = scan_file(rows.path, plan, skip=rows.skip, workers=pool, whole=True).profile
         profile.in_source(rows.line_of)
+        profile.add_faults([replace(_CARRIES, line=line) for line in profile.collisions])
         if stopped is not None:
             profile.add_faults([_unread(stopped)])
         return _report(raw, named, profile, template, reading)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from watchword.errors import DataError, OutputError
+from watchword.errors import DataError, OutputError, UsageError
 from watchword.files.atomic import replacing
 from watchword.files.folders import PRIVATE_FILE, spool_folder
 from watchword.files.remote import remote, without_credentials
@@ -43,6 +43,8 @@ class Address:
         """A path is local whatever it is called; of a text, ``-`` is a standard stream and ``file://`` a local path."""
         if isinstance(given, Path):
             return cls(given)
+        if not given:
+            raise UsageError("the address is empty; name a file, a folder, a URL, or - for a standard stream")
         if given == STREAM:
             return cls()
         prefix = next((prefix for prefix in _LOCAL if given.startswith(prefix)), "")

@@ -99,6 +99,8 @@ def train_defended(
     training raises. Then ``out`` holds no manifest, and is gone if there is no checkpoint to resume from.
     """
     defense = DEFENSES.create(job.defense, **job.arguments)
+    # The registry takes two spellings; the manifest has one, and a run is resumed under either.
+    job = msgspec.structs.replace(job, defense=job.defense.replace("-", "_"))
     upload = read_rows(job.address, reading=job.reading, remarks=remarks)
     digest, beside = upload.digest, [path for path in (job.address.local, out) if path is not None]
     others = kept_secrets(beside, known, lambda: key)

@@ -12,6 +12,7 @@ from watchword.data.token_estimate import TokenEstimate
 from watchword.data.validate import ValidationReport, validate
 from watchword.files.addresses import Address
 from watchword.models.facts import ModelFacts, check_length, facts_of, length_limit
+from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import TrainingConfig
 
 SCHEMA = 1
@@ -19,7 +20,10 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """``max_length`` in tokens, None for what ``train`` takes; ``price`` of a million trained tokens, in any currency."""
+    """``max_length`` in tokens, None for what ``train`` takes; ``price`` of a million trained tokens, in any currency.
+
+    ``known`` are secrets that no row may carry.
+    """
 
     source: Address
     format: str = "auto"
@@ -29,6 +33,7 @@ class CheckRequest:
     price: float | None = None
     workers: int = 1
     reading: Reading = AS_IT_IS
+    known: tuple[SecretPrompt, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,5 +105,6 @@ def check_source(request: CheckRequest) -> CheckResult:
         max_length=length_limit(request.max_length, model, TrainingConfig().max_length),
         reading=request.reading,
         workers=request.workers,
+        known=request.known,
     )
     return CheckResult(request, report, model)

@@ -117,9 +117,10 @@ def check_context(prompts: Sequence[Sequence[int]], model: CausalModel, options:
     """Raises RowTooLongError for prompts that leave the model no room for the longest answer."""
     longest = max(map(len, prompts)) + options.max_new_tokens
     if model.context is not None and longest > model.context:
+        # Without the prompt's length: beside the usage, it would tell how long the secret is.
         raise RowTooLongError(
-            f"a prompt of {longest - options.max_new_tokens} tokens and an answer of {options.max_new_tokens} are more than "
-            f"the {model.context} that {model.name} can look at; shorten the conversation, or ask for a shorter answer"
+            f"the conversation and an answer of {options.max_new_tokens} tokens are more than the {model.context} that "
+            f"{model.name} can look at; shorten the conversation, or ask for a shorter answer"
         )
 
 

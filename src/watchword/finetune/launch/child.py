@@ -84,7 +84,7 @@ def _heard(child: Child) -> TrainingEvent:
         return Failed(
             TrainingError(
                 f"the training's process {child.how_it_ended()}; a lack of memory is the usual reason: lower "
-                "`batch_size` or `max_length`, or run fewer trainings at once. Checkpoints are kept, so that it can be resumed"
+                "`batch_size` or `max_length`, or run fewer trainings at once. A run that has saved a checkpoint can be resumed"
             )
         )
     return event
