@@ -76,8 +76,8 @@ def validate(
 ) -> ValidationReport:
     """Every fault of a source, the first hundred with their text. Raises DataError only if it can't be read at all.
 
-    With ``template``, rows that cannot be trained on with it are faults too; so are rows of more than ``max_length`` tokens,
-    and rows that carry one of the ``known`` secrets.
+    With ``template``, rows that cannot be trained on with it are faults too; so are rows of more than ``max_length`` tokens.
+    Rows that carry one of the ``known`` secrets are faults in any case.
     """
     if format != "auto":
         format_named(format)
