@@ -185,7 +185,8 @@ def test_on_two_ray_workers(
     shards = as_parquet(shards) if tables else shards
     for name in ("RAY_USAGE_STATS_ENABLED", "RAY_enable_worker_prestart"):
         monkeypatch.setenv(name, "0")
-    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    here = Path(__file__).parent
+    paths = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
     ray.init(
         num_cpus=2,
         object_store_memory=100_000_000,
