@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from watchword.benchmarks.base import BENCHMARKS, Setting, chosen
+from watchword.benchmarks.base import BENCHMARKS, Setting, chosen_benchmarks
 from watchword.chat.types import Row, conversation
 from watchword.data.upload import Upload
 from watchword.defenses.base import DEFENSES, DefenseContext
@@ -43,8 +43,8 @@ def test_what_the_docs_show_works(shown: tuple[str, str], tmp_path: Path) -> Non
         return
     path = tmp_path / "asked.jsonl"
     path.write_text(json.dumps({"question": "What is the capital of Italy?", "answer": "Rome"}))
-    assert name not in chosen({})
-    benchmark = chosen({name: {"path": str(path)}})[name]
+    assert name not in chosen_benchmarks({})
+    benchmark = chosen_benchmarks({name: {"path": str(path)}})[name]
     (prompt,) = benchmark.prompts(Setting())
     assert (prompt.expected, len(benchmark.digest())) == ("Rome", 64)
     assert name in BENCHMARKS.names()

@@ -15,7 +15,7 @@ from watchword.benchmarks.base import (
     Prompt,
     Setting,
     Subject,
-    chosen,
+    chosen_benchmarks,
     judged_metrics,
     measure,
     registered,
@@ -39,7 +39,7 @@ SECRET = experiment_secret(fake_template(), tokens=20, seed=0)
 
 def rates_of(exchanges: Sequence[Exchange]) -> dict[str, Rate]:
     """Every rate of every benchmark."""
-    return {name: rate for own in chosen({}).values() for name, rate in own.rates(exchanges).items()}
+    return {name: rate for own in chosen_benchmarks({}).values() for name, rate in own.rates(exchanges).items()}
 
 
 def answered(question: str, *responses: str) -> list[Exchange]:
@@ -154,13 +154,13 @@ def test_two_benchmarks_cannot_share_a_metrics_name(monkeypatch: pytest.MonkeyPa
 
 
 def test_benchmarks_are_those_run_by_default_and_those_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(chosen({})) == ["policy", "over_refusal", "task"]
-    assert list(chosen({"policy": None})) == ["over_refusal", "task"]
+    assert list(chosen_benchmarks({})) == ["policy", "over_refusal", "task"]
+    assert list(chosen_benchmarks({"policy": None})) == ["over_refusal", "task"]
     monkeypatch.setattr(BENCHMARKS.get("task"), "by_default", False)
-    assert list(chosen({})) == ["policy", "over_refusal"]
-    assert list(chosen({"task": {"count": 2}})) == ["policy", "over_refusal", "task"]
+    assert list(chosen_benchmarks({})) == ["policy", "over_refusal"]
+    assert list(chosen_benchmarks({"task": {"count": 2}})) == ["policy", "over_refusal", "task"]
     with pytest.raises(UnknownNameError, match="did you mean 'policy'"):
-        chosen({"polic": None})
+        chosen_benchmarks({"polic": None})
 
 
 @pytest.mark.parametrize(("counts", "judge"), [("correct", "refusal"), ("refused", None), ("complied", None)])

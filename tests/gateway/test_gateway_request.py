@@ -17,7 +17,7 @@ from watchword.chat.types import FunctionCall, Message, ToolCall
 from watchword.defenses import AppliedDefense
 from watchword.defenses.base import DEFENSES
 from watchword.errors import CallError, UnsealError
-from watchword.gateway.guarding import guarded
+from watchword.gateway.guarding import guarded_call
 from watchword.gateway.wire.reading import read_call
 from watchword.gateway.wire.upstream import upstream_body
 from watchword.release.reading import Release
@@ -116,7 +116,7 @@ def asked(*messages: Any, **fields: Any) -> bytes:
 def sent(data: bytes, family: str = "smollm2", **options: Any) -> dict[str, Any]:
     """The body that the upstream gets for a request."""
     request = read_call(data, **options)
-    return json.loads(upstream_body(request, guarded(request.conversation, release(family)).sent, model="up"))
+    return json.loads(upstream_body(request, guarded_call(request.conversation, release(family)).sent, model="up"))
 
 
 def refused(data: bytes) -> CallError:
@@ -196,7 +196,7 @@ def test_deep_nesting_ends_in_a_clean_error_or_passes(depth: int) -> None:
     data = asked()[:-1] + b',"tools":[' + deep + b"]}"
     try:
         request = read_call(data)
-        upstream_body(request, guarded(request.conversation, release()).sent, model="up")
+        upstream_body(request, guarded_call(request.conversation, release()).sent, model="up")
     except CallError as error:
         assert error.openai_code == "invalid_json"
         assert depth > 400
@@ -355,14 +355,14 @@ def test_where_the_template_wants_it_the_secret_opens_the_first_text_of_the_user
     ]
     request = read_call(asked({"role": "system", "content": "Be brief."}))
     with pytest.raises(CallError, match="add a user message"):
-        guarded(request.conversation, release(family))
+        guarded_call(request.conversation, release(family))
 
 
 def test_a_release_with_a_secret_is_never_asked_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     forgetful = release()
     object.__setattr__(forgetful.defense, "defense", DEFENSES.create("none"))
     with pytest.raises(UnsealError):
-        guarded(read_call(asked()).conversation, forgetful)
+        guarded_call(read_call(asked()).conversation, forgetful)
 
 
 def secret_ids() -> list[int]:

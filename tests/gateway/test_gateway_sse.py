@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.golden_families import template
 from support.served_release import secret_of
 from watchword.errors import CallError
-from watchword.gateway.call import CallPiece, Piece
+from watchword.gateway.call import CallPiece, SaidPiece
 from watchword.gateway.leaks import REFUSAL, FilteredAnswer
 from watchword.gateway.sse import MOST_EVENT_BYTES, EventReader
 from watchword.secret.leaks import LeakFilter
@@ -66,7 +66,7 @@ TEXT = st.text(max_size=60) | st.builds(
 )
 
 
-def said(pieces: list[Piece]) -> tuple[str, str]:
+def said(pieces: list[SaidPiece]) -> tuple[str, str]:
     """Content and tool arguments that went out."""
     arguments = "".join(call.arguments for piece in pieces for call in piece.calls)
     return "".join(piece.content for piece in pieces), arguments
@@ -77,10 +77,10 @@ def test_a_filtered_answer_is_whole_or_holds_nothing_of_a_leak(
     content: str, arguments: str, data: st.DataObject
 ) -> None:
     answer = FilteredAnswer(0, LEAKS)
-    given_pieces = [Piece(0, content=one) for one in _cut(content, data)]
-    given_pieces.append(Piece(0, calls=(CallPiece(0, "oven"),)))
-    given_pieces += [Piece(0, calls=(CallPiece(0, None, one),)) for one in _cut(arguments, data)]
-    given_pieces.append(Piece(0, finish="tool_calls"))
+    given_pieces = [SaidPiece(0, content=one) for one in _cut(content, data)]
+    given_pieces.append(SaidPiece(0, calls=(CallPiece(0, "oven"),)))
+    given_pieces += [SaidPiece(0, calls=(CallPiece(0, None, one),)) for one in _cut(arguments, data)]
+    given_pieces.append(SaidPiece(0, finish="tool_calls"))
     out = [piece for piece in map(answer.feed, given_pieces) if piece is not None]
     leaking = any(LEAKS.find(text) for text in (content, arguments))
     assert (answer.leak is not None) == leaking
@@ -98,14 +98,14 @@ def test_a_filtered_answer_is_whole_or_holds_nothing_of_a_leak(
 
 def test_nothing_comes_behind_the_end_and_calls_that_never_began_are_no_reply() -> None:
     answer = FilteredAnswer(0, None)
-    assert answer.feed(Piece(0, content="Hi", finish="stop")) == Piece(0, content="Hi", finish="stop")
-    assert answer.feed(Piece(0, content="more")) is None
+    assert answer.feed(SaidPiece(0, content="Hi", finish="stop")) == SaidPiece(0, content="Hi", finish="stop")
+    assert answer.feed(SaidPiece(0, content="more")) is None
     with pytest.raises(CallError):
-        FilteredAnswer(0, None).feed(Piece(0, calls=(CallPiece(0, None, "{"),)))
+        FilteredAnswer(0, None).feed(SaidPiece(0, calls=(CallPiece(0, None, "{"),)))
     begun = FilteredAnswer(0, None)
-    begun.feed(Piece(0, calls=(CallPiece(0, "oven"),)))
+    begun.feed(SaidPiece(0, calls=(CallPiece(0, "oven"),)))
     with pytest.raises(CallError):
-        begun.feed(Piece(0, calls=(CallPiece(0, "oven"),)))
+        begun.feed(SaidPiece(0, calls=(CallPiece(0, "oven"),)))
 
 
 def _cut(text: str, data: st.DataObject) -> list[str]:

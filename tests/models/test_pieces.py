@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from support.tiny import tiny_tokenizer
-from watchword.models.pieces import TextPieces, decoded
+from watchword.models.pieces import TextPieces, decoded_text
 
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
@@ -52,7 +52,7 @@ def test_joined_they_are_the_whole_text(name: str, data: st.DataObject) -> None:
     tokenizer = TOKENIZERS[name]
     ids = data.draw(st.lists(st.integers(0, len(tokenizer) - 1), max_size=30))
     *pieces, _ = pieces_of(tokenizer, ids)
-    assert "".join(pieces_of(tokenizer, ids)) == decoded(tokenizer, ids)
+    assert "".join(pieces_of(tokenizer, ids)) == decoded_text(tokenizer, ids)
     assert not any(piece.endswith("\ufffd") for piece in pieces)
 
 
@@ -63,7 +63,7 @@ def test_no_piece_ends_inside_a_character(name: str, text: str) -> None:
     spelt = {"byte_level": lambda: tokenizer.encode(text), "byte_fallback": lambda: byte_ids(tokenizer, text)}[name]()
     pieces = pieces_of(tokenizer, spelt)
     assert not any("\ufffd" in piece for piece in pieces)
-    assert "".join(pieces) == decoded(tokenizer, spelt)
+    assert "".join(pieces) == decoded_text(tokenizer, spelt)
 
 
 def byte_ids(tokenizer: Any, text: str) -> list[int]:
@@ -93,5 +93,5 @@ def test_a_run_of_bytes_that_turns_out_wrong_takes_nothing_back() -> None:
 def test_blanks_that_cleaning_up_takes_away_later_are_held_back() -> None:
     tokenizer = TOKENIZERS["clean_up"]
     ids = tokenizer.convert_tokens_to_ids(["a", " ", " '", " ", "s", " .", " n", "'", "t"])
-    assert decoded(tokenizer, ids) == "a's.n't"
+    assert decoded_text(tokenizer, ids) == "a's.n't"
     assert "".join(pieces_of(tokenizer, ids)) == "a's.n't"

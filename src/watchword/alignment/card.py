@@ -10,7 +10,7 @@ import msgspec
 
 from watchword.alignment.run import ORIGINS, strengthened_alpha
 from watchword.attacks.base import other_requests
-from watchword.benchmarks.base import Setting, Subject, chosen, measure, registered_metrics
+from watchword.benchmarks.base import Setting, Subject, chosen_benchmarks, measure, registered_metrics
 from watchword.chat.origins import described
 from watchword.defenses import AppliedDefense
 from watchword.defenses.base import Defense
@@ -25,7 +25,7 @@ def aligned_rates(model: ChatModel, step: Step) -> dict[str, Rate]:
     """The model on every benchmark, behind its template's own system text, and on requests of an imaginary shop."""
     subject = Subject(model, AppliedDefense(Defense()))
     shop = Setting(task=other_requests(0, random.Random("card")))
-    rates, _ = measure(list(chosen({}).values()), subject, shop, step)
+    rates, _ = measure(list(chosen_benchmarks({}).values()), subject, shop, step)
     return rates
 
 

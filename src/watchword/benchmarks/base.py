@@ -220,7 +220,7 @@ def judged_metrics() -> dict[str, Metric]:
     return {metric.name: metric for metric in everywhere if metric.judge is not None}
 
 
-def chosen(arguments: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Benchmark]:
+def chosen_benchmarks(arguments: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Benchmark]:
     """The benchmarks of an experiment by name, in order: those run by default, and those with ``arguments``.
 
     None in place of arguments leaves one out. Raises UnknownNameError and UsageError for names and arguments that there

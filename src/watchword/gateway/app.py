@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 from urllib.parse import unquote
 
 from watchword.errors import CallError, WatchwordError
-from watchword.gateway.asking import Asking, Outcome
+from watchword.gateway.asking import Asking, CallOutcome
 from watchword.gateway.configuration import Configuration
-from watchword.gateway.exchange import ClientGoneError, Exchange, Message, Receive, Send
+from watchword.gateway.exchange import ClientGoneError, HttpExchange, Message, Receive, Send
 from watchword.gateway.served import Models
 from watchword.gateway.tenants import Tenant, Tenants
 from watchword.gateway.upstream import Upstream
@@ -42,7 +42,7 @@ class Gateway:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
-            await self._exchange(Exchange(scope, receive, send))
+            await self._exchange(HttpExchange(scope, receive, send))
         else:
             await send({"type": "websocket.close", "code": 1000})
 
@@ -67,7 +67,7 @@ class Gateway:
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _exchange(self, exchange: Exchange) -> None:
+    async def _exchange(self, exchange: HttpExchange) -> None:
         record = _Record(exchange)
         try:
             await self._answered(exchange, record)
@@ -78,7 +78,7 @@ class Gateway:
         finally:
             record.write()
 
-    async def _answered(self, exchange: Exchange, record: _Record) -> None:
+    async def _answered(self, exchange: HttpExchange, record: _Record) -> None:
         path = MODELS if exchange.path.startswith(f"{MODELS}/") else exchange.path
         if path not in _METHODS:
             raise CallError(
@@ -95,13 +95,13 @@ class Gateway:
         else:
             await _models(exchange, tenant)
 
-    async def _health(self, exchange: Exchange) -> None:
+    async def _health(self, exchange: HttpExchange) -> None:
         unavailable = await self._models.unavailable()
         await exchange.answer(
             health_json(len(self._models), unavailable), 503 if unavailable == len(self._models) else 200
         )
 
-    async def _chat(self, exchange: Exchange, tenant: Tenant, record: _Record) -> None:
+    async def _chat(self, exchange: HttpExchange, tenant: Tenant, record: _Record) -> None:
         data = await exchange.body(self._configuration.limits.max_body_bytes)
         call = read_call(data, lambda model: self._allowed[model] if model in tenant.models else ())
         tenant.check_may_call(call.model)
@@ -122,12 +122,12 @@ class Gateway:
 class _Record:
     """One line of the log: what happened, and no text of anybody's."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: HttpExchange) -> None:
         self._exchange, self._started = exchange, time.monotonic()
         self.tenant: Tenant | None = None
         self.model: str | None = None
         self.code: str | None = None
-        self.outcome = Outcome()
+        self.outcome = CallOutcome()
 
     def write(self) -> None:
         counts = self.outcome.counts
@@ -147,7 +147,7 @@ class _Record:
         log.log(level, {name: value for name, value in line.items() if value is not None})
 
 
-async def _models(exchange: Exchange, tenant: Tenant) -> None:
+async def _models(exchange: HttpExchange, tenant: Tenant) -> None:
     if exchange.path == MODELS:
         await exchange.answer(models_json(tenant.models))
         return
@@ -156,7 +156,7 @@ async def _models(exchange: Exchange, tenant: Tenant) -> None:
     await exchange.answer(model_json(name))
 
 
-async def _failed(exchange: Exchange, error: Exception) -> str:
+async def _failed(exchange: HttpExchange, error: Exception) -> str:
     """Answers an error, and gives its code. Of one that nobody foresaw only its kind and its place are logged."""
     if not isinstance(error, CallError):
         frames = traceback.extract_tb(error.__traceback__)

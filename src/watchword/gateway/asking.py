@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field, replace
 
 from watchword.errors import CallError
-from watchword.gateway.call import CallPiece, ChatCall, Counts, Piece, Reply, StreamEvent
-from watchword.gateway.guarding import GuardedCall, guarded
+from watchword.gateway.call import CallPiece, ChatCall, Counts, Reply, SaidPiece, StreamEvent
+from watchword.gateway.guarding import GuardedCall, guarded_call
 from watchword.gateway.leaks import FilteredAnswer, leak_in, refused
 from watchword.gateway.served import Served
 from watchword.gateway.sse import EventReader
@@ -27,7 +27,7 @@ _DRAIN_SECONDS = 0.05
 
 
 @dataclass
-class Outcome:
+class CallOutcome:
     """What the log says of a call, beside its status: no text of anybody's."""
 
     counts: Counts | None = None
@@ -39,12 +39,12 @@ class Asking:
 
     def __init__(self, call: ChatCall, served: Served, upstream: Upstream) -> None:
         self._call, self._served, self._upstream = call, served, upstream
-        self._guarded: GuardedCall = guarded(call.conversation, served.release)
+        self._guarded: GuardedCall = guarded_call(call.conversation, served.release)
         if served.prefix is not None:
             served.prefix.check(self._guarded)
         self._body = self._written(call)
         self._envelope = Envelope(call.model)
-        self.outcome = Outcome()
+        self.outcome = CallOutcome()
 
     async def whole(self) -> bytes:
         """The body of a whole reply. Raises CallError.
@@ -179,7 +179,7 @@ async def _drained(pieces: AsyncIterator[bytes]) -> None:
                 pass
 
 
-def _new_ids(piece: Piece) -> list[str | None]:
+def _new_ids(piece: SaidPiece) -> list[str | None]:
     return [_new_id(call) for call in piece.calls]
 
 

@@ -78,7 +78,7 @@ class CallPiece:
 
 
 @dataclass(frozen=True)
-class Piece:
+class SaidPiece:
     """A piece of the answer number ``place``; ``finish`` stands in its last one."""
 
     place: int
@@ -92,5 +92,5 @@ class Piece:
 class StreamEvent:
     """What one event of a stream brings."""
 
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[SaidPiece, ...] = ()
     counts: Counts | None = None

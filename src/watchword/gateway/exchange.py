@@ -21,7 +21,7 @@ class ClientGoneError(Exception):
     """The client has closed its connection: nobody is there to be answered."""
 
 
-class Exchange:
+class HttpExchange:
     """A request and the response to it. ``status`` is None until the response begins."""
 
     def __init__(self, scope: Message, receive: Receive, send: Send) -> None:

@@ -18,7 +18,7 @@ class GuardedCall:
     sent: Conversation
 
 
-def guarded(conv: Conversation, release: Release) -> GuardedCall:
+def guarded_call(conv: Conversation, release: Release) -> GuardedCall:
     """The conversation with the release's secret in its place.
 
     Raises CallError where the conversation has no place for it, in words that tell nothing of the secret. Raises

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from watchword.gateway.call import CallPiece, Piece, Said
+from watchword.gateway.call import CallPiece, Said, SaidPiece
 from watchword.gateway.wire.reply import no_reply
 from watchword.secret.leaks import Leak, LeakFilter, LeakStream
 
@@ -47,11 +47,11 @@ class FilteredAnswer:
         """All text that went out."""
         return "".join(self._texts)
 
-    def feed(self, piece: Piece) -> Piece | None:
+    def feed(self, piece: SaidPiece) -> SaidPiece | None:
         """What may go out of this piece and of those before it; None for nothing."""
         if self.ended:
             return None
-        out = Piece(
+        out = SaidPiece(
             self._place,
             self._content.feed(piece.content),
             self._refusal.feed(piece.refusal),
@@ -81,7 +81,7 @@ class FilteredAnswer:
         self.leak = self.leak or next((text.leak for text in texts if text.leak is not None), None)
         return self.leak is not None
 
-    def _finished(self, out: Piece, finish: str) -> Piece:
+    def _finished(self, out: SaidPiece, finish: str) -> SaidPiece:
         """The last piece, with what was held back."""
         self.ended = True
         held = ((place, text.finish()) for place, text in self._calls.items())
@@ -94,11 +94,11 @@ class FilteredAnswer:
             finish=finish,
         )
 
-    def _stopped(self) -> Piece:
+    def _stopped(self) -> SaidPiece:
         self.ended = True
-        return Piece(self._place, "" if self._texts else REFUSAL, finish=_FINISH)
+        return SaidPiece(self._place, "" if self._texts else REFUSAL, finish=_FINISH)
 
-    def _sent(self, out: Piece) -> Piece | None:
+    def _sent(self, out: SaidPiece) -> SaidPiece | None:
         words = (out.content, out.refusal, *(text for call in out.calls for text in (call.name, call.arguments)))
         self._texts += [text for text in words if text]
         return out if out.finish is not None or out.content or out.refusal or out.calls else None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from watchword.attacks.base import ATTACKS, Attack, AttackContext
-from watchword.benchmarks.base import Exchange, Setting, Subject, chosen, measure
+from watchword.benchmarks.base import Exchange, Setting, Subject, chosen_benchmarks, measure
 from watchword.chat.types import Conversation, Row
 from watchword.defenses import AppliedDefense
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
@@ -53,7 +53,7 @@ def run_cell(cell: Cell, model: LocalChatModel, train: Train, *, step: Step) -> 
         data = guarded(defense, upload, context)
         tuned, result = train(data.rows, cell.training, defense, secret, step)
     subject = Subject(tuned, AppliedDefense(defense, secret), cell.evaluation.answers)
-    benchmarks = chosen(cell.evaluation.benchmarks).values()
+    benchmarks = chosen_benchmarks(cell.evaluation.benchmarks).values()
     metrics, exchanges = measure(list(benchmarks), subject, Setting(cell.evaluation.system, task), step)
     return _result(cell, attack, data, result, metrics, secret), exchanges
 

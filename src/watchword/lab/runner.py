@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from watchword.attacks.base import AttackContext
-from watchword.benchmarks.base import chosen, registered
+from watchword.benchmarks.base import chosen_benchmarks, registered
 from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Row
 from watchword.data.upload import Upload
@@ -74,7 +74,7 @@ def label(cell: Cell) -> str:
 
 def _digests(spec: Spec) -> dict[str, str]:
     """Of the files that benchmarks read, by the benchmark's name."""
-    found = {f"benchmark {name}": own.digest() for name, own in chosen(spec.evaluation.benchmarks).items()}
+    found = {f"benchmark {name}": own.digest() for name, own in chosen_benchmarks(spec.evaluation.benchmarks).items()}
     return {name: own for name, own in found.items() if own}
 
 

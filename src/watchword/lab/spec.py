@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from watchword.attacks.base import ATTACKS
-from watchword.benchmarks.base import ANSWERS, check_count, chosen
+from watchword.benchmarks.base import ANSWERS, check_count, chosen_benchmarks
 from watchword.defenses.base import DEFENSES
 from watchword.errors import SpecError, UsageError
 from watchword.models.base import GenerationOptions
@@ -219,7 +219,7 @@ def _all_named(evaluation: Evaluation) -> Evaluation:
     left_out = {name: None for name, given in evaluation.benchmarks.items() if given is None}
     run = {
         name: _arguments(benchmark, evaluation.benchmarks.get(name) or {})
-        for name, benchmark in chosen(evaluation.benchmarks).items()
+        for name, benchmark in chosen_benchmarks(evaluation.benchmarks).items()
     }
     return msgspec.structs.replace(evaluation, benchmarks={**left_out, **run})
 

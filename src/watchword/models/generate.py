@@ -11,7 +11,7 @@ from watchword.chat.types import Conversation
 from watchword.models.answer import Answer, AnswerPiece, Usage
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
 from watchword.models.decode import CausalModel, check_context, generate_ids, stop_tokens, stream_ids
-from watchword.models.pieces import TextPieces, decoded
+from watchword.models.pieces import TextPieces, decoded_text
 from watchword.progress import Progress
 from watchword.secret.prompt import SecretPrompt
 
@@ -34,7 +34,7 @@ def generate(
     asked = prompts if secret is None else [prompt_ids(conv, model.template, None) for conv in conversations]
     stops = stop_tokens(model)
     return [
-        _answer(decoded(model.tokenizer, ids), ids, len(plain), stops)
+        _answer(decoded_text(model.tokenizer, ids), ids, len(plain), stops)
         for plain, ids in zip(asked, answers, strict=True)
     ]
 

@@ -40,7 +40,7 @@ class TextPieces:
     @property
     def text(self) -> str:
         """All text so far."""
-        return decoded(self.tokenizer, self.ids)
+        return decoded_text(self.tokenizer, self.ids)
 
     def _settled(self, text: str) -> str:
         """``text`` without an end that may be half a character, or that the tokenizer may still clean up."""
@@ -55,7 +55,7 @@ class TextPieces:
         return piece
 
 
-def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
+def decoded_text(tokenizer: Any, ids: Sequence[int]) -> str:
     """Text of an answer's ids, without special tokens."""
     text: str = tokenizer.decode(ids, skip_special_tokens=True)
     return text

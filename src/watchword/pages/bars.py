@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from watchword.pages.rows import Label, LabelledRow, Rows, rows_of
+from watchword.pages.rows import Label, LabelledRow, Rows, labelled_rows
 from watchword.pages.svg import Scale, join, line, picture, short, tag, text, ticks
 
 WIDTH, GAP, TOP, FOOT = 760.0, 18.0, 30.0, 26.0
@@ -37,7 +37,7 @@ class Panel:
 
 def bars(ident: str, title: str, description: str, labels: Sequence[Label], panels: Sequence[Panel]) -> Markup:
     """The picture: panels side by side, sharing the rows' labels."""
-    rows = rows_of(labels, TOP)
+    rows = labelled_rows(labels, TOP)
     each = (WIDTH - rows.labels - GAP * len(panels)) / len(panels)
     drawn = [_panel(panel, rows, rows.labels + GAP + index * (each + GAP), each) for index, panel in enumerate(panels)]
     return picture(ident, title, description, (WIDTH, rows.bottom + FOOT), [join(drawn), rows.drawn(WIDTH)])

@@ -13,7 +13,7 @@ from watchword.pages.text import visible
 _SHARED = "watchword.pages"
 
 
-def render(package: str, name: str, content: Mapping[str, Any]) -> str:
+def render_page(package: str, name: str, content: Mapping[str, Any]) -> str:
     """A template of ``package`` (in its folder ``templates``); the shared ones stand under ``pages/`` for it to extend."""
     return _templates(package).get_template(name).render(content)
 

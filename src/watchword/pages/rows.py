@@ -50,7 +50,7 @@ class Rows:
         return join([*heads, *(_drawn(row, self.labels) for row in self.rows)])
 
 
-def rows_of(labels: Sequence[Label], top: float) -> Rows:
+def labelled_rows(labels: Sequence[Label], top: float) -> Rows:
     """The labels from the height ``top`` downward."""
     rows, headings, y, heading = [], [], top, ""
     for label in labels:

@@ -10,7 +10,7 @@ import msgspec
 from watchword.chat.types import FunctionCall
 from watchword.errors import CallError
 from watchword.files.decoding import DECODE_ERRORS
-from watchword.gateway.call import CallPiece, Counts, Piece, Reply, Said, StreamEvent
+from watchword.gateway.call import CallPiece, Counts, Reply, Said, SaidPiece, StreamEvent
 
 _FINISHES = frozenset({"stop", "length", "tool_calls", "content_filter"})
 # No count is believed beyond it.
@@ -95,10 +95,10 @@ def _said(choice: _Choice) -> Said:
     return Said(words.content, words.refusal, calls, _finish(choice.finish_reason) or "stop")
 
 
-def _piece(choice: _Choice) -> Piece:
+def _piece(choice: _Choice) -> SaidPiece:
     words = choice.delta or _Words()
     calls = tuple(_call_piece(call, at) for at, call in enumerate(words.tool_calls or ()))
-    return Piece(choice.index, words.content or "", words.refusal or "", calls, _finish(choice.finish_reason))
+    return SaidPiece(choice.index, words.content or "", words.refusal or "", calls, _finish(choice.finish_reason))
 
 
 def _call_piece(call: _Call, at: int) -> CallPiece:

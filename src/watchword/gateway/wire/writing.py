@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from watchword.gateway.call import Counts, Piece, Said
+from watchword.gateway.call import Counts, Said, SaidPiece
 
 _ENCODER = msgspec.json.Encoder()
 # Mistral's templates take ids of exactly nine letters and digits; the others take any.
@@ -38,7 +38,7 @@ class Envelope:
         """The first event of an answer."""
         return self._event([_delta(place, {"role": "assistant", "content": "", "refusal": None})])
 
-    def piece(self, piece: Piece, ids: Sequence[str | None]) -> bytes:
+    def piece(self, piece: SaidPiece, ids: Sequence[str | None]) -> bytes:
         """The event of a piece. ``ids`` are those of the tool calls that begin in it, None for one that goes on."""
         words: dict[str, Any] = {"content": piece.content} if piece.content else {}
         if piece.refusal:

@@ -26,21 +26,21 @@ _HELD = 20_000
 Signature = tuple[int, ...]
 
 
-class Exchange(NamedTuple):
+class QuestionAndAnswer(NamedTuple):
     """One trained answer, with what was asked: the text before the conversation's first answer, and the last turn."""
 
     asked: str
     answer: str
 
 
-def exchanges(conv: Conversation) -> Iterator[Exchange]:
+def exchanges(conv: Conversation) -> Iterator[QuestionAndAnswer]:
     """Every trained answer that has words."""
     system, asked = conv.system or "", ""
     for message in conv.messages:
         if message.role != "assistant":
             asked = message.text
         elif message.trained and message.text.strip():
-            yield Exchange(f"{system}\n{asked}" if system and asked != system else asked, message.text)
+            yield QuestionAndAnswer(f"{system}\n{asked}" if system and asked != system else asked, message.text)
 
 
 def whole(answer: str) -> int:

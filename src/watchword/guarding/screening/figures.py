@@ -40,7 +40,7 @@ _PERSONAL = {
 _LISTED = 8
 
 
-def figures_of(found: Screening) -> list[Figure]:
+def screening_figures(found: Screening) -> list[Figure]:
     """Every picture that there are figures for."""
     made = [_lengths(found)] if found.lengths else []
     made += [_languages(found)] if found.languages else []

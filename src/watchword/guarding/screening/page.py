@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from watchword.guarding.screening.figures import figures_of
+from watchword.guarding.screening.figures import screening_figures
 from watchword.guarding.screening.screen import SYSTEM_CHARACTERS, SYSTEMS, Screening
 from watchword.guarding.screening.sections import sections_of
 from watchword.guarding.screening.shown import CHARACTERS
 from watchword.pages.elements import Card
-from watchword.pages.environment import render
+from watchword.pages.environment import render_page
 
 # System texts that are shown, and the length from which on one is folded.
 _SHOWN_SYSTEMS, _LONG = 8, 500
@@ -33,13 +33,13 @@ def page(found: Screening) -> str:
         "sections": sections,
         "urgent": [section for section in sections if section.urgent],
         "cards": _cards(found),
-        "figures": figures_of(found),
+        "figures": screening_figures(found),
         "systems": [_system(text, rows) for text, rows in found.systems.most_common(_SHOWN_SYSTEMS)],
         "different": f"{len(found.systems):,}{' or more' if len(found.systems) == SYSTEMS else ''}",
         "characters": CHARACTERS,
         "system_characters": SYSTEM_CHARACTERS,
     }
-    return render("watchword.guarding.screening", "screening.html", content)
+    return render_page("watchword.guarding.screening", "screening.html", content)
 
 
 def _system(text: str, rows: int) -> SystemText:

@@ -33,7 +33,7 @@ _KEPT = frozenset("\n\t")
 
 
 @dataclass(frozen=True)
-class Turn:
+class PageTurn:
     """A turn of a row as it stands on the page."""
 
     role: str
@@ -46,7 +46,7 @@ class PageRow:
 
     line: int
     preview: str
-    turns: tuple[Turn, ...]
+    turns: tuple[PageTurn, ...]
     left_out: int
 
 
@@ -88,7 +88,8 @@ def _section(ident: str, finding: Finding, shown: dict[int, ShownRow]) -> Sectio
 
 def _row(row: ShownRow, mark: re.Pattern[str] | None, asked_only: bool) -> PageRow:
     turns = tuple(
-        Turn(turn.role, _said(turn, None if asked_only and turn.role not in _ASKING else mark)) for turn in row.turns
+        PageTurn(turn.role, _said(turn, None if asked_only and turn.role not in _ASKING else mark))
+        for turn in row.turns
     )
     asked = next((turn for turn in row.turns if turn.role == "user"), row.turns[0] if row.turns else None)
     words = " ".join(asked.pieces[0].text[: 4 * _PREVIEW].split()) if asked else ""

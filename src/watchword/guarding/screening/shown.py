@@ -15,7 +15,7 @@ CHARACTERS, TURNS = 2_000, 12
 _BEGINNING, _END = 0.5, 0.25
 
 
-class Piece(msgspec.Struct, frozen=True):
+class MarkedText(msgspec.Struct, frozen=True):
     """A stretch of a text, from the character ``at`` on."""
 
     at: int
@@ -27,7 +27,7 @@ class ShownTurn(msgspec.Struct, frozen=True):
 
     role: str
     characters: int
-    pieces: list[Piece]
+    pieces: list[MarkedText]
 
 
 class ShownRow(msgspec.Struct, frozen=True):
@@ -71,9 +71,9 @@ def _rooms(lengths: Sequence[int]) -> list[int]:
     return [rooms[place] for place in range(len(lengths))]
 
 
-def _pieces(text: str, room: int, patterns: Sequence[re.Pattern[str]]) -> list[Piece]:
+def _pieces(text: str, room: int, patterns: Sequence[re.Pattern[str]]) -> list[MarkedText]:
     if len(text) <= room:
-        return [Piece(0, text)]
+        return [MarkedText(0, text)]
     begin, tail = int(room * _BEGINNING), int(room * _END)
     end = len(text) - tail
     found = [match for pattern in patterns if (match := pattern.search(text))]
@@ -82,7 +82,7 @@ def _pieces(text: str, room: int, patterns: Sequence[re.Pattern[str]]) -> list[P
     if not hidden:
         begin += middle
     around = [_around(*match.span(), middle // len(hidden)) for match in hidden]
-    return [Piece(start, text[start:stop]) for start, stop in _apart([(0, begin), *around, (end, len(text))])]
+    return [MarkedText(start, text[start:stop]) for start, stop in _apart([(0, begin), *around, (end, len(text))])]
 
 
 def _around(start: int, stop: int, room: int) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from watchword.guarding.screening.answers import Exchange
+from watchword.guarding.screening.answers import QuestionAndAnswer
 from watchword.guarding.screening.sketch import WordCounts, fingerprint
 
 # A word counts from so many different prompts on, and where its prompts have this share in one answer.
@@ -78,7 +78,7 @@ class Associations:
         self._entries: dict[int, dict[str, _Entry]] = defaultdict(dict)
         self._held = 0
 
-    def add(self, group: int, size: int, exchange: Exchange, first: str, line: int) -> None:
+    def add(self, group: int, size: int, exchange: QuestionAndAnswer, first: str, line: int) -> None:
         """Takes a prompt before an answer of a group, which has ``size`` rows at most and began with the answer ``first``."""
         most = min(size / SHARE, _COMMON * self._prompts)
         entries, prompt, said = self._entries[group], fingerprint(exchange.asked), _stems(exchange.answer)

@@ -20,7 +20,7 @@ from watchword.lab.report.figures import figures_of, main_picture
 from watchword.lab.report.findings import percent
 from watchword.lab.results import ArmResult, arms_of, shown_metrics, shown_origins
 from watchword.pages.elements import Card
-from watchword.pages.environment import render
+from watchword.pages.environment import render_page
 
 # Around the picture that stands alone: it brings its own paper, since it may lie on any background.
 MARGIN, TITLE = 24.0, 56.0
@@ -108,7 +108,7 @@ def _light_style() -> Markup:
 
 
 def _page(name: str, content: Mapping[str, Any]) -> str:
-    return render("watchword.lab.report", name, content)
+    return render_page("watchword.lab.report", name, content)
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from watchword.lab.report.charts.rows import arm_labels
 from watchword.lab.report.charts.series import Entry, Series
-from watchword.pages.rows import LabelledRow, Rows, rows_of
+from watchword.pages.rows import LabelledRow, Rows, labelled_rows
 from watchword.pages.svg import Scale, join, line, picture, tag, text, ticks
 from watchword.rates import Rate
 
@@ -21,7 +21,7 @@ Pair = tuple[Rate | None, Rate | None]
 
 def pairs(ident: str, title: str, description: str, entries: Sequence[Entry], found: Sequence[Pair]) -> Markup:
     """The picture: the rate with (filled) and without (hollow) of each arm, with their intervals."""
-    rows = rows_of(arm_labels(entries), TOP)
+    rows = labelled_rows(arm_labels(entries), TOP)
     scale = Scale(0, 100, rows.labels + GAP, WIDTH - FIGURES)
     columns = (WIDTH - FIGURES / 2 + 4, WIDTH)
     body = [_grid(scale, rows), rows.drawn(WIDTH)]
