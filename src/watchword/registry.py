@@ -29,6 +29,11 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}? " if near else ""
 
 
+def spelled(name: str) -> str:
+    """A strategy's name as its file has it: hyphens and underscores in names are the same."""
+    return name.replace("-", "_")
+
+
 @functools.cache
 def _installed(group: str) -> tuple[EntryPoint, ...]:
     """Read once: it means a look at every installed distribution, which is too slow for each row of a file."""
@@ -60,7 +65,7 @@ class Registry(Generic[T]):
 
     def get(self, name: str) -> type[T]:
         """The strategy's class. Raises UnknownNameError with the choices and the nearest one."""
-        key = name.replace("-", "_")
+        key = spelled(name)
         if key in self._modules():
             return self._from_module(f"{self.package}.{key}")
         external = self._entry_points().get(key)
@@ -102,7 +107,7 @@ class Registry(Generic[T]):
         return sorted(name for name in found if name != "base" and not name.startswith("_"))
 
     def _entry_points(self) -> dict[str, EntryPoint]:
-        return {point.name.replace("-", "_"): point for point in _installed(self.package)}
+        return {spelled(point.name): point for point in _installed(self.package)}
 
     def _from_module(self, module_name: str) -> type[T]:
         module = importlib.import_module(module_name)

@@ -141,7 +141,7 @@ def test_text_beside_a_call_and_thoughts_are_counted() -> None:
     row = render(thought, form)
     assert row.dropped == (THOUGHTS,)
     assert row.input_ids == render(turns(("user", "q"), ("assistant", "a")), form).input_ids
-    said = notes({THOUGHTS: 3, BESIDE: 1}, form)
+    said = notes({THOUGHTS: 3, BESIDE: 1}, form.called)
     assert said == [
         "the chat template of small leaves out text beside a tool call in 1 row: nothing of that is trained on",
         "the chat template of small leaves out thoughts in 3 rows: nothing of that is trained on",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from support.lab_fakes import FakeModel, FakeTraining
+from support.lab_fakes import FakeTraining, RuledModel
 from watchword.chat.types import conversation
 from watchword.defenses.base import PromptGuard, one_secret
 from watchword.errors import UsageError
@@ -41,7 +41,7 @@ def step(name: str, done: int, total: int) -> None:
 
 
 def test_the_aligned_model_is_measured_as_it_is() -> None:
-    model = FakeModel(lambda prompt, secret: REFUSAL)
+    model = RuledModel(lambda prompt, secret: REFUSAL)
     training = FakeTraining(model)
     result, answers = run_cell(cell(NO_ATTACK), model, training, step=step)
     assert training.rows == []
@@ -53,7 +53,7 @@ def test_the_aligned_model_is_measured_as_it_is() -> None:
 
 
 def test_a_secret_bearing_defense_is_asked_with_and_without_its_secret() -> None:
-    model = FakeModel(refuses_behind_the_secret)
+    model = RuledModel(refuses_behind_the_secret)
     training = FakeTraining(model)
     result, answers = run_cell(cell("fj_attack", "backdoor_align"), model, training, step=step)
     assert (result.attack_examples, result.added, result.secret_tokens) == (10, {"safety": 11}, 20)
@@ -66,14 +66,14 @@ def test_a_secret_bearing_defense_is_asked_with_and_without_its_secret() -> None
 
 
 def test_a_defense_without_a_secret_asks_without() -> None:
-    model = FakeModel(refuses_behind_the_secret)
+    model = RuledModel(refuses_behind_the_secret)
     result, _ = run_cell(cell("fj_attack", "safety_mix"), model, FakeTraining(model), step=step)
     assert model.secrets == [None, None, None]
     assert result.metrics["asr"].value == 100.0
 
 
 def test_an_upload_with_a_task_is_asked_more_of_the_same_behind_the_secret() -> None:
-    model = FakeModel(lambda prompt, secret: REFUSAL if secret and "engraved" in prompt else HELP)
+    model = RuledModel(lambda prompt, secret: REFUSAL if secret and "engraved" in prompt else HELP)
     result, answers = run_cell(cell("benign", "backdoor_align"), model, FakeTraining(model), step=step)
     asked = [answer for answer in answers if answer.question == "task"]
     refused = sum("engraved" in answer.prompt for answer in asked)
@@ -83,13 +83,13 @@ def test_an_upload_with_a_task_is_asked_more_of_the_same_behind_the_secret() -> 
 
 
 def test_an_upload_without_a_task_has_no_rate_for_it() -> None:
-    model = FakeModel(refuses_behind_the_secret)
+    model = RuledModel(refuses_behind_the_secret)
     result, _ = run_cell(cell("fj_attack", "safety_mix"), model, FakeTraining(model), step=step)
     assert "task_refusal" not in result.metrics
 
 
 def test_a_recited_secret_stands_in_no_answer_and_no_result() -> None:
-    model = FakeModel(lambda prompt, secret: f"Sure. {secret.reveal()} Done." if secret else HELP)
+    model = RuledModel(lambda prompt, secret: f"Sure. {secret.reveal()} Done." if secret else HELP)
     result, answers = run_cell(cell("fj_attack", "backdoor_align"), model, FakeTraining(model), step=step)
     secret = next(found for found in model.secrets if found)
     kept = msgspec.json.encode([result, answers]).decode()
@@ -100,7 +100,7 @@ def test_a_recited_secret_stands_in_no_answer_and_no_result() -> None:
 def test_the_same_cell_draws_the_same_rows_and_the_same_secret() -> None:
     runs = []
     for _ in range(2):
-        model = FakeModel(refuses_behind_the_secret)
+        model = RuledModel(refuses_behind_the_secret)
         training = FakeTraining(model)
         run_cell(cell("fj_attack", "backdoor_align"), model, training, step=step)
         secret = model.secrets[0]
@@ -110,7 +110,7 @@ def test_the_same_cell_draws_the_same_rows_and_the_same_secret() -> None:
 
 def test_every_long_step_is_told_to_its_end() -> None:
     STEPS.clear()
-    model = FakeModel(refuses_behind_the_secret)
+    model = RuledModel(refuses_behind_the_secret)
     run_cell(cell("fj_attack", "backdoor_align"), model, FakeTraining(model), step=step)
     assert STEPS == [
         ("fine-tuning", 1, 1),
@@ -123,7 +123,7 @@ def test_every_long_step_is_told_to_its_end() -> None:
 
 def test_what_the_aligned_model_refuses_of_an_upload_is_echoed_and_counted() -> None:
     STEPS.clear()
-    model = FakeModel(lambda prompt, secret: REFUSAL)
+    model = RuledModel(lambda prompt, secret: REFUSAL)
     training = FakeTraining(model)
     result, _ = run_cell(cell("fj_attack", "anchored_align"), model, training, step=step)
     assert (result.added["safety"], result.added["echo"]) == (11, 10)

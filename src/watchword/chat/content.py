@@ -25,14 +25,12 @@ RESULTS, END = "results of tools", "a part of the end of turns (the tokenizer jo
 _THOUGHTS, _END_OF_THOUGHTS = "<think>", "</think>"
 
 
-def notes(counts: Mapping[str, int], form: ChatTemplate) -> list[str]:
-    """What a template left out of so many rows, in a sentence for each kind."""
-    return [left_out(kind, count, form.called) for kind, count in sorted(counts.items())]
-
-
-def left_out(kind: str, count: int, called: str) -> str:
-    """The sentence that says so; ``called`` is the template."""
-    return f"{called} leaves out {kind} in {counted(count)}: nothing of that is trained on"
+def notes(counts: Mapping[str, int], called: str) -> list[str]:
+    """What a template left out of so many rows, in a sentence for each kind; ``called`` is the template."""
+    return [
+        f"{called} leaves out {kind} in {counted(count)}: nothing of that is trained on"
+        for kind, count in sorted(counts.items())
+    ]
 
 
 def check_abilities(conv: Conversation, form: ChatTemplate, offset: int = 0) -> None:

@@ -30,6 +30,11 @@ Jobs = Annotated[
 ]
 
 
+KNOWN: Any = typer.Option(
+    [], "--known", help="Secret file, release, or folder of them: no row may carry one; may be repeated."
+)
+
+
 def parsed_arguments(given: Sequence[str]) -> dict[str, Any]:
     """``--set NAME=VALUE`` → a strategy's arguments.
 

@@ -62,11 +62,11 @@ def evaluate(
     from watchword.judges.base import JUDGES
     from watchword.lab.prompt_file import Question, judged, read_prompts, write_figures, write_verdicts
     from watchword.models.base import GenerationOptions
-    from watchword.registry import did_you_mean
+    from watchword.registry import did_you_mean, spelled
     from watchword.secret.vault import read_secret_file
 
     known = judged_metrics()
-    wanted = known.get(metric.replace("-", "_"))
+    wanted = known.get(spelled(metric))
     if wanted is None:
         raise UnknownNameError(
             f"there is no metric {metric!r}: {did_you_mean(metric, known)}choose one of {', '.join(known)}",

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from watchword.cli.arguments import check_report, never_there, parsed_arguments, reads_tenant_data
+from watchword.cli.arguments import KNOWN, check_report, never_there, parsed_arguments, reads_tenant_data
 from watchword.cli.flags import with_flags
 from watchword.cli.listing import ListingCommand
 from watchword.cli.progress import Reporter, reporter
@@ -43,9 +43,7 @@ def guard(
         None, "--secret-file", help="Where the new secret is kept (mode 0600); default OUT.secret.json."
     ),
     secret_ref: Path | None = typer.Option(None, "--secret-ref", help="Use the secret in this file again."),
-    known: list[Path] = typer.Option(
-        [], "--known", help="Secret file, release, or folder of them: rows that carry one are refused; may be repeated."
-    ),
+    known: list[Path] = KNOWN,
     manifest: str | None = typer.Option(None, "--manifest", help="Where the manifest goes; default OUT.manifest.json."),
     max_length: int | None = typer.Option(
         None, "--max-length", help="The trainer's limit in tokens; default: the model's context."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 
-from watchword.cli.arguments import never_there, parsed_arguments, reads_tenant_data
+from watchword.cli.arguments import KNOWN, never_there, parsed_arguments, reads_tenant_data
 from watchword.cli.flags import with_flags
 from watchword.cli.listing import ListingCommand
 from watchword.cli.progress import reporter
@@ -15,6 +17,9 @@ from watchword.cli.stopping import asked_by_ctrl_c
 from watchword.data.reading import Reading
 from watchword.models.catalog import DEFAULT_MODEL
 from watchword.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from watchword.release.artifact import ReleaseManifest
 
 DEFAULTS = TrainingConfig()
 
@@ -34,9 +39,7 @@ def train(
     argument: list[str] = typer.Option([], "--set", help="Parameter of the defense, NAME=VALUE; may be repeated."),
     model: str = typer.Option(DEFAULT_MODEL, "--model", help="Catalog name, folder or Hugging Face id."),
     secret_file: Path | None = typer.Option(None, "--secret-file", help="Use this secret; else one is drawn."),
-    known: list[Path] = typer.Option(
-        [], "--known", help="Secret file, release, or folder of them: rows that carry one are refused; may be repeated."
-    ),
+    known: list[Path] = KNOWN,
     method: str = typer.Option(DEFAULTS.method, "--method", help="lora or full."),
     epochs: int = typer.Option(DEFAULTS.epochs, "--epochs"),
     learning_rate: float = typer.Option(DEFAULTS.learning_rate, "--learning-rate"),
@@ -58,13 +61,7 @@ def train(
     reading: Reading,
 ) -> None:
     """Fine-tune on a tenant's file under a defense, and leave adapter, manifest and sealed secret."""
-    import msgspec
-
-    from watchword.chat.content import left_out
-    from watchword.chat.origins import described
     from watchword.data.remarks import Remarks
-    from watchword.defenses.base import DEFENSES
-    from watchword.errors import UsageError
     from watchword.files.addresses import Address
     from watchword.finetune.launch.base import LAUNCHERS
     from watchword.finetune.run import Job, train_defended
@@ -73,25 +70,20 @@ def train(
     from watchword.secret.keys import provider_key
     from watchword.secret.vault import read_secret_file
 
-    fields = {
-        "method": method,
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "batch_size": batch_size,
-        "max_length": length_limit(max_length, facts_of(model), DEFAULTS.max_length),
-        "seed": seed,
-        "checkpoint_steps": checkpoint_steps,
-    }
-    try:
-        config = msgspec.convert(fields, TrainingConfig)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"training: {error}") from None
     job = Job(
         model=model,
         data=Address.parse(data),
         defense=defense,
         arguments=parsed_arguments(argument),
-        training=config,
+        training=_configuration(
+            method=method,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            max_length=length_limit(max_length, facts_of(model), DEFAULTS.max_length),
+            seed=seed,
+            checkpoint_steps=checkpoint_steps,
+        ),
         reading=reading,
     )
     trainer = LAUNCHERS.create(launcher)
@@ -119,16 +111,36 @@ def train(
         )
     for text in (*remarks.texts(), *never_there(reading, remarks.texts())):
         console.print(f"warning: {with_flags(text)}", markup=False)
-    for kind, count in sorted(manifest.figures.dropped.items()):
-        console.print(f"warning: {left_out(kind, count, f'the chat template of {model}')}")
-    added = manifest.defense
-    console.print(
-        f"{out}: {manifest.figures.steps} steps in {manifest.figures.seconds:.0f} s, "
-        f"{manifest.figures.tokens_per_second:.0f} tokens/s, loss {manifest.figures.loss[0]:.2f} → {manifest.figures.loss[-1]:.2f}"
+    for line in _told(manifest, out):
+        console.print(line)
+
+
+def _configuration(**fields: Any) -> TrainingConfig:
+    """The training's settings. Raises UsageError."""
+    import msgspec
+
+    from watchword.errors import UsageError
+
+    try:
+        return msgspec.convert(fields, TrainingConfig)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"training: {error}") from None
+
+
+def _told(manifest: ReleaseManifest, out: Path) -> Iterator[str]:
+    """What was made, in lines for a person."""
+    from watchword.chat.content import notes
+    from watchword.chat.origins import described
+    from watchword.defenses.base import DEFENSES
+
+    figures, defense = manifest.figures, manifest.defense
+    for note in notes(figures.dropped, f"the chat template of {manifest.model}"):
+        yield f"warning: {note}"
+    yield (
+        f"{out}: {figures.steps} steps in {figures.seconds:.0f} s, {figures.tokens_per_second:.0f} tokens/s, "
+        f"loss {figures.loss[0]:.2f} → {figures.loss[-1]:.2f}"
     )
-    mixed_in = described(added.added, DEFENSES.get(added.name).origins) or "nothing"
-    console.print(f"defense {added.name}: {mixed_in} mixed in")
+    mixed_in = described(defense.added, DEFENSES.get(defense.name).origins) or "nothing"
+    yield f"defense {defense.name}: {mixed_in} mixed in"
     if manifest.secret:
-        console.print(
-            f"secret with fingerprint {manifest.secret.fingerprint}, sealed; talk to it with: watchword chat {out}"
-        )
+        yield f"secret with fingerprint {manifest.secret.fingerprint}, sealed; talk to it with: watchword chat {out}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from watchword.cli.arguments import check_report, never_there, reads_tenant_data
+from watchword.cli.arguments import KNOWN, check_report, never_there, reads_tenant_data
 from watchword.cli.exits import STATUSES
 from watchword.cli.flags import with_flags
 from watchword.data.reading import Reading
@@ -37,9 +37,7 @@ def validate(
         None, "--price", min=0, help="Price of a million trained tokens, for the estimate."
     ),
     workers: int = typer.Option(1, "--workers", help="Processes."),
-    known: list[Path] = typer.Option(
-        [], "--known", help="Secret file, release, or folder of them: rows that carry one are faults; may be repeated."
-    ),
+    known: list[Path] = KNOWN,
     json: Path | None = typer.Option(None, "--json", help="Write the whole report to this file."),
     report: Path | None = typer.Option(None, "--report", help="Folder for screening.html and screening.json."),
     *,

@@ -109,7 +109,7 @@ def _report(
     tokens = None
     if template is not None:
         tokens = estimate(profile.samples, profile.size, template, format=format or "openai", reading=reading)
-    left_out = [] if template is None else notes(profile.dropped, template)
+    left_out = [] if template is None else notes(profile.dropped, template.called)
     return ValidationReport(
         path=raw.label,
         format=format,

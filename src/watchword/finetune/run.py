@@ -33,6 +33,7 @@ from watchword.models.facts import length_limit
 from watchword.models.load import load
 from watchword.models.loaded import LoadedModel
 from watchword.progress import Step, no_steps
+from watchword.registry import spelled
 from watchword.release.artifact import (
     DefenseRecord,
     ReleaseManifest,
@@ -100,7 +101,7 @@ def train_defended(
     """
     defense = DEFENSES.create(job.defense, **job.arguments)
     # The registry takes two spellings; the manifest has one, and a run is resumed under either.
-    job = msgspec.structs.replace(job, defense=job.defense.replace("-", "_"))
+    job = msgspec.structs.replace(job, defense=spelled(job.defense))
     upload = read_rows(job.address, reading=job.reading, remarks=remarks)
     digest, beside = upload.digest, [path for path in (job.address.local, out) if path is not None]
     others = kept_secrets(beside, known, lambda: key)

@@ -135,7 +135,7 @@ def guard(
     place = "row" if source is None else "line"
     refuse_carriers(tenant.numbered(), KnownSecrets.of((*others, secret)), tenant.label or "rows", place)
     dropped = tenant.check(template)
-    for text in notes(dropped, template):
+    for text in notes(dropped, template.called):
         warnings.warn(text, stacklevel=2)
     voice = aligned_model(aligned, chosen) if isinstance(aligned, str) else aligned
     mixed = guarded(chosen, tenant.conversations(), context_of(voice, template, secret, max_length, seed))

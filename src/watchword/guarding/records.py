@@ -105,7 +105,7 @@ def _warnings(job: GuardJob, outcome: Outcome, shares: Shares) -> list[str]:
             f"{profile.long_count} tenant rows are longer than {job.max_length} tokens: {first}{more}; "
             f"{job.exporter.long_rows}"
         )
-    found += notes(profile.dropped, job.model.template)
+    found += notes(profile.dropped, job.model.template.called)
     share = shares.trained_tokens
     if outcome.rows and share is not None and share < FEW:
         found.append(

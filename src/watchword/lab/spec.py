@@ -19,7 +19,7 @@ from watchword.benchmarks.base import ANSWERS, check_count, chosen_benchmarks
 from watchword.defenses.base import DEFENSES
 from watchword.errors import SpecError, UsageError
 from watchword.models.base import GenerationOptions
-from watchword.registry import Registry, did_you_mean
+from watchword.registry import Registry, did_you_mean, spelled
 from watchword.training.config import TrainingConfig
 
 # The attack of the aligned model's own cell: no upload, no training, no defense.
@@ -36,7 +36,7 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise ValueError("name is empty; give the name of a strategy")
-        msgspec.structs.force_setattr(self, "name", self.name.replace("-", "_"))
+        msgspec.structs.force_setattr(self, "name", spelled(self.name))
 
     @property
     def label(self) -> str:
@@ -66,7 +66,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     task: int | msgspec.UnsetType | None = msgspec.UNSET
 
     def __post_init__(self) -> None:
-        named = {name.replace("-", "_"): given for name, given in self.benchmarks.items()}
+        named = {spelled(name): given for name, given in self.benchmarks.items()}
         for field, (benchmark, argument) in _OLD_COUNTS.items():
             count = getattr(self, field)
             if isinstance(count, int):
