@@ -17,7 +17,7 @@ from watchword.gateway.configuration import (
     read_configuration,
 )
 from watchword.gateway.tenants import Tenants, key_digest, new_key
-from watchword.gateway.wire.request import ChatBody
+from watchword.gateway.wire.chat.request import ChatBody
 
 DIGEST = key_digest("wk-1")
 GOOD = f"""

@@ -18,7 +18,7 @@ from watchword.defenses import AppliedDefense
 from watchword.defenses.base import DEFENSES
 from watchword.errors import CallError, UnsealError
 from watchword.gateway.guarding import guarded_call
-from watchword.gateway.wire.reading import read_call
+from watchword.gateway.wire.chat.reading import read_call
 from watchword.gateway.wire.upstream import upstream_body
 from watchword.release.reading import Release
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from watchword.gateway.call import CallPiece, Said, SaidPiece
+from watchword.gateway.chances import FilteredChances, leak_in_chances
+from watchword.gateway.escapes import EscapedReading, unescaped
 from watchword.gateway.wire.reply import no_reply
 from watchword.secret.leaks import Leak, LeakFilter, LeakStream
 
@@ -19,8 +22,13 @@ def leak_in(said: Said, leaks: LeakFilter | None) -> Leak | None:
         return None
     texts = [text for text in said.texts if text]
     across = ["".join(texts)] if len(texts) > 1 else []
-    found = (leaks.find(text) for text in (*texts, *across))
-    return next((leak for leak in found if leak is not None), None)
+    found = (leaks.find(text) for text in (*texts, *across, *_unescaped(texts)))
+    return next((leak for leak in found if leak is not None), None) or leak_in_chances(said.chances, leaks)
+
+
+def _unescaped(texts: Sequence[str]) -> Iterator[str]:
+    """Texts as they read once their JSON is decoded, where that makes a difference."""
+    return (unescaped(text) for text in texts if "\\" in text)
 
 
 def refused() -> Said:
@@ -37,6 +45,7 @@ class FilteredAnswer:
     def __init__(self, place: int, leaks: LeakFilter | None) -> None:
         self._place, self._leaks = place, leaks
         self._content, self._refusal = _Text(leaks), _Text(leaks)
+        self._chances = FilteredChances(leaks)
         self._calls: dict[int, _Text] = {}
         self._texts: list[str] = []
         self.leak: Leak | None = None
@@ -56,11 +65,12 @@ class FilteredAnswer:
             self._content.feed(piece.content),
             self._refusal.feed(piece.refusal),
             tuple(call for call in map(self._call, piece.calls) if call is not None),
+            chances=self._chances.feed(piece.chances),
         )
         if self._found():
             return self._stopped()
         if piece.finish is not None:
-            out = self._finished(out, piece.finish)
+            out = replace(self._finished(out, piece.finish), stop=piece.stop)
         return self._sent(out)
 
     def _call(self, piece: CallPiece) -> CallPiece | None:
@@ -77,8 +87,8 @@ class FilteredAnswer:
         return CallPiece(piece.place, piece.name, text.feed(piece.arguments))
 
     def _found(self) -> bool:
-        texts = (self._content, self._refusal, *self._calls.values())
-        self.leak = self.leak or next((text.leak for text in texts if text.leak is not None), None)
+        texts = (text.leak for text in (self._content, self._refusal, *self._calls.values()))
+        self.leak = self.leak or next((leak for leak in (*texts, self._chances.leak) if leak is not None), None)
         return self.leak is not None
 
     def _finished(self, out: SaidPiece, finish: str) -> SaidPiece:
@@ -92,6 +102,7 @@ class FilteredAnswer:
             refusal=out.refusal + self._refusal.finish(),
             calls=out.calls + rest,
             finish=finish,
+            chances=out.chances + self._chances.finish(),
         )
 
     def _stopped(self) -> SaidPiece:
@@ -101,7 +112,7 @@ class FilteredAnswer:
     def _sent(self, out: SaidPiece) -> SaidPiece | None:
         words = (out.content, out.refusal, *(text for call in out.calls for text in (call.name, call.arguments)))
         self._texts += [text for text in words if text]
-        return out if out.finish is not None or out.content or out.refusal or out.calls else None
+        return out if out.finish is not None or out.content or out.refusal or out.calls or out.chances else None
 
 
 class _Text:
@@ -109,13 +120,24 @@ class _Text:
 
     def __init__(self, leaks: LeakFilter | None) -> None:
         self._stream: LeakStream | None = None if leaks is None else leaks.stream()
+        self._escaped: EscapedReading | None = None
 
     @property
     def leak(self) -> Leak | None:
-        return None if self._stream is None else self._stream.leak
+        if self._stream is None:
+            return None
+        return self._stream.leak or (None if self._escaped is None else self._escaped.stream.leak)
 
     def feed(self, text: str) -> str:
-        return text if self._stream is None or not text else self._stream.feed(text)
+        if self._stream is None or not text:
+            return text
+        if self._escaped is None and "\\" in text:
+            self._escaped = EscapedReading(self._stream.fork())
+        out = self._stream.feed(text)
+        return out if self._escaped is None else self._escaped.feed(text, len(out))
 
     def finish(self) -> str:
-        return "" if self._stream is None else self._stream.finish()
+        if self._stream is None:
+            return ""
+        out = self._stream.finish()
+        return out if self._escaped is None else self._escaped.finish()

@@ -37,10 +37,15 @@ class Tenants:
     def __init__(self, keys: Iterable[KeySettings]) -> None:
         self._by_digest = {key.sha256: Tenant(key.id, tuple(key.models)) for key in keys}
 
-    def of(self, authorization: str) -> Tenant:
-        """The tenant whose key a request's Authorization header holds. Raises CallError where there is none."""
-        scheme, _, key = authorization.partition(" ")
-        tenant = self._by_digest.get(key_digest(key.strip())) if scheme.lower() == _SCHEME else None
+    def of(self, authorization: str, key: str = "") -> Tenant:
+        """The tenant whose key a request's Authorization header holds. Raises CallError where there is none.
+
+        A ``key`` of a header of its own goes first.
+        """
+        if not key:
+            scheme, _, given = authorization.partition(" ")
+            key = given if scheme.lower() == _SCHEME else ""
+        tenant = self._by_digest.get(key_digest(key.strip()))
         if tenant is None:
             raise CallError(
                 "Incorrect API key provided; send 'Authorization: Bearer KEY' with a key of this service.",

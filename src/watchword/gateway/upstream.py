@@ -22,6 +22,7 @@ _TOO_LONG = re.compile(
     rb"context[_ ](length|window|size)|maximum (input|prompt|model) length|max_model_len|(input|prompt).{0,40}too long",
     re.IGNORECASE | re.DOTALL,
 )
+CHAT, EMBEDDINGS = "chat/completions", "embeddings"
 # Bytes of an error that are looked at.
 _ERROR_BYTES = 1 << 16
 _IDLE_SECONDS = 15.0
@@ -31,7 +32,7 @@ class Upstream:
     """One server. Made inside a running event loop, and closed there."""
 
     def __init__(self, settings: UpstreamSettings, api_key: str | None, most_bytes: int) -> None:
-        self._url = f"{settings.url.rstrip('/')}/chat/completions"
+        self._url = f"{settings.url.rstrip('/')}/"
         self._most_bytes = most_bytes
         self._limiter = Limiter(settings.max_concurrent, settings.max_queue, settings.queue_seconds)
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
@@ -50,9 +51,9 @@ class Upstream:
         """Closes every connection."""
         await self._session.close()
 
-    async def whole(self, body: bytes) -> bytes:
+    async def whole(self, body: bytes, path: str = CHAT) -> bytes:
         """The body of a reply. Raises CallError."""
-        async with self.pieces(body) as pieces:
+        async with self.pieces(body, path) as pieces:
             data = bytearray()
             async for piece in pieces:
                 data += piece
@@ -61,13 +62,13 @@ class Upstream:
             return bytes(data)
 
     @contextlib.asynccontextmanager
-    async def pieces(self, body: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def pieces(self, body: bytes, path: str = CHAT) -> AsyncIterator[AsyncIterator[bytes]]:
         """The bytes of a reply, as they come. Leaving before their end closes the connection, which ends the server's work.
 
         Raises CallError, also between two pieces.
         """
         async with self._limiter.place():
-            response = await self._posted(body)
+            response = await self._posted(body, self._url + path)
             try:
                 if response.status != 200:
                     await _refused(response)
@@ -76,20 +77,20 @@ class Upstream:
                 # Of no effect behind the last byte: that connection is in the pool again.
                 response.close()
 
-    async def _posted(self, body: bytes) -> aiohttp.ClientResponse:
+    async def _posted(self, body: bytes, url: str) -> aiohttp.ClientResponse:
         """The beginning of the response. A connection that the server had closed while it was idle is replaced once."""
         try:
-            return await self._post(body)
+            return await self._post(body, url)
         except aiohttp.ClientConnectorError as error:
             _failed(error)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             with _translated():
-                return await self._post(body)
+                return await self._post(body, url)
         except (aiohttp.ClientError, TimeoutError) as error:
             _failed(error)
 
-    async def _post(self, body: bytes) -> aiohttp.ClientResponse:
-        return await self._session.post(self._url, data=body, allow_redirects=False)
+    async def _post(self, body: bytes, url: str) -> aiohttp.ClientResponse:
+        return await self._session.post(url, data=body, allow_redirects=False)
 
 
 async def _read(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
