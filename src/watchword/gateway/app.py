@@ -18,6 +18,7 @@ from watchword.gateway.routes import MODELS, Route, Work, faults_of, not_stored,
 from watchword.gateway.served import Models
 from watchword.gateway.tenants import Tenant, Tenants
 from watchword.gateway.upstream import Upstream
+from watchword.gateway.wire.decoding import invalid
 from watchword.gateway.wire.faults import unsupported_model
 from watchword.gateway.wire.form import Asked
 from watchword.gateway.wire.listing import health_json, model_json, models_json
@@ -129,7 +130,10 @@ class Gateway:
 
     async def _count(self, exchange: HttpExchange, tenant: Tenant, record: _Record, route: Route) -> None:
         asking = await self._asking(await self._read(exchange, tenant, record, route))
-        await exchange.answer(token_count_json(await asking.prompt_tokens()))
+        tokens = await asking.prompt_tokens()
+        if tokens is None:
+            raise invalid("This model does not take these messages.", "messages")
+        await exchange.answer(token_count_json(tokens))
 
     async def _embed(self, exchange: HttpExchange, tenant: Tenant, record: _Record) -> None:
         data = await exchange.body(self._configuration.limits.max_body_bytes)

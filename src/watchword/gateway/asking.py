@@ -68,7 +68,8 @@ class Asking:
         counts: Counts | None = None
         try:
             async with self._upstream.pieces(self._body) as pieces:
-                yield self._writer.opening(await self.prompt_tokens() if self._writer.counts_first else 0)
+                tokens = await self.prompt_tokens() if self._writer.counts_first else None
+                yield self._writer.opening(tokens or 0)
                 async with contextlib.aclosing(_events(pieces, self._call)) as batches:
                     async for events in batches:
                         counts = next((event.counts for event in reversed(events) if event.counts), counts)
@@ -83,9 +84,9 @@ class Asking:
         counts = await self._counts(counts, "".join(answer.said for answer in answers))
         yield self._writer.closing(counts)
 
-    async def prompt_tokens(self) -> int:
-        """Tokens of the request as the tenant's own; pictures are not counted."""
-        return await self._served.counter.prompt(self._guarded.asked) or 0
+    async def prompt_tokens(self) -> int | None:
+        """Tokens of the request as the tenant's own, pictures left out; None where the template cannot write it."""
+        return await self._served.counter.prompt(self._guarded.asked)
 
     def _filtered(self, answers: list[FilteredAnswer], events: list[StreamEvent]) -> list[bytes]:
         out = []

@@ -145,9 +145,10 @@ def _check_embeddings(found: Configuration, path: Path) -> None:
     _check_known(
         (model.upstream for model in found.embeddings), {up.name for up in found.upstreams}, "embeddings.upstream", path
     )
-    served = {(model.upstream, model.upstream_model) for model in found.models}
+    urls = {upstream.name: upstream.url.rstrip("/") for upstream in found.upstreams}
+    served = {(urls[model.upstream], model.upstream_model) for model in found.models}
     for model in found.embeddings:
-        if (model.upstream, model.upstream_model) in served:
+        if (urls[model.upstream], model.upstream_model) in served:
             _wrong(
                 f"{model.upstream_model!r} is the model of a release, which is never asked without its secret; name another",
                 "embeddings.upstream_model",
