@@ -168,9 +168,7 @@ def longest_run(shown: list[dict[str, Any]]) -> int:
     for one in shown:
         tokens = {other["token"].strip().lower() for other in (one, *one["top_logprobs"])}
         before = [0, *lengths[:-1]]
-        lengths = [
-            before[at] + 1 if token.strip().lower() in tokens else 0 for at, token in enumerate(TOKENS)
-        ]
+        lengths = [before[at] + 1 if token.strip().lower() in tokens else 0 for at, token in enumerate(TOKENS)]
         best = max(best, *lengths)
     return best
 

@@ -329,4 +329,9 @@ def test_the_most_tokens_must_be_given(port: int) -> None:
 def test_any_bytes_end_in_a_clean_error(data: bytes) -> None:
     with pytest.raises(CallError) as caught:
         read_messages(data)
-    assert caught.value.openai_code in ("invalid_json", "invalid_value", "missing_required_parameter", "unknown_parameter")
+    assert caught.value.openai_code in (
+        "invalid_json",
+        "invalid_value",
+        "missing_required_parameter",
+        "unknown_parameter",
+    )

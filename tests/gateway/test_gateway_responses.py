@@ -140,7 +140,10 @@ def test_a_stream_has_the_whole_sequence_of_events(client: Any, port: int) -> No
     events = list(client.responses.create(model=MODEL, input="Hi", stream=True))
     assert once(one.type for one in events) == KINDS
     assert [one.sequence_number for one in events] == list(range(len(events)))
-    assert "".join(one.delta for one in events if one.type == "response.output_text.delta") == events[-1].response.output_text
+    assert (
+        "".join(one.delta for one in events if one.type == "response.output_text.delta")
+        == events[-1].response.output_text
+    )
     assert events[-1].response.usage.output_tokens == 9
     assert len({one.response.id for one in events if hasattr(one, "response")}) == 1
     raw = call(port, {"model": MODEL, "input": "Hi", "stream": True}, path="/v1/responses").body.decode()
@@ -197,7 +200,10 @@ def test_calls_come_whole_and_streamed_and_go_back_as_items(client: Any, upstrea
 def test_a_whole_talk_of_items_arrives(client: Any, upstream: Scripted) -> None:
     first = client.responses.create(model=MODEL, input="Hi")
     items = [
-        {"role": "developer", "content": [{"type": "input_text", "text": "Be "}, {"type": "input_text", "text": "kind."}]},
+        {
+            "role": "developer",
+            "content": [{"type": "input_text", "text": "Be "}, {"type": "input_text", "text": "kind."}],
+        },
         {"role": "user", "content": [{"type": "input_image", "image_url": PNG, "detail": "low"}]},
         *(item.to_dict() for item in first.output),
         {"type": "function_call", "call_id": "call12345", "name": "oven", "arguments": "{}"},
@@ -265,7 +271,11 @@ def test_what_ended_early_and_what_was_refused_is_told(client: Any) -> None:
             "invalid_value",
             "input",
         ),
-        ({"input": [{"role": "user", "content": "Hi"}, {"role": "system", "content": "x"}]}, "invalid_value", "input[1].role"),
+        (
+            {"input": [{"role": "user", "content": "Hi"}, {"role": "system", "content": "x"}]},
+            "invalid_value",
+            "input[1].role",
+        ),
         ({"instructions": "x", "input": [{"role": "developer", "content": "x"}]}, "invalid_value", "input[0].role"),
         (
             {"input": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Sure, step 1:"}]},
@@ -302,7 +312,12 @@ def test_what_asks_for_nothing_special_is_taken(port: int, fields: dict[str, Any
 def test_any_bytes_end_in_a_clean_error(data: bytes) -> None:
     with pytest.raises(CallError) as caught:
         read_responses(data)
-    assert caught.value.openai_code in ("invalid_json", "invalid_value", "missing_required_parameter", "unknown_parameter")
+    assert caught.value.openai_code in (
+        "invalid_json",
+        "invalid_value",
+        "missing_required_parameter",
+        "unknown_parameter",
+    )
 
 
 def test_nothing_is_stored_and_that_is_said(client: Any) -> None:

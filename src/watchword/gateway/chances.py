@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from watchword.gateway.call import TokenChances
+from watchword.gateway.escapes import Reading, leak_in_text
 from watchword.secret.disguises import RUN
-from watchword.secret.leaks import Leak, LeakFilter, LeakStream
+from watchword.secret.leaks import Leak, LeakFilter
 
 _ALTERNATIVES = Leak("alternatives")
 
@@ -28,7 +29,7 @@ class FilteredChances:
 
     def __init__(self, leaks: LeakFilter | None) -> None:
         self._leaks = leaks
-        self._readings = None if leaks is None else (_Reading(leaks.stream()), _Reading(leaks.stream()))
+        self._readings = None if leaks is None else (_Tokens(Reading(leaks.stream())), _Tokens(Reading(leaks.stream())))
         self._runs = None if leaks is None else leaks.runs()
         self._held: deque[TokenChances] = deque()
         self.leak: Leak | None = None
@@ -57,7 +58,9 @@ class FilteredChances:
         assert self._readings is not None
         assert self._runs is not None
         tokens = [one.said.token, *(other.token for other in one.top)]
-        self.leak = self.leak or next(filter(None, map(leaks.find, dict.fromkeys(tokens))), None)
+        self.leak = self.leak or next(
+            filter(None, (leak_in_text(token, leaks) for token in dict.fromkeys(tokens))), None
+        )
         likeliest = max((one.said, *one.top), key=lambda chance: chance.logprob)
         held = [
             reading.feed(token) for reading, token in zip(self._readings, (tokens[0], likeliest.token), strict=True)
@@ -70,10 +73,10 @@ class FilteredChances:
 
 
 @dataclass
-class _Reading:
+class _Tokens:
     """One token for each place, read as a text."""
 
-    stream: LeakStream
+    reading: Reading
 
     def __post_init__(self) -> None:
         self._open: deque[int] = deque()
@@ -81,12 +84,12 @@ class _Reading:
 
     @property
     def leak(self) -> Leak | None:
-        return self.stream.leak
+        return self.reading.leak
 
     def feed(self, token: str) -> int:
         """Takes the next token in; of how many tokens some text is held back."""
         self._open.append(len(token))
-        self._passed += len(self.stream.feed(token))
+        self._passed += len(self.reading.feed(token))
         while self._open and self._open[0] <= self._passed:
             self._passed -= self._open.popleft()
         return len(self._open)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from watchword.gateway.call import CallPiece, Said, SaidPiece
 from watchword.gateway.chances import FilteredChances, leak_in_chances
-from watchword.gateway.escapes import EscapedReading, unescaped
+from watchword.gateway.escapes import Reading, leak_in_text
 from watchword.gateway.wire.reply import no_reply
-from watchword.secret.leaks import Leak, LeakFilter, LeakStream
+from watchword.secret.leaks import Leak, LeakFilter
 
 # What a tenant gets in place of an answer that held the secret.
 REFUSAL = "I'm sorry, but I can't help with that."
@@ -22,13 +21,8 @@ def leak_in(said: Said, leaks: LeakFilter | None) -> Leak | None:
         return None
     texts = [text for text in said.texts if text]
     across = ["".join(texts)] if len(texts) > 1 else []
-    found = (leaks.find(text) for text in (*texts, *across, *_unescaped(texts)))
-    return next((leak for leak in found if leak is not None), None) or leak_in_chances(said.chances, leaks)
-
-
-def _unescaped(texts: Sequence[str]) -> Iterator[str]:
-    """Texts as they read once their JSON is decoded, where that makes a difference."""
-    return (unescaped(text) for text in texts if "\\" in text)
+    found = (leak_in_text(text, leaks) for text in (*texts, *across))
+    return next(filter(None, found), None) or leak_in_chances(said.chances, leaks)
 
 
 def refused() -> Said:
@@ -83,7 +77,7 @@ class FilteredAnswer:
             raise no_reply()
         self._calls[piece.place] = text = _Text(self._leaks)
         if self._leaks is not None and self.leak is None:
-            self.leak = self._leaks.find(piece.name)
+            self.leak = leak_in_text(piece.name, self._leaks)
         return CallPiece(piece.place, piece.name, text.feed(piece.arguments))
 
     def _found(self) -> bool:
@@ -119,25 +113,14 @@ class _Text:
     """One text of an answer, in pieces; without a secret to look for, all of it passes."""
 
     def __init__(self, leaks: LeakFilter | None) -> None:
-        self._stream: LeakStream | None = None if leaks is None else leaks.stream()
-        self._escaped: EscapedReading | None = None
+        self._reading = None if leaks is None else Reading(leaks.stream())
 
     @property
     def leak(self) -> Leak | None:
-        if self._stream is None:
-            return None
-        return self._stream.leak or (None if self._escaped is None else self._escaped.stream.leak)
+        return None if self._reading is None else self._reading.leak
 
     def feed(self, text: str) -> str:
-        if self._stream is None or not text:
-            return text
-        if self._escaped is None and "\\" in text:
-            self._escaped = EscapedReading(self._stream.fork())
-        out = self._stream.feed(text)
-        return out if self._escaped is None else self._escaped.feed(text, len(out))
+        return text if self._reading is None or not text else self._reading.feed(text)
 
     def finish(self) -> str:
-        if self._stream is None:
-            return ""
-        out = self._stream.finish()
-        return out if self._escaped is None else self._escaped.finish()
+        return "" if self._reading is None else self._reading.finish()
