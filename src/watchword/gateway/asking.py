@@ -66,6 +66,7 @@ class Asking:
         await self._check_length()
         answers = [FilteredAnswer(place, self._served.leaks) for place in range(self._call.answers)]
         counts: Counts | None = None
+        leaked = False
         try:
             async with self._upstream.pieces(self._body) as pieces:
                 tokens = await self.prompt_tokens() if self._writer.counts_first else None
@@ -73,32 +74,40 @@ class Asking:
                 async with contextlib.aclosing(_events(pieces, self._call)) as batches:
                     async for events in batches:
                         counts = next((event.counts for event in reversed(events) if event.counts), counts)
-                        if out := b"".join(self._filtered(answers, events)):
+                        out, broken = self._filtered(answers, events)
+                        if out:
                             yield out
-                        if any(answer.leak for answer in answers) and all(answer.ended for answer in answers):
+                        if broken is not None:
+                            raise broken
+                        leaked = any(answer.leak for answer in answers)
+                        if leaked and all(answer.ended for answer in answers):
                             break
         except CallError as error:
             raise await self._explained(error) from None
         if not all(answer.ended for answer in answers):
             raise no_reply()
-        counts = await self._counts(counts, "".join(answer.said for answer in answers))
+        # Where a leak ended the stream, the server's own counts are of what did not go out.
+        counts = await self._counts(None if leaked else counts, "".join(answer.said for answer in answers))
         yield self._writer.closing(counts)
 
     async def prompt_tokens(self) -> int | None:
         """Tokens of the request as the tenant's own, pictures left out; None where the template cannot write it."""
         return await self._served.counter.prompt(self._guarded.asked)
 
-    def _filtered(self, answers: list[FilteredAnswer], events: list[StreamEvent]) -> list[bytes]:
-        out = []
-        for event in events:
-            for piece in event.pieces:
+    def _filtered(self, answers: list[FilteredAnswer], events: list[StreamEvent]) -> tuple[bytes, CallError | None]:
+        """What may go out of these events, and the error of a piece that makes no sense behind them."""
+        out: list[bytes] = []
+        try:
+            for piece in (piece for event in events for piece in event.pieces):
                 answer = answers[piece.place]
                 before, passed = answer.leak, answer.feed(piece)
                 if answer.leak is not None and before is None:
                     self._note(answer.leak)
                 if passed is not None:
                     out.append(self._writer.piece(passed))
-        return out
+        except CallError as error:
+            return b"".join(out), error
+        return b"".join(out), None
 
     async def _asked(self, body: bytes) -> Reply:
         try:
@@ -169,7 +178,14 @@ async def _events(pieces: AsyncIterator[bytes], call: ChatCall) -> AsyncGenerato
     async for piece in pieces:
         data = reader.feed(piece)
         done = _DONE in data
-        yield [read_event(one, call) for one in (data[: data.index(_DONE)] if done else data)]
+        found: list[StreamEvent] = []
+        try:
+            found.extend(read_event(one, call) for one in (data[: data.index(_DONE)] if done else data))
+        except CallError:
+            # What stood in front of a broken event is whole, however the stream was cut.
+            yield found
+            raise
+        yield found
         if done:
             await _drained(pieces)
             return
