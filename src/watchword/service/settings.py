@@ -1,8 +1,8 @@
 """The provider's settings and policy: one TOML file, every value with a default.
 
-``[service]`` says where things are, ``[limits]`` what each tenant may have (``[tenants.NAME]`` for one of them),
-``[policy]`` how jobs are defended (``[models.NAME]`` for one base model), ``[worker]``, ``[retention]`` and ``[engine]``
-the rest. A model's table holds the fields of ``[policy]`` that differ for it.
+``[service]`` says where things are. ``[limits]`` is what each tenant may have, and ``[tenants.NAME]`` what differs for one.
+``[policy]`` is how jobs are defended, and ``[models.NAME]`` what differs for one base model. ``[worker]``, ``[retention]``
+and ``[engine]`` hold the rest.
 """
 
 from __future__ import annotations

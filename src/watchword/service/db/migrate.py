@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from alembic import command
-from alembic.config import Config
+from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
@@ -56,10 +56,15 @@ class MigrationQueries(AuditQueries):
 
 def upgrade(connection: Connection, to: str = "head") -> None:
     """Runs the scripts up to a revision, in the connection's transaction. Raises DatabaseError for an unknown schema."""
-    config = _config()
-    config.attributes["connection"] = connection
+    scripts = _scripts()
+
+    def steps(revision: Any, _: MigrationContext) -> Any:
+        return scripts._upgrade_revs(to, revision)
+
+    context = MigrationContext.configure(connection, opts={"fn": steps})
     try:
-        command.upgrade(config, to)
+        with Operations.context(context):
+            context.run_migrations()
     except CommandError as error:
         raise DatabaseError(
             f"the database has a schema that this version of Watchword does not know ({error}); take the version that wrote it"
@@ -68,15 +73,12 @@ def upgrade(connection: Connection, to: str = "head") -> None:
 
 def head_revision() -> str:
     """The schema of this version."""
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
+    return str(_scripts().get_current_head())
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(Path(watchword.service.migrations.__file__).parent))
 
 
 def _revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(watchword.service.migrations.__file__).parent))
-    config.set_main_option("path_separator", "os")
-    return config
