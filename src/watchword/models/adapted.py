@@ -25,7 +25,7 @@ class AdaptedModel:
     """A base model and the adapters that stand over it. Not for several threads at once.
 
     Adapters are not merged: a merge in bfloat16 would have to be undone for the next one, and leaves its rounding behind.
-    On a processor that costs a fifth of the time of a token (perf/engine.py).
+    On a processor an answer takes a fifth to a third more time for it (perf/engine.py).
     """
 
     base: LoadedModel
