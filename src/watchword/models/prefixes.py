@@ -1,7 +1,7 @@
 """Keys and values of prompts that were read before, so that what a new prompt shares with them is not computed again.
 
 Kept apart for each adapter. All prompts to a tuned model begin with its secret, and then mostly with the same system
-text; the turns of one conversation begin with the turns before. What is kept is bounded; the longest unused goes first.
+text. A turn of a conversation begins with the turns before. What is kept is bounded; the longest unused goes first.
 """
 
 from __future__ import annotations
