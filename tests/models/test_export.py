@@ -53,6 +53,7 @@ def test_adapters_are_in_the_weights_and_nothing_else_changes(base: Path, tuned:
     config, before = (json.loads((folder / "config.json").read_bytes()) for folder in (whole, base))
     assert config == before
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["whole"]
+    assert len({path.stat().st_mode for path in whole.iterdir()}) == 1
 
 
 def test_an_adapter_beside_the_model_is_merged_too(base: Path, tuned: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from watchword.errors import CallError, ModelUnavailableError, WatchwordError
+from watchword.gateway.adapters import Adapter, placed
 from watchword.gateway.configuration import ModelSettings, UpstreamSettings
 from watchword.gateway.counting import TokenCounter
 from watchword.gateway.prefix import TrainedPrefix
@@ -31,22 +32,28 @@ _Stamp = tuple[tuple[str, int, int, int], ...]
 
 @dataclass(frozen=True, repr=False)
 class Served:
-    """A release that is open, with all that its requests need. ``leaks`` and ``prefix`` are None without a secret."""
+    """A release that is open, with all that its requests need. ``leaks`` and ``prefix`` are None without a secret.
+
+    ``upstream_model`` is what its upstream calls it. ``adapter`` is the one that was put there for it, if one was.
+    """
 
     settings: ModelSettings
     release: Release
     leaks: LeakFilter | None
     prefix: TrainedPrefix | None
     counter: TokenCounter
-    cache_salt: str | None
+    upstream_model: str
+    adapter: Adapter | None = None
+    cache_salt: str | None = None
+    lora_path: str | None = None
 
 
 class Models:
     """All models of the configuration, by the name that tenants use."""
 
     def __init__(self, models: list[ModelSettings], upstreams: list[UpstreamSettings], key: bytes) -> None:
-        salted = {upstream.name for upstream in upstreams if upstream.kind == "vllm"}
-        self._kept = {model.name: _Kept(model, key, salted=model.upstream in salted) for model in models}
+        by_name = {upstream.name: upstream for upstream in upstreams}
+        self._kept = {model.name: _Kept(model, by_name[model.upstream], key) for model in models}
 
     async def open_all(self) -> None:
         """Opens every release. One that does not open is logged, and tried again when it is asked for."""
@@ -76,8 +83,8 @@ class Models:
 class _Kept:
     """One model: its release as it was opened last, and how its folder looked then."""
 
-    def __init__(self, settings: ModelSettings, key: bytes, *, salted: bool) -> None:
-        self._settings, self._key, self._salted = settings, key, salted
+    def __init__(self, settings: ModelSettings, upstream: UpstreamSettings, key: bytes) -> None:
+        self._settings, self._upstream, self._key = settings, upstream, key
         self._folder = Path(settings.release)
         self._lock = asyncio.Lock()
         self._stamp: _Stamp | None = None
@@ -99,7 +106,7 @@ class _Kept:
     def _open(self) -> None:
         before = _stamp(self._folder)
         try:
-            served = _opened(self._settings, self._folder, self._key, salted=self._salted)
+            served = _opened(self._settings, self._upstream, self._folder, self._key)
             if _stamp(self._folder) != before:
                 raise ModelUnavailableError(f"{self._folder} was changed while it was read")
         except (WatchwordError, OSError) as error:
@@ -108,7 +115,7 @@ class _Kept:
         self._stamp, self.served = before, served
 
 
-def _opened(settings: ModelSettings, folder: Path, key: bytes, *, salted: bool) -> Served:
+def _opened(settings: ModelSettings, upstream: UpstreamSettings, folder: Path, key: bytes) -> Served:
     release = read_release(folder, key)
     if release.template is None:
         raise ModelUnavailableError(f"{folder} is served only where its tokenizer is at hand")
@@ -116,8 +123,19 @@ def _opened(settings: ModelSettings, folder: Path, key: bytes, *, salted: bool) 
     if release.secret is not None:
         leaks = LeakFilter(release.secret, release.template)
         prefix = TrainedPrefix(release.template, release.secret, release.prefix_ids or ())
-    salt = _cache_salt(settings, release, key) if salted else None
-    return Served(settings, release, leaks, prefix, TokenCounter(release.template), salt)
+    adapter = placed(folder, release.manifest, upstream) if settings.upstream_model is None else None
+    name = settings.upstream_model or (adapter.name if adapter else "")
+    return Served(
+        settings,
+        release,
+        leaks,
+        prefix,
+        TokenCounter(release.template),
+        upstream_model=name,
+        adapter=adapter,
+        cache_salt=_cache_salt(settings, release, key) if upstream.kind == "vllm" else None,
+        lora_path=name if upstream.kind == "sglang" and adapter is not None else None,
+    )
 
 
 def _cache_salt(settings: ModelSettings, release: Release, key: bytes) -> str:

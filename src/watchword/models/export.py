@@ -11,7 +11,7 @@ from watchword.files.writing import writing
 from watchword.models.catalog import resolve
 from watchword.models.digest import model_files
 from watchword.models.fetch import MARKER, at_hand
-from watchword.models.load import load
+from watchword.models.load import load, quiet
 
 _BUILDING = ".exporting-"
 # What the weights' own library writes anew.
@@ -29,7 +29,9 @@ def export_model(name: str | Path, out: Path, *, adapter: Path | None = None) ->
     with atomic_folder(out.parent, _BUILDING) as built:
         model = load(name, adapter=adapter, device="cpu", dtype="auto").model
         with writing(out):
-            model.save_pretrained(built)
+            with quiet():
+                model.save_pretrained(built)
+            _share(built)
             _copy_tokenizer(at_hand(resolve(name))[0], built)
             _put_in_place(built, out)
 
@@ -41,6 +43,13 @@ def _copy_tokenizer(source: Path, built: Path) -> None:
         target = built / path.relative_to(source)
         target.parent.mkdir(exist_ok=True)
         shutil.copyfile(path, target)
+
+
+def _share(built: Path) -> None:
+    """Gives every file the rights of the configuration: safetensors writes for the owner only, and engines run as others."""
+    rights = (built / "config.json").stat().st_mode
+    for path in built.iterdir():
+        path.chmod(rights)
 
 
 def _put_in_place(built: Path, out: Path) -> None:
