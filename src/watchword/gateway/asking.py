@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field, replace
 
 from watchword.errors import CallError
+from watchword.gateway.adapters import LoadedUpstream
 from watchword.gateway.call import CallPiece, ChatCall, Counts, Reply, SaidPiece, StreamEvent
 from watchword.gateway.guarding import GuardedCall, guarded_call
 from watchword.gateway.leaks import FilteredAnswer, leak_in, refused
@@ -37,7 +38,7 @@ class CallOutcome:
 class Asking:
     """One call to one release. ``outcome`` tells how it went."""
 
-    def __init__(self, call: ChatCall, served: Served, upstream: Upstream) -> None:
+    def __init__(self, call: ChatCall, served: Served, upstream: Upstream | LoadedUpstream) -> None:
         self._call, self._served, self._upstream = call, served, upstream
         self._guarded: GuardedCall = guarded_call(call.conversation, served.release)
         if served.prefix is not None:
@@ -121,9 +122,13 @@ class Asking:
         return self._written(replace(self._call, options=options))
 
     def _written(self, call: ChatCall) -> bytes:
-        settings = self._served.settings
+        served = self._served
         return upstream_body(
-            call, self._guarded.sent, model=settings.upstream_model, cache_salt=self._served.cache_salt
+            call,
+            self._guarded.sent,
+            model=served.upstream_model,
+            cache_salt=served.cache_salt,
+            lora_path=served.lora_path,
         )
 
     async def _counts(self, upstream: Counts | None, said: str) -> Counts:
