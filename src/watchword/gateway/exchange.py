@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 from watchword.errors import CallError
-from watchword.gateway.wire.faults import fault_json, status_of
+from watchword.gateway.wire.faults import fault_event, fault_json, status_of
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -101,7 +101,7 @@ class HttpExchange:
     async def fail(self, error: CallError) -> None:
         """The error as a response, or as the last event of a stream that has begun."""
         if self._streaming:
-            await self.send_events(b"data: " + fault_json(error) + b"\n\n")
+            await self.send_events(fault_event(error))
             await self.end_events()
         else:
             wait = [] if error.retry_after is None else [(b"retry-after", str(error.retry_after).encode())]

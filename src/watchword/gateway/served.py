@@ -151,7 +151,9 @@ class _Kept:
         if upstream is None:
             raise ModelUnavailableError(f"there is no upstream {offered.settings.upstream!r}")
         release = await offered.release.open(self._key)
-        return await asyncio.to_thread(_served, offered.settings, release, self._key, salted=upstream.kind == "vllm")
+        return await asyncio.to_thread(
+            served_release, offered.settings, release, self._key, salted=upstream.kind == "vllm"
+        )
 
 
 def _heard(looking: asyncio.Task[None]) -> None:
@@ -160,7 +162,11 @@ def _heard(looking: asyncio.Task[None]) -> None:
         looking.exception()
 
 
-def _served(settings: ModelSettings, release: Release, key: bytes, *, salted: bool) -> Served:
+def served_release(settings: ModelSettings, release: Release, key: bytes, *, salted: bool) -> Served:
+    """A release with all that its requests need. Raises ModelUnavailableError for one that was read without a tokenizer.
+
+    A ``salted`` one keeps its prefix cache apart from other models'.
+    """
     if release.template is None:
         raise ModelUnavailableError(f"{settings.release} is served only where its tokenizer is at hand")
     leaks = prefix = None

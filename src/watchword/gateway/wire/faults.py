@@ -46,7 +46,12 @@ def status_of(error: CallError) -> int:
 
 
 def fault_json(error: CallError) -> bytes:
-    """The error as a reply's body, or as the data of a stream's event."""
+    """The error as a reply's body."""
     return msgspec.json.encode(
         _Envelope(_Fault(str(error), _KINDS[error.openai_code][1], error.param, error.openai_code))
     )
+
+
+def fault_event(error: CallError) -> bytes:
+    """The error as the last event of a stream."""
+    return b"data: " + fault_json(error) + b"\n\n"
