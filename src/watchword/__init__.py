@@ -24,6 +24,7 @@ _MODULES = {
     "files.addresses": ("Address",),
     "finetune.run": ("Job", "train_defended"),
     "gateway.clients": ("protect_client",),
+    "gateway.middleware": ("GatewayMiddleware",),
     "gateway.protect": ("GuardedRequest", "Protection", "protect"),
     "guarding.memory": ("GuardedData", "guard"),
     "judges.base": ("JUDGES", "Judge", "Unscored", "Verdict"),

@@ -27,6 +27,7 @@ from watchword.files.addresses import Address as Address
 from watchword.finetune.run import Job as Job
 from watchword.finetune.run import train_defended as train_defended
 from watchword.gateway.clients import protect_client as protect_client
+from watchword.gateway.middleware import GatewayMiddleware as GatewayMiddleware
 from watchword.gateway.protect import GuardedRequest as GuardedRequest
 from watchword.gateway.protect import Protection as Protection
 from watchword.gateway.protect import protect as protect

@@ -26,7 +26,8 @@ class HttpExchange:
 
     def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
+        # Where the application is mounted is no part of what it serves.
+        self.path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._receive, self._send = receive, send
         # Never the client's own: engines have mixed up requests of the same id.

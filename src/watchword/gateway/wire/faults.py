@@ -17,6 +17,7 @@ _KINDS = {
     "invalid_request": (400, _BAD),
     "context_length_exceeded": (400, _BAD),
     "invalid_api_key": (401, _BAD),
+    "permission_denied": (403, _BAD),
     "model_not_found": (404, _BAD),
     "unknown_url": (404, _BAD),
     "method_not_allowed": (405, _BAD),
