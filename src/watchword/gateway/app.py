@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-import traceback
 from collections.abc import AsyncIterator
 from urllib.parse import unquote
 
-from watchword.errors import CallError, WatchwordError
+from watchword.errors import CallError
 from watchword.gateway.adapters import AdapterLoader, LoadedUpstream
 from watchword.gateway.asking import Asking, CallOutcome
 from watchword.gateway.configuration import Configuration
 from watchword.gateway.exchange import ClientGoneError, HttpExchange, Message, Receive, Send
+from watchword.gateway.failures import told
 from watchword.gateway.served import Models, Served
 from watchword.gateway.sources import ConfiguredModels, ModelSource
 from watchword.gateway.tenants import Tenant, Tenants, TenantSource, tenant_of
@@ -178,14 +178,8 @@ async def _models(exchange: HttpExchange, tenant: Tenant) -> None:
 
 
 async def _failed(exchange: HttpExchange, error: Exception) -> str:
-    """Answers an error, and gives its code. Of one that nobody foresaw only its kind and its place are logged."""
-    if not isinstance(error, CallError):
-        frames = traceback.extract_tb(error.__traceback__)
-        places = [f"{frame.filename}:{frame.lineno}" for frame in frames]
-        log.error({"event": "failure", "id": exchange.id, "kind": type(error).__name__, "places": places})
-        unavailable = isinstance(error, WatchwordError)
-        code = "model_unavailable" if unavailable else "internal_error"
-        error = CallError("The request could not be answered; try again later.", openai_code=code)
+    """Answers an error, and gives its code."""
+    answer = told(error, exchange.id)
     with contextlib.suppress(OSError):
-        await exchange.fail(error)
-    return error.openai_code
+        await exchange.fail(answer)
+    return answer.openai_code

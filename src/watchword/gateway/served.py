@@ -158,7 +158,7 @@ class _Kept:
         if upstream is None:
             raise ModelUnavailableError(f"there is no upstream {offered.settings.upstream!r}")
         release = await offered.release.open(self._key)
-        return await asyncio.to_thread(_served, offered.settings, upstream, release, self._key)
+        return await asyncio.to_thread(_placed_and_served, offered.settings, upstream, release, self._key)
 
 
 def _heard(looking: asyncio.Task[None]) -> None:
@@ -167,14 +167,24 @@ def _heard(looking: asyncio.Task[None]) -> None:
         looking.exception()
 
 
-def _served(settings: ModelSettings, upstream: UpstreamSettings, release: Release, key: bytes) -> Served:
+def _placed_and_served(settings: ModelSettings, upstream: UpstreamSettings, release: Release, key: bytes) -> Served:
+    adapter = placed(release, upstream) if settings.upstream_model is None else None
+    return served_release(settings, release, key, kind=upstream.kind, adapter=adapter)
+
+
+def served_release(
+    settings: ModelSettings, release: Release, key: bytes, *, kind: str, adapter: Adapter | None = None
+) -> Served:
+    """A release with all that its requests need. Raises ModelUnavailableError for one that was read without a tokenizer.
+
+    ``kind`` is that of the upstream: to vLLM, prefix caches of models are kept apart. ``adapter`` is what was put there.
+    """
     if release.template is None:
         raise ModelUnavailableError(f"{settings.release} is served only where its tokenizer is at hand")
     leaks = prefix = None
     if release.secret is not None:
         leaks = LeakFilter(release.secret, release.template)
         prefix = TrainedPrefix(release.template, release.secret, release.prefix_ids or ())
-    adapter = placed(release, upstream) if settings.upstream_model is None else None
     name = settings.upstream_model or (adapter.name if adapter else "")
     return Served(
         settings,
@@ -184,8 +194,8 @@ def _served(settings: ModelSettings, upstream: UpstreamSettings, release: Releas
         TokenCounter(release.template),
         upstream_model=name,
         adapter=adapter,
-        cache_salt=_cache_salt(settings, release, key) if upstream.kind == "vllm" else None,
-        lora_path=name if upstream.kind == "sglang" and adapter is not None else None,
+        cache_salt=_cache_salt(settings, release, key) if kind == "vllm" else None,
+        lora_path=name if kind == "sglang" and adapter is not None else None,
     )
 
 
