@@ -134,7 +134,9 @@ def running_service(root: Path, *, worker: bool = True, **changed: Any) -> Itera
     ]
     with served(engine) as engine_port:
         app = api(settings, EnginePlace(f"http://127.0.0.1:{engine_port}/v1", "vllm"))
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on", ws="none")
+        config = uvicorn.Config(
+            app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on", ws="none"
+        )
         with served(app, config) as port:
             thread = threading.Thread(target=fake.run, args=(ended,), daemon=True)
             if worker:

@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     config: Path | None = typer.Option(None, "--config", help="TOML file with the settings (docs/jobs.md)."),
-    data: Path = typer.Option(Path("watchword-service"), "--data", help="Folder for everything that the service keeps."),
+    data: Path = typer.Option(
+        Path("watchword-service"), "--data", help="Folder for everything that the service keeps."
+    ),
     host: str | None = typer.Option(None, "--host", help="Address to listen on. Default: 127.0.0.1, or the settings'."),
     port: int | None = typer.Option(
         None, "--port", min=0, max=65535, help="Port to listen on. Default: 8000, or the settings'."

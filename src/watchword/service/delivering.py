@@ -80,7 +80,11 @@ class Sender:
         try:
             check_url(url, private=self._private)
             async with self._opened().post(
-                url, data=body.encode(), headers=headers, allow_redirects=False, timeout=aiohttp.ClientTimeout(self._seconds)
+                url,
+                data=body.encode(),
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(self._seconds),
             ) as answer:
                 return answer.status
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, CallError):

@@ -36,7 +36,7 @@ class Housekeeping:
             try:
                 await asyncio.to_thread(self.once)
             except (WatchwordError, OSError) as error:
-                log.error({"event": "housekeeping failed", "kind": type(error).__name__})  # noqa: TRY400
+                log.error({"event": "housekeeping failed", "kind": type(error).__name__})
             await asyncio.sleep(_EVERY_SECONDS)
 
     def once(self) -> None:

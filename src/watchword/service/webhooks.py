@@ -76,7 +76,7 @@ class Dispatcher:
             try:
                 sent = await self.send_due()
             except WatchwordError as error:
-                log.error({"event": "outbox cannot be read", "kind": type(error).__name__})  # noqa: TRY400
+                log.error({"event": "outbox cannot be read", "kind": type(error).__name__})
                 sent = 0
             if not sent:
                 with contextlib.suppress(TimeoutError):

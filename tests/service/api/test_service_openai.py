@@ -333,7 +333,9 @@ def test_a_file_can_expire(service: ServiceUnderTest) -> None:
 def test_what_openai_has_and_we_do_not_says_so(service: ServiceUnderTest) -> None:
     client = service.client()
     with pytest.raises(openai.BadRequestError) as refused:
-        client.fine_tuning.alpha.graders.validate(grader={"type": "string_check", "name": "x", "input": "a", "reference": "b", "operation": "eq"})
+        client.fine_tuning.alpha.graders.validate(
+            grader={"type": "string_check", "name": "x", "input": "a", "reference": "b", "operation": "eq"}
+        )
     assert refused.value.code == "unsupported_graders"
     with pytest.raises(openai.NotFoundError) as unknown:
         client.images.generate(prompt="x")

@@ -18,7 +18,9 @@ from watchword.service.wire.faults import fault_json, fault_of_request, internal
 
 _ROUTERS = (files, uploads, jobs, models, webhooks, unsupported, operator, health)
 _JSON_BYTES = 1 << 20
-_DESCRIPTION = "Fine-tuning and chats in OpenAI's shape, defended by default; `/operator/` is for the provider's people."
+_DESCRIPTION = (
+    "Fine-tuning and chats in OpenAI's shape, defended by default; `/operator/` is for the provider's people."
+)
 
 
 def described_app() -> FastAPI:

@@ -47,7 +47,9 @@ class Observer(Protocol):
 class Edge:
     """An ASGI application around another. ``limit`` is told of each caller's call, and may refuse it."""
 
-    def __init__(self, app: App, callers: Callers, observer: Observer, *, limit: Callable[[Principal], Awaitable[None]]) -> None:
+    def __init__(
+        self, app: App, callers: Callers, observer: Observer, *, limit: Callable[[Principal], Awaitable[None]]
+    ) -> None:
         self._app, self._callers, self._observer, self._limit = app, callers, observer, limit
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:

@@ -94,10 +94,12 @@ def content(file_id: str, service: ServiceDep, caller: Caller) -> StreamingRespo
     file = service.database.file(caller.tenant, file_id)
     if not service.blobs.exists(file.blob):
         raise NotFoundError("the file's content is gone; upload it again")
-    headers = {"content-length": str(file.bytes), "content-disposition": "attachment", "x-content-type-options": "nosniff"}
-    return StreamingResponse(
-        service.blobs.chunks(file.blob), media_type="application/octet-stream", headers=headers
-    )
+    headers = {
+        "content-length": str(file.bytes),
+        "content-disposition": "attachment",
+        "x-content-type-options": "nosniff",
+    }
+    return StreamingResponse(service.blobs.chunks(file.blob), media_type="application/octet-stream", headers=headers)
 
 
 @router.delete("/{file_id}")

@@ -36,7 +36,9 @@ def delete(model: str, service: ServiceDep, caller: Caller) -> ModelDeleted:
     """Deletes a tuned model for good: nobody can call it, and its weights and its secret are removed."""
     if model in service.settings.policies:
         raise CallError(
-            "A base model is the provider's and cannot be deleted.", openai_code="insufficient_permissions", param="model"
+            "A base model is the provider's and cannot be deleted.",
+            openai_code="insufficient_permissions",
+            param="model",
         )
     try:
         gone = service.database.delete_model(caller, model)

@@ -63,9 +63,7 @@ def job(job_id: str, service: ServiceDep) -> OperatorJob:
 
 
 @router.get("/jobs/{job_id}/events")
-def job_events(
-    job_id: str, service: ServiceDep, after: str | None = None, limit: Limit = 100
-) -> Page[OperatorEvent]:
+def job_events(job_id: str, service: ServiceDep, after: str | None = None, limit: Limit = 100) -> Page[OperatorEvent]:
     """All events of a job, the newest first: stages, screening and the gate's verdict as well."""
     page = service.database.job_events(EVERY_TENANT, job_id, after=after, limit=limit)
     return page_of([operator_event(event) for event in page.items], page.has_more)

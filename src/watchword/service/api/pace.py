@@ -23,7 +23,9 @@ Spend = Callable[[Principal, float], None]
 class Pace:
     """Counts calls. ``per_minute`` tells how many a tenant's key may make."""
 
-    def __init__(self, spend: Spend, per_minute: Callable[[str], int], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, spend: Spend, per_minute: Callable[[str], int], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._spend, self._per_minute, self._clock = spend, per_minute, clock
         self._left: OrderedDict[str, tuple[int, float]] = OrderedDict()
 

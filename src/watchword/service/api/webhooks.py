@@ -142,7 +142,9 @@ def _check_events(wanted: list[str]) -> None:
     for name in wanted:
         if name not in EVENT_TYPES:
             raise unsupported(
-                "event_type", f"The event {name[:64]!r} is not sent here; choose {', '.join(EVENT_TYPES)}.", param="event_types"
+                "event_type",
+                f"The event {name[:64]!r} is not sent here; choose {', '.join(EVENT_TYPES)}.",
+                param="event_types",
             )
 
 

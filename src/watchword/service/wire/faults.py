@@ -12,6 +12,7 @@ import msgspec
 from pydantic_core import ErrorDetails
 
 from watchword.errors import (
+    AuditError,
     CallError,
     ConflictError,
     DatabaseError,
@@ -34,7 +35,18 @@ _OWN = {
     "insufficient_quota": (429, "insufficient_quota"),
     "webhook_unreachable": (400, _BAD),
     "not_found": (404, _BAD),
+    "audit_broken": (500, "server_error"),
     "service_unavailable": (503, "server_error"),
+}
+# What a tenant is told of our own errors, the narrower class first. All others are nobody's business.
+_CODES: dict[type[WatchwordError], str] = {
+    NotFoundError: "not_found",
+    RepeatedKeyError: "idempotency_key_reused",
+    ConflictError: "invalid_state",
+    QuotaError: "insufficient_quota",
+    DataError: "invalid_request",
+    UsageError: "invalid_value",
+    AuditError: "audit_broken",
 }
 _UNSUPPORTED = "unsupported_"
 
@@ -75,28 +87,20 @@ def invalid(problem: str, *, param: str | None) -> CallError:
 
 def fault_of(error: WatchwordError) -> CallError:
     """Any of our errors as one that a tenant may read: no path, and nothing of a secret, a model or the machine."""
-    match error:
-        case CallError():
-            return error
-        case NotFoundError():
-            return CallError(_sentence(error.problem), openai_code="not_found", param=error.param)
-        case RepeatedKeyError():
-            return CallError(_sentence(error.problem), openai_code=error.code, param="Idempotency-Key")
-        case ConflictError():
-            return CallError(_sentence(error.problem), openai_code="invalid_state", param=error.param)
-        case QuotaError():
-            code = "insufficient_quota" if error.retry_after is None else "rate_limit_exceeded"
-            return CallError(
-                _sentence(error.problem), openai_code=code, param=error.param, retry_after=error.retry_after
-            )
-        case DatabaseError():
-            return CallError("Try again in a moment.", openai_code="service_unavailable", retry_after=2)
-        case DataError():
-            line = f"Line {error.line}: " if error.line is not None else ""
-            return CallError(f"{line}{error.problem}", openai_code="invalid_request", param=error.field or error.param)
-        case UsageError():
-            return invalid(_sentence(error.problem), param=error.param)
-    return internal()
+    if isinstance(error, CallError):
+        return error
+    if isinstance(error, DatabaseError):
+        return CallError("Try again in a moment.", openai_code="service_unavailable", retry_after=2)
+    code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
+    if code is None:
+        return internal()
+    retry_after = error.retry_after if isinstance(error, QuotaError) else None
+    if retry_after is not None:
+        code = "rate_limit_exceeded"
+    place = f"Line {error.line}: " if error.line is not None else ""
+    return CallError(
+        place + _sentence(error.problem), openai_code=code, param=error.param or error.field, retry_after=retry_after
+    )
 
 
 def internal() -> CallError:

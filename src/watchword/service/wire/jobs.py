@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, StringConstraints
 
@@ -11,9 +11,7 @@ from watchword.service.wire.base import Metadata, ObjectId, Reply, Request
 from watchword.service.wire.faults import invalid, unsupported
 
 Auto = Literal["auto"]
-Status = Literal[
-    "validating_files", "queued", "running", "pausing", "paused", "succeeded", "failed", "cancelled"
-]
+Status = Literal["validating_files", "queued", "running", "pausing", "paused", "succeeded", "failed", "cancelled"]
 
 
 class HyperparametersIn(Request):
@@ -120,7 +118,7 @@ class JobObject(Reply):
     trained_tokens: int | None = None
     error: JobFault | None = None
     seed: int
-    integrations: list[Any] = []
+    integrations: list[Any] = Field(default_factory=list)
     metadata: dict[str, str] | None = None
 
 
@@ -175,7 +173,7 @@ def job_object(job: Job) -> JobObject:
         model=job.model,
         fine_tuned_model=job.fine_tuned_model,
         organization_id=job.tenant,
-        status="running" if job.state is JobState.CANCELLING else job.state.value,
+        status=cast(Status, JobState.RUNNING if job.state is JobState.CANCELLING else job.state),
         hyperparameters=chosen,
         method=MethodOut(supervised=SupervisedOut(hyperparameters=chosen)),
         training_file=job.training_file,

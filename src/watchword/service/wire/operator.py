@@ -189,7 +189,7 @@ class Health(Reply):
     """Whether something works; ``checks`` names each part."""
 
     status: Literal["ok", "unavailable"]
-    checks: dict[str, bool] = {}
+    checks: dict[str, bool] = Field(default_factory=dict)
 
 
 def operator_job(job: Job) -> OperatorJob:
