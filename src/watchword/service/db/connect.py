@@ -57,7 +57,7 @@ class Connected:
         """To read. ``snapshot``: all statements see one moment, as they do on SQLite in any case."""
         with _translated(), self._engine.connect() as connection:
             if snapshot and connection.dialect.name == "postgresql":
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+                connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection
 
     @contextlib.contextmanager
