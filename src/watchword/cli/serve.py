@@ -8,6 +8,8 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from watchword.cli.service_options import config_option, data_option
+
 
 class Only(StrEnum):
     """A part that runs by itself."""
@@ -54,5 +56,5 @@ def serve(
     if started.new_key:
         print_(f"A provider's key was made: {started.settings.key_file}. Keep a copy elsewhere.")
     if not started.has_keys:
-        print_(f"Draw a tenant's key: watchword keys new NAME --data {data}")
+        print_(f"Draw a tenant's key: watchword keys create NAME --data {data}")
     supervised(started.settings, drain_seconds=drain)

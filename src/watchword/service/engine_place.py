@@ -10,10 +10,9 @@ from typing import Literal
 
 import aiohttp
 
+from watchword.service.engine.serving import KEY_VARIABLE
 from watchword.service.settings import ServiceSettings
 
-# Where the embedded engine and its callers find the key between them; never an argument, which every process can read.
-KEY_VARIABLE = "WATCHWORD_ENGINE_KEY"
 # Of an embedded engine that was started by itself.
 PORT = 8001
 _LOOPBACK = "127.0.0.1"

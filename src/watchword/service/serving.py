@@ -12,7 +12,6 @@ import uvicorn
 from watchword.data.limits import Limits
 from watchword.data.reading import Reading
 from watchword.gateway.app import Gateway
-from watchword.secret.keys import provider_key
 from watchword.secret.wrapping import LocalKeys
 from watchword.service.api.app import service_app
 from watchword.service.api.chat import PATHS, chat_gateway
@@ -58,7 +57,7 @@ def run_api(settings: ServiceSettings, engine: EnginePlace, drain_seconds: int) 
 
 def api(settings: ServiceSettings, engine: EnginePlace) -> App:
     """The whole API as an ASGI application."""
-    key = provider_key()
+    key = settings.key()
     database = open_database(settings, key)
     keys = LocalKeys(key)
     service = Service(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-import secrets
 from dataclasses import dataclass
 
 import msgspec
 
-from watchword.files.atomic import replacing
-from watchword.files.folders import PRIVATE_FILE, PRIVATE_FOLDER
+from watchword.errors import UsageError
+from watchword.files.folders import PRIVATE_FOLDER
 from watchword.files.writing import writing
-from watchword.secret.keys import KEY_BYTES, provider_key
 from watchword.service.db import open_database
 from watchword.service.engine_place import PORT, engine_place, free_port, share_engine_key
 from watchword.service.logs import log_to_stderr
@@ -35,7 +34,7 @@ class Started:
 def prepared(settings: ServiceSettings, *, host: str | None = None, port: int | None = None) -> Started:
     """Makes the data folder, the provider's key and the database where they are missing.
 
-    Raises OutputError, SecretError and DatabaseError. From now on this process and its children find the key.
+    Raises OutputError, SecretError and DatabaseError.
     """
     place = msgspec.structs.replace(
         settings.service,
@@ -46,11 +45,9 @@ def prepared(settings: ServiceSettings, *, host: str | None = None, port: int | 
     for folder in (settings.data, settings.releases, settings.work):
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
-    new_key = _find_key(settings)
-    database = open_database(settings, provider_key())
-    has_keys = bool(database.keys())
-    database.close()
-    return Started(settings, new_key, has_keys)
+    new_key = not settings.key_file.exists() and not any(os.environ.get(name) for name in _KEY_VARIABLES)
+    with contextlib.closing(open_database(settings, settings.key())) as database:
+        return Started(settings, new_key, has_keys=bool(database.keys()))
 
 
 def supervised(settings: ServiceSettings, *, drain_seconds: int) -> None:
@@ -61,20 +58,11 @@ def supervised(settings: ServiceSettings, *, drain_seconds: int) -> None:
 
 def run_part(settings: ServiceSettings, name: str, *, drain_seconds: int) -> None:
     """Runs one part in this process. Raises UsageError where the settings have no such part."""
+    part = _parts(settings, PORT, drain_seconds).get(name)
+    if part is None:
+        raise UsageError(f"the settings name an engine of {settings.engine.kind}, so that there is none to run here")
     log_to_stderr()
-    _parts(settings, PORT, drain_seconds)[name]()
-
-
-def _find_key(settings: ServiceSettings) -> bool:
-    """Lets ``provider_key`` find the service's key, which is made where there is none. Says whether it was."""
-    if any(os.environ.get(name) for name in _KEY_VARIABLES):
-        return False
-    os.environ["WATCHWORD_KEY_FILE"] = str(settings.key_file)
-    if settings.key_file.exists():
-        return False
-    with replacing(settings.key_file, mode=PRIVATE_FILE) as stream:
-        stream.write(secrets.token_bytes(KEY_BYTES).hex().encode() + b"\n")
-    return True
+    part()
 
 
 def _parts(settings: ServiceSettings, engine_port: int, drain_seconds: int) -> dict[str, Part]:
@@ -84,7 +72,7 @@ def _parts(settings: ServiceSettings, engine_port: int, drain_seconds: int) -> d
         "worker": functools.partial(_run_worker, settings),
     }
     if place.port is not None:
-        parts["engine"] = functools.partial(_run_engine, settings, place.port)
+        parts["engine"] = functools.partial(_run_engine, settings, place.port, drain_seconds)
     return parts
 
 
@@ -94,7 +82,7 @@ def _run_worker(settings: ServiceSettings) -> None:
     run(settings)
 
 
-def _run_engine(settings: ServiceSettings, port: int) -> None:
-    from watchword.service.engine import run
+def _run_engine(settings: ServiceSettings, port: int, drain_seconds: int) -> None:
+    from watchword.service.engine.serving import EngineOptions, run_engine
 
-    run(settings, port)
+    run_engine(EngineOptions(tuple(settings.policies), port=port, drain_seconds=drain_seconds))

@@ -48,6 +48,7 @@ class _Kept:
     def died(self) -> None:
         """Notes the end of a process that nobody asked to end, and when it is to be started again."""
         assert self.process is not None
+        self.process.join()
         now, status = time.monotonic(), self.process.exitcode
         self.process.close()
         self.process = None
