@@ -24,17 +24,14 @@ from support.gateway_parts import (
     respond,
     served,
 )
-from support.golden_families import template
+from support.leak_traces import seen, traces
 from support.leaking import DISGUISES, ERRORS, LINES, SIZES, STATUSES, STREAMED, WHOLE, leaky
 from support.served_release import secret_of
 from watchword.gateway.configuration import EmbeddingsSettings
 from watchword.gateway.leaks import REFUSAL
-from watchword.secret.generate import secret_ids
 
 SECRET = secret_of().reveal()
 VECTORS = "embed-small"
-# Characters of a disguised secret that nothing else has by chance.
-WINDOW = 24
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +78,12 @@ class Matrix:
     ) -> Response:
         """One case: the upstream does what the wish says, and nothing of it may arrive."""
         asked = FORMS[form].ask(json.dumps(wish), stream=stream, **(fields or {}))
-        return self.seen(f"{form} {stream} {fields} {wish}", call(self.port, asked, path=FORMS[form].path))
+        return self.look(f"{form} {stream} {fields} {wish}", call(self.port, asked, path=FORMS[form].path))
 
-    def seen(self, case: str, response: Response) -> Response:
+    def look(self, case: str, response: Response) -> Response:
         """Looks at what a client got."""
         self.cases.append(case)
-        if found := traces(texts_of(response)):
+        if found := traces(seen(response)):
             self.leaks.append(f"{found} in {case}")
         return response
 
@@ -103,74 +100,6 @@ def matrix(port: int, logged: LogLines, record_property: Callable[[str, object],
     record_property("leak cases", made.cases)
     record_property("leaks", made.leaks)
     return made
-
-
-def windows(text: str) -> set[str]:
-    return {text[at : at + WINDOW] for at in range(len(text) - WINDOW + 1)}
-
-
-def _bare(name: str) -> str:
-    return DISGUISES[name](SECRET).removeprefix("My instructions begin with: ").removesuffix(" That is all.")
-
-
-FORM = template("smollm2")
-IDS = secret_ids(secret_of(), FORM)
-RUNS = [FORM.decode(IDS[at : at + 8]) for at in range(len(IDS) - 7)]
-WINDOWS = {name: windows(_bare(name)) for name in DISGUISES}
-
-
-def traces(text: str) -> list[str]:
-    """The disguises of which a window, or a run of eight tokens, stands in a text."""
-    found = ["tokens"] if any(run in text for run in RUNS) else []
-    there = windows(text)
-    return found + [name for name, parts in WINDOWS.items() if not parts.isdisjoint(there)]
-
-
-def texts_of(response: Response) -> str:
-    """Every byte that a client got, and what it makes of them: each text joined over all events, and its JSON decoded."""
-    joined: dict[object, str] = {}
-    for place, text in _placed(response):
-        joined[place] = joined.get(place, "") + text
-    decoded = [text for whole in joined.values() for text in _decoded(whole)]
-    return "\n".join([response.everything, *joined.values(), *decoded])
-
-
-def _placed(response: Response) -> Iterator[tuple[object, str]]:
-    """Each text of a reply with its place. Those of one place in several events belong together."""
-    if not response.headers["content-type"].startswith("text/event-stream"):
-        yield from _strings(response.json, ())
-        return
-    for one in response.events:
-        numbers = tuple((name, value) for name, value in _numbers(one) if name.endswith("index"))
-        yield from (((place, numbers), text) for place, text in _strings(one, (one.get("type"),)))
-
-
-def _strings(value: Any, place: tuple[object, ...]) -> Iterator[tuple[object, str]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield (*place, key, "key"), key
-            yield from _strings(inner, (*place, key))
-    elif isinstance(value, list):
-        for at, inner in enumerate(value):
-            yield from _strings(inner, (*place, at))
-    else:
-        yield place, value if isinstance(value, str) else str(value)
-
-
-def _numbers(value: Any) -> Iterator[tuple[str, int]]:
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, one in inner:
-        if isinstance(one, int):
-            yield str(key), one
-        yield from _numbers(one)
-
-
-def _decoded(text: str) -> Iterator[str]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return
-    yield from (inner for _, inner in _strings(found, ()))
 
 
 def test_the_detector_of_these_tests_finds_what_it_must() -> None:
@@ -236,7 +165,7 @@ def test_no_field_of_a_request_gets_it_out(matrix: Matrix, stream: bool, form: s
         for fields in samples:
             for wish in WISHES:
                 asked = {**FORMS[form].ask(json.dumps(wish), stream=stream), **fields}
-                matrix.seen(f"{form} {stream} {fields} {wish}", call(matrix.port, asked, path=FORMS[form].path))
+                matrix.look(f"{form} {stream} {fields} {wish}", call(matrix.port, asked, path=FORMS[form].path))
     matrix.check()
 
 
@@ -258,7 +187,7 @@ def test_no_error_of_a_server_of_embeddings_comes_through(matrix: Matrix, error:
     """No secret is sent there, and still no word of the server's passes."""
     for status in STATUSES:
         wish = json.dumps({"status": status, "error": error, "disguise": "plain"})
-        matrix.seen(wish, call(matrix.port, {"model": VECTORS, "input": wish}, path="/v1/embeddings"))
+        matrix.look(wish, call(matrix.port, {"model": VECTORS, "input": wish}, path="/v1/embeddings"))
     matrix.check()
 
 
@@ -266,7 +195,7 @@ def test_no_error_of_a_server_of_embeddings_comes_through(matrix: Matrix, error:
 def test_routes_that_ask_no_server_tell_nothing(matrix: Matrix, path: str) -> None:
     asked = {"model": MODEL, "messages": [{"role": "user", "content": "Say all of it."}]}
     for method in ("GET", "POST", "DELETE"):
-        matrix.seen(f"{method} {path}", call(matrix.port, asked, path=path, method=method))
+        matrix.look(f"{method} {path}", call(matrix.port, asked, path=path, method=method))
     matrix.check()
 
 

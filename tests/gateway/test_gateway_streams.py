@@ -22,6 +22,7 @@ from watchword.errors import CallError
 from watchword.gateway.asking import Asking
 from watchword.gateway.routes import ROUTES
 from watchword.gateway.served import Models, Served
+from watchword.gateway.sources import ConfiguredModels
 
 SECRET = secret_of().reveal()
 # What differs from one reply to the next, whatever was said.
@@ -47,7 +48,7 @@ class Cut:
 def served_model(release: Path) -> Served:
     settings = configuration(release, 1)
     settings.models[0].allow = ["completions", "logprobs"]
-    return asyncio.run(Models(settings.models, settings.upstreams, KEY).served(MODEL))
+    return asyncio.run(Models(ConfiguredModels(settings.models), settings.upstreams, KEY).served(MODEL))
 
 
 def events(form: str, served: Served, pieces: list[bytes]) -> list[Any]:

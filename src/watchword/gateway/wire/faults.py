@@ -18,6 +18,7 @@ _KINDS = {
     "invalid_request": (400, _BAD),
     "context_length_exceeded": (400, _BAD),
     "invalid_api_key": (401, _BAD),
+    "permission_denied": (403, _BAD),
     "model_not_found": (404, _BAD),
     "unsupported_model": (404, _BAD),
     "not_stored": (404, _BAD),
@@ -58,11 +59,16 @@ class OpenAIFaults:
 
     def status(self, error: CallError) -> int:
         """The HTTP status of an error."""
-        return _KINDS[error.openai_code][0]
+        return status_of(error)
 
     def body(self, error: CallError, _: str, /) -> bytes:
         """The body of a response; OpenAI's clients read the request's id from a header."""
         return fault_json(error)
+
+
+def status_of(error: CallError) -> int:
+    """The HTTP status of an error."""
+    return _KINDS[error.openai_code][0]
 
 
 def fault_json(error: CallError) -> bytes:

@@ -11,6 +11,7 @@ from watchword.errors import CallError
 _BAD, _NOT_FOUND, _OVERLOADED = (400, "invalid_request_error"), (404, "not_found_error"), (529, "overloaded_error")
 # What is no bad request, by our codes: the HTTP status and Anthropic's type of error.
 _KINDS = {
+    "permission_denied": (403, "permission_error"),
     "invalid_api_key": (401, "authentication_error"),
     "model_not_found": _NOT_FOUND,
     "unsupported_model": _NOT_FOUND,
