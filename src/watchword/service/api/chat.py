@@ -59,14 +59,19 @@ class TunedModels:
             found = self._database.model(EVERY_TENANT, name)
         except NotFoundError:
             return None
-        settings = ModelSettings(
-            name=name, release=found.location, upstream=_ENGINE, upstream_model=found.weights_digest
-        )
+        settings = ModelSettings(name=name, release=found.location, upstream=_ENGINE)
         return OfferedModel(settings, FolderRelease(Path(found.location)))
 
 
-def chat_gateway(database: Database, engine: EnginePlace, key: bytes) -> Gateway:
-    """The gateway of this process."""
-    upstream = UpstreamSettings(name=_ENGINE, url=engine.url, kind=engine.kind, api_key_env=engine.api_key_env)
+def chat_gateway(database: Database, engine: EnginePlace, key: bytes, adapters: Path) -> Gateway:
+    """The gateway of this process. The engine loads releases' adapters from the folder ``adapters``."""
+    upstream = UpstreamSettings(
+        name=_ENGINE,
+        url=engine.url,
+        kind=engine.kind,
+        api_key_env=engine.api_key_env,
+        adapters=str(adapters),
+        load_adapters=True,
+    )
     configuration = Configuration(upstreams=[upstream], models=[])
     return Gateway(configuration, key, tenants=KeyTenants(database), models=TunedModels(database))
