@@ -75,7 +75,9 @@ def test_what_it_wants_decides_if_nothing_hits(fine: float, gap: float, error: f
         trials += 1
 
 
-@pytest.mark.parametrize("wrong", [{"fine": 0.0}, {"bad": 0.05}, {"bad": 1.0}, {"error": 0.5}, {"error": 0.0}, {"most": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"fine": 0.0}, {"bad": 0.05}, {"bad": 1.0}, {"error": 0.5}, {"error": 0.0}, {"most": 0}]
+)
 def test_senseless_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="a sequential test takes 0 < fine < bad < 1"):
         SequentialTest(**{"fine": 0.05, "bad": 0.2, "error": 0.05, "most": 100} | wrong)  # type: ignore[arg-type]
