@@ -68,7 +68,11 @@ class Curve:
         if event.tenant is not None:
             self._heard.append(event.tenant)
         step = self._own(event.step)
-        if step == 0 or not self._heard or step in self._points and self._points[step].train_loss is not None:
+        if step == 0 or not self._heard:
+            return
+        if self._points.get(step, Point(step)).train_loss is not None:
+            # Told before, by the process that began this training or for a step that this one is a part of.
+            self._heard = []
             return
         tokens = sum(figures.tokens for figures in self._heard)
         point = self._points.setdefault(step, Point(step))
