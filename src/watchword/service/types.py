@@ -191,7 +191,11 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class NewJob:
-    """What a tenant asks for, checked against the policy. ``replaces`` names a model whose secret this job renews."""
+    """What a tenant asks for, checked against the policy.
+
+    ``replaces`` names a model whose secret this job renews. That model keeps its name, and is served as it is until the
+    new release has passed its gate.
+    """
 
     model: str
     training_file: str
@@ -319,7 +323,10 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class NewModel:
-    """A tuned model, its release already in ``location`` (a path or URL). ``version`` counts renewals of its secret."""
+    """A tuned model, its release already in ``location`` (a path or URL).
+
+    ``version`` counts renewals of its secret. A job that replaces a model gives its name, and its version plus one.
+    """
 
     name: str
     base: str

@@ -48,7 +48,7 @@ class AuditQueries(Connected):
 
         ``anchor`` is a head that was noted earlier: the log must still hold that entry.
         """
-        with self._reading() as connection:
+        with self._reading(snapshot=True) as connection:
             head = connection.execute(select(audit_head)).one_or_none()
             last = _verified(connection, anchor)
         if head is None and last.number == 0:

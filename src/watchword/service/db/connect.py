@@ -10,9 +10,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+    StatementError,
+)
 
-from watchword.errors import DatabaseError, UsageError
+from watchword.errors import DatabaseError, UsageError, WatchwordError
 from watchword.service.settings import TenantLimits
 
 Clock = Callable[[], float]
@@ -46,8 +53,11 @@ class Connected:
         self._engine.dispose()
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def _reading(self, *, snapshot: bool = False) -> Iterator[Connection]:
+        """To read. ``snapshot``: all statements see one moment, as they do on SQLite in any case."""
         with _translated(), self._engine.connect() as connection:
+            if snapshot and connection.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection
 
     @contextlib.contextmanager
@@ -118,11 +128,21 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
-    """What goes wrong with the database itself is a DatabaseError; a wrong query stays what it is."""
+    """What goes wrong with the database itself is a DatabaseError, a value that no column takes a UsageError."""
     try:
         yield
-    except OperationalError as error:
-        raise DatabaseError(f"the database does not answer: {_said(error)}; check its URL, and that it runs") from error
+    except DataError as error:
+        raise UsageError(f"a value cannot be stored: {_said(error)}") from error
+    except StatementError as error:
+        if isinstance(error.orig, WatchwordError):
+            raise error.orig from None
+        if isinstance(error, OperationalError):
+            raise _unusable(error) from error
+        raise
+
+
+def _unusable(error: DBAPIError) -> DatabaseError:
+    return DatabaseError(f"the database does not answer: {_said(error)}; check its URL, and that it runs")
 
 
 def _said(error: DBAPIError) -> str:

@@ -30,4 +30,5 @@ def open_database(settings: ServiceSettings, key: bytes) -> Database:
         most_crashes=settings.worker.most_crashes,
     )
     found.migrate()
+    found.apply_limits()
     return found

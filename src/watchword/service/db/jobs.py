@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, not_, select, update
 
-from watchword.errors import RepeatedKeyError
+from watchword.errors import RepeatedKeyError, UsageError
 from watchword.service.db.connect import locked, new_id
 from watchword.service.db.files import FileQueries
 from watchword.service.db.rows import of_owner, one, paged, plain, value_of
-from watchword.service.db.schema import checkpoints, idempotency_keys, job_events, job_metadata, jobs
+from watchword.service.db.schema import checkpoints, idempotency_keys, job_events, job_metadata, jobs, models
 from watchword.service.db.webhooks import tell_endpoints
 from watchword.service.jobs.machine import WAITING, JobAction, next_state
 from watchword.service.types import (
@@ -22,6 +22,7 @@ from watchword.service.types import (
     Job,
     JobEvent,
     JobState,
+    ModelState,
     NewEvent,
     NewJob,
     Owner,
@@ -31,6 +32,7 @@ from watchword.service.types import (
 
 # How long the client's own retry counter stands for the same request; its last retry comes within a minute.
 RETRY_SECONDS = 600.0
+MOST_KEY = 255
 _MOST_SEED = 2**31 - 1
 _TOLD = {
     JobAction.PAUSE: "Pausing the fine-tuning job",
@@ -54,6 +56,8 @@ class JobQueries(FileQueries):
         Raises NotFoundError for a file that is not the tenant's, QuotaError, and RepeatedKeyError for an Idempotency-Key
         that came with another request.
         """
+        if idempotency.key is not None:
+            _check_key(idempotency.key)
         with self._writing() as connection:
             held = self._held_tenant(connection, principal.tenant)
             if (before := self._before(connection, principal, idempotency)) is not None:
@@ -61,6 +65,8 @@ class JobQueries(FileQueries):
             self._check_file(connection, principal.tenant, new.training_file, "training_file")
             if new.validation_file is not None:
                 self._check_file(connection, principal.tenant, new.validation_file, "validation_file")
+            if new.replaces is not None:
+                _check_model(connection, principal.tenant, new.replaces)
             self._check_waiting(held)
             job = self._put_job(connection, principal, new, idempotency.body_digest)
             if idempotency.key is not None:
@@ -221,6 +227,18 @@ class JobQueries(FileQueries):
         self._tell(connection, job, NewEvent(message, level="error" if failed else "info"))
         if job.state.terminal:
             tell_endpoints(connection, job.tenant, f"fine_tuning.job.{job.state}", {"id": job.id}, self._now())
+
+
+def _check_model(connection: Connection, tenant: str, name: str) -> None:
+    ready = models.c.tenant == tenant, models.c.name == name, models.c.state == ModelState.READY
+    one(connection, select(models.c.name).where(*ready), "model", name, "replaces")
+
+
+def _check_key(key: str) -> None:
+    if not 1 <= len(key) <= MOST_KEY:
+        raise UsageError(
+            f"an Idempotency-Key has 1 to {MOST_KEY} characters, this one {len(key)}", param="Idempotency-Key"
+        )
 
 
 def _job(connection: Connection, owner: Owner, job_id: str) -> Job:

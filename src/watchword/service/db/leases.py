@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from watchword.errors import LeaseLostError
+from watchword.errors import ConflictError, LeaseLostError
 from watchword.service.db.connect import locked, new_id
 from watchword.service.db.jobs import JobQueries
 from watchword.service.db.rows import plain, value_of
@@ -72,7 +72,8 @@ class LeaseQueries(JobQueries, WebhookQueries):
         """
         with self._writing() as connection:
             row = _held_job(connection, claim)
-            until = max(row.lease_until, self._now() + claim.lease_seconds)
+            # Not the later of both: a clock that was ahead and is right again must not leave a lease for a year.
+            until = self._now() + claim.lease_seconds
             connection.execute(update(jobs).where(jobs.c.seq == row.seq).values(lease_until=until))
             return value_of(_row(connection, row.seq), Job)
 
@@ -194,7 +195,20 @@ class LeaseQueries(JobQueries, WebhookQueries):
 
     def _put_model(self, connection: Connection, row: Row[Any], new: NewModel, state: ModelState) -> None:
         values = plain(new) | {"tenant": row.tenant, "job_id": row.id, "state": state, "created_at": self._now()}
-        connection.execute(insert(models).values(**values))
+        if row.replaces is None:
+            connection.execute(insert(models).values(**values))
+        elif state is ModelState.WITHHELD:
+            # The name stays with the model that is served.
+            connection.execute(insert(models).values(**values | {"name": f"{new.name}@{row.id}"}))
+        else:
+            self._replace_model(connection, row, values)
+
+    def _replace_model(self, connection: Connection, row: Row[Any], values: dict[str, Any]) -> None:
+        """The model keeps its name and gets another release. Raises ConflictError for one that changed meanwhile."""
+        before = models.c.name == row.replaces, models.c.tenant == row.tenant, models.c.state == ModelState.READY
+        old = models.c.version == values["version"] - 1, models.c.name == values["name"]
+        if connection.execute(update(models).where(*before, *old).values(**values)).rowcount != 1:
+            raise ConflictError(f"the model {row.replaces!r} was deleted or renewed meanwhile; it is left as it is")
 
     def _put_checkpoint(self, connection: Connection, job: Job, new: NewCheckpoint) -> None:
         """A job that was begun again writes the same steps again: the later one stands."""

@@ -25,6 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
+from watchword.errors import UsageError
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -36,6 +38,18 @@ metadata = MetaData(
 
 # SQLite counts rows by INTEGER only.
 _Seq = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Words(TypeDecorator[str]):
+    """Text that both databases can keep: PostgreSQL takes no NUL, and neither takes half of a surrogate pair."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        if value is not None and ("\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value)):
+            raise UsageError("a text holds a character that cannot be stored: NUL, or half of a surrogate pair")
+        return value
 
 
 class Json(TypeDecorator[Any]):
@@ -56,7 +70,7 @@ class Json(TypeDecorator[Any]):
 tenants = Table(
     "tenants",
     metadata,
-    Column("id", String(64), primary_key=True),
+    Column("id", Words(64), primary_key=True),
     Column("created_at", Float, nullable=False),
     Column("files", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
@@ -73,11 +87,11 @@ tenants = Table(
 api_keys = Table(
     "api_keys",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("tenant", String(64), nullable=False, index=True),
-    Column("scope", String(16), nullable=False),
-    Column("digest", String(64), nullable=False, unique=True),
-    Column("name", String(256), nullable=False),
+    Column("id", Words(64), primary_key=True),
+    Column("tenant", Words(64), nullable=False, index=True),
+    Column("scope", Words(16), nullable=False),
+    Column("digest", Words(64), nullable=False, unique=True),
+    Column("name", Words(256), nullable=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float),
     Column("revoked_at", Float),
@@ -87,7 +101,7 @@ api_keys = Table(
 rates = Table(
     "rates",
     metadata,
-    Column("key_id", String(64), primary_key=True),
+    Column("key_id", Words(64), primary_key=True),
     Column("calls", Float, nullable=False),
     Column("at", Float, nullable=False),
 )
@@ -96,15 +110,15 @@ files = Table(
     "files",
     metadata,
     Column("seq", _Seq, primary_key=True, autoincrement=True),
-    Column("id", String(64), nullable=False, unique=True),
-    Column("tenant", String(64), nullable=False),
-    Column("purpose", String(64), nullable=False),
-    Column("filename", String(512), nullable=False),
+    Column("id", Words(64), nullable=False, unique=True),
+    Column("tenant", Words(64), nullable=False),
+    Column("purpose", Words(64), nullable=False),
+    Column("filename", Words(512), nullable=False),
     Column("bytes", BigInteger, nullable=False),
-    Column("sha256", String(64), nullable=False),
-    Column("blob", String(128), nullable=False),
-    Column("status", String(16), nullable=False),
-    Column("status_details", Text),
+    Column("sha256", Words(64), nullable=False),
+    Column("blob", Words(128), nullable=False),
+    Column("status", Words(16), nullable=False),
+    Column("status_details", Words()),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, index=True),
     Index("ix_files_tenant_seq", "tenant", "seq"),
@@ -114,27 +128,27 @@ files = Table(
 uploads = Table(
     "uploads",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("tenant", String(64), nullable=False, index=True),
-    Column("purpose", String(64), nullable=False),
-    Column("filename", String(512), nullable=False),
+    Column("id", Words(64), primary_key=True),
+    Column("tenant", Words(64), nullable=False, index=True),
+    Column("purpose", Words(64), nullable=False),
+    Column("filename", Words(512), nullable=False),
     Column("bytes", BigInteger, nullable=False),
-    Column("mime_type", String(256), nullable=False),
-    Column("status", String(16), nullable=False),
+    Column("mime_type", Words(256), nullable=False),
+    Column("status", Words(16), nullable=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
     Column("file_expires_after", Integer),
-    Column("file_id", String(64)),
+    Column("file_id", Words(64)),
     Index("ix_uploads_status_expires_at", "status", "expires_at"),
 )
 
 upload_parts = Table(
     "upload_parts",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("upload_id", String(64), ForeignKey("uploads.id"), nullable=False, index=True),
+    Column("id", Words(64), primary_key=True),
+    Column("upload_id", Words(64), ForeignKey("uploads.id"), nullable=False, index=True),
     Column("bytes", BigInteger, nullable=False),
-    Column("blob", String(128), nullable=False),
+    Column("blob", Words(128), nullable=False),
     Column("created_at", Float, nullable=False),
 )
 
@@ -142,16 +156,16 @@ jobs = Table(
     "jobs",
     metadata,
     Column("seq", _Seq, primary_key=True, autoincrement=True),
-    Column("id", String(64), nullable=False, unique=True),
-    Column("tenant", String(64), nullable=False),
-    Column("key_id", String(64), nullable=False),
-    Column("body_digest", String(64), nullable=False),
-    Column("state", String(32), nullable=False),
-    Column("stage", String(32)),
-    Column("model", String(256), nullable=False),
-    Column("training_file", String(64), nullable=False),
-    Column("validation_file", String(64)),
-    Column("suffix", String(64)),
+    Column("id", Words(64), nullable=False, unique=True),
+    Column("tenant", Words(64), nullable=False),
+    Column("key_id", Words(64), nullable=False),
+    Column("body_digest", Words(64), nullable=False),
+    Column("state", Words(32), nullable=False),
+    Column("stage", Words(32)),
+    Column("model", Words(256), nullable=False),
+    Column("training_file", Words(64), nullable=False),
+    Column("validation_file", Words(64)),
+    Column("suffix", Words(64)),
     Column("seed", BigInteger, nullable=False),
     Column("hyperparameters", Json, nullable=False),
     Column("metadata", Json, nullable=False),
@@ -159,12 +173,12 @@ jobs = Table(
     Column("started_at", Float),
     Column("finished_at", Float),
     Column("estimated_finish", Float),
-    Column("fine_tuned_model", String(256)),
+    Column("fine_tuned_model", Words(256)),
     Column("result_files", Json, nullable=False),
     Column("trained_tokens", BigInteger),
     Column("error", Json),
-    Column("replaces", String(256)),
-    Column("worker", String(128)),
+    Column("replaces", Words(256)),
+    Column("worker", Words(128)),
     Column("lease_until", Float),
     Column("fence", BigInteger, nullable=False),
     Column("crashes", Integer, nullable=False),
@@ -183,22 +197,22 @@ jobs = Table(
 job_metadata = Table(
     "job_metadata",
     metadata,
-    Column("job_id", String(64), ForeignKey("jobs.id"), primary_key=True),
-    Column("key", String(64), primary_key=True),
-    Column("value", String(512), nullable=False),
+    Column("job_id", Words(64), ForeignKey("jobs.id"), primary_key=True),
+    Column("key", Words(64), primary_key=True),
+    Column("value", Words(512), nullable=False),
 )
 
 job_events = Table(
     "job_events",
     metadata,
     Column("seq", _Seq, primary_key=True, autoincrement=True),
-    Column("id", String(64), nullable=False, unique=True),
-    Column("job_id", String(64), ForeignKey("jobs.id"), nullable=False),
-    Column("tenant", String(64), nullable=False),
+    Column("id", Words(64), nullable=False, unique=True),
+    Column("job_id", Words(64), ForeignKey("jobs.id"), nullable=False),
+    Column("tenant", Words(64), nullable=False),
     Column("created_at", Float, nullable=False),
-    Column("message", Text, nullable=False),
-    Column("level", String(16), nullable=False),
-    Column("type", String(16), nullable=False),
+    Column("message", Words(), nullable=False),
+    Column("level", Words(16), nullable=False),
+    Column("type", Words(16), nullable=False),
     Column("data", Json),
     Column("private", Boolean, nullable=False),
     Index("ix_job_events_job_id_seq", "job_id", "seq"),
@@ -209,13 +223,13 @@ checkpoints = Table(
     "checkpoints",
     metadata,
     Column("seq", _Seq, primary_key=True, autoincrement=True),
-    Column("id", String(64), nullable=False, unique=True),
-    Column("job_id", String(64), ForeignKey("jobs.id"), nullable=False),
-    Column("tenant", String(64), nullable=False),
+    Column("id", Words(64), nullable=False, unique=True),
+    Column("job_id", Words(64), ForeignKey("jobs.id"), nullable=False),
+    Column("tenant", Words(64), nullable=False),
     Column("created_at", Float, nullable=False),
     Column("step", BigInteger, nullable=False),
     Column("metrics", Json, nullable=False),
-    Column("location", Text),
+    Column("location", Words()),
     Index("uq_checkpoints_job_id_step", "job_id", "step", unique=True),
     sqlite_autoincrement=True,
 )
@@ -224,14 +238,14 @@ models = Table(
     "models",
     metadata,
     Column("seq", _Seq, primary_key=True, autoincrement=True),
-    Column("name", String(256), nullable=False, unique=True),
-    Column("tenant", String(64), nullable=False),
-    Column("base", String(256), nullable=False),
-    Column("job_id", String(64), nullable=False, unique=True),
-    Column("location", Text, nullable=False),
-    Column("weights_digest", String(64), nullable=False),
+    Column("name", Words(256), nullable=False, unique=True),
+    Column("tenant", Words(64), nullable=False),
+    Column("base", Words(256), nullable=False),
+    Column("job_id", Words(64), nullable=False, unique=True),
+    Column("location", Words(), nullable=False),
+    Column("weights_digest", Words(64), nullable=False),
     Column("version", Integer, nullable=False),
-    Column("state", String(16), nullable=False),
+    Column("state", Words(16), nullable=False),
     Column("created_at", Float, nullable=False),
     Index("ix_models_tenant_seq", "tenant", "seq"),
     sqlite_autoincrement=True,
@@ -240,19 +254,19 @@ models = Table(
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
-    Column("tenant", String(64), primary_key=True),
-    Column("key", String(255), primary_key=True),
-    Column("body_digest", String(64), nullable=False),
-    Column("job_id", String(64), nullable=False),
+    Column("tenant", Words(64), primary_key=True),
+    Column("key", Words(255), primary_key=True),
+    Column("body_digest", Words(64), nullable=False),
+    Column("job_id", Words(64), nullable=False),
     Column("created_at", Float, nullable=False, index=True),
 )
 
 webhook_endpoints = Table(
     "webhook_endpoints",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("tenant", String(64), nullable=False, index=True),
-    Column("url", Text, nullable=False),
+    Column("id", Words(64), primary_key=True),
+    Column("tenant", Words(64), nullable=False, index=True),
+    Column("url", Words(), nullable=False),
     Column("events", Json, nullable=False),
     Column("sealed_secret", LargeBinary, nullable=False),
     Column("enabled", Boolean, nullable=False),
@@ -264,18 +278,18 @@ outbox = Table(
     "outbox",
     metadata,
     Column("seq", _Seq, primary_key=True, autoincrement=True),
-    Column("id", String(64), nullable=False, unique=True),
-    Column("event_id", String(64), nullable=False),
-    Column("tenant", String(64), nullable=False),
-    Column("endpoint_id", String(64), nullable=False),
-    Column("type", String(64), nullable=False),
+    Column("id", Words(64), nullable=False, unique=True),
+    Column("event_id", Words(64), nullable=False),
+    Column("tenant", Words(64), nullable=False),
+    Column("endpoint_id", Words(64), nullable=False),
+    Column("type", Words(64), nullable=False),
     Column("body", Json, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("attempts", Integer, nullable=False),
     # When it is tried next; empty once it has arrived or was given up.
     Column("due_at", Float, index=True),
     Column("done_at", Float, index=True),
-    Column("last_error", Text),
+    Column("last_error", Words()),
     sqlite_autoincrement=True,
 )
 
@@ -283,10 +297,10 @@ reports = Table(
     "reports",
     metadata,
     Column("seq", _Seq, primary_key=True, autoincrement=True),
-    Column("id", String(64), nullable=False, unique=True),
-    Column("kind", String(32), nullable=False),
-    Column("tenant", String(64), nullable=False),
-    Column("subject", String(256), nullable=False, index=True),
+    Column("id", Words(64), nullable=False, unique=True),
+    Column("kind", Words(32), nullable=False),
+    Column("tenant", Words(64), nullable=False),
+    Column("subject", Words(256), nullable=False, index=True),
     Column("created_at", Float, nullable=False, index=True),
     Column("data", Json, nullable=False),
     Index("ix_reports_kind_seq", "kind", "seq"),
@@ -299,13 +313,13 @@ audit_log = Table(
     metadata,
     Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("at", Float, nullable=False),
-    Column("actor", String(128), nullable=False),
-    Column("action", String(64), nullable=False),
-    Column("tenant", String(64), nullable=False),
-    Column("subject", String(256), nullable=False),
+    Column("actor", Words(128), nullable=False),
+    Column("action", Words(64), nullable=False),
+    Column("tenant", Words(64), nullable=False),
+    Column("subject", Words(256), nullable=False),
     Column("facts", Text, nullable=False),
-    Column("previous", String(64), nullable=False),
-    Column("digest", String(64), nullable=False),
+    Column("previous", Words(64), nullable=False),
+    Column("digest", Words(64), nullable=False),
 )
 
 # One row: where the log ends, sealed under the provider's key, so that a cut or rewritten log shows.
@@ -314,6 +328,6 @@ audit_head = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("number", BigInteger, nullable=False),
-    Column("digest", String(64), nullable=False),
-    Column("seal", String(64), nullable=False),
+    Column("digest", Words(64), nullable=False),
+    Column("seal", Words(64), nullable=False),
 )

@@ -32,6 +32,16 @@ class TenantQueries(Connected):
         with self._reading() as connection:
             return [_use(row) for row in connection.execute(select(tenants).order_by(tenants.c.id))]
 
+    def apply_limits(self) -> None:
+        """Lets limits that were changed in the settings hold for jobs that wait already."""
+        with self._reading() as connection:
+            found = connection.execute(select(tenants.c.id, tenants.c.most_active, tenants.c.weight)).all()
+        for row in found:
+            limits = self._limits(row.id)
+            if (row.most_active, row.weight) != (limits.jobs_at_once, limits.weight):
+                with self._writing() as connection:
+                    self._count(connection, self._held_tenant(connection, row.id))
+
     def spend(self, principal: Principal, calls: float = 1.0) -> None:
         """Counts calls of a key. Raises QuotaError with ``retry_after`` once it has made too many in a minute."""
         most = self._limits(principal.tenant).requests_per_minute

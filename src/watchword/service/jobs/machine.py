@@ -89,17 +89,15 @@ def next_state(state: JobState, action: JobAction) -> JobState:
 
 
 def _refusal(state: JobState, action: JobAction) -> str:
-    """Why not, in words for the tenant."""
-    shown = JobState.RUNNING if state is _CANCELLING else state
+    """Why not, in words for the tenant, to whom ``cancelling`` is a running job."""
     if state.terminal:
-        return f"the job is {shown} already, which is its outcome; it cannot {_spoken(action)}"
+        return f"the job is {state} already, which is its outcome; it cannot {_spoken(action)}"
+    if state is _CANCELLING:
+        return f"the job is {_RUNNING}, and is being cancelled; it cannot {_spoken(action)} any more"
     fitting = ", ".join(_NEXT[action])
-    return f"the job is {shown}; it can {_spoken(action)} only while it is one of: {fitting}"
+    return f"the job is {state}; it can {_spoken(action)} only while it is one of: {fitting}"
 
 
 def _spoken(action: JobAction) -> str:
-    return {
-        JobAction.CANCEL: "be cancelled",
-        JobAction.PAUSE: "be paused",
-        JobAction.RESUME: "be resumed",
-    }.get(action, f"become {action}")
+    spoken = {JobAction.CANCEL: "be cancelled", JobAction.PAUSE: "be paused", JobAction.RESUME: "be resumed"}
+    return spoken.get(action, f"become {action}")
