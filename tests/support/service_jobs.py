@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from watchword.errors import TrainingCancelledError
+from watchword.files.atomic import replacing
 from watchword.models.fakes import fake_template
 from watchword.release.artifact import (
     MANIFEST,
@@ -107,7 +108,8 @@ class FakeTuner:
             ):
                 for message in curve.hear(event):
                     self.tell(message)
-            done.write_text(str(step + 1))
+            with replacing(done) as stream:
+                stream.write(str(step + 1).encode())
             crash_point("after_checkpoint")
 
     def _misbehave(self) -> None:
