@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ def form(*parts: tuple[str, bytes], end: bytes = b"--\r\n") -> bytes:
 def received(body: bytes, cuts: list[int] | None = None, *, most: int = 1 << 20) -> tuple[ReceivedForm, Kept]:
     """What is made of a body that arrives in pieces."""
     places = [0, *sorted(cut % (len(body) + 1) for cut in cuts or []), len(body)]
-    chunks = [body[a:b] for a, b in zip(places, places[1:], strict=False)]
+    chunks = [body[a:b] for a, b in itertools.pairwise(places)]
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": chunks.pop(0), "more_body": bool(chunks)}
