@@ -220,6 +220,11 @@ class ServiceSettings(_Settings, frozen=True):
         return self.data / "releases"
 
     @property
+    def adapters(self) -> Path:
+        """Adapters as the engine loads them, each in a folder named by its weights."""
+        return self.data / "adapters"
+
+    @property
     def work(self) -> Path:
         """A private folder for each job that runs."""
         return self.data / "work"
