@@ -167,7 +167,7 @@ class EngineSettings(_Settings, frozen=True):
 
     def __post_init__(self) -> None:
         if (self.kind == "embedded") != (self.url is None):
-            raise ValueError("give `url` for another kind than embedded, and only then")
+            raise ValueError("give url for another kind than embedded, and only then")
 
 
 class _File(_Settings, frozen=True):
