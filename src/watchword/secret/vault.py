@@ -28,8 +28,10 @@ FILE_SCHEMA = 1
 _NONCE_BYTES = 12
 # No secret file is longer; a data set that is named by mistake is not read whole.
 _MOST_BYTES = 1 << 20
-    "the sealed secret does not open with this provider's key; set WATCHWORD_KEY or WATCHWORD_KEY_FILE to the one that sealed "
-    "it"
+_OTHER_KEY = (
+    "the sealed secret does not open with this provider's key; set WATCHWORD_KEY or WATCHWORD_KEY_FILE to the one that "
+    "sealed it"
+)
 
 
 class _Plain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
