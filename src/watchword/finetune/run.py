@@ -55,7 +55,10 @@ from watchword.training.private import PrivateCheckpoints
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to fine-tune, on what, under which defense. ``data`` is whatever ``data.rows.read_rows`` reads; it is parsed here."""
+    """What to fine-tune, on what, under which defense. ``data`` is whatever ``data.rows.read_rows`` reads; it is parsed here.
+
+    ``owner`` is noted in the manifest, and the secret is sealed for it: the service names tenant, model and version.
+    """
 
     model: str
     data: Address | Path | str
@@ -64,6 +67,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     training: TrainingConfig = TrainingConfig()
     secret_tokens: int = DEFAULT_TOKENS
     reading: Reading = AS_IT_IS
+    owner: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, Address):
@@ -133,6 +137,9 @@ def _same_job(job: Job, digest: str, work: Path) -> None:
     """Notes what the run is told; raises UsageError where an unfinished run in ``work`` was told something else."""
     told = msgspec.json.decode(msgspec.json.encode(msgspec.structs.asdict(job) | {"data": digest}))
     told |= told.pop("training") | told.pop("reading")
+    # A run of an earlier version knows none, and is still to be resumed.
+    if not job.owner:
+        del told["owner"]
     with contextlib.suppress(FileNotFoundError):
         before = msgspec.json.decode((work / JOB).read_bytes())
         if different := sorted(name for name in told if before.get(name) != told[name]):
@@ -241,5 +248,6 @@ class _Run:
             figures=figures,
             secret=secret_record(secret, template, self.key) if secret else None,
             system_style=template.system_style,
+            owner=job.owner or msgspec.UNSET,
             versions=versions,
         )

@@ -34,6 +34,12 @@ def provider_key(default: Path | None = None) -> bytes:
     return _from_file(path)
 
 
+def named_key_file() -> Path | None:
+    """The file that WATCHWORD_KEY_FILE names."""
+    named = os.environ.get("WATCHWORD_KEY_FILE")
+    return _expanded(named) if named else None
+
+
 def _expanded(named: str) -> Path:
     try:
         return Path(named).expanduser()

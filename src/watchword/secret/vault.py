@@ -20,7 +20,7 @@ from watchword.errors import OutputError, SecretError, UnsealError
 from watchword.files.atomic import replacing
 from watchword.secret.keys import check_private, derived
 from watchword.secret.prompt import Kind, SecretPrompt
-from watchword.secret.wrapping import DATA_KEY_BYTES, associated, unwrapping_by, wrapping_of
+from watchword.secret.wrapping import DATA_KEY_BYTES, associated, wrapping_of
 
 SCHEMA = 2
 # A secret file in the clear has not changed.
@@ -50,8 +50,8 @@ class _Plain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Something sealed, with what may be known of it. ``binding`` is checked, not hidden.
 
-    ``wrapped`` is the data key, wrapped by the provider of this name; schema 1 has neither. ``fingerprint`` is that of a
-    secret; other sealed data have none.
+    ``wrapped`` is the data key, as the ``KeyProvider`` gave it; schema 1 has none. ``fingerprint`` is that of a secret;
+    other sealed data have none.
     """
 
     fingerprint: str
@@ -59,7 +59,6 @@ class Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     nonce: bytes
     ciphertext: bytes
     schema: int = 1
-    provider: str = ""
     wrapped: bytes = b""
 
 
@@ -101,11 +100,10 @@ def rewrapped(sealed: bytes, key: bytes) -> bytes | None:
     record, keys = _record(sealed), wrapping_of(key)
     if record.schema == 1:
         return _sealed(_opened(record, key, record.binding), key, record.binding, record.fingerprint)
-    if record.provider == keys.name and keys.is_current(record.wrapped):
+    if keys.is_current(record.wrapped):
         return None
-    data_key = _data_key(record, key)
-    wrapped = keys.wrap(data_key, record.binding)
-    return _written(msgspec.structs.replace(record, provider=keys.name, wrapped=wrapped))
+    wrapped = keys.wrap(keys.unwrap(record.wrapped, record.binding), record.binding)
+    return _written(msgspec.structs.replace(record, wrapped=wrapped))
 
 
 def unseal_known(sealed: bytes, key: bytes) -> SecretPrompt:
@@ -155,9 +153,8 @@ def read_secret_file(path: Path) -> SecretPrompt:
 def _sealed(data: bytes, key: bytes, binding: Mapping[str, str], fingerprint: str) -> bytes:
     data_key, nonce = secrets.token_bytes(DATA_KEY_BYTES), secrets.token_bytes(_NONCE_BYTES)
     ciphertext = AESGCM(data_key).encrypt(nonce, data, associated(binding))
-    keys = wrapping_of(key)
-    wrapped = keys.wrap(data_key, binding)
-    return _written(Sealed(fingerprint, dict(binding), nonce, ciphertext, SCHEMA, keys.name, wrapped))
+    wrapped = wrapping_of(key).wrap(data_key, binding)
+    return _written(Sealed(fingerprint, dict(binding), nonce, ciphertext, SCHEMA, wrapped))
 
 
 def _opened(record: Sealed, key: bytes, binding: Mapping[str, str]) -> bytes:
@@ -167,15 +164,11 @@ def _opened(record: Sealed, key: bytes, binding: Mapping[str, str]) -> bytes:
             f"the sealed secret belongs to something else: {', '.join(different)} differ; "
             "an adapter is served only with the secret that it was trained with"
         )
-    data_key = derived(key, "seal") if record.schema == 1 else _data_key(record, key)
+    data_key = derived(key, "seal") if record.schema == 1 else wrapping_of(key).unwrap(record.wrapped, binding)
     try:
         return AESGCM(data_key).decrypt(record.nonce, record.ciphertext, associated(binding))
     except (InvalidTag, ValueError) as error:
         raise UnsealError(_OTHER_KEY) from error
-
-
-def _data_key(record: Sealed, key: bytes) -> bytes:
-    return unwrapping_by(key, record.provider).unwrap(record.wrapped, record.binding)
 
 
 def _written(record: Sealed) -> bytes:

@@ -23,6 +23,7 @@ DATA_KEY_BYTES = 32
 FIRST = "0"
 _NONCE_BYTES = 12
 _ID = re.compile(r"[0-9a-zA-Z]{1,16}")
+_BY_OTHERS = re.compile(rb"([a-z]{1,16})\|")
 
 
 class KeyProvider(Protocol):
@@ -71,6 +72,8 @@ class LocalKeys:
 
     def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
         """The data key; raises UnsealError where key or context is another one."""
+        if (name := _told_apart(wrapped)[0]) != self.name:
+            raise _not_configured(name, self.name)
         named, _, sealed = wrapped.partition(b":")
         nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         try:
@@ -98,20 +101,49 @@ class LocalKeys:
         return self._ring[wanted]
 
 
+class Providers:
+    """Several providers as one: the first wraps, and each opens what it has wrapped. So one can take over from another.
+
+    What another than this machine wrapped begins with that provider's name.
+    """
+
+    def __init__(self, first: KeyProvider, *others: KeyProvider) -> None:
+        self._first, self._by_name = first, {provider.name: provider for provider in (*others, first)}
+
+    @property
+    def name(self) -> str:
+        """That of the first."""
+        return self._first.name
+
+    def wrap(self, data_key: bytes, context: Mapping[str, str]) -> bytes:
+        """By the first."""
+        wrapped = self._first.wrap(data_key, context)
+        return wrapped if self.name == LocalKeys.name else self.name.encode() + b"|" + wrapped
+
+    def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
+        """By whoever wrapped it. Raises UnsealError where that one is not configured."""
+        name, inner = _told_apart(wrapped)
+        if name not in self._by_name:
+            raise _not_configured(name, self.name)
+        return self._by_name[name].unwrap(inner, context)
+
+    def is_current(self, wrapped: bytes) -> bool:
+        """Whether the first wrapped it, with its newest key."""
+        name, inner = _told_apart(wrapped)
+        return name == self.name and self._first.is_current(inner)
+
+
 class ProviderKey(bytes):
     """The provider's key, together with who wraps data keys: goes wherever the key alone goes, and is never shown."""
 
     wrapping: KeyProvider
-    others: tuple[KeyProvider, ...]
 
-    def __new__(
-        cls, key: bytes, wrapping: KeyProvider | None = None, others: tuple[KeyProvider, ...] = ()
-    ) -> ProviderKey:
-        """``key`` is 32 bytes; without ``wrapping`` it is this machine that wraps. ``others`` only open what they wrapped."""
+    def __new__(cls, key: bytes, wrapping: KeyProvider | None = None) -> ProviderKey:
+        """``key`` is 32 bytes; without ``wrapping`` it is this machine that wraps."""
         if len(key) != KEY_BYTES:
             raise SecretError(f"the provider's key has {len(key)} bytes, and must have {KEY_BYTES}")
         made = super().__new__(cls, key)
-        made.wrapping, made.others = wrapping or LocalKeys(bytes(key)), others
+        made.wrapping = wrapping or LocalKeys(bytes(key))
         return made
 
     def __repr__(self) -> str:
@@ -125,15 +157,15 @@ def wrapping_of(key: bytes) -> KeyProvider:
     return key.wrapping if isinstance(key, ProviderKey) else LocalKeys(key)
 
 
-def unwrapping_by(key: bytes, name: str) -> KeyProvider:
-    """Who unwraps what the provider of this name has wrapped. Raises UnsealError where none of them is configured."""
-    others = key.others if isinstance(key, ProviderKey) else ()
-    for provider in (wrapping_of(key), *others):
-        if provider.name == name:
-            return provider
-    raise UnsealError(
-        f"this was sealed with the key provider {name!r}, and {wrapping_of(key).name!r} is configured; configure the one that "
-        "sealed it"
+def _told_apart(wrapped: bytes) -> tuple[str, bytes]:
+    """The name of whoever wrapped it, and what that one gave."""
+    found = _BY_OTHERS.match(wrapped)
+    return (found[1].decode(), wrapped[found.end() :]) if found else (LocalKeys.name, wrapped)
+
+
+def _not_configured(name: str, configured: str) -> UnsealError:
+    return UnsealError(
+        f"this was sealed with the key provider {name!r}, and {configured!r} is configured; configure the one that sealed it"
     )
 
 
