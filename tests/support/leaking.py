@@ -102,6 +102,7 @@ ERRORS: dict[str, Callable[[str], bytes]] = {
 STREAMED: dict[str, Callable[[str], dict[str, Any]]] = {
     "content": lambda t: {"content": t},
     "refusal": lambda t: {"refusal": t},
+    "content_and_refusal": lambda t: {"content": t[: len(t) // 2], "refusal": t[len(t) // 2 :]},
     "tool_arguments": lambda t: {"tool_calls": [{"index": 0, "function": {"arguments": t}}]},
     "thoughts": lambda t: {"reasoning_content": t, "reasoning": t},
     "strange": lambda t: {"strange": t, "role": t, t: t},

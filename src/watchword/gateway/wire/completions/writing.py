@@ -11,6 +11,7 @@ from watchword.errors import CallError
 from watchword.gateway.call import ChatCall, Counts, Said, SaidPiece
 from watchword.gateway.wire.chat.writing import DONE, ENCODER, usage_of
 from watchword.gateway.wire.faults import fault_event
+from watchword.gateway.wire.one_text import OneText, text_of
 
 
 class CompletionsWriter:
@@ -20,13 +21,12 @@ class CompletionsWriter:
 
     def __init__(self, call: ChatCall) -> None:
         self._call = call
+        self._texts = [OneText() for _ in range(call.answers)]
         self._id, self._created = f"cmpl-{secrets.token_hex(16)}", int(time.time())
 
     def whole(self, answers: Sequence[Said], counts: Counts) -> bytes:
         """The body of a whole reply. A refusal is text like any other here."""
-        choices = [
-            _choice(place, said.content or said.refusal or "", said.finish) for place, said in enumerate(answers)
-        ]
+        choices = [_choice(place, text_of(said), said.finish) for place, said in enumerate(answers)]
         return ENCODER.encode(self._of(choices, {"usage": usage_of(counts)}))
 
     def opening(self, _: int, /) -> bytes:
@@ -35,7 +35,7 @@ class CompletionsWriter:
 
     def piece(self, piece: SaidPiece) -> bytes:
         """The event of a piece."""
-        return self._event([_choice(piece.place, piece.content + piece.refusal, piece.finish)])
+        return self._event([_choice(piece.place, self._texts[piece.place].of(piece), piece.finish)])
 
     def closing(self, counts: Counts) -> bytes:
         """Usage for those who asked for it, and the end."""

@@ -13,6 +13,7 @@ from watchword.files.decoding import DECODE_ERRORS
 from watchword.gateway.call import ChatCall, Counts, Said, SaidPiece
 from watchword.gateway.wire.ids import call_id
 from watchword.gateway.wire.messages.faults import told
+from watchword.gateway.wire.one_text import OneText, text_of
 
 _ENCODER = msgspec.json.Encoder()
 _ARGUMENTS = msgspec.json.Decoder(dict[str, Any])
@@ -29,18 +30,17 @@ class MessagesWriter:
         self._call = call
         self._id = f"msg_{secrets.token_hex(12)}"
         self._blocks = 0
-        self._text: int | None = None
+        self._text, self._text_block = OneText(), -1
         self._calls: dict[int, int] = {}
-        self._refused = False
         self._end: SaidPiece | None = None
 
     def whole(self, answers: Sequence[Said], counts: Counts) -> bytes:
         """The body of a whole reply."""
         (said,) = answers
-        text = (said.content or "") + (said.refusal or "")
+        text = text_of(said)
         blocks = [{"type": "text", "text": text, "citations": None}] if text else []
         blocks += [_tool_use(call.name, _arguments(call.arguments)) for call in said.calls]
-        ended = _ended(said.finish, said.stop, calls=bool(said.calls), refused=bool(said.refusal))
+        ended = _ended(said.finish, said.stop, calls=bool(said.calls), refused=bool(said.refusal and not said.content))
         return _ENCODER.encode(self._message(blocks, ended, counts))
 
     def opening(self, prompt_tokens: int, /) -> bytes:
@@ -51,11 +51,10 @@ class MessagesWriter:
     def piece(self, piece: SaidPiece) -> bytes:
         """The events of a piece."""
         out = b""
-        self._refused = self._refused or bool(piece.refusal)
-        if text := piece.content + piece.refusal:
-            if self._text is None:
-                self._text, out = self._opened({"type": "text", "text": "", "citations": None})
-            out += _delta(self._text, {"type": "text_delta", "text": text})
+        if text := self._text.of(piece):
+            if self._text_block < 0:
+                self._text_block, out = self._opened({"type": "text", "text": "", "citations": None})
+            out += _delta(self._text_block, {"type": "text_delta", "text": text})
         for call in piece.calls:
             if call.name is not None:
                 self._calls[call.place], begun = self._opened(_tool_use(call.name, {}))
@@ -71,7 +70,7 @@ class MessagesWriter:
     def closing(self, counts: Counts) -> bytes:
         """Why the message ended, what it cost, and its end."""
         end = self._end or SaidPiece(0, finish="stop")
-        ended = _ended(end.finish or "stop", end.stop, calls=bool(self._calls), refused=self._refused)
+        ended = _ended(end.finish or "stop", end.stop, calls=bool(self._calls), refused=bool(self._text.refused))
         return _event("message_delta", delta=ended, usage=_usage(counts)) + _event("message_stop")
 
     def failed(self, error: CallError) -> bytes:
