@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 from watchword.cli import (
     align,
     audit,
+    backup,
     chat,
     demo,
     evaluate,

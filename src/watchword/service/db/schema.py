@@ -40,6 +40,9 @@ metadata = MetaData(
 _Seq = BigInteger().with_variant(Integer, "sqlite")
 
 
+_UNSTORABLE = "a text holds a character that cannot be stored: NUL, or half of a surrogate pair"
+
+
 class Words(TypeDecorator[str]):
     """Text that both databases can keep: PostgreSQL takes no NUL, and neither takes half of a surrogate pair."""
 
@@ -48,7 +51,7 @@ class Words(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         if value is not None and ("\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value)):
-            raise UsageError("a text holds a character that cannot be stored: NUL, or half of a surrogate pair")
+            raise UsageError(_UNSTORABLE)
         return value
 
 
@@ -59,7 +62,10 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
-        return None if value is None else msgspec.json.encode(value, order="deterministic").decode()
+        try:
+            return None if value is None else msgspec.json.encode(value, order="deterministic").decode()
+        except UnicodeEncodeError:
+            raise UsageError(_UNSTORABLE) from None
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
         return None if value is None else msgspec.json.decode(value)
