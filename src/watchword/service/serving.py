@@ -70,7 +70,7 @@ def api(settings: ServiceSettings, engine: EnginePlace) -> App:
         metrics=Metrics(functools.partial(_gauges, database)),
         engine_ready=functools.partial(answers, engine),
     )
-    gateway = chat_gateway(database, engine, key)
+    gateway = chat_gateway(database, engine, key, settings.adapters)
     pace = Pace(database.spend, lambda tenant: settings.limits_of(tenant).requests_per_minute)
     edge = Edge(service_app(service, gateway, PATHS), _Keys(database), service.metrics, limit=pace.take)
     return _Living(edge, service, gateway)

@@ -111,11 +111,15 @@ class ScreeningPolicy(_Settings, frozen=True):
 
 
 class Policy(_Settings, frozen=True):
-    """``[policy]``: how jobs on a base model are defended."""
+    """``[policy]``: how jobs on a base model are defended.
+
+    The provider's rows are at least ``least_share`` of all rows of a training, whatever the file and the hyperparameters.
+    """
 
     defense: str = "anchored_align"
     arguments: dict[str, Any] = {}
     secret_tokens: _Count = DEFAULT_TOKENS
+    least_share: Annotated[float, Meta(ge=0, lt=1)] = 0.25
     least_rows: _Count = 10
     most_rows: _Count = 100_000
     bounds: Bounds = Bounds()
@@ -131,13 +135,15 @@ class Policy(_Settings, frozen=True):
 class WorkerSettings(_Settings, frozen=True):
     """``[worker]``: a worker that is not heard of for ``lease_seconds`` loses its job to another.
 
-    A job that has cost ``most_crashes`` workers in a row fails.
+    A job that has cost ``most_crashes`` workers in a row fails. One worker runs ``at_once`` jobs, each in a process of its
+    own, which trains by ``launcher``.
     """
 
     lease_seconds: _Positive = 60.0
     poll_seconds: _Positive = 1.0
     most_crashes: _Count = 5
-    launcher: str = "child"
+    at_once: _Count = 1
+    launcher: str = "in_process"
 
 
 class RetentionSettings(_Settings, frozen=True):
@@ -164,7 +170,7 @@ class EngineSettings(_Settings, frozen=True):
 
     def __post_init__(self) -> None:
         if (self.kind == "embedded") != (self.url is None):
-            raise ValueError("give `url` for another kind than embedded, and only then")
+            raise ValueError("give url for another kind than embedded, and only then")
 
 
 class _File(_Settings, frozen=True):
@@ -224,6 +230,11 @@ class ServiceSettings(_Settings, frozen=True):
     def releases(self) -> Path:
         """A folder for each tuned model."""
         return self.data / "releases"
+
+    @property
+    def adapters(self) -> Path:
+        """Adapters as the engine loads them, each in a folder named by its weights."""
+        return self.data / "adapters"
 
     @property
     def work(self) -> Path:
