@@ -36,7 +36,7 @@ from watchword.service.worker.messages import Expected, Order, StageBegan, Stage
 from watchword.service.worker.pipeline import Run, Tell
 from watchword.training.base import Trained, Trainer, TrainingTask
 from watchword.training.config import TrainingConfig
-from watchword.training.events import Cancel, CheckpointSaved, Events, StepDone, TrainingEvent
+from watchword.training.events import Cancel, CheckpointSaved, Events, StepDone, TrainingEvent, never, no_events
 
 # Rows that are held out for the gate: a tenth of the file, and no more than it needs for a verdict.
 _HELD_OUT, _OF = 8, 10
@@ -160,7 +160,9 @@ class _Telling:
     def takes_loaded_models(self) -> bool:
         return self.trainer.takes_loaded_models
 
-    def train(self, task: TrainingTask, *, loaded: Any = None, events: Events, cancel: Cancel) -> Trained:
+    def train(
+        self, task: TrainingTask, *, loaded: Any = None, events: Events = no_events, cancel: Cancel = never
+    ) -> Trained:
         self.tell(StageEnded(Stage.GUARD))
         crash_point("after_guard")
         self.tell(StageBegan(Stage.TRAIN))
