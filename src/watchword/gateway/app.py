@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from urllib.parse import unquote
 
 from watchword.errors import CallError
@@ -30,7 +30,8 @@ _CLIENT_GONE = 499
 class Gateway:
     """Everything that one process serves. Raises DataError where an upstream's key is not at hand.
 
-    Tenants and models are those of the configuration, unless sources of the caller's own take their place.
+    Tenants and models are those of the configuration, unless sources of the caller's own take their place. ``on_leak`` is
+    told of each call whose answer held the secret: the key's id, the model, and the disguises.
     """
 
     def __init__(
@@ -40,12 +41,13 @@ class Gateway:
         *,
         tenants: TenantSource | None = None,
         models: ModelSource | None = None,
+        on_leak: Callable[[str, str, Sequence[str]], None] | None = None,
     ) -> None:
         self._configuration = configuration
         self._tenants: TenantSource = tenants or Tenants.configured(configuration)
         self._model_source: ModelSource = models or ConfiguredModels(configuration.models)
         self._api_keys = {upstream.name: upstream.api_key() for upstream in configuration.upstreams}
-        self._key = key
+        self._key, self._on_leak = key, on_leak
         self._models: Models
         self._upstreams: dict[str, Upstream]
         self._loaders: dict[str, AdapterLoader]
@@ -94,6 +96,8 @@ class Gateway:
             record.code = await _failed(exchange, error)
         finally:
             record.write()
+            if self._on_leak is not None and record.outcome.leaks and record.tenant and record.model:
+                self._on_leak(record.tenant.id, record.model, record.outcome.leaks)
 
     async def _answered(self, exchange: HttpExchange, record: _Record) -> None:
         path = MODELS if exchange.path.startswith(f"{MODELS}/") else exchange.path
