@@ -199,7 +199,8 @@ def crash_figures() -> dict[str, int]:
                 with stand.killing(point, times_of(point, seed)):
                     stand.worker_ends()
                 stand.worker_ends()
-                wrong = faults(stand.service, job)
+                if wrong := faults(stand.service, job):
+                    print(f"{point}, seed {seed}: {wrong} is missing", file=sys.stderr)
                 tried, lost, double = tried + 1, lost + ("success" in wrong), double + bool(set(wrong) - {"success"})
     return {"crash_points_tried": tried, "jobs_lost": lost, "double_outcomes": double}
 

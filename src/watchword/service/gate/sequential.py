@@ -1,7 +1,7 @@
 """A test of a rate that looks after every answer and stops as soon as the verdict is clear.
 
-Wald's sequential probability ratio test ("Sequential Tests of Statistical Hypotheses", Annals of Mathematical Statistics
-16, 1945, 117-186) of a rate that is ``fine`` against one that is ``bad``. It stops where the likelihood ratio reaches
+This is Wald's sequential probability ratio test of a rate that is ``fine`` against one that is ``bad`` (A. Wald, Annals of
+Mathematical Statistics 16, 1945, 117-186). It stops where the likelihood ratio reaches
 1/error or error. By Ville's inequality a ``bad`` rate then passes with a chance of at most ``error``. A ``fine`` one fails
 with at most the same chance, and that of being undecided after ``most`` answers. Undecided is failed: the gate fails closed.
 """
