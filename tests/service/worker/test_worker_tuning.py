@@ -153,7 +153,7 @@ def test_a_paused_job_goes_on_from_its_checkpoint_with_the_same_secret(tiny: Tin
 def test_a_model_that_the_gate_cannot_judge_is_withheld(tiny: Tiny) -> None:
     # The tiny model's answers are noise, before tuning and behind it.
     name, policy = next(iter(tiny.service.settings.policies.items()))
-    gated = msgspec.structs.replace(policy, gate=GateThresholds(repairs=0, most_prompts=4))
+    gated = msgspec.structs.replace(policy, gate=GateThresholds(repairs=0))
     settings = msgspec.structs.replace(tiny.service.settings, policies={name: gated})
     tiny.service = Service(settings, tiny.service.database, tiny.service.blobs)
     job = tiny.runs(tiny.service.job(training_file=tiny.service.file(rows=ROWS)))

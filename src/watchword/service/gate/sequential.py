@@ -53,6 +53,11 @@ class SequentialTest:
         misses = trials - hits
         return hits * math.log(self.bad / self.fine) + misses * math.log((1 - self.bad) / (1 - self.fine))
 
+    @property
+    def fewest(self) -> int:
+        """Trials without a hit after which the rate passes."""
+        return math.ceil(math.log(self.error) / math.log((1 - self.bad) / (1 - self.fine)))
+
     def wanted(self, hits: int, trials: int) -> int:
         """Trials to make next: as many as would pass if none of them hit, so that no answer is asked for in vain."""
         left = self.log_ratio(hits, trials) - math.log(self.error)
