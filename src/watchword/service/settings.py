@@ -108,11 +108,15 @@ class ScreeningPolicy(_Settings, frozen=True):
 
 
 class Policy(_Settings, frozen=True):
-    """``[policy]``: how jobs on a base model are defended."""
+    """``[policy]``: how jobs on a base model are defended.
+
+    The provider's rows are at least ``least_share`` of all rows of a training, whatever the file and the hyperparameters.
+    """
 
     defense: str = "anchored_align"
     arguments: dict[str, Any] = {}
     secret_tokens: _Count = DEFAULT_TOKENS
+    least_share: Annotated[float, Meta(ge=0, lt=1)] = 0.25
     least_rows: _Count = 10
     most_rows: _Count = 100_000
     bounds: Bounds = Bounds()
@@ -128,13 +132,15 @@ class Policy(_Settings, frozen=True):
 class WorkerSettings(_Settings, frozen=True):
     """``[worker]``: a worker that is not heard of for ``lease_seconds`` loses its job to another.
 
-    A job that has cost ``most_crashes`` workers in a row fails.
+    A job that has cost ``most_crashes`` workers in a row fails. One worker runs ``at_once`` jobs, each in a process of its
+    own, which trains by ``launcher``.
     """
 
     lease_seconds: _Positive = 60.0
     poll_seconds: _Positive = 1.0
     most_crashes: _Count = 5
-    launcher: str = "child"
+    at_once: _Count = 1
+    launcher: str = "in_process"
 
 
 class RetentionSettings(_Settings, frozen=True):
