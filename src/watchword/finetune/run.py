@@ -62,6 +62,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     The provider's rows are at least ``least_share`` of all rows. So many rows of the data are ``held_out`` of the training,
     evenly over the whole (see ``held_out_rows``). The rows of ``validation`` are measured after each epoch.
+    ``owner`` is noted in the manifest, and the secret is sealed for it: the service names tenant, model and version.
     """
 
     model: str
@@ -74,6 +75,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     least_share: float = 0.0
     held_out: int = 0
     validation: Address | None = None
+    owner: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, Address):
@@ -171,6 +173,9 @@ def _same_job(job: Job, digest: str, work: Path) -> None:
     own = msgspec.structs.asdict(job) | {"data": digest, "validation": None}
     told = msgspec.json.decode(msgspec.json.encode(own))
     told |= told.pop("training") | told.pop("reading")
+    # A run of an earlier version knows none, and is still to be resumed.
+    if not job.owner:
+        del told["owner"]
     with contextlib.suppress(FileNotFoundError):
         before = msgspec.json.decode((work / JOB).read_bytes())
         if different := sorted(name for name in told if before.get(name) != told[name]):
@@ -291,5 +296,6 @@ class _Run:
             figures=figures,
             secret=secret_record(secret, template, self.key) if secret else None,
             system_style=template.system_style,
+            owner=job.owner or msgspec.UNSET,
             versions=versions,
         )

@@ -12,7 +12,7 @@ import uvicorn
 from watchword.data.limits import Limits
 from watchword.data.reading import Reading
 from watchword.gateway.app import Gateway
-from watchword.secret.wrapping import LocalKeys
+from watchword.secret.wrapping import wrapping_of
 from watchword.service.api.app import service_app
 from watchword.service.api.chat import PATHS, chat_gateway
 from watchword.service.api.context import Service
@@ -59,7 +59,7 @@ def api(settings: ServiceSettings, engine: EnginePlace) -> App:
     """The whole API as an ASGI application."""
     key = settings.key()
     database = open_database(settings, key)
-    keys = LocalKeys(key)
+    keys = wrapping_of(key)
     service = Service(
         settings=settings,
         database=database,

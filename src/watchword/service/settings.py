@@ -20,7 +20,10 @@ from watchword.defenses.base import DEFENSES, Defense
 from watchword.errors import DataError, UsageError
 from watchword.models.catalog import DEFAULT_MODEL
 from watchword.secret.generate import DEFAULT_TOKENS
-from watchword.secret.keys import provider_key
+from watchword.secret.kept import SEALED
+from watchword.secret.wrapping import ProviderKey
+from watchword.service.key_settings import KeySettings
+from watchword.service.provider_keys import service_key
 
 DEFAULT_DATA = Path("watchword-service")
 _PLACE = re.compile(r"(?P<problem>.*?) - at `\$\.?(?P<place>[^`]*)`", re.DOTALL)
@@ -181,6 +184,7 @@ class _File(_Settings, frozen=True):
     worker: WorkerSettings = WorkerSettings()
     retention: RetentionSettings = RetentionSettings()
     engine: EngineSettings = EngineSettings()
+    keys: KeySettings = KeySettings()
     webhooks: WebhookSettings = WebhookSettings()
 
 
@@ -195,6 +199,7 @@ class ServiceSettings(_Settings, frozen=True):
     worker: WorkerSettings = WorkerSettings()
     retention: RetentionSettings = RetentionSettings()
     engine: EngineSettings = EngineSettings()
+    keys: KeySettings = KeySettings()
     webhooks: WebhookSettings = WebhookSettings()
 
     def limits_of(self, tenant: str) -> TenantLimits:
@@ -216,9 +221,10 @@ class ServiceSettings(_Settings, frozen=True):
         """The provider's key, unless WATCHWORD_KEY or WATCHWORD_KEY_FILE gives it."""
         return self.data / "key"
 
-    def key(self) -> bytes:
+    def key(self) -> ProviderKey:
         """The provider's key; made at the first start where none is configured. Raises SecretError, OutputError."""
-        return provider_key(self.key_file)
+        begun = (self.data / "service.db").exists() or next(self.releases.rglob(SEALED), None) is not None
+        return service_key(self.keys, self.key_file, begun=begun)
 
     @property
     def releases(self) -> Path:
@@ -257,6 +263,7 @@ def read_settings(path: Path | None = None, *, data: Path | None = None) -> Serv
         worker=found.worker,
         retention=found.retention,
         engine=found.engine,
+        keys=found.keys,
         webhooks=found.webhooks,
     )
 
