@@ -55,7 +55,11 @@ def test_the_client_for_javascript_gets_all_that_the_other_one_gets(
     )
     assert done.returncode == 0, done.stderr
     got: dict[str, Any] = json.loads(done.stdout)
-    assert (got["file"]["status"], got["file"]["filename"], got["bad"]["status"]) == ("processed", "node.jsonl", "error")
+    assert (got["file"]["status"], got["file"]["filename"], got["bad"]["status"]) == (
+        "processed",
+        "node.jsonl",
+        "error",
+    )
     assert "line 1" in got["bad"]["status_details"]
     assert got["content"].encode() == rows()
     job = got["job"]
