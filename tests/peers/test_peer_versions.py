@@ -10,7 +10,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).parent
-DISTRIBUTIONS = {"axolotl": "axolotl", "llama_factory": "llamafactory", "ms_swift": "ms-swift", "ray": "ray"}
+DISTRIBUTIONS = {
+    "axolotl": "axolotl",
+    "llama_factory": "llamafactory",
+    "ms_swift": "ms-swift",
+    "ray": "ray",
+    "schemathesis": "schemathesis",
+}
 
 
 def installed(name: str) -> str | None:
