@@ -45,7 +45,8 @@ def main(folder: Path) -> None:
         )
         for name, defense in DEFENSES.items()
     ]
-    if any([training.wait() for training in trainings]):
+    codes = [training.wait() for training in trainings]
+    if any(codes):
         sys.exit("a training failed")
     for name, more in (("defended", []), ("undefended", []), ("defended", ["--merged"])):
         prepare = [WATCHWORD, "gateway", "prepare", name, "--out", "engine", *more]

@@ -2,8 +2,9 @@
 
     python tests/peers/run_peers.py [trl axolotl llama_cpp llama_factory ms_swift ray transformers_serve vllm]
 
-Engines serve releases that are trained once for all of them, in the environment that calls this. An environment stands in ``.venv-peers/<peer>``. It sees the packages of the environment that calls this script, torch among
-them, behind its own: what a peer wants in another version is installed there, and nowhere else. ``trl`` needs none.
+Engines serve releases that are trained once for all of them, in the environment that calls this. An environment stands in
+``.venv-peers/<peer>``. It sees the packages of the environment that calls this script, torch among them, behind its own: what
+a peer wants in another version is installed there, and nowhere else. ``trl`` needs none.
 """
 
 from __future__ import annotations

@@ -70,7 +70,10 @@ def test_a_module_that_skips(tmp_path: Path, peers: str, summary: str) -> None:
 
 def test_a_misspelt_peer_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_peers.main(["axolotel"]) == 2
-    assert "choose from trl, axolotl, llama_cpp, llama_factory, ms_swift, ray, transformers_serve, vllm" in capsys.readouterr().err
+    assert (
+        "choose from trl, axolotl, llama_cpp, llama_factory, ms_swift, ray, transformers_serve, vllm"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_first_peer_that_fails_is_the_last_and_fails_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
