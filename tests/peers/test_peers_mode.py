@@ -68,6 +68,12 @@ def test_a_module_that_skips(tmp_path: Path, peers: str, summary: str) -> None:
     assert summary in pytest_says(tmp_path, peers)
 
 
+def test_a_machine_without_node_may_skip_what_needs_it(tmp_path: Path) -> None:
+    test = "import pytest\n@pytest.mark.peers('vllm')\ndef test_it():\n    pytest.skip('no node on this machine: npm is missing')\n"
+    (tmp_path / "test_it.py").write_text(test)
+    assert "1 skipped" in pytest_says(tmp_path, "vllm")
+
+
 def test_a_misspelt_peer_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_peers.main(["axolotel"]) == 2
     assert (
