@@ -158,11 +158,62 @@ def vllm(folder: Path) -> Iterator[Guarded]:
         yield Guarded("vllm", folder, engine, gateway, more, terminals, UNDEFENDED)
 
 
+ONE_MODEL = """
+[[upstreams]]
+name = "engine"
+url = "{engine}/v1"
+kind = "openai"
+
+[[models]]
+name = "ft-bakery"
+release = "bakery"
+upstream = "engine"
+upstream_model = "{model}"
+context = 2048
+"""
+
+
+def of_one_model(kind: str, folder: Path, serve: str, model: str) -> Iterator[Guarded]:
+    """An engine that takes no adapters, with the whole model that ``watchword gateway prepare --merged`` writes."""
+    engine, gateway = (
+        f"http://127.0.0.1:{(engine_port := free_port())}",
+        f"http://127.0.0.1:{(gateway_port := free_port())}",
+    )
+    (folder / "gateway.toml").write_text(ONE_MODEL.format(engine=engine, model=model))
+    with Terminals(folder, environment()) as terminals:
+        terminals.run(f"# in a terminal of its own\n{serve} --host 127.0.0.1 --port {engine_port}")
+        key = key_of(terminals.run(f"watchword gateway key tests --config gateway.toml --model {DEFENDED}"))
+        terminals.wait_for(f"{engine}/v1/models")
+        terminals.run(f"# in a terminal of its own\nwatchword gateway run --config gateway.toml --port {gateway_port}")
+        terminals.wait_for(f"{gateway}/health")
+        yield Guarded(kind, folder, engine, gateway, key, terminals)
+
+
+def whole_model(folder: Path) -> str:
+    """The model, where the folder of the test has it."""
+    copied(folder)
+    (folder / "engine").symlink_to(made() / "engine")
+    return f"engine/models/{engine_name(read_manifest(folder / 'bakery'))}"
+
+
+def transformers_serve(folder: Path) -> Iterator[Guarded]:
+    model = whole_model(folder)
+    yield from of_one_model("transformers_serve", folder, f"transformers serve {model} --device cpu", model)
+
+
+def llama_cpp(folder: Path) -> Iterator[Guarded]:
+    from support.gguf_files import write_gguf
+
+    write_gguf(folder / whole_model(folder), folder / "bakery.gguf")
+    serve = "python -m llama_cpp.server --model bakery.gguf --n_ctx 2048 --n_threads 1"
+    yield from of_one_model("llama_cpp", folder, serve, "bakery.gguf")
+
+
 MORE_KEYS = " ".join(f"--model {name}" for name in (DEFENDED, UNDEFENDED, RESOLVED))
-STARTS = {"vllm": vllm}
+STARTS = {"vllm": vllm, "transformers_serve": transformers_serve, "llama_cpp": llama_cpp}
 
 
-@pytest.fixture(scope="module", params=[pytest.param("vllm", marks=pytest.mark.peers("vllm"))])
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.peers(name)) for name in STARTS])
 def guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     yield from STARTS[request.param](tmp_path_factory.mktemp(request.param))
 
