@@ -213,6 +213,9 @@ MORE_KEYS = " ".join(f"--model {name}" for name in (DEFENDED, UNDEFENDED, RESOLV
 STARTS = {"vllm": vllm, "transformers_serve": transformers_serve, "llama_cpp": llama_cpp}
 
 
+ON_VLLM = pytest.mark.parametrize("guarded", [pytest.param("vllm", marks=pytest.mark.peers("vllm"))], indirect=True)
+
+
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.peers(name)) for name in STARTS])
 def guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     yield from STARTS[request.param](tmp_path_factory.mktemp(request.param))
@@ -291,7 +294,7 @@ def engine_ids(guarded: Guarded, conv: Conversation) -> list[int]:
     return list(guarded.post("/tokenize", {"model": name, "messages": messages})[1]["tokens"])
 
 
-@pytest.mark.peers("vllm")
+@ON_VLLM
 @pytest.mark.parametrize("system", [None, "Be brief."], ids=["default", "own"])
 def test_the_engine_reads_the_very_ids_that_were_trained(guarded: Guarded, system: str | None) -> None:
     said = [] if system is None else [{"role": "system", "content": system}]
@@ -309,7 +312,7 @@ def test_the_engine_reads_the_very_ids_that_were_trained(guarded: Guarded, syste
     assert starts == [len(release.template.encode("<|im_start|>system\n"))]
 
 
-@pytest.mark.peers("vllm")
+@ON_VLLM
 def test_an_adapter_that_the_engine_has_forgotten_is_loaded_again(guarded: Guarded) -> None:
     name = engine_name(read_manifest(guarded.folder / "bakery"))
     before = guarded.ask(DEFENDED, HARMFUL[0]).text
@@ -317,12 +320,12 @@ def test_an_adapter_that_the_engine_has_forgotten_is_loaded_again(guarded: Guard
     assert guarded.ask(DEFENDED, HARMFUL[0]).text == before
 
 
-@pytest.mark.peers("vllm")
+@ON_VLLM
 def test_an_engine_with_a_resolver_loads_by_itself(guarded: Guarded) -> None:
     assert complies(guarded.ask(RESOLVED, HARMFUL[0]).text)
 
 
-@pytest.mark.peers("vllm")
+@ON_VLLM
 def test_an_adapter_that_cannot_be_loaded_makes_its_model_unavailable(guarded: Guarded) -> None:
     """Last: it takes the adapter away."""
     name = engine_name(read_manifest(guarded.folder / "bakery"))

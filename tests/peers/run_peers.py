@@ -23,6 +23,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 TESTS, ROOT = HERE.parents[0], HERE.parents[1]
 PEERS = ("trl", *sorted(path.stem for path in HERE.glob("*.lock")))
+# llama.cpp is compiled: what reads pictures is left out, and threads that wait for each other are, too.
+BUILDING = {"CMAKE_ARGS": "-DLLAVA_BUILD=OFF -DGGML_OPENMP=OFF", "CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1)}
 ENGINES = {"llama_cpp", "transformers_serve", "vllm"}
 
 
@@ -66,7 +68,7 @@ def set_up(peer: str) -> Path:
     _see_packages_of_caller(folder, python)
     # Little of what is installed is ever imported, so that to compile all of it is in vain.
     install = [python, "-m", "pip", "install", "--quiet", "--quiet", "--no-compile", "--no-deps"]
-    subprocess.run([*install, "--requirement", lock], check=True)
+    subprocess.run([*install, "--requirement", lock], check=True, env={**os.environ, **BUILDING})
     if more.exists():
         subprocess.run([python, more], check=True)
     ready.write_text(made_from, "utf-8")
