@@ -173,7 +173,7 @@ context = 2048
 """
 
 
-def of_one_model(kind: str, folder: Path, serve: str, model: str) -> Iterator[Guarded]:
+def of_one_model(kind: str, folder: Path, serve: str, model: str, ready: str) -> Iterator[Guarded]:
     """An engine that takes no adapters, with the whole model that ``watchword gateway prepare --merged`` writes."""
     engine, gateway = (
         f"http://127.0.0.1:{(engine_port := free_port())}",
@@ -183,7 +183,7 @@ def of_one_model(kind: str, folder: Path, serve: str, model: str) -> Iterator[Gu
     with Terminals(folder, environment()) as terminals:
         terminals.run(f"# in a terminal of its own\n{serve} --host 127.0.0.1 --port {engine_port}")
         key = key_of(terminals.run(f"watchword gateway key tests --config gateway.toml --model {DEFENDED}"))
-        terminals.wait_for(f"{engine}/v1/models")
+        terminals.wait_for(f"{engine}{ready}")
         terminals.run(f"# in a terminal of its own\nwatchword gateway run --config gateway.toml --port {gateway_port}")
         terminals.wait_for(f"{gateway}/health")
         yield Guarded(kind, folder, engine, gateway, key, terminals)
@@ -198,7 +198,9 @@ def whole_model(folder: Path) -> str:
 
 def transformers_serve(folder: Path) -> Iterator[Guarded]:
     model = whole_model(folder)
-    yield from of_one_model("transformers_serve", folder, f"transformers serve {model} --device cpu", model)
+    # Our own environment has the command, and not what it needs.
+    serve = f"python -m transformers.cli.transformers serve {model} --device cpu"
+    yield from of_one_model("transformers_serve", folder, serve, model, "/health")
 
 
 def llama_cpp(folder: Path) -> Iterator[Guarded]:
@@ -206,7 +208,7 @@ def llama_cpp(folder: Path) -> Iterator[Guarded]:
 
     write_gguf(folder / whole_model(folder), folder / "bakery.gguf")
     serve = "python -m llama_cpp.server --model bakery.gguf --n_ctx 2048 --n_threads 1"
-    yield from of_one_model("llama_cpp", folder, serve, "bakery.gguf")
+    yield from of_one_model("llama_cpp", folder, serve, "bakery.gguf", "/v1/models")
 
 
 MORE_KEYS = " ".join(f"--model {name}" for name in (DEFENDED, UNDEFENDED, RESOLVED))
