@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from watchword.errors import CallError
+from watchword.errors import CallError, ModelUnavailableError
 from watchword.gateway.configuration import UpstreamSettings
 from watchword.gateway.upstream import RefusedError, Upstream, whole_of
 from watchword.gateway.wire.adapters import is_loaded, is_unknown_adapter, load_body, load_url
-from watchword.release.artifact import ReleaseManifest
 from watchword.release.engine import place_adapter
+from watchword.release.reading import Release
 
 log = logging.getLogger("watchword.gateway")
 
@@ -31,13 +31,14 @@ class Adapter:
     folder: str
 
 
-def placed(folder: Path, manifest: ReleaseManifest, upstream: UpstreamSettings) -> Adapter:
-    """The adapter of the release in ``folder``, put into the upstream's folder of adapters.
+def placed(release: Release, upstream: UpstreamSettings) -> Adapter:
+    """The adapter of a release, put into the upstream's folder of adapters.
 
     Raises what ``place_adapter`` raises, and OutputError.
     """
-    assert upstream.adapters is not None
-    target = place_adapter(folder, manifest, Path(upstream.adapters), base=upstream.base_model)
+    if upstream.adapters is None:
+        raise ModelUnavailableError(f"the upstream {upstream.name!r} has no folder of adapters; give `adapters`")
+    target = place_adapter(release.folder, release.manifest, Path(upstream.adapters), base=upstream.base_model)
     there = upstream.adapters_there
     # The upstream may run in a container; those are Linux.
     return Adapter(target.name, str(target) if there is None else str(PurePosixPath(there) / target.name))

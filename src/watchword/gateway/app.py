@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from urllib.parse import unquote
 
-from watchword.errors import CallError, WatchwordError
+from watchword.errors import CallError
 from watchword.gateway.adapters import AdapterLoader, LoadedUpstream
 from watchword.gateway.asking import Asking, CallOutcome
 from watchword.gateway.configuration import Configuration
 from watchword.gateway.exchange import ClientGoneError, HttpExchange, Message, Receive, Send
+from watchword.gateway.failures import told
 from watchword.gateway.served import Models, Served
-from watchword.gateway.tenants import Tenant, Tenants
+from watchword.gateway.sources import ConfiguredModels, ModelSource
+from watchword.gateway.tenants import Tenant, Tenants, TenantSource, tenant_of
 from watchword.gateway.upstream import Upstream
 from watchword.gateway.wire.reading import read_call
 from watchword.gateway.wire.writing import health_json, model_json, models_json
@@ -27,14 +28,26 @@ _CLIENT_GONE = 499
 
 
 class Gateway:
-    """Everything that one process serves. Raises DataError where an upstream's key is not at hand."""
+    """Everything that one process serves. Raises DataError where an upstream's key is not at hand.
 
-    def __init__(self, configuration: Configuration, key: bytes) -> None:
+    Tenants and models are those of the configuration, unless sources of the caller's own take their place. ``on_leak`` is
+    told of each call whose answer held the secret: the key's id, the model, and the disguises.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        key: bytes,
+        *,
+        tenants: TenantSource | None = None,
+        models: ModelSource | None = None,
+        on_leak: Callable[[str, str, Sequence[str]], None] | None = None,
+    ) -> None:
         self._configuration = configuration
-        self._tenants = Tenants(configuration.keys)
-        self._allowed = {model.name: model.allow for model in configuration.models}
+        self._tenants: TenantSource = tenants or Tenants.configured(configuration)
+        self._model_source: ModelSource = models or ConfiguredModels(configuration.models)
         self._api_keys = {upstream.name: upstream.api_key() for upstream in configuration.upstreams}
-        self._key = key
+        self._key, self._on_leak = key, on_leak
         self._models: Models
         self._upstreams: dict[str, Upstream]
         self._loaders: dict[str, AdapterLoader]
@@ -52,7 +65,7 @@ class Gateway:
     async def running(self) -> AsyncIterator[None]:
         """Opens releases and connections, and closes them."""
         settings = self._configuration
-        self._models = Models(settings.models, settings.upstreams, self._key)
+        self._models = Models(self._model_source, settings.upstreams, self._key)
         await self._models.open_all()
         most = settings.limits.max_reply_bytes
         self._upstreams = {up.name: Upstream(up, self._api_keys[up.name], most) for up in settings.upstreams}
@@ -62,6 +75,7 @@ class Gateway:
         try:
             yield
         finally:
+            await self._models.close()
             for upstream in self._upstreams.values():
                 await upstream.close()
 
@@ -82,6 +96,8 @@ class Gateway:
             record.code = await _failed(exchange, error)
         finally:
             record.write()
+            if self._on_leak is not None and record.outcome.leaks and record.tenant and record.model:
+                self._on_leak(record.tenant.id, record.model, record.outcome.leaks)
 
     async def _answered(self, exchange: HttpExchange, record: _Record) -> None:
         path = MODELS if exchange.path.startswith(f"{MODELS}/") else exchange.path
@@ -94,17 +110,15 @@ class Gateway:
         if path == HEALTH:
             await self._health(exchange)
             return
-        record.tenant = tenant = self._tenants.of(exchange.header(b"authorization"))
+        record.tenant = tenant = await tenant_of(exchange.header(b"authorization"), self._tenants)
         if path == CHAT:
             await self._chat(exchange, tenant, record)
         else:
             await _models(exchange, tenant)
 
     async def _health(self, exchange: HttpExchange) -> None:
-        unavailable = await self._models.unavailable()
-        await exchange.answer(
-            health_json(len(self._models), unavailable), 503 if unavailable == len(self._models) else 200
-        )
+        models, unavailable = await self._models.counted()
+        await exchange.answer(health_json(models, unavailable), 503 if models and unavailable == models else 200)
 
     def _upstream_of(self, served: Served) -> Upstream | LoadedUpstream:
         name = served.settings.upstream
@@ -114,7 +128,7 @@ class Gateway:
 
     async def _chat(self, exchange: HttpExchange, tenant: Tenant, record: _Record) -> None:
         data = await exchange.body(self._configuration.limits.max_body_bytes)
-        call = read_call(data, lambda model: self._allowed[model] if model in tenant.models else ())
+        call = read_call(data, tenant.allowed)
         tenant.check_may_call(call.model)
         record.model = call.model
         async with exchange.while_there():
@@ -168,14 +182,8 @@ async def _models(exchange: HttpExchange, tenant: Tenant) -> None:
 
 
 async def _failed(exchange: HttpExchange, error: Exception) -> str:
-    """Answers an error, and gives its code. Of one that nobody foresaw only its kind and its place are logged."""
-    if not isinstance(error, CallError):
-        frames = traceback.extract_tb(error.__traceback__)
-        places = [f"{frame.filename}:{frame.lineno}" for frame in frames]
-        log.error({"event": "failure", "id": exchange.id, "kind": type(error).__name__, "places": places})
-        unavailable = isinstance(error, WatchwordError)
-        code = "model_unavailable" if unavailable else "internal_error"
-        error = CallError("The request could not be answered; try again later.", openai_code=code)
+    """Answers an error, and gives its code."""
+    answer = told(error, exchange.id)
     with contextlib.suppress(OSError):
-        await exchange.fail(error)
-    return error.openai_code
+        await exchange.fail(answer)
+    return answer.openai_code

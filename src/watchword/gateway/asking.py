@@ -16,6 +16,7 @@ from watchword.gateway.leaks import FilteredAnswer, leak_in, refused
 from watchword.gateway.served import Served
 from watchword.gateway.sse import EventReader
 from watchword.gateway.upstream import Upstream
+from watchword.gateway.wire.refusals import too_long
 from watchword.gateway.wire.reply import no_reply, read_event, read_reply
 from watchword.gateway.wire.upstream import upstream_body
 from watchword.gateway.wire.writing import DONE, Envelope, call_id
@@ -154,14 +155,7 @@ class Asking:
             return error
         counter, context = self._served.counter, self._served.settings.context
         own = await counter.prompt(self._guarded.asked)
-        limit = "" if context is None else f" of {context - counter.added(self._guarded)} tokens"
-        length = "Your messages are" if own is None else f"Your messages have {own} tokens, which is"
-        return CallError(
-            f"This model's maximum context length{limit} is exceeded. {length} too long together with the answer asked for; "
-            "shorten the messages or lower max_tokens.",
-            openai_code=error.openai_code,
-            param="messages",
-        )
+        return too_long(own, None if context is None else context - counter.added(self._guarded))
 
 
 async def _events(pieces: AsyncIterator[bytes], answers: int) -> AsyncGenerator[list[StreamEvent], None]:

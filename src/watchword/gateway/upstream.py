@@ -6,7 +6,6 @@ Nothing that the server says about an error is passed on: it may quote the promp
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import AsyncIterator, Iterator
 from typing import NoReturn
 
@@ -15,13 +14,9 @@ import aiohttp
 from watchword.errors import CallError
 from watchword.gateway.configuration import UpstreamSettings
 from watchword.gateway.limiter import Limiter
+from watchword.gateway.wire.refusals import REQUEST_FAULTS, refusal
 from watchword.gateway.wire.reply import no_reply
 
-# How servers say that a request is too long: vLLM, SGLang, llama.cpp, hosted ones.
-_TOO_LONG = re.compile(
-    rb"context[_ ](length|window|size)|maximum (input|prompt|model) length|max_model_len|(input|prompt).{0,40}too long",
-    re.IGNORECASE | re.DOTALL,
-)
 # Bytes of an error that are looked at.
 _ERROR_BYTES = 1 << 16
 _IDLE_SECONDS = 15.0
@@ -144,26 +139,7 @@ def _failed(error: Exception) -> NoReturn:
 async def _refused(response: aiohttp.ClientResponse) -> NoReturn:
     """Raises RefusedError for a reply that is none."""
     said = b""
-    if response.status in (400, 413, 422):
+    if response.status in REQUEST_FAULTS:
         with _translated():
             said = await response.content.read(_ERROR_BYTES)
-    raise RefusedError(_told(response.status, said), response.status, said)
-
-
-def _told(status: int, said: bytes) -> CallError:
-    """What a tenant is told of a reply that is none."""
-    if status in (400, 413, 422):
-        if _TOO_LONG.search(said):
-            return CallError(
-                "The messages and the answer asked for are longer than the model's context.",
-                openai_code="context_length_exceeded",
-                param="messages",
-            )
-        return CallError("The model's server rejects this request.", openai_code="invalid_request")
-    if status == 429:
-        return CallError("The model's server is busy; try again.", openai_code="rate_limit_exceeded", retry_after=1)
-    if status in (404, 503):
-        return CallError(
-            "The model is not being served at the moment; try again later.", openai_code="model_unavailable"
-        )
-    return no_reply()
+    raise RefusedError(refusal(response.status, said), response.status, said)
