@@ -113,7 +113,7 @@ def test_the_configuration_that_the_page_shows_is_read_and_its_table_names_every
     page = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text("utf-8")
     (shown,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     found = read_configuration(written(tmp_path, textwrap.dedent(f"   {shown}")))
-    assert found.models[0].name in found.keys[0].models
+    assert found.models[0].upstream == found.upstreams[0].name
     table = page[page.index("## The configuration") : page.index("## What a tenant gets")]
     for settings in (UpstreamSettings, ModelSettings, EmbeddingsSettings, KeySettings, LimitSettings):
         assert [name for name in settings.__struct_fields__ if f"`{name}`" not in table] == []

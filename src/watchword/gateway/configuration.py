@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -12,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from watchword.errors import DataError
+from watchword.files.atomic import replacing
 
 _Name = Annotated[str, Meta(min_length=1, max_length=256)]
 _Count = Annotated[int, Meta(ge=1)]
@@ -27,8 +29,8 @@ class UpstreamSettings(_Settings):
     """A model's server. ``url`` is what stands before ``/chat/completions``; ``kind`` says which fields of its own it takes.
 
     ``api_key_env`` names an environment variable. ``adapters`` is a folder that the server reads too, under the name
-    ``adapters_there``: releases' adapters are put there, for the model ``base_model``, and with ``load_adapters`` the server
-    is asked to load them. At most ``max_concurrent`` requests are open at once and ``max_queue`` more wait, each for
+    ``adapters_there``. Releases' adapters are put there, for the model ``base_model``. With ``load_adapters`` the server is
+    asked to load them. At most ``max_concurrent`` requests are open at once and ``max_queue`` more wait, each for
     ``queue_seconds``. ``read_seconds`` is the longest silence of the server.
     """
 
@@ -114,9 +116,21 @@ def read_configuration(path: Path) -> Configuration:
     Raises DataError with the field and what is wrong with it.
     """
     try:
-        found = msgspec.toml.decode(path.read_bytes(), type=Configuration)
+        data = path.read_bytes()
     except OSError as error:
         raise DataError(f"it cannot be read: {error.strerror or error}", path=path) from None
+    found = _decoded(data, path)
+    for model in found.models:
+        model.release = str((path.parent / model.release).absolute())
+    for upstream in found.upstreams:
+        if upstream.adapters is not None:
+            upstream.adapters = str((path.parent / upstream.adapters).absolute())
+    return found
+
+
+def _decoded(data: bytes, path: Path) -> Configuration:
+    try:
+        found = msgspec.toml.decode(data, type=Configuration)
     except msgspec.ValidationError as error:
         match = _PLACE.fullmatch(str(error))
         problem, place = (match["problem"], match["place"]) if match else (str(error), None)
@@ -124,12 +138,19 @@ def read_configuration(path: Path) -> Configuration:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError(f"it is no TOML: {error}", path=path) from None
     _check(found, path)
-    for model in found.models:
-        model.release = str((path.parent / model.release).absolute())
-    for upstream in found.upstreams:
-        if upstream.adapters is not None:
-            upstream.adapters = str((path.parent / upstream.adapters).absolute())
     return found
+
+
+def append_entry(path: Path, entry: str) -> None:
+    """Adds a table to a configuration. Raises DataError, and leaves the file as it was, where it would not be read then."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"it cannot be read: {error}", path=path) from None
+    text = f"{text.rstrip()}\n\n{entry}"
+    _decoded(text.encode(), path)
+    with replacing(path, mode=stat.S_IMODE(path.stat().st_mode)) as stream:
+        stream.write(text.encode())
 
 
 def _check(found: Configuration, path: Path) -> None:
