@@ -166,8 +166,9 @@ class Gateway:
         async with exchange.while_there():
             embedding = Embedding(data, tenant, self._embeddings)
             record.model = embedding.model.name
-            await exchange.answer(await embedding.asked(self._upstreams[embedding.model.upstream]))
+            reply = await embedding.asked(self._upstreams[embedding.model.upstream])
             record.outcome.counts = embedding.counts
+            await exchange.answer(reply)
 
     async def _read(self, exchange: HttpExchange, tenant: Tenant, record: _Record, route: Route) -> Asked:
         def allowed(model: str) -> Collection[str]:
