@@ -14,10 +14,12 @@ from watchword.gateway.app import Gateway
 from watchword.gateway.configuration import Configuration, ModelSettings, UpstreamSettings
 from watchword.gateway.sources import FolderRelease, OfferedModel
 from watchword.gateway.tenants import Tenant
+from watchword.release.artifact import check_owner
 from watchword.release.engine import weights_name
+from watchword.release.reading import Release
 from watchword.service.db import Database
 from watchword.service.engine_place import EnginePlace
-from watchword.service.types import EVERY_TENANT, Scope
+from watchword.service.types import EVERY_TENANT, Scope, TunedModel, release_owner
 
 # What the gateway answers; everything else is the API's own.
 PATHS = ("/v1/chat/completions",)
@@ -39,6 +41,20 @@ class KeyTenants:
         if principal is None or principal.scope is not Scope.TENANT:
             return None
         return Tenant(principal.key_id, tuple(model.name for model in self._database.models(principal.tenant)))
+
+
+class OwnedRelease(FolderRelease):
+    """A tuned model's release, which opens only for the tenant, name and version that it was made for."""
+
+    def __init__(self, model: TunedModel) -> None:
+        super().__init__(Path(model.location))
+        self._model = model
+
+    async def open(self, key: bytes) -> Release:
+        """Raises UnsealError for another's as well."""
+        found, model = await super().open(key), self._model
+        check_owner(Path(model.location), found.manifest, release_owner(model.tenant, model.name, model.version))
+        return found
 
 
 class TunedModels:
@@ -63,7 +79,7 @@ class TunedModels:
         # A server that loads nothing at run time has the weights under this name already, or does not know it.
         called = None if self._loads_adapters else weights_name(found.weights_digest)
         settings = ModelSettings(name=name, release=found.location, upstream=_ENGINE, upstream_model=called)
-        return OfferedModel(settings, FolderRelease(Path(found.location)))
+        return OfferedModel(settings, OwnedRelease(found))
 
 
 def chat_gateway(database: Database, engine: EnginePlace, key: bytes, adapters: Path) -> Gateway:
