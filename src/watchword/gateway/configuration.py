@@ -74,7 +74,15 @@ class ModelSettings(_Settings):
     upstream: _Name
     upstream_model: _Name | None = None
     context: _Count | None = None
-    allow: list[Literal["logit_bias", "remote_images"]] = []
+    allow: list[Literal["completions", "logit_bias", "logprobs", "remote_images"]] = []
+
+
+class EmbeddingsSettings(_Settings):
+    """A model of embeddings: it has no release, and is asked as it is. Names are as in ``ModelSettings``."""
+
+    name: _Name
+    upstream: _Name
+    upstream_model: _Name
 
 
 class KeySettings(_Settings):
@@ -97,6 +105,7 @@ class Configuration(_Settings):
 
     upstreams: Annotated[list[UpstreamSettings], Meta(min_length=1)]
     models: Annotated[list[ModelSettings], Meta(min_length=1)]
+    embeddings: list[EmbeddingsSettings] = []
     keys: list[KeySettings] = []
     limits: LimitSettings = msgspec.field(default_factory=LimitSettings)
 
@@ -146,7 +155,7 @@ def append_entry(path: Path, entry: str) -> None:
 
 def _check(found: Configuration, path: Path) -> None:
     _check_once((upstream.name for upstream in found.upstreams), "upstreams.name", path)
-    _check_once((model.name for model in found.models), "models.name", path)
+    _check_once(_names(found), "models.name", path)
     _check_once((key.id for key in found.keys), "keys.id", path)
     _check_once((key.sha256 for key in found.keys), "keys.sha256", path)
     _check_known(
@@ -162,8 +171,30 @@ def _check(found: Configuration, path: Path) -> None:
                 "models.upstream_model",
                 path,
             )
+    _check_embeddings(found, path)
     asked = (name for key in found.keys for name in key.models)
-    _check_known(asked, {model.name for model in found.models}, "keys.models", path)
+    _check_known(asked, set(_names(found)), "keys.models", path)
+
+
+def _names(found: Configuration) -> list[str]:
+    """What tenants can call, by name."""
+    return [*(model.name for model in found.models), *(model.name for model in found.embeddings)]
+
+
+def _check_embeddings(found: Configuration, path: Path) -> None:
+    """Raises DataError where a release's model would be asked without its secret."""
+    _check_known(
+        (model.upstream for model in found.embeddings), {up.name for up in found.upstreams}, "embeddings.upstream", path
+    )
+    urls = {upstream.name: upstream.url.rstrip("/") for upstream in found.upstreams}
+    served = {(urls[model.upstream], model.upstream_model) for model in found.models}
+    for model in found.embeddings:
+        if (urls[model.upstream], model.upstream_model) in served:
+            _wrong(
+                f"{model.upstream_model!r} is the model of a release, which is never asked without its secret; name another",
+                "embeddings.upstream_model",
+                path,
+            )
 
 
 def _check_adapters(upstream: UpstreamSettings, path: Path) -> None:
