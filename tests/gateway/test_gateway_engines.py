@@ -21,7 +21,7 @@ from watchword.attacks.base import ATTACK_SYSTEM
 from watchword.chat.render import render_prompt
 from watchword.chat.types import Conversation, conversation
 from watchword.gateway.guarding import guarded_call
-from watchword.gateway.wire.reading import read_call
+from watchword.gateway.wire.chat.reading import read_call
 from watchword.gateway.wire.upstream import upstream_body
 from watchword.judges.base import JUDGES, Verdict, refuses
 from watchword.release.artifact import read_manifest
