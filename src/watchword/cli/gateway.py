@@ -7,7 +7,10 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+
 app = typer.Typer(help="Serve releases behind an OpenAI-compatible server, with their secrets.", no_args_is_help=True)
+app.command("attack")(gateway_attack.attack)
+# app.command("check")(gateway_check.check)
 
 
 @app.command()
