@@ -220,6 +220,8 @@ def _configuration(release: Path, behind: int) -> Configuration:
             }
         ],
         "keys": [{"id": "extraction", "sha256": key_digest(TENANT_KEY), "models": [MODEL]}],
+        # What a patient attacker gets: by default a key is slowed down from its fifth leak on.
+        "leaks": {"slow_after": 1_000_000},
     }
     return msgspec.convert(given, Configuration)
 

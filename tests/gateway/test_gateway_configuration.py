@@ -52,6 +52,15 @@ def test_folders_are_taken_from_where_the_file_stands(tmp_path: Path) -> None:
     assert (found.upstreams[0].max_concurrent, found.models[0].allow, found.keys[0].models) == (256, [], ["ft-bakery"])
 
 
+def test_what_follows_leaks_and_who_reads_figures_is_configured(tmp_path: Path) -> None:
+    more = f'[leaks]\naudit = "leaks.jsonl"\nslow_after = 3\n[metrics]\nsha256 = "{key_digest("wk-operator")}"\n'
+    found = read_configuration(written(tmp_path, GOOD + more))
+    assert found.leaks.audit == str(tmp_path / "leaks.jsonl")
+    assert (found.leaks.slow_after, found.leaks.slow_minutes, found.leaks.alert_url) == (3, 10.0, None)
+    with pytest.raises(DataError, match=r"metrics\.sha256: this is a tenant's key; draw another"):
+        read_configuration(written(tmp_path, f'{GOOD}[metrics]\nsha256 = "{DIGEST}"\n'))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "field"),
     [

@@ -12,16 +12,17 @@ from urllib.parse import unquote
 from watchword.errors import CallError, WatchwordError
 from watchword.gateway.asking import Asking, CallOutcome
 from watchword.gateway.configuration import Configuration
-from watchword.gateway.exchange import ClientGoneError, HttpExchange, Message, Receive, Send
+from watchword.gateway.exchange import TEXT, ClientGoneError, HttpExchange, Message, Receive, Send
 from watchword.gateway.served import Models
 from watchword.gateway.sources import ConfiguredModels, ModelSource
 from watchword.gateway.tenants import Tenant, Tenants, TenantSource, tenant_of
 from watchword.gateway.upstream import Upstream
+from watchword.gateway.watching import CallOver, Watch
 from watchword.gateway.wire.reading import read_call
 from watchword.gateway.wire.writing import health_json, model_json, models_json
 
 log = logging.getLogger("watchword.gateway")
-CHAT, MODELS, HEALTH = "/v1/chat/completions", "/v1/models", "/health"
+CHAT, MODELS, HEALTH, METRICS = "/v1/chat/completions", "/v1/models", "/health", "/metrics"
 _METHODS = {CHAT: "POST", MODELS: "GET", HEALTH: "GET"}
 _CLIENT_GONE = 499
 
@@ -45,6 +46,7 @@ class Gateway:
         self._model_source: ModelSource = models or ConfiguredModels(configuration.models)
         self._api_keys = {upstream.name: upstream.api_key() for upstream in configuration.upstreams}
         self._key = key
+        self._watch = Watch(configuration, _METHODS)
         self._models: Models
         self._upstreams: dict[str, Upstream]
 
@@ -64,9 +66,13 @@ class Gateway:
         self._models = Models(self._model_source, settings.upstreams, self._key)
         await self._models.open_all()
         most = settings.limits.max_reply_bytes
-        self._upstreams = {up.name: Upstream(up, self._api_keys[up.name], most) for up in settings.upstreams}
+        self._upstreams = {
+            up.name: Upstream(up, self._api_keys[up.name], most, on_answer=self._watch.timer(up.name))
+            for up in settings.upstreams
+        }
         try:
-            yield
+            async with self._watch.running():
+                yield
         finally:
             await self._models.close()
             for upstream in self._upstreams.values():
@@ -88,10 +94,13 @@ class Gateway:
         except Exception as error:  # noqa: BLE001 -- the boundary: whatever failed, no word of it reaches a tenant or the log
             record.code = await _failed(exchange, error)
         finally:
-            record.write()
+            self._watch.over(record.written())
 
     async def _answered(self, exchange: HttpExchange, record: _Record) -> None:
-        path = MODELS if exchange.path.startswith(f"{MODELS}/") else exchange.path
+        path = _route(exchange)
+        if path == METRICS and self._watch.shows_figures(exchange.header(b"authorization")):
+            await self._figures(exchange)
+            return
         if path not in _METHODS:
             raise CallError(
                 "Unknown request URL. See the documentation for what is served here.", openai_code="unknown_url"
@@ -103,6 +112,7 @@ class Gateway:
             return
         record.tenant = tenant = await tenant_of(exchange.header(b"authorization"), self._tenants)
         if path == CHAT:
+            self._watch.check(tenant)
             await self._chat(exchange, tenant, record)
         else:
             await _models(exchange, tenant)
@@ -110,6 +120,10 @@ class Gateway:
     async def _health(self, exchange: HttpExchange) -> None:
         models, unavailable = await self._models.counted()
         await exchange.answer(health_json(models, unavailable), 503 if models and unavailable == models else 200)
+
+    async def _figures(self, exchange: HttpExchange) -> None:
+        waiting = {name: upstream.waiting for name, upstream in self._upstreams.items()}
+        await exchange.answer(self._watch.figures(*await self._models.counted(), waiting), content_type=TEXT)
 
     async def _chat(self, exchange: HttpExchange, tenant: Tenant, record: _Record) -> None:
         data = await exchange.body(self._configuration.limits.max_body_bytes)
@@ -139,22 +153,32 @@ class _Record:
         self.code: str | None = None
         self.outcome = CallOutcome()
 
-    def write(self) -> None:
-        counts = self.outcome.counts
+    def written(self) -> CallOver:
+        """Writes the line, and gives what is to be counted."""
+        counts, seconds = self.outcome.counts, time.monotonic() - self._started
+        status = _CLIENT_GONE if self.code == "client_gone" else self._exchange.status
+        key = self.tenant.id if self.tenant else None
         line = {
             "event": "call",
             "id": self._exchange.id,
-            "key": self.tenant.id if self.tenant else None,
+            "key": key,
             "model": self.model,
-            "status": _CLIENT_GONE if self.code == "client_gone" else self._exchange.status,
+            "status": status,
             "code": self.code,
-            "ms": round((time.monotonic() - self._started) * 1000, 1),
+            "ms": round(seconds * 1000, 1),
             "prompt_tokens": counts.prompt if counts else None,
             "completion_tokens": counts.completion if counts else None,
             "leaks": self.outcome.leaks or None,
         }
         level = logging.WARNING if self.outcome.leaks else logging.INFO
         log.log(level, {name: value for name, value in line.items() if value is not None})
+        route, leaks = _route(self._exchange), self.outcome.leaks
+        return CallOver(self._exchange.id, route, status, seconds, key=key, model=self.model, leaks=leaks)
+
+
+def _route(exchange: HttpExchange) -> str:
+    """The path, those of single models as one."""
+    return MODELS if exchange.path.startswith(f"{MODELS}/") else exchange.path
 
 
 async def _models(exchange: HttpExchange, tenant: Tenant) -> None:

@@ -83,6 +83,27 @@ class LimitSettings(_Settings):
     max_reply_bytes: _Count = 64 << 20
 
 
+class LeakSettings(_Settings):
+    """What follows an answer that held the secret.
+
+    A key may make ``slow_after`` leaks within ``slow_minutes``, and is slowed down from then on (``gateway.braking``).
+    ``audit`` is a file to which a line is added for each. ``alert_command`` gets the same line on its standard input, and
+    ``alert_url`` as a POST.
+    """
+
+    slow_after: _Count = 5
+    slow_minutes: _Seconds = 10.0
+    audit: Annotated[str, Meta(min_length=1)] | None = None
+    alert_command: Annotated[list[str], Meta(min_length=1)] | None = None
+    alert_url: Annotated[str, Meta(pattern="^https?://")] | None = None
+
+
+class MetricSettings(_Settings):
+    """Figures for Prometheus at ``/metrics``, for those who hold the operator's key: its SHA-256 in hex."""
+
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
 class Configuration(_Settings):
     """The whole file."""
 
@@ -90,6 +111,8 @@ class Configuration(_Settings):
     models: Annotated[list[ModelSettings], Meta(min_length=1)]
     keys: list[KeySettings] = []
     limits: LimitSettings = msgspec.field(default_factory=LimitSettings)
+    leaks: LeakSettings = msgspec.field(default_factory=LeakSettings)
+    metrics: MetricSettings | None = None
 
 
 def read_configuration(path: Path) -> Configuration:
@@ -110,6 +133,8 @@ def read_configuration(path: Path) -> Configuration:
     _check(found, path)
     for model in found.models:
         model.release = str((path.parent / model.release).absolute())
+    if found.leaks.audit is not None:
+        found.leaks.audit = str((path.parent / found.leaks.audit).absolute())
     return found
 
 
@@ -121,6 +146,8 @@ def _check(found: Configuration, path: Path) -> None:
     _check_known(
         (model.upstream for model in found.models), {up.name for up in found.upstreams}, "models.upstream", path
     )
+    if found.metrics is not None and found.metrics.sha256 in {key.sha256 for key in found.keys}:
+        _wrong("this is a tenant's key; draw another for the operator", "metrics.sha256", path)
     asked = (name for key in found.keys for name in key.models)
     _check_known(asked, {model.name for model in found.models}, "keys.models", path)
 
