@@ -21,7 +21,7 @@ from watchword.gateway.wire.upstream import upstream_body
 from watchword.release.reading import Release
 
 # Calls at once, and how often and how long a call waits that is told to come back.
-_AT_ONCE, _TRIES, _PATIENCE = 16, 4, 30.0
+_AT_ONCE, _TRIES, _PATIENCE = 32, 4, 30.0
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 

@@ -118,7 +118,7 @@ async def _paths_shown(outside: Outside, key: str | None) -> list[OpenDoor]:
     if not any(isinstance(root, str) and root.startswith(("/", "\\")) for root in roots):
         return []
     whom = "anybody" if key is None else "a tenant's key"
-    why = "`root` shows where models lie on the server"
+    why = "the field root shows where models lie on the server"
     return [OpenDoor("/v1/models (root)", seen.status, whom, why, doors().remedies["network"])]
 
 
