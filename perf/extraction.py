@@ -25,6 +25,7 @@ import uvicorn
 
 from watchword.attacks.base import ATTACKS, AttackContext
 from watchword.chat.types import Conversation, Message
+from watchword.errors import WatchwordError
 from watchword.gateway.app import Gateway
 from watchword.gateway.attack.base import Sampling
 from watchword.gateway.attack.opening import attacked
@@ -91,7 +92,8 @@ class RawServer:
         reply = self._kept.get(_name(body)) or await self._batched(body)
         if not body.get("temperature"):
             self._kept[_name(body)] = reply
-        head = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]}
+        status = 400 if "error" in reply else 200
+        head = {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]}
         await send(head)
         await send({"type": "http.response.body", "body": json.dumps(reply).encode()})
 
@@ -115,7 +117,12 @@ class RawServer:
 
     def _answered(self, bodies: list[dict[str, Any]], options: GenerationOptions) -> list[dict[str, Any]]:
         asked = [_conversation(body) for body in bodies for _ in range(body.get("n", 1))]
-        answers = iter(self._model.generate(asked, options=options))
+        try:
+            answers = iter(self._model.generate(asked, options=options))
+        except WatchwordError as error:
+            if len(bodies) > 1:
+                return [self._answered([body], options)[0] for body in bodies]
+            return [{"error": {"message": f"maximum context length: {error.problem}", "code": "invalid_request"}}]
         return [_reply([next(answers) for _ in range(body.get("n", 1))], body.get("stop") or ()) for body in bodies]
 
 
@@ -227,7 +234,7 @@ def _configuration(release: Path, behind: int) -> Configuration:
 
 
 def main() -> None:
-    """Trains what is missing, measures what is not measured, and writes both files anew."""
+    """Trains what is missing, measures, and writes both files anew."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where plan.json is, and results.json goes")
     parser.add_argument("--runs", type=Path, default=Path("runs/extraction"), help="where releases are")
