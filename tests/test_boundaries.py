@@ -14,9 +14,12 @@ BOUNDARIES = {
     "chat/template.py": 1,  # tokenizers
     "files/remote.py": 3,  # file systems of fsspec
     "gateway/app.py": 1,  # whatever fails while a call is answered
+    "models/adapted.py": 1,  # PEFT
     "models/hub.py": 1,  # the hub's client
     "models/load.py": 2,  # transformers, PEFT
     "registry.py": 1,  # modules of other packages
+    "service/engine/app.py": 1,  # whatever fails while a request is answered
+    "service/engine/scheduler.py": 2,  # whatever fails while models compute
 }
 
 

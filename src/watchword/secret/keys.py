@@ -19,13 +19,16 @@ from watchword.files.atomic import replacing
 KEY_BYTES = 32
 
 
-def provider_key() -> bytes:
-    """The key, made first where none is configured. Raises SecretError for one that is damaged or open to others."""
+def provider_key(default: Path | None = None) -> bytes:
+    """The key, made first where none is configured, at ``default`` if given.
+
+    Raises SecretError for one that is damaged or open to others.
+    """
     if text := os.environ.get("WATCHWORD_KEY"):
         return _parsed(text, "WATCHWORD_KEY")
     if named := os.environ.get("WATCHWORD_KEY_FILE"):
         return _from_file(_expanded(named))
-    path = _default_path()
+    path = default or _default_path()
     if not path.exists():
         _create(path)
     return _from_file(path)
