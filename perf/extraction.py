@@ -90,7 +90,8 @@ class RawServer:
         body = json.loads(data)
         body.pop("model")
         reply = self._kept.get(_name(body)) or await self._batched(body)
-        if not body.get("temperature"):
+        # Requests for one token are asked for their times.
+        if not body.get("temperature") and body.get("max_tokens") != 1:
             self._kept[_name(body)] = reply
         status = 400 if "error" in reply else 200
         head = {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]}
