@@ -78,7 +78,7 @@ class RawServer:
         self._model = model
         self._waiting: list[tuple[dict[str, Any], asyncio.Future[dict[str, Any]]]] = []
         self._work: asyncio.Task[None] | None = None
-        self._kept: dict[str, dict[str, Any]] = {}
+        self._kept: dict[str, asyncio.Future[dict[str, Any]]] = {}
 
     async def __call__(self, _: Any, receive: Any, send: Any) -> None:
         data = b""
@@ -88,15 +88,20 @@ class RawServer:
             if not message.get("more_body"):
                 break
         body = json.loads(data)
-        body.pop("model")
-        reply = self._kept.get(_name(body)) or await self._batched(body)
-        # Requests for one token are asked for their times.
-        if not body.get("temperature") and body.get("max_tokens") != 1:
-            self._kept[_name(body)] = reply
+        reply = _stopped(await self._reply(body), body.get("stop") or ())
         status = 400 if "error" in reply else 200
         head = {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]}
         await send(head)
         await send({"type": "http.response.body", "body": json.dumps(reply).encode()})
+
+    async def _reply(self, body: dict[str, Any]) -> dict[str, Any]:
+        # Requests for one token are asked for their times.
+        if body.get("temperature") or body.get("max_tokens") == 1:
+            return await self._batched(body)
+        name = json.dumps([body["messages"], body.get("max_tokens"), body.get("n")])
+        if name not in self._kept:
+            self._kept[name] = asyncio.ensure_future(self._batched(body))
+        return await asyncio.shield(self._kept[name])
 
     async def _batched(self, body: dict[str, Any]) -> dict[str, Any]:
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -124,11 +129,7 @@ class RawServer:
             if len(bodies) > 1:
                 return [self._answered([body], options)[0] for body in bodies]
             return [{"error": {"message": f"maximum context length: {error.problem}", "code": "invalid_request"}}]
-        return [_reply([next(answers) for _ in range(body.get("n", 1))], body.get("stop") or ()) for body in bodies]
-
-
-def _name(body: dict[str, Any]) -> str:
-    return json.dumps({name: value for name, value in body.items() if name != "seed"}, sort_keys=True)
+        return [_reply([next(answers) for _ in range(body.get("n", 1))]) for body in bodies]
 
 
 def _options(body: dict[str, Any]) -> GenerationOptions:
@@ -141,15 +142,31 @@ def _conversation(body: dict[str, Any]) -> Conversation:
     return Conversation(messages=tuple(Message(role=one["role"], content=one["content"]) for one in body["messages"]))
 
 
-def _reply(answers: list[Any], stop: str | list[str]) -> dict[str, Any]:
-    stops = [stop] if isinstance(stop, str) else stop
-    choices = []
-    for place, answer in enumerate(answers):
-        text = answer.text
-        for word in stops:
-            text = text.split(word)[0]
-        message = {"role": "assistant", "content": text}
-        choices.append({"index": place, "message": message, "finish_reason": answer.finish})
+def _stopped(reply: dict[str, Any], stop: str | list[str]) -> dict[str, Any]:
+    """The reply with each answer cut in front of the first stop sequence."""
+    words = [stop] if isinstance(stop, str) else stop
+    choices = [
+        choice | {"message": choice["message"] | {"content": _cut(choice["message"]["content"], words)}}
+        for choice in reply.get("choices", [])
+    ]
+    return reply | ({"choices": choices} if choices else {})
+
+
+def _cut(text: str, words: list[str]) -> str:
+    for word in words:
+        text = text.split(word, maxsplit=1)[0]
+    return text
+
+
+def _reply(answers: list[Any]) -> dict[str, Any]:
+    choices = [
+        {
+            "index": place,
+            "message": {"role": "assistant", "content": answer.text},
+            "finish_reason": answer.finish,
+        }
+        for place, answer in enumerate(answers)
+    ]
     usage = {
         "prompt_tokens": answers[0].usage.prompt_tokens,
         "completion_tokens": sum(answer.usage.completion_tokens for answer in answers),
@@ -208,11 +225,15 @@ def measured(release: Path, plan: Plan) -> list[ArmResult]:
                         arm=arm,
                         sampling=Sampling(max_tokens=plan.max_tokens),
                         seeds=plan.seeds,
-                        on_family=lambda family, arm=arm: print(time.strftime("%X"), arm, family, file=sys.stderr),
+                        step=_told,
                     )
                 )
                 for arm, target in targets.items()
             ]
+
+
+def _told(arm: str, done: int, total: int) -> None:
+    print(time.strftime("%X"), arm, f"{done}/{total}", file=sys.stderr)
 
 
 def _configuration(release: Path, behind: int) -> Configuration:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import typer
 from rich.console import Console
+
+from watchword.cli.gateway_extra import needs_gateway_extra
+from watchword.cli.progress import reporter
 
 
 def attack(
@@ -32,12 +34,14 @@ def attack(
     """Try to get a release's secret out of a gateway, and say how much came. Status 1 where a leak got through."""
     from watchword.errors import UsageError
     from watchword.files.atomic import check_writable
-    from watchword.gateway.attack.base import Sampling
-    from watchword.gateway.attack.opening import attacked
-    from watchword.gateway.attack.report import page, write_arms, write_page
-    from watchword.gateway.attack.running import run_suite
     from watchword.gateway.configuration import read_configuration
     from watchword.secret.keys import provider_key
+
+    with needs_gateway_extra():
+        from watchword.gateway.attack.base import Sampling
+        from watchword.gateway.attack.opening import attacked
+        from watchword.gateway.attack.report import page, write_arms, write_page
+        from watchword.gateway.attack.running import run_suite
 
     for path in (json_out, page_out):
         if path is not None:
@@ -47,30 +51,28 @@ def attack(
         raise UsageError(f"the environment variable {api_key_env} is not set; put a tenant's key for {model} there")
     whom = attacked(read_configuration(config), model, provider_key())
     targets = {"gateway": whom.gateway(url, key)} | ({"unfiltered": whom.server()} if unfiltered else {})
-    arms = [
-        asyncio.run(
-            run_suite(
-                target,
-                whom.truth,
-                arm=arm,
-                families=family,
-                sampling=Sampling(max_tokens=max_tokens),
-                seeds=seeds,
-                on_family=_tells(arm),
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    sampling = Sampling(max_tokens=max_tokens)
+    with reporter(console) as progress:
+        arms = [
+            asyncio.run(
+                run_suite(
+                    target,
+                    whom.truth,
+                    arm=arm,
+                    families=family,
+                    sampling=sampling,
+                    seeds=seeds,
+                    step=progress.step,
+                )
             )
-        )
-        for arm, target in targets.items()
-    ]
+            for arm, target in targets.items()
+        ]
     text = page(arms, f"Attempts to get the secret of {model}")
-    Console(highlight=False, soft_wrap=True, markup=False).print(text)
+    console.print(text)
     if json_out is not None:
         write_arms(json_out, arms)
     if page_out is not None:
         write_page(page_out, text)
     if arms[0].whole.leaks.hits:
         raise typer.Exit(1)
-
-
-def _tells(arm: str) -> Callable[[str], None]:
-    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-    return lambda family: console.print(f"{arm}: {family}")

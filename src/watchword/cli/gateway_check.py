@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
+from watchword.cli.gateway_extra import needs_gateway_extra
+
 if TYPE_CHECKING:
     from watchword.gateway.check.checking import Checked
 
@@ -44,12 +46,8 @@ def check(
 
 
 async def _checked(url: str, tenant_key: str | None, server_key: str | None) -> Checked:
-    from watchword.errors import UsageError
-
-    try:
+    with needs_gateway_extra():
         from watchword.gateway.check.checking import check
-    except ModuleNotFoundError as error:
-        raise UsageError(f"{error.name} is missing; install it with `pip install 'watchword[gateway]'`") from None
     return await check(url, tenant_key=tenant_key, server_key=server_key)
 
 

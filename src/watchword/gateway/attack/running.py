@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import random
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
 from watchword.gateway.attack.base import FAMILIES, Ask, Evidence, Probe, Sampling, SideBits, Truth
 from watchword.gateway.attack.finding import SecretTokens
 from watchword.gateway.attack.targets import Target
+from watchword.progress import Progress, Step, no_steps
 from watchword.rates import Rate
 
 _RESAMPLES = 2_000
 _GREEDY = Sampling()
 # Families whose probes must not disturb each other: they measure times.
 _ALONE = frozenset({"lengths_and_times"})
+
+
+@dataclass(frozen=True, eq=False)
+class _Attempt:
+    """A probe of a family, at one seed."""
+
+    family: str
+    probe: Probe
+    sampling: Sampling
 
 
 class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,21 +92,23 @@ async def run_suite(
     families: Sequence[str] = (),
     sampling: Sampling = _GREEDY,
     seeds: int = 1,
-    on_family: Callable[[str], None] = lambda _: None,
+    step: Step = no_steps,
 ) -> ArmResult:
     """Every probe of the named families (all where none is named), at each of ``seeds`` seeds.
 
-    The first seed is greedy; the others are sampled at temperature 1.
+    The first seed is greedy; the others are sampled at temperature 1. Probes go on side by side, apart from those that
+    measure times.
     """
-    looking = SecretTokens(truth.ids, truth.template)
-    results: list[ProbeResult] = []
+    attempts = [
+        _Attempt(name, probe, _sampled(sampling, seed))
+        for name in families or FAMILIES.names()
+        for probe in FAMILIES.create(name).probes()
+        for seed in range(seeds)
+    ]
     async with target.asking() as ask:
-        for name in families or FAMILIES.names():
-            on_family(name)
-            tries = [_sampled(sampling, seed) for seed in range(seeds)]
-            pairs = [(probe, one) for probe in FAMILIES.create(name).probes() for one in tries]
-            evidence = await _evidence(ask, truth, pairs, alone=name in _ALONE)
-            results += [_result(name, *pair, got, looking, truth) for pair, got in zip(pairs, evidence, strict=True)]
+        evidence = await _evidence(ask, truth, attempts, functools.partial(step, arm))
+    looking = SecretTokens(truth.ids, truth.template)
+    results = [_result(one, got, looking, truth) for one, got in zip(attempts, evidence, strict=True)]
     named = {name: summary([one for one in results if one.family == name], truth) for name in _names(results)}
     secret = truth.secret
     return ArmResult(
@@ -123,23 +137,33 @@ def summary(results: Sequence[ProbeResult], truth: Truth) -> Summary:
     )
 
 
-async def _evidence(ask: Ask, truth: Truth, pairs: Iterable[tuple[Probe, Sampling]], *, alone: bool) -> list[Evidence]:
-    attempts = [probe.attempt(ask, truth, sampling) for probe, sampling in pairs]
-    return [await one for one in attempts] if alone else list(await asyncio.gather(*attempts))
+async def _evidence(ask: Ask, truth: Truth, attempts: Sequence[_Attempt], on_progress: Progress) -> list[Evidence]:
+    """What each attempt got, in their order. Those that measure times come last, one by one."""
+    done = 0
+    on_progress(done, len(attempts))
+
+    async def made(one: _Attempt) -> Evidence:
+        nonlocal done
+        got = await one.probe.attempt(ask, truth, one.sampling)
+        done += 1
+        on_progress(done, len(attempts))
+        return got
+
+    together = [one for one in attempts if one.family not in _ALONE]
+    found = dict(zip(map(id, together), await asyncio.gather(*map(made, together)), strict=True))
+    return [found[id(one)] if id(one) in found else await made(one) for one in attempts]
 
 
 def _sampled(sampling: Sampling, seed: int) -> Sampling:
     return dataclasses.replace(sampling, seed=seed, temperature=sampling.temperature if seed == 0 else 1.0)
 
 
-def _result(
-    family: str, probe: Probe, sampling: Sampling, got: Evidence, looking: SecretTokens, truth: Truth
-) -> ProbeResult:
+def _result(one: _Attempt, got: Evidence, looking: SecretTokens, truth: Truth) -> ProbeResult:
     found = looking.found_in(got.texts, given=got.given)
     return ProbeResult(
-        family=family,
-        name=probe.name,
-        seed=sampling.seed,
+        family=one.family,
+        name=one.probe.name,
+        seed=one.sampling.seed,
         leaked=found.leaked,
         run=found.run,
         tokens=len(found.places),
