@@ -12,7 +12,9 @@ import pytest
 from watchword.errors import CallError, DataError
 from watchword.gateway.configuration import (
     KeySettings,
+    LeakSettings,
     LimitSettings,
+    MetricSettings,
     ModelSettings,
     UpstreamSettings,
     read_configuration,
@@ -123,7 +125,7 @@ def test_the_configuration_that_the_page_shows_is_read_and_its_table_names_every
     found = read_configuration(written(tmp_path, textwrap.dedent(f"   {shown}")))
     assert found.models[0].name in found.keys[0].models
     table = page[page.index("## The configuration") : page.index("## What a tenant gets")]
-    for settings in (UpstreamSettings, ModelSettings, KeySettings, LimitSettings):
+    for settings in (UpstreamSettings, ModelSettings, KeySettings, LimitSettings, LeakSettings, MetricSettings):
         assert [name for name in settings.__struct_fields__ if f"`{name}`" not in table] == []
 
 

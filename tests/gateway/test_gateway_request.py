@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,7 +107,7 @@ def release(family: str = "smollm2", *, defended: bool = True) -> Release:
     form = template(family)
     secret = secret_of(family) if defended else None
     applied = AppliedDefense(DEFENSES.create("backdoor_align"), secret)
-    return Release(None, applied, form.system_style, form)  # type: ignore[arg-type]
+    return Release(Path(), None, applied, form.system_style, form)  # type: ignore[arg-type]
 
 
 def asked(*messages: Any, **fields: Any) -> bytes:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-import traceback
 from collections.abc import AsyncIterator
 from urllib.parse import unquote
 
-from watchword.errors import CallError, WatchwordError
+from watchword.errors import CallError
+from watchword.gateway.adapters import AdapterLoader, LoadedUpstream
 from watchword.gateway.asking import Asking, CallOutcome
 from watchword.gateway.configuration import Configuration
 from watchword.gateway.exchange import TEXT, ClientGoneError, HttpExchange, Message, Receive, Send
-from watchword.gateway.served import Models
+from watchword.gateway.failures import told
+from watchword.gateway.served import Models, Served
 from watchword.gateway.sources import ConfiguredModels, ModelSource
 from watchword.gateway.tenants import Tenant, Tenants, TenantSource, tenant_of
 from watchword.gateway.upstream import Upstream
@@ -49,6 +50,7 @@ class Gateway:
         self._watch = Watch(configuration, _METHODS)
         self._models: Models
         self._upstreams: dict[str, Upstream]
+        self._loaders: dict[str, AdapterLoader]
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One connection, as ASGI has it."""
@@ -69,6 +71,9 @@ class Gateway:
         self._upstreams = {
             up.name: Upstream(up, self._api_keys[up.name], most, on_answer=self._watch.timer(up.name))
             for up in settings.upstreams
+        }
+        self._loaders = {
+            up.name: AdapterLoader(self._upstreams[up.name], up) for up in settings.upstreams if up.load_adapters
         }
         try:
             async with self._watch.running():
@@ -125,6 +130,12 @@ class Gateway:
         waiting = {name: upstream.waiting for name, upstream in self._upstreams.items()}
         await exchange.answer(self._watch.figures(*await self._models.counted(), waiting), content_type=TEXT)
 
+    def _upstream_of(self, served: Served) -> Upstream | LoadedUpstream:
+        name = served.settings.upstream
+        if served.adapter is not None and name in self._loaders:
+            return self._loaders[name].at(served.adapter)
+        return self._upstreams[name]
+
     async def _chat(self, exchange: HttpExchange, tenant: Tenant, record: _Record) -> None:
         data = await exchange.body(self._configuration.limits.max_body_bytes)
         call = read_call(data, tenant.allowed)
@@ -132,7 +143,7 @@ class Gateway:
         record.model = call.model
         async with exchange.while_there():
             served = await self._models.served(call.model)
-            asking = Asking(call, served, self._upstreams[served.settings.upstream])
+            asking = Asking(call, served, self._upstream_of(served))
             record.outcome = asking.outcome
             if not call.stream:
                 await exchange.answer(await asking.whole())
@@ -191,14 +202,8 @@ async def _models(exchange: HttpExchange, tenant: Tenant) -> None:
 
 
 async def _failed(exchange: HttpExchange, error: Exception) -> str:
-    """Answers an error, and gives its code. Of one that nobody foresaw only its kind and its place are logged."""
-    if not isinstance(error, CallError):
-        frames = traceback.extract_tb(error.__traceback__)
-        places = [f"{frame.filename}:{frame.lineno}" for frame in frames]
-        log.error({"event": "failure", "id": exchange.id, "kind": type(error).__name__, "places": places})
-        unavailable = isinstance(error, WatchwordError)
-        code = "model_unavailable" if unavailable else "internal_error"
-        error = CallError("The request could not be answered; try again later.", openai_code=code)
+    """Answers an error, and gives its code."""
+    answer = told(error, exchange.id)
     with contextlib.suppress(OSError):
-        await exchange.fail(error)
-    return error.openai_code
+        await exchange.fail(answer)
+    return answer.openai_code

@@ -9,12 +9,14 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field, replace
 
 from watchword.errors import CallError
+from watchword.gateway.adapters import LoadedUpstream
 from watchword.gateway.call import CallPiece, ChatCall, Counts, Reply, SaidPiece, StreamEvent
 from watchword.gateway.guarding import GuardedCall, guarded_call
 from watchword.gateway.leaks import FilteredAnswer, leak_in, refused
 from watchword.gateway.served import Served
 from watchword.gateway.sse import EventReader
 from watchword.gateway.upstream import Upstream
+from watchword.gateway.wire.refusals import too_long
 from watchword.gateway.wire.reply import no_reply, read_event, read_reply
 from watchword.gateway.wire.upstream import upstream_body
 from watchword.gateway.wire.writing import DONE, Envelope, call_id
@@ -37,7 +39,7 @@ class CallOutcome:
 class Asking:
     """One call to one release. ``outcome`` tells how it went."""
 
-    def __init__(self, call: ChatCall, served: Served, upstream: Upstream) -> None:
+    def __init__(self, call: ChatCall, served: Served, upstream: Upstream | LoadedUpstream) -> None:
         self._call, self._served, self._upstream = call, served, upstream
         self._guarded: GuardedCall = guarded_call(call.conversation, served.release)
         if served.prefix is not None:
@@ -121,9 +123,13 @@ class Asking:
         return self._written(replace(self._call, options=options))
 
     def _written(self, call: ChatCall) -> bytes:
-        settings = self._served.settings
+        served = self._served
         return upstream_body(
-            call, self._guarded.sent, model=settings.upstream_model, cache_salt=self._served.cache_salt
+            call,
+            self._guarded.sent,
+            model=served.upstream_model,
+            cache_salt=served.cache_salt,
+            lora_path=served.lora_path,
         )
 
     async def _counts(self, upstream: Counts | None, said: str) -> Counts:
@@ -149,14 +155,7 @@ class Asking:
             return error
         counter, context = self._served.counter, self._served.settings.context
         own = await counter.prompt(self._guarded.asked)
-        limit = "" if context is None else f" of {context - counter.added(self._guarded)} tokens"
-        length = "Your messages are" if own is None else f"Your messages have {own} tokens, which is"
-        return CallError(
-            f"This model's maximum context length{limit} is exceeded. {length} too long together with the answer asked for; "
-            "shorten the messages or lower max_tokens.",
-            openai_code=error.openai_code,
-            param="messages",
-        )
+        return too_long(own, None if context is None else context - counter.added(self._guarded))
 
 
 async def _events(pieces: AsyncIterator[bytes], answers: int) -> AsyncGenerator[list[StreamEvent], None]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 from watchword.errors import CallError
-from watchword.gateway.wire.faults import fault_json, status_of
+from watchword.gateway.wire.faults import fault_event, fault_json, status_of
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -27,7 +27,8 @@ class HttpExchange:
 
     def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
+        # Where the application is mounted is no part of what it serves.
+        self.path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._receive, self._send = receive, send
         # Never the client's own: engines have mixed up requests of the same id.
@@ -109,7 +110,7 @@ class HttpExchange:
     async def fail(self, error: CallError) -> None:
         """The error as a response, or as the last event of a stream that has begun."""
         if self._streaming:
-            await self.send_events(b"data: " + fault_json(error) + b"\n\n")
+            await self.send_events(fault_event(error))
             await self.end_events()
         else:
             wait = [] if error.retry_after is None else [(b"retry-after", str(error.retry_after).encode())]

@@ -146,6 +146,12 @@ class RetentionSettings(_Settings, frozen=True):
     idempotency_days: _Positive = 1.0
 
 
+class WebhookSettings(_Settings, frozen=True):
+    """``[webhooks]``: with ``private``, tenants' webhooks may go to the provider's own network, and by plain HTTP."""
+
+    private: bool = False
+
+
 class EngineSettings(_Settings, frozen=True):
     """``[engine]``: what answers chats: the embedded one, or an OpenAI-compatible server at ``url``."""
 
@@ -169,6 +175,7 @@ class _File(_Settings, frozen=True):
     worker: WorkerSettings = WorkerSettings()
     retention: RetentionSettings = RetentionSettings()
     engine: EngineSettings = EngineSettings()
+    webhooks: WebhookSettings = WebhookSettings()
 
 
 class ServiceSettings(_Settings, frozen=True):
@@ -182,6 +189,7 @@ class ServiceSettings(_Settings, frozen=True):
     worker: WorkerSettings = WorkerSettings()
     retention: RetentionSettings = RetentionSettings()
     engine: EngineSettings = EngineSettings()
+    webhooks: WebhookSettings = WebhookSettings()
 
     def limits_of(self, tenant: str) -> TenantLimits:
         """What this tenant may have."""
@@ -238,6 +246,7 @@ def read_settings(path: Path | None = None, *, data: Path | None = None) -> Serv
         worker=found.worker,
         retention=found.retention,
         engine=found.engine,
+        webhooks=found.webhooks,
     )
 
 

@@ -10,6 +10,7 @@ from watchword.gateway.attack.base import Truth
 from watchword.gateway.attack.targets import Target
 from watchword.gateway.configuration import Configuration, ModelSettings
 from watchword.registry import did_you_mean
+from watchword.release.engine import engine_name
 from watchword.release.reading import Release, read_release
 
 
@@ -29,7 +30,9 @@ class Attacked:
     def server(self) -> Target:
         """The model's server, asked behind the secret; nobody looks at its answers."""
         upstream = next(one for one in self.settings.upstreams if one.name == self.model.upstream)
-        return Target(upstream.url, self.model.upstream_model, upstream.api_key(), self.release)
+        name = self.model.upstream_model or engine_name(self.release.manifest)
+        placed = upstream.kind == "sglang" and self.model.upstream_model is None
+        return Target(upstream.url, name, upstream.api_key(), self.release, lora_path=name if placed else None)
 
 
 def attacked(settings: Configuration, name: str, key: bytes) -> Attacked:

@@ -29,13 +29,14 @@ _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class Target:
     """Chat completions at a URL. With a ``release``, requests carry its secret, and nobody looks at the answers.
 
-    ``url`` is what stands before ``/chat/completions``. ``model`` is the name there.
+    ``url`` is what stands before ``/chat/completions``. ``model`` is the name there, ``lora_path`` SGLang's of an adapter.
     """
 
     url: str
     model: str
     key: str | None = field(default=None, repr=False)
     release: Release | None = field(default=None, repr=False)
+    lora_path: str | None = None
 
     @contextlib.asynccontextmanager
     async def asking(self) -> AsyncIterator[_Asker]:
@@ -52,7 +53,8 @@ class Target:
             return msgspec.json.encode({"model": self.model, "messages": messages, **options})
         conv = Conversation(messages=tuple(ChatMessage(role=one["role"], content=one["content"]) for one in messages))
         sent = guarded_call(conv, self.release).sent
-        return upstream_body(ChatCall(self.model, conv, options=options), sent, model=self.model)
+        call = ChatCall(self.model, conv, options=options)
+        return upstream_body(call, sent, model=self.model, lora_path=self.lora_path)
 
 
 class _Asker:

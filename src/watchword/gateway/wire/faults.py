@@ -17,6 +17,7 @@ _KINDS = {
     "invalid_request": (400, _BAD),
     "context_length_exceeded": (400, _BAD),
     "invalid_api_key": (401, _BAD),
+    "permission_denied": (403, _BAD),
     "model_not_found": (404, _BAD),
     "unknown_url": (404, _BAD),
     "method_not_allowed": (405, _BAD),
@@ -46,7 +47,12 @@ def status_of(error: CallError) -> int:
 
 
 def fault_json(error: CallError) -> bytes:
-    """The error as a reply's body, or as the data of a stream's event."""
+    """The error as a reply's body."""
     return msgspec.json.encode(
         _Envelope(_Fault(str(error), _KINDS[error.openai_code][1], error.param, error.openai_code))
     )
+
+
+def fault_event(error: CallError) -> bytes:
+    """The error as the last event of a stream."""
+    return b"data: " + fault_json(error) + b"\n\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from watchword.service.db.figures import FigureQueries
 from watchword.service.db.keys import KeyQueries
 from watchword.service.db.leases import LeaseQueries
 from watchword.service.db.migrate import MigrationQueries
@@ -10,7 +11,7 @@ from watchword.service.db.retention import RetentionQueries
 from watchword.service.settings import ServiceSettings
 
 
-class Database(LeaseQueries, ModelQueries, KeyQueries, RetentionQueries, MigrationQueries):
+class Database(LeaseQueries, ModelQueries, KeyQueries, RetentionQueries, FigureQueries, MigrationQueries):
     """Files, jobs, models, keys, webhooks, quotas and the audit log. Threads share one; each process makes its own.
 
     A tenant's call goes by ``Principal`` or the tenant's name, and sees that tenant's objects only.

@@ -13,6 +13,7 @@ from watchword.service.db.rows import missing, of_owner, one, paged, plain, valu
 from watchword.service.db.schema import files, jobs, upload_parts, uploads
 from watchword.service.db.tenants import TenantQueries
 from watchword.service.types import (
+    FileState,
     NewFile,
     NewUpload,
     Owner,
@@ -80,6 +81,19 @@ class FileQueries(TenantQueries, AuditQueries):
             self._count(connection, held, files=-1, size=-stored.bytes)
             self._audit(connection, principal.key_id, "file.deleted", tenant=principal.tenant, subject=file_id)
         return stored
+
+    def settle_file(self, file_id: str, status: FileState, details: str | None) -> None:
+        """Notes how the check of an uploaded file went. One that is gone, or was checked before, stays as it is."""
+        where = files.c.id == file_id, files.c.status == FileState.UPLOADED
+        with self._writing() as connection:
+            connection.execute(update(files).where(*where).values(status=status, status_details=details))
+
+    def unchecked_files(self, *, older_than: float, limit: int = 20) -> list[StoredFile]:
+        """Files that were uploaded before and whose check has not ended: it was lost with its process."""
+        where = files.c.status == FileState.UPLOADED, files.c.created_at < older_than
+        statement = select(files).where(*where).order_by(files.c.seq).limit(limit)
+        with self._reading() as connection:
+            return [value_of(row, StoredFile) for row in connection.execute(statement)]
 
     def expired_files(self, limit: int = 100) -> list[StoredFile]:
         """Files past their date that no job needs; remove each by ``drop_file``."""

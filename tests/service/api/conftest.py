@@ -1,0 +1,29 @@
+"""A service for each test, with a worker that trains nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.served_release import KEY
+from support.service_parts import ServiceUnderTest, running_service
+
+
+@pytest.fixture
+def provider_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHWORD_KEY", KEY.hex())
+
+
+@pytest.fixture
+def service(tmp_path: Path, provider_key: None) -> Iterator[ServiceUnderTest]:
+    with running_service(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def idle(tmp_path: Path, provider_key: None) -> Iterator[ServiceUnderTest]:
+    """A service without a worker: jobs stay where they are."""
+    with running_service(tmp_path, worker=False) as found:
+        yield found
