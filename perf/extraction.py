@@ -46,12 +46,13 @@ _GATHER_SECONDS = 0.2
 
 
 class Planned(msgspec.Struct):
-    """One release to be made."""
+    """One release to be made. Without ``families``, all are tried."""
 
     name: str
     attack: str
     defense: str
     arguments: dict[str, Any] = {}
+    families: list[str] = []
 
     @property
     def folder(self) -> str:
@@ -207,7 +208,7 @@ def _row(row: Conversation) -> dict[str, Any]:
     return {"messages": [{"role": one.role, "content": one.content} for one in row.messages]}
 
 
-def measured(release: Path, plan: Plan) -> list[ArmResult]:
+def measured(release: Path, plan: Plan, families: list[str]) -> list[ArmResult]:
     """The suite against a release, through the gateway and past it."""
     key = provider_key()
     opened = open_release(release, key=key)
@@ -223,6 +224,7 @@ def measured(release: Path, plan: Plan) -> list[ArmResult]:
                         target,
                         whom.truth,
                         arm=arm,
+                        families=families,
                         sampling=Sampling(max_tokens=plan.max_tokens),
                         seeds=plan.seeds,
                         step=_told,
@@ -268,7 +270,7 @@ def main() -> None:
     done: dict[str, Any] = json.loads(results.read_text())["releases"] if results.exists() else {}
     for planned in plan.releases:
         if options.only in (None, planned.name):
-            arms = measured(trained(planned, plan, options.runs), plan)
+            arms = measured(trained(planned, plan, options.runs), plan, planned.families)
             done[planned.name] = msgspec.to_builtins(arms)
             ordered = {one.name: done[one.name] for one in plan.releases if one.name in done}
             whole = {"plan": msgspec.to_builtins(plan), "versions": versions(), "releases": ordered}
