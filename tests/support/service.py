@@ -7,13 +7,14 @@ import functools
 import itertools
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 
 from watchword.service.db import Database
 from watchword.service.settings import TenantLimits
@@ -83,6 +84,9 @@ class Databases:
         engine = create_engine(self._address("postgres"), isolation_level="AUTOCOMMIT")
         self._open.callback(engine.dispose)
         with engine.connect() as connection:
+            # As with SQLite: see ``unhurried``.
+            connection.execute(text("ALTER SYSTEM SET fsync = off"))
+            connection.execute(text("SELECT pg_reload_conf()"))
             connection.execute(text("CREATE DATABASE watchword_template"))
         with contextlib.closing(Database(self._address("watchword_template"), audit_key=AUDIT_KEY)) as template:
             template.migrate()
@@ -106,8 +110,15 @@ class Databases:
 def opened(url: str, **options: Any) -> Iterator[Database]:
     """The database with its tables, closed at the end."""
     with contextlib.closing(Database(url, **{"audit_key": AUDIT_KEY} | options)) as database:
+        if database._engine.dialect.name == "sqlite":
+            event.listen(database._engine, "connect", unhurried)
         database.migrate()
         yield database
+
+
+def unhurried(connection: sqlite3.Connection, _: object) -> None:
+    """Nothing in a test must last through a power cut; to wait for the disk is most of what a test would take."""
+    connection.execute("PRAGMA synchronous = OFF").close()
 
 
 def caller(tenant: str = "acme") -> Principal:

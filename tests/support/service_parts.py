@@ -14,7 +14,7 @@ import msgspec
 import uvicorn
 from openai import OpenAI
 
-from support.gateway_parts import Scripted, friendly, served
+from support.gateway_parts import Scripted, friendly, respond, served
 from support.served_release import KEY, release_folder
 from watchword.service.db import Database, open_database
 from watchword.service.engine_place import EnginePlace
@@ -93,8 +93,10 @@ class FakeWorker:
         job = claim.job
         blob = self.blobs.put(CSV.encode())
         result = NewFile("fine-tune-results", f"{job.id}.csv", blob.bytes, blob.sha256, blob.name)
-        name = f"ft:{job.model}:{job.tenant}:{job.suffix or ''}:{job.id[-8:]}"
-        return Succeeded(NewModel(name, job.model, str(self.release), "w" * 64), 100, result)
+        # A renewal keeps the model's name.
+        name = job.replaces or f"ft:{job.model}:{job.tenant}:{job.suffix or ''}:{job.id[-8:]}"
+        version = 1 if job.replaces is None else 2
+        return Succeeded(NewModel(name, job.model, str(self.release), "w" * 64, version), 100, result)
 
 
 @dataclass
@@ -111,10 +113,13 @@ class ServiceUnderTest:
     key: str
     other_key: str
     operator_key: str
+    clients: list[OpenAI] = field(default_factory=list)
 
     def client(self, key: str | None = None, **options: Any) -> OpenAI:
         """OpenAI's own client, for the first tenant unless another key is given."""
-        return OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key, **{"max_retries": 0, **options})
+        made = OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key, **{"max_retries": 0, **options})
+        self.clients.append(made)
+        return made
 
 
 @contextlib.contextmanager
@@ -132,7 +137,7 @@ def running_service(root: Path, *, worker: bool = True, **changed: Any) -> Itera
         _drawn(database, tenant, scope)
         for tenant, scope in (("bakery", Scope.TENANT), ("florist", Scope.TENANT), ("provider", Scope.OPERATOR))
     ]
-    with served(engine) as engine_port:
+    with served(_Engine(engine)) as engine_port:
         app = api(settings, EnginePlace(f"http://127.0.0.1:{engine_port}/v1", "vllm"))
         config = uvicorn.Config(
             app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on", ws="none"
@@ -141,12 +146,30 @@ def running_service(root: Path, *, worker: bool = True, **changed: Any) -> Itera
             thread = threading.Thread(target=fake.run, args=(ended,), daemon=True)
             if worker:
                 thread.start()
-            yield ServiceUnderTest(f"http://127.0.0.1:{port}", port, database, blobs, fake, engine, settings, *texts)
-            ended.set()
-            fake.hold.clear()
-            if worker:
-                thread.join(10)
+            found = ServiceUnderTest(f"http://127.0.0.1:{port}", port, database, blobs, fake, engine, settings, *texts)
+            try:
+                yield found
+            finally:
+                ended.set()
+                fake.hold.clear()
+                for client in found.clients:
+                    client.close()
+                if worker:
+                    thread.join(10)
     database.close()
+
+
+class _Engine:
+    """The scripted engine, which is healthy."""
+
+    def __init__(self, scripted: Scripted) -> None:
+        self._scripted = scripted
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/health":
+            await respond(send, b"{}")
+        else:
+            await self._scripted(scope, receive, send)
 
 
 def _drawn(database: Database, tenant: str, scope: Scope) -> str:

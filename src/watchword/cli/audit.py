@@ -48,14 +48,6 @@ def show(
             typer.echo(f"{entry.number} {at} {entry.actor} {entry.action} {entry.tenant} {entry.subject} {facts}")
 
 
-@app.command()
-def reseal(data: Path = data_option(), config: Path | None = config_option()) -> None:
-    """Seal the log's end with the provider's present key, after that key was changed. Verify with the old key first."""
-    with service_database(data, config) as database:
-        head = database.audit_reseal()
-    typer.echo(f"{head.number}:{head.digest}")
-
-
 def _head(text: str) -> AuditHead:
     from watchword.errors import UsageError
     from watchword.service.types import AuditHead

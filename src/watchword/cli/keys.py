@@ -70,6 +70,27 @@ def revoke(
     typer.echo(f"{key.id} of {key.tenant} opens nothing any more")
 
 
+@app.command("rotate-wrapping")
+def rotate(
+    same_key: bool = typer.Option(
+        False, "--same-key", help="Draw no new wrapping key; bring all records to the newest."
+    ),
+    forget: bool = typer.Option(
+        False, "--forget-older", help="Remove older wrapping keys from the key file afterwards."
+    ),
+    data: Path = data_option(),
+    config: Path | None = config_option(),
+) -> None:
+    """Renew the key that wraps all others, while the service runs; every sealed secret is wrapped anew."""
+    from watchword.service.rotation import rotate_wrapping
+    from watchword.service.settings import read_settings
+
+    settings = read_settings(config, data=data)
+    with service_database(data, config) as database:
+        done = rotate_wrapping(settings, database, settings.key(), new_key=not same_key, forget=forget)
+    typer.echo(f"{done.records} records wrapped anew, {done.forgotten} older keys forgotten")
+
+
 def _state(key: ApiKey) -> str:
     if key.revoked_at is not None:
         return f"revoked {_day(key.revoked_at)}"

@@ -8,8 +8,6 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from watchword.cli.service_options import config_option, data_option
-
 
 class Only(StrEnum):
     """A part that runs by itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from urllib.parse import unquote
 
 from watchword.errors import CallError
@@ -31,7 +31,8 @@ _CLIENT_GONE = 499
 class Gateway:
     """Everything that one process serves. Raises DataError where an upstream's key is not at hand.
 
-    Tenants and models are those of the configuration, unless sources of the caller's own take their place.
+    Tenants and models are those of the configuration, unless sources of the caller's own take their place. ``on_leak`` is
+    told of each call whose answer held the secret: the key's id, the model, and the disguises.
     """
 
     def __init__(
@@ -41,13 +42,14 @@ class Gateway:
         *,
         tenants: TenantSource | None = None,
         models: ModelSource | None = None,
+        on_leak: Callable[[str, str, Sequence[str]], None] | None = None,
     ) -> None:
         self._configuration = configuration
         self._tenants: TenantSource = tenants or Tenants.configured(configuration)
         self._model_source: ModelSource = models or ConfiguredModels(configuration.models)
         self._api_keys = {upstream.name: upstream.api_key() for upstream in configuration.upstreams}
         self._key = key
-        self._watch = Watch(configuration, _METHODS)
+        self._watch = Watch(configuration, _METHODS, on_leak)
         self._models: Models
         self._upstreams: dict[str, Upstream]
         self._loaders: dict[str, AdapterLoader]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,9 @@ from watchword.gateway.tenants import Tenant, is_operator
 
 if TYPE_CHECKING:
     from watchword.gateway.metrics import Metrics, Reading
+
+# Told a key's id, a model and the disguises of what was found.
+OnLeak = Callable[[str, str, Sequence[str]], None]
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,9 @@ class CallOver:
 class Watch:
     """Made once for a gateway. Raises DataError where the file for leaks cannot be written."""
 
-    def __init__(self, configuration: Configuration, routes: Iterable[str]) -> None:
+    def __init__(self, configuration: Configuration, routes: Iterable[str], on_leak: OnLeak | None = None) -> None:
         leaks = configuration.leaks
+        self._on_leak = on_leak
         self._brake, self._alerts = LeakBrake(leaks.slow_after, leaks.slow_minutes), LeakAlerts(leaks)
         self._operator = configuration.metrics.sha256 if configuration.metrics is not None else None
         self._metrics = None if self._operator is None else _metrics(routes)
@@ -60,6 +64,8 @@ class Watch:
         if call.leaks and call.key is not None:
             self._brake.leaked(call.key)
             self._alerts.leaked(request=call.id, key=call.key, model=call.model, channels=call.leaks)
+            if self._on_leak is not None and call.model is not None:
+                self._on_leak(call.key, call.model, call.leaks)
         if self._metrics is not None:
             self._metrics.request(call.route, call.status or 0, call.seconds, call.leaks)
 

@@ -23,8 +23,13 @@ _BUILDING = ".placing-"
 
 
 def engine_name(manifest: ReleaseManifest) -> str:
-    """What an engine calls these weights: ``ftm-`` and the first 16 digits of their digest."""
-    return f"ftm-{manifest.weights_digest[:16]}"
+    """What an engine calls these weights."""
+    return weights_name(manifest.weights_digest)
+
+
+def weights_name(digest: str) -> str:
+    """What an engine calls the weights of this digest: ``ftm-`` and its first 16 digits."""
+    return f"ftm-{digest[:16]}"
 
 
 def place_adapter(folder: Path, manifest: ReleaseManifest, into: Path, *, base: str | None = None) -> Path:

@@ -12,7 +12,7 @@ import uvicorn
 from watchword.data.limits import Limits
 from watchword.data.reading import Reading
 from watchword.gateway.app import Gateway
-from watchword.secret.wrapping import LocalKeys
+from watchword.secret.wrapping import wrapping_of
 from watchword.service.api.app import service_app
 from watchword.service.api.chat import PATHS, chat_gateway
 from watchword.service.api.context import Service
@@ -59,7 +59,7 @@ def api(settings: ServiceSettings, engine: EnginePlace) -> App:
     """The whole API as an ASGI application."""
     key = settings.key()
     database = open_database(settings, key)
-    keys = LocalKeys(key)
+    keys = wrapping_of(key)
     service = Service(
         settings=settings,
         database=database,
@@ -70,7 +70,7 @@ def api(settings: ServiceSettings, engine: EnginePlace) -> App:
         metrics=Metrics(functools.partial(_gauges, database)),
         engine_ready=functools.partial(answers, engine),
     )
-    gateway = chat_gateway(database, engine, key)
+    gateway = chat_gateway(database, engine, key, settings.adapters)
     pace = Pace(database.spend, lambda tenant: settings.limits_of(tenant).requests_per_minute)
     edge = Edge(service_app(service, gateway, PATHS), _Keys(database), service.metrics, limit=pace.take)
     return _Living(edge, service, gateway)

@@ -20,7 +20,10 @@ from watchword.defenses.base import DEFENSES, Defense
 from watchword.errors import DataError, UsageError
 from watchword.models.catalog import DEFAULT_MODEL
 from watchword.secret.generate import DEFAULT_TOKENS
-from watchword.secret.keys import provider_key
+from watchword.secret.kept import SEALED
+from watchword.secret.wrapping import ProviderKey
+from watchword.service.key_settings import KeySettings
+from watchword.service.provider_keys import service_key
 
 DEFAULT_DATA = Path("watchword-service")
 _PLACE = re.compile(r"(?P<problem>.*?) - at `\$\.?(?P<place>[^`]*)`", re.DOTALL)
@@ -108,11 +111,15 @@ class ScreeningPolicy(_Settings, frozen=True):
 
 
 class Policy(_Settings, frozen=True):
-    """``[policy]``: how jobs on a base model are defended."""
+    """``[policy]``: how jobs on a base model are defended.
+
+    The provider's rows are at least ``least_share`` of all rows of a training, whatever the file and the hyperparameters.
+    """
 
     defense: str = "anchored_align"
     arguments: dict[str, Any] = {}
     secret_tokens: _Count = DEFAULT_TOKENS
+    least_share: Annotated[float, Meta(ge=0, lt=1)] = 0.25
     least_rows: _Count = 10
     most_rows: _Count = 100_000
     bounds: Bounds = Bounds()
@@ -128,13 +135,15 @@ class Policy(_Settings, frozen=True):
 class WorkerSettings(_Settings, frozen=True):
     """``[worker]``: a worker that is not heard of for ``lease_seconds`` loses its job to another.
 
-    A job that has cost ``most_crashes`` workers in a row fails.
+    A job that has cost ``most_crashes`` workers in a row fails. One worker runs ``at_once`` jobs, each in a process of its
+    own, which trains by ``launcher``.
     """
 
     lease_seconds: _Positive = 60.0
     poll_seconds: _Positive = 1.0
     most_crashes: _Count = 5
-    launcher: str = "child"
+    at_once: _Count = 1
+    launcher: str = "in_process"
 
 
 class RetentionSettings(_Settings, frozen=True):
@@ -161,7 +170,7 @@ class EngineSettings(_Settings, frozen=True):
 
     def __post_init__(self) -> None:
         if (self.kind == "embedded") != (self.url is None):
-            raise ValueError("give `url` for another kind than embedded, and only then")
+            raise ValueError("give url for another kind than embedded, and only then")
 
 
 class _File(_Settings, frozen=True):
@@ -175,6 +184,7 @@ class _File(_Settings, frozen=True):
     worker: WorkerSettings = WorkerSettings()
     retention: RetentionSettings = RetentionSettings()
     engine: EngineSettings = EngineSettings()
+    keys: KeySettings = KeySettings()
     webhooks: WebhookSettings = WebhookSettings()
 
 
@@ -189,6 +199,7 @@ class ServiceSettings(_Settings, frozen=True):
     worker: WorkerSettings = WorkerSettings()
     retention: RetentionSettings = RetentionSettings()
     engine: EngineSettings = EngineSettings()
+    keys: KeySettings = KeySettings()
     webhooks: WebhookSettings = WebhookSettings()
 
     def limits_of(self, tenant: str) -> TenantLimits:
@@ -210,14 +221,20 @@ class ServiceSettings(_Settings, frozen=True):
         """The provider's key, unless WATCHWORD_KEY or WATCHWORD_KEY_FILE gives it."""
         return self.data / "key"
 
-    def key(self) -> bytes:
+    def key(self) -> ProviderKey:
         """The provider's key; made at the first start where none is configured. Raises SecretError, OutputError."""
-        return provider_key(self.key_file)
+        begun = (self.data / "service.db").exists() or next(self.releases.rglob(SEALED), None) is not None
+        return service_key(self.keys, self.key_file, begun=begun)
 
     @property
     def releases(self) -> Path:
         """A folder for each tuned model."""
         return self.data / "releases"
+
+    @property
+    def adapters(self) -> Path:
+        """Adapters as the engine loads them, each in a folder named by its weights."""
+        return self.data / "adapters"
 
     @property
     def work(self) -> Path:
@@ -246,6 +263,7 @@ def read_settings(path: Path | None = None, *, data: Path | None = None) -> Serv
         worker=found.worker,
         retention=found.retention,
         engine=found.engine,
+        keys=found.keys,
         webhooks=found.webhooks,
     )
 

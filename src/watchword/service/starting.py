@@ -72,7 +72,7 @@ def _parts(settings: ServiceSettings, engine_port: int, drain_seconds: int) -> d
         "worker": functools.partial(_run_worker, settings),
     }
     if place.port is not None:
-        parts["engine"] = functools.partial(_run_engine, settings, place.port, drain_seconds)
+        parts["engine"] = functools.partial(_run_engine, settings, place.port)
     return parts
 
 
@@ -82,7 +82,7 @@ def _run_worker(settings: ServiceSettings) -> None:
     run(settings)
 
 
-def _run_engine(settings: ServiceSettings, port: int, drain_seconds: int) -> None:
-    from watchword.service.engine.serving import EngineOptions, run_engine
+def _run_engine(settings: ServiceSettings, port: int) -> None:
+    from watchword.service.engine import run
 
-    run_engine(EngineOptions(tuple(settings.policies), port=port, drain_seconds=drain_seconds))
+    run(settings, port)

@@ -399,7 +399,7 @@ class Report:
 
 @dataclass(frozen=True)
 class WebhookEndpoint:
-    """Where a tenant wants to be told. ``sealed_secret`` is the signing secret, sealed by ``service.storage``."""
+    """Where a tenant wants to be told. ``sealed_secret`` is a stream of ``secret.stream``, bound to ``webhook_binding``."""
 
     id: str
     tenant: str
@@ -408,6 +408,11 @@ class WebhookEndpoint:
     sealed_secret: bytes = field(repr=False)
     enabled: bool
     created_at: float
+
+
+def webhook_binding(tenant: str) -> dict[str, str]:
+    """What an endpoint's signing secret is sealed for."""
+    return {"kind": "webhook", "tenant": tenant}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from watchword.secret.wrapping import KeyProvider
 from watchword.service.db import Database
 from watchword.service.delivering import RETRY_SECONDS, Sender, signed_headers
 from watchword.service.logs import log
-from watchword.service.types import Delivery, WebhookEndpoint
+from watchword.service.types import Delivery, WebhookEndpoint, webhook_binding
 
 _LOOK_SECONDS, _HOLD_SECONDS = 1.0, 60.0
 _AT_ONCE = 20
@@ -46,17 +46,13 @@ class Sealed(msgspec.Struct, frozen=True):
 
 def sealed(content: Sealed, keys: KeyProvider, tenant: str) -> bytes:
     """What to store."""
-    return b"".join(encrypted([msgspec.json.encode(content)], keys, _binding(tenant)))
+    return b"".join(encrypted([msgspec.json.encode(content)], keys, webhook_binding(tenant)))
 
 
 def unsealed(endpoint: WebhookEndpoint, keys: KeyProvider) -> Sealed:
     """What was stored. Raises UnsealError."""
-    data = b"".join(decrypted(io.BytesIO(endpoint.sealed_secret), keys, _binding(endpoint.tenant)))
+    data = b"".join(decrypted(io.BytesIO(endpoint.sealed_secret), keys, webhook_binding(endpoint.tenant)))
     return msgspec.json.decode(data, type=Sealed)
-
-
-def _binding(tenant: str) -> dict[str, str]:
-    return {"kind": "webhook", "tenant": tenant}
 
 
 @dataclass

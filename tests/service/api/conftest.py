@@ -27,3 +27,12 @@ def idle(tmp_path: Path, provider_key: None) -> Iterator[ServiceUnderTest]:
     """A service without a worker: jobs stay where they are."""
     with running_service(tmp_path, worker=False) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceUnderTest]:
+    """A service without a worker, for tests that leave nothing behind which another could see."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WATCHWORD_KEY", KEY.hex())
+        with running_service(tmp_path_factory.mktemp("shared"), worker=False) as found:
+            yield found

@@ -12,7 +12,8 @@ import pytest
 from pydantic import BaseModel
 
 from support.gateway_parts import wait_until
-from support.service_parts import BASE, CSV, ServiceUnderTest, rows
+from support.service_parts import BASE, CSV, ServiceUnderTest, rows, running_service
+from watchword.service.settings import TenantLimits
 from watchword.service.types import JobError
 
 
@@ -239,9 +240,9 @@ def test_another_tenants_objects_do_not_exist(service: ServiceUnderTest) -> None
     ],
 )
 def test_what_is_not_offered_or_wrong_is_refused_by_name(
-    idle: ServiceUnderTest, asked: dict[str, Any], code: str, param: str
+    shared: ServiceUnderTest, asked: dict[str, Any], code: str, param: str
 ) -> None:
-    client = idle.client()
+    client = shared.client()
     file = file_of(client)
     with pytest.raises(openai.BadRequestError) as refused:
         client.fine_tuning.jobs.create(**{"model": BASE, "training_file": file.id, **asked})
@@ -298,8 +299,8 @@ def test_a_key_that_is_revoked_is_of_no_use_at_once(service: ServiceUnderTest) -
         ("a.csv", "fine-tune", "invalid_value"),
     ],
 )
-def test_other_files_are_refused(service: ServiceUnderTest, name: str, purpose: Any, code: str) -> None:
-    client = service.client()
+def test_other_files_are_refused(shared: ServiceUnderTest, name: str, purpose: Any, code: str) -> None:
+    client = shared.client(shared.other_key)
     with pytest.raises(openai.BadRequestError) as refused:
         client.files.create(file=(name, rows()), purpose=purpose)
     assert refused.value.code == code
@@ -343,9 +344,6 @@ def test_what_openai_has_and_we_do_not_says_so(service: ServiceUnderTest) -> Non
 
 
 def test_the_client_sees_through_too_many_requests(tmp_path: Any, provider_key: None) -> None:
-    from support.service_parts import running_service
-    from watchword.service.settings import TenantLimits
-
     with running_service(tmp_path, worker=False, limits=TenantLimits(requests_per_minute=3)) as slow:
         client = slow.client()
         for _ in range(3):
@@ -358,9 +356,6 @@ def test_the_client_sees_through_too_many_requests(tmp_path: Any, provider_key: 
 
 
 def test_more_than_a_tenant_may_have_is_refused_and_not_repeated(tmp_path: Any, provider_key: None) -> None:
-    from support.service_parts import running_service
-    from watchword.service.settings import TenantLimits
-
     with running_service(tmp_path, worker=False, limits=TenantLimits(files=1)) as small:
         client = small.client(max_retries=2)
         file_of(client)

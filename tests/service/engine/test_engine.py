@@ -41,6 +41,7 @@ class Running:
             free.bind(("127.0.0.1", 0))
             self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
             port = free.getsockname()[1]
+        self.client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=KEY, max_retries=0)
         app = EngineApp(self.hosts, self.scheduler, KEY)
         self.server = uvicorn.Server(
             uvicorn.Config(app, port=port, lifespan="off", log_config=None, ws="none", timeout_graceful_shutdown=2)
@@ -57,9 +58,7 @@ class Running:
         self.server.should_exit = True
         self.scheduler.end()
         self.thread.join()
-
-    def client(self) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=KEY, max_retries=0)
+        self.client.close()
 
     def post(self, route: str, body: dict[str, Any]) -> tuple[int, Any]:
         async def posted() -> tuple[int, Any]:
@@ -72,7 +71,7 @@ class Running:
         return asyncio.run(posted())
 
     def ask(self, **changes: Any) -> Any:
-        return self.client().chat.completions.create(
+        return self.client.chat.completions.create(
             **{"model": self.base, "messages": ASKED, "temperature": 0, "max_tokens": 12, **changes}
         )
 
@@ -126,6 +125,12 @@ def test_answers_whole_and_streamed_are_those_of_the_model_itself(engine: Runnin
     assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == expected.finish
 
 
+def test_the_salt_of_a_prefix_cache_is_taken_and_changes_nothing(engine: Running) -> None:
+    assert engine.ask(extra_body={"cache_salt": "pepper"}).choices == engine.ask().choices
+    with pytest.raises(openai.BadRequestError, match="echo"):
+        engine.ask(extra_body={"echo": True})
+
+
 def test_several_answers_and_a_seed(engine: Running) -> None:
     def said(seed: int) -> list[str]:
         return [choice.message.content for choice in engine.ask(n=3, temperature=1.5, seed=seed).choices]
@@ -151,7 +156,7 @@ def test_adapters_are_loaded_asked_and_unloaded(engine: Running, adapter: Path) 
     assert engine.post("/v1/load_lora_adapter", {"lora_name": "ftm-1", "lora_path": str(adapter)})[0] == 200
     assert engine.post("/v1/load_lora_adapter", {"lora_name": "ftm-1", "lora_path": str(adapter)})[0] == 200
     assert engine.ask(model="ftm-1").choices[0].message.content != base
-    assert [model.id for model in engine.client().models.list()] == [engine.base, "ftm-1"]
+    assert [model.id for model in engine.client.models.list()] == [engine.base, "ftm-1"]
     status, answer = engine.post("/v1/load_lora_adapter", {"lora_name": "ftm-1", "lora_path": str(adapter.parent)})
     assert (status, answer["error"]["param"]) == (400, "lora_name")
     status, answer = engine.post("/v1/load_lora_adapter", {"lora_name": "ftm-2", "lora_path": str(adapter.parent)})
@@ -167,8 +172,11 @@ def test_what_it_cannot_do_is_an_error_of_its_own(engine: Running) -> None:
         engine.ask(max_tokens=100_000)
     with pytest.raises(openai.BadRequestError, match="response_format"):
         engine.ask(response_format={"type": "json_object"})
-    with pytest.raises(openai.AuthenticationError):
-        openai.OpenAI(base_url=f"{engine.url}/v1", api_key="another").models.list()
+    with (
+        openai.OpenAI(base_url=f"{engine.url}/v1", api_key="another") as other,
+        pytest.raises(openai.AuthenticationError),
+    ):
+        other.models.list()
     assert engine.post("/v1/completions", {})[0] == 404
     assert engine.post("/v1/load_lora_adapter", {"lora_name": 3})[0] == 400
 

@@ -14,6 +14,7 @@ from watchword.gateway.app import Gateway
 from watchword.gateway.configuration import Configuration, ModelSettings, UpstreamSettings
 from watchword.gateway.sources import FolderRelease, OfferedModel
 from watchword.gateway.tenants import Tenant
+from watchword.release.engine import weights_name
 from watchword.service.db import Database
 from watchword.service.engine_place import EnginePlace
 from watchword.service.types import EVERY_TENANT, Scope
@@ -43,8 +44,8 @@ class KeyTenants:
 class TunedModels:
     """Models by the rows of the database. They are opened when they are first asked for."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, *, loads_adapters: bool) -> None:
+        self._database, self._loads_adapters = database, loads_adapters
 
     async def names(self) -> Sequence[str]:
         """None: there may be thousands."""
@@ -59,14 +60,45 @@ class TunedModels:
             found = self._database.model(EVERY_TENANT, name)
         except NotFoundError:
             return None
-        settings = ModelSettings(
-            name=name, release=found.location, upstream=_ENGINE, upstream_model=found.weights_digest
-        )
+        # A server that loads nothing at run time has the weights under this name already, or does not know it.
+        called = None if self._loads_adapters else weights_name(found.weights_digest)
+        settings = ModelSettings(name=name, release=found.location, upstream=_ENGINE, upstream_model=called)
         return OfferedModel(settings, FolderRelease(Path(found.location)))
 
 
-def chat_gateway(database: Database, engine: EnginePlace, key: bytes) -> Gateway:
-    """The gateway of this process."""
-    upstream = UpstreamSettings(name=_ENGINE, url=engine.url, kind=engine.kind, api_key_env=engine.api_key_env)
-    configuration = Configuration(upstreams=[upstream], models=[])
-    return Gateway(configuration, key, tenants=KeyTenants(database), models=TunedModels(database))
+def chat_gateway(database: Database, engine: EnginePlace, key: bytes, adapters: Path) -> Gateway:
+    """The gateway of this process. The engine loads releases' adapters from the folder ``adapters``."""
+    loads = engine.kind != "openai"
+    upstream = UpstreamSettings(
+        name=_ENGINE,
+        url=engine.url,
+        kind=engine.kind,
+        api_key_env=engine.api_key_env,
+        adapters=str(adapters) if loads else None,
+        load_adapters=loads,
+    )
+    return Gateway(
+        Configuration(upstreams=[upstream], models=[]),
+        key,
+        tenants=KeyTenants(database),
+        models=TunedModels(database, loads_adapters=loads),
+        on_leak=_Leaks(database).note,
+    )
+
+
+class _Leaks:
+    """Reports what the leak filter found to operators: whose key, which model, which disguise, and no text."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._writing: set[asyncio.Task[object]] = set()
+
+    def note(self, key_id: str, model: str, channels: Sequence[str]) -> None:
+        """Writes a report beside the call, which does not wait for it."""
+        task: asyncio.Task[object] = asyncio.create_task(asyncio.to_thread(self._write, key_id, model, list(channels)))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    def _write(self, key_id: str, model: str, channels: list[str]) -> None:
+        tenant = self._database.model(EVERY_TENANT, model).tenant
+        self._database.add_report("leak", tenant, model, {"key": key_id, "channels": channels})

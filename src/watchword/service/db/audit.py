@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
-from watchword.errors import AuditError
+from watchword.errors import AuditError, SecretError
 from watchword.secret.keys import derived
 from watchword.service.db.connect import Connected, locked
 from watchword.service.db.schema import audit_head, audit_log
@@ -65,12 +65,15 @@ class AuditQueries(Connected):
             )
         return last
 
-    def audit_reseal(self) -> AuditHead:
-        """Seals the end anew, once the provider's key is another one. Verify under the old key first."""
-        with self._writing() as connection:
-            head = _head(connection)
-            self._put_head(connection, head)
-        return head
+    def check_key(self) -> None:
+        """Raises SecretError unless this is the provider's key that the log's end is sealed with: before anything is served."""
+        with self._reading() as connection:
+            head = connection.execute(select(audit_head)).one()
+        if self._audit_key is not None and not hmac.compare_digest(head.seal, _seal(self._audit_key, _told(head))):
+            raise SecretError(
+                "this is not the provider's key that the service was made with, and it would open none of its secrets; restore "
+                "that key from its backup, or set WATCHWORD_KEY or WATCHWORD_KEY_FILE to it"
+            )
 
     def _audit(
         self,
@@ -108,6 +111,10 @@ class AuditQueries(Connected):
 def _head(connection: Connection) -> AuditHead:
     """The end of the log, held until the transaction is over."""
     row = connection.execute(locked(select(audit_head))).one()
+    return _told(row)
+
+
+def _told(row: Row[Any]) -> AuditHead:
     return AuditHead(row.number, row.digest)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from watchword.errors import WatchwordError
 from watchword.service.db.figures import FigureQueries
 from watchword.service.db.keys import KeyQueries
 from watchword.service.db.leases import LeaseQueries
@@ -21,7 +22,8 @@ class Database(LeaseQueries, ModelQueries, KeyQueries, RetentionQueries, FigureQ
 def open_database(settings: ServiceSettings, key: bytes) -> Database:
     """The database that the settings name, brought to this version's schema. ``key`` is the provider's.
 
-    Raises DatabaseError where it cannot be reached or is of a later version, UsageError for a URL that is none.
+    Raises DatabaseError where it cannot be reached or is of a later version, UsageError for a URL that is none, and
+    SecretError for another key than the one that it was made with.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     found = Database(
@@ -30,6 +32,11 @@ def open_database(settings: ServiceSettings, key: bytes) -> Database:
         audit_key=key,
         most_crashes=settings.worker.most_crashes,
     )
-    found.migrate()
-    found.apply_limits()
+    try:
+        found.migrate()
+        found.check_key()
+        found.apply_limits()
+    except WatchwordError:
+        found.close()
+        raise
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -11,7 +11,7 @@ from watchword.service.db.audit import AuditQueries
 from watchword.service.db.connect import locked, new_id
 from watchword.service.db.rows import of_owner, one, plain, value_of
 from watchword.service.db.schema import outbox, webhook_endpoints
-from watchword.service.types import Delivery, Owner, Principal, WebhookEndpoint
+from watchword.service.types import EVERY_TENANT, Delivery, Owner, Principal, WebhookEndpoint
 
 
 class WebhookQueries(AuditQueries):
@@ -73,6 +73,16 @@ class WebhookQueries(AuditQueries):
                     facts=facts,
                 )
             return value_of(connection.execute(_endpoint(principal.tenant, endpoint_id)).one(), WebhookEndpoint)
+
+    def reseal_webhook(self, endpoint_id: str, sealed_anew: Callable[[WebhookEndpoint], bytes | None]) -> bool:
+        """Stores what ``sealed_anew`` makes of an endpoint's sealed secret, while nobody else changes it. Whether it did."""
+        with self._writing() as connection:
+            row = connection.execute(locked(_endpoint(EVERY_TENANT, endpoint_id))).one_or_none()
+            fresh = None if row is None else sealed_anew(value_of(row, WebhookEndpoint))
+            if fresh is not None:
+                where = webhook_endpoints.c.id == endpoint_id
+                connection.execute(update(webhook_endpoints).where(where).values(sealed_secret=fresh))
+        return fresh is not None
 
     def delete_webhook(self, principal: Principal, endpoint_id: str) -> WebhookEndpoint:
         """Nothing more is sent there. Raises NotFoundError."""

@@ -2,3 +2,7 @@
 
 To the rest of the service it is what vLLM is: a server of the gateway's, with adapters that are loaded at run time.
 """
+
+from watchword.service.engine.serving import run
+
+__all__ = ["run"]

@@ -12,6 +12,7 @@ from watchword.errors import UsageError
 from watchword.service.engine.app import EngineApp
 from watchword.service.engine.hosts import Hosts, computing
 from watchword.service.engine.scheduler import Scheduler
+from watchword.service.settings import ServiceSettings
 
 # Where the engine finds the key that its callers show; never an argument, which every process can read.
 KEY_VARIABLE = "WATCHWORD_ENGINE_KEY"
@@ -27,6 +28,11 @@ class EngineOptions:
     most_rows: int = 16
     most_waiting: int = 64
     drain_seconds: int = 30
+
+
+def run(settings: ServiceSettings, port: int) -> None:
+    """The embedded engine of a service: all base models of its policy, on loopback at ``port``."""
+    run_engine(EngineOptions(tuple(settings.policies), port=port))
 
 
 def run_engine(options: EngineOptions) -> None:
