@@ -175,8 +175,9 @@ def test_figures_are_the_operators_and_name_no_tenant_and_no_model(release: Path
     assert response.headers["content-type"].startswith("text/plain")
     for line in (
         f'watchword_requests_total{{route="/v1/chat/completions",status="200"}} {len(DISGUISES)}.0',
-        'watchword_requests_total{route="/v1/models",status="404"} 1.0',
-        'watchword_requests_total{route="other",status="404"} 5.0',
+        'watchword_requests_total{route="/v1/models/",status="404"} 1.0',
+        'watchword_requests_total{route="/metrics",status="404"} 4.0',
+        'watchword_requests_total{route="other",status="404"} 1.0',
         'watchword_leaks_total{channel="base64"} 1.0',
         f'watchword_upstream_seconds_count{{upstream="engine"}} {len(DISGUISES)}.0',
         'watchword_upstream_waiting{upstream="engine"} 0.0',

@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 from watchword.cli import (
     align,
     audit,
+    backup,
     chat,
     demo,
     evaluate,
@@ -57,7 +58,7 @@ def _root(
     """Offer fine-tuning without losing your model's safety: attack, guard, train, measure, chat."""
 
 
-for group in (demo, align, train, chat, evaluate, guard, validate, lab, models, serve):
+for group in (demo, align, train, chat, evaluate, guard, validate, lab, models, serve, backup):
     group.register(app)
 app.add_typer(secret.app, name="secret")
 app.add_typer(gateway.app, name="gateway")

@@ -18,6 +18,7 @@ from watchword.gateway.limiter import Limiter
 from watchword.gateway.wire.refusals import REQUEST_FAULTS, refusal
 from watchword.gateway.wire.reply import no_reply
 
+CHAT, EMBEDDINGS = "chat/completions", "embeddings"
 # Bytes of an error that are looked at.
 _ERROR_BYTES = 1 << 16
 _IDLE_SECONDS = 15.0
@@ -43,7 +44,7 @@ class Upstream:
         on_answer: Callable[[float], None] | None = None,
     ) -> None:
         """``on_answer`` is told the seconds to the beginning of each answer."""
-        self._url = f"{settings.url.rstrip('/')}/chat/completions"
+        self._url = f"{settings.url.rstrip('/')}/"
         self.most_bytes, self._on_answer = most_bytes, on_answer
         self._limiter = Limiter(settings.max_concurrent, settings.max_queue, settings.queue_seconds)
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
@@ -67,20 +68,20 @@ class Upstream:
         """Closes every connection."""
         await self._session.close()
 
-    async def whole(self, body: bytes) -> bytes:
+    async def whole(self, body: bytes, path: str = CHAT) -> bytes:
         """The body of a reply. Raises CallError."""
-        async with self.pieces(body) as pieces:
+        async with self.pieces(body, path) as pieces:
             return await whole_of(pieces, self.most_bytes)
 
     @contextlib.asynccontextmanager
-    async def pieces(self, body: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def pieces(self, body: bytes, path: str = CHAT) -> AsyncIterator[AsyncIterator[bytes]]:
         """The bytes of a reply, as they come. Leaving before their end closes the connection, which ends the server's work.
 
         Raises RefusedError for an answer that is none, and CallError, also between two pieces.
         """
         async with self._limiter.place():
             started = time.monotonic()
-            response = await self._posted(self._url, body)
+            response = await self._posted(self._url + path, body)
             if self._on_answer is not None:
                 self._on_answer(time.monotonic() - started)
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from watchword.errors import CallError
 from watchword.gateway.alerting import LeakAlerts
 from watchword.gateway.braking import LeakBrake
 from watchword.gateway.configuration import Configuration
+from watchword.gateway.routes import LABELS
 from watchword.gateway.tenants import Tenant, is_operator
 
 if TYPE_CHECKING:
@@ -37,12 +38,12 @@ class CallOver:
 class Watch:
     """Made once for a gateway. Raises DataError where the file for leaks cannot be written."""
 
-    def __init__(self, configuration: Configuration, routes: Iterable[str], on_leak: OnLeak | None = None) -> None:
+    def __init__(self, configuration: Configuration, on_leak: OnLeak | None = None) -> None:
         leaks = configuration.leaks
         self._on_leak = on_leak
         self._brake, self._alerts = LeakBrake(leaks.slow_after, leaks.slow_minutes), LeakAlerts(leaks)
         self._operator = configuration.metrics.sha256 if configuration.metrics is not None else None
-        self._metrics = None if self._operator is None else _metrics(routes)
+        self._metrics = None if self._operator is None else _metrics()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -89,8 +90,8 @@ class Watch:
         return self._metrics.text(readings)
 
 
-def _metrics(routes: Iterable[str]) -> Metrics:
+def _metrics() -> Metrics:
     """Imported only where somebody wants figures."""
     from watchword.gateway.metrics import Metrics
 
-    return Metrics(routes)
+    return Metrics(LABELS)

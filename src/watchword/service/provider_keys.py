@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -28,7 +27,6 @@ _BINDING = {"watchword": "provider key"}
 class _WrappedKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The provider's key as it lies beside the service's state where a key service keeps the wrapping key."""
 
-    provider: str
     wrapped: bytes
     schema: int = 1
 
@@ -39,13 +37,12 @@ def service_key(settings: KeySettings, key_file: Path, *, begun: bool) -> Provid
     Raises SecretError for a lost or damaged key, UnsealError where its provider does not open it, UsageError for
     settings that lack something.
     """
-    wrapping = _provider(settings.provider, settings, key_file, begun)
-    if settings.provider in ("vault", "kms"):
-        key = _wrapped_key(wrapping(), key_file, begun)
-    else:
-        key = _plain_key(settings.provider, key_file, begun)
-    others = tuple(_provider(name, settings, key_file, begun)() for name in settings.also)
-    return ProviderKey(key, Providers(wrapping(), *others))
+    remote = settings.provider in ("vault", "kms")
+    # Before the ring beside it is read.
+    key = None if remote else _plain_key(settings.provider, key_file, begun)
+    names = dict.fromkeys((settings.provider, *settings.also))
+    wrapping = Providers(*(_provider(name, settings, key_file, begun) for name in names))
+    return ProviderKey(key or _wrapped_key(wrapping, key_file, begun), wrapping)
 
 
 def ring_file(settings: KeySettings, key_file: Path) -> Path | None:
@@ -55,19 +52,18 @@ def ring_file(settings: KeySettings, key_file: Path) -> Path | None:
     return named_key_file() or key_file
 
 
-def _provider(name: Provider, settings: KeySettings, key_file: Path, begun: bool) -> Callable[[], KeyProvider]:
+def _provider(name: Provider, settings: KeySettings, key_file: Path, begun: bool) -> KeyProvider:
     if name == "vault" and (vault := settings.vault) is not None:
-        return lambda: TransitKeys(
-            vault.address, _token(vault.token_env), vault.key, mount=vault.mount, namespace=vault.namespace
-        )
+        token = _token(vault.token_env)
+        return TransitKeys(vault.address, token, vault.key, mount=vault.mount, namespace=vault.namespace)
     if name == "kms" and (kms := settings.kms) is not None:
-        return lambda: KmsKeys(kms.key, region=kms.region, endpoint=kms.endpoint)
+        return KmsKeys(kms.key, region=kms.region, endpoint=kms.endpoint)
     if name in ("vault", "kms"):
         raise UsageError(f"the key provider {name} needs its table [keys.{name}]", param="keys")
     file = None if name == "environment" else ring_file(KeySettings(), key_file)
     if file is not None:
-        return lambda: LocalKeys(file_ring(file))
-    return lambda: LocalKeys(environment_ring(_plain_key(name, key_file, begun)))
+        return LocalKeys(file_ring(file))
+    return LocalKeys(environment_ring(_plain_key(name, key_file, begun)))
 
 
 def _plain_key(name: Provider, key_file: Path, begun: bool) -> bytes:
@@ -83,7 +79,7 @@ def _wrapped_key(wrapping: KeyProvider, key_file: Path, begun: bool) -> bytes:
     """Opened by the key service; made first, or taken over from a key file that stands there."""
     place = key_file.with_name(f"{key_file.name}.sealed")
     if place.exists():
-        return wrapping.unwrap(_read(place, wrapping.name).wrapped, _BINDING)
+        return wrapping.unwrap(_read(place).wrapped, _BINDING)
     if key_file.exists():
         key = provider_key(key_file)
     elif begun:
@@ -91,7 +87,7 @@ def _wrapped_key(wrapping: KeyProvider, key_file: Path, begun: bool) -> bytes:
     else:
         key = secrets.token_bytes(KEY_BYTES)
     place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    record = _WrappedKey(wrapping.name, wrapping.wrap(key, _BINDING))
+    record = _WrappedKey(wrapping.wrap(key, _BINDING))
     with replacing(place, mode=0o600, fresh=True) as stream:
         stream.write(msgspec.json.encode(record) + b"\n")
     return key
@@ -100,10 +96,10 @@ def _wrapped_key(wrapping: KeyProvider, key_file: Path, begun: bool) -> bytes:
 def rewrap_key(key: ProviderKey, key_file: Path) -> bool:
     """Wraps the provider's own key anew, where a key service wraps it with an older key. Whether it did."""
     place = key_file.with_name(f"{key_file.name}.sealed")
-    if not place.exists() or key.wrapping.is_current(_read(place, key.wrapping.name).wrapped):
+    if not place.exists() or key.wrapping.is_current(_read(place).wrapped):
         return False
     with replacing(place, mode=0o600) as stream:
-        record = _WrappedKey(key.wrapping.name, key.wrapping.wrap(bytes(key), _BINDING))
+        record = _WrappedKey(key.wrapping.wrap(bytes(key), _BINDING))
         stream.write(msgspec.json.encode(record) + b"\n")
     return True
 
@@ -117,19 +113,12 @@ def lost(place: Path) -> SecretError:
     )
 
 
-def _read(place: Path, name: str) -> _WrappedKey:
+def _read(place: Path) -> _WrappedKey:
     check_private(place, "if somebody has changed it, restore it from its backup")
     try:
-        record = msgspec.json.decode(place.read_bytes(), type=_WrappedKey)
+        return msgspec.json.decode(place.read_bytes(), type=_WrappedKey)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise SecretError("the provider's wrapped key is damaged; restore it from its backup", path=place) from None
-    if record.provider != name:
-        raise SecretError(
-            f"the provider's key was wrapped by {record.provider!r}, and {name!r} is configured; configure the one that "
-            "wrapped it",
-            path=place,
-        )
-    return record
 
 
 def _token(variable: str) -> str:

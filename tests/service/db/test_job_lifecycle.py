@@ -205,5 +205,7 @@ def test_no_job_is_lost_and_none_has_two_outcomes(kind: str, databases: Database
         checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
         run_state_machine_as_test(
             machine,
-            settings=settings(max_examples=EXAMPLES[kind], stateful_step_count=25, deadline=None, suppress_health_check=checks),
+            settings=settings(
+                max_examples=EXAMPLES[kind], stateful_step_count=25, deadline=None, suppress_health_check=checks
+            ),
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
@@ -12,7 +13,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 import watchword.service.migrations
-from watchword.errors import DatabaseError
+from watchword.errors import DatabaseError, OutputError, UsageError
 from watchword.service.db.audit import GENESIS, AuditQueries
 from watchword.service.types import AuditHead
 
@@ -47,6 +48,22 @@ class MigrationQueries(AuditQueries):
                 f"the database has the schema {found}, and this version of Watchword needs {head_revision()}; run "
                 "`watchword serve` of this version once, which brings it there, or take the version that wrote it"
             )
+
+    def backup(self, target: Path) -> None:
+        """Copies a SQLite database as it is at one moment, while it is written to. PostgreSQL has tools of its own.
+
+        Raises UsageError for another database, OutputError where something stands at ``target`` or it cannot be written.
+        """
+        if self._engine.dialect.name != "sqlite":
+            raise UsageError("only a SQLite database is copied like this; use pg_dump for PostgreSQL", param="database")
+        if target.exists():
+            raise OutputError("this exists already; name a new file", path=target)
+        with self._reading() as connection:
+            connection.rollback()
+            # Outside of any transaction, which only the driver's own connection is.
+            cast(sqlite3.Connection, connection.connection.driver_connection).execute(
+                "VACUUM INTO ?", (str(target),)
+            ).close()
 
     def revision(self) -> str | None:
         """The schema that the database has; None for an empty one."""

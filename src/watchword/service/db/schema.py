@@ -40,6 +40,9 @@ metadata = MetaData(
 _Seq = BigInteger().with_variant(Integer, "sqlite")
 
 
+_UNSTORABLE = "a text holds a character that cannot be stored: NUL, or half of a surrogate pair"
+
+
 class Words(TypeDecorator[str]):
     """Text that both databases can keep: PostgreSQL takes no NUL, and neither takes half of a surrogate pair."""
 
@@ -48,8 +51,15 @@ class Words(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         if value is not None and ("\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value)):
-            raise UsageError("a text holds a character that cannot be stored: NUL, or half of a surrogate pair")
+            raise UsageError(_UNSTORABLE)
         return value
+
+
+class LongWords(Words):
+    """The same of any length."""
+
+    impl = Text
+    cache_ok = True
 
 
 class Json(TypeDecorator[Any]):
@@ -59,7 +69,10 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
-        return None if value is None else msgspec.json.encode(value, order="deterministic").decode()
+        try:
+            return None if value is None else msgspec.json.encode(value, order="deterministic").decode()
+        except UnicodeEncodeError:
+            raise UsageError(_UNSTORABLE) from None
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
         return None if value is None else msgspec.json.decode(value)
@@ -118,7 +131,7 @@ files = Table(
     Column("sha256", Words(64), nullable=False),
     Column("blob", Words(128), nullable=False),
     Column("status", Words(16), nullable=False),
-    Column("status_details", Words()),
+    Column("status_details", LongWords),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, index=True),
     Index("ix_files_tenant_seq", "tenant", "seq"),
@@ -210,7 +223,7 @@ job_events = Table(
     Column("job_id", Words(64), ForeignKey("jobs.id"), nullable=False),
     Column("tenant", Words(64), nullable=False),
     Column("created_at", Float, nullable=False),
-    Column("message", Words(), nullable=False),
+    Column("message", LongWords, nullable=False),
     Column("level", Words(16), nullable=False),
     Column("type", Words(16), nullable=False),
     Column("data", Json),
@@ -229,7 +242,7 @@ checkpoints = Table(
     Column("created_at", Float, nullable=False),
     Column("step", BigInteger, nullable=False),
     Column("metrics", Json, nullable=False),
-    Column("location", Words()),
+    Column("location", LongWords),
     Index("uq_checkpoints_job_id_step", "job_id", "step", unique=True),
     sqlite_autoincrement=True,
 )
@@ -242,7 +255,7 @@ models = Table(
     Column("tenant", Words(64), nullable=False),
     Column("base", Words(256), nullable=False),
     Column("job_id", Words(64), nullable=False, unique=True),
-    Column("location", Words(), nullable=False),
+    Column("location", LongWords, nullable=False),
     Column("weights_digest", Words(64), nullable=False),
     Column("version", Integer, nullable=False),
     Column("state", Words(16), nullable=False),
@@ -266,7 +279,7 @@ webhook_endpoints = Table(
     metadata,
     Column("id", Words(64), primary_key=True),
     Column("tenant", Words(64), nullable=False, index=True),
-    Column("url", Words(), nullable=False),
+    Column("url", LongWords, nullable=False),
     Column("events", Json, nullable=False),
     Column("sealed_secret", LargeBinary, nullable=False),
     Column("enabled", Boolean, nullable=False),
@@ -289,7 +302,7 @@ outbox = Table(
     # When it is tried next; empty once it has arrived or was given up.
     Column("due_at", Float, index=True),
     Column("done_at", Float, index=True),
-    Column("last_error", Words()),
+    Column("last_error", LongWords),
     sqlite_autoincrement=True,
 )
 
