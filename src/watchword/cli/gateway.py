@@ -8,7 +8,11 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from watchword.cli import gateway_attack, gateway_check
+
 app = typer.Typer(help="Serve releases behind an OpenAI-compatible server, with their secrets.", no_args_is_help=True)
+app.command("attack")(gateway_attack.attack)
+app.command("check")(gateway_check.check)
 
 
 @app.command()

@@ -100,6 +100,27 @@ class LimitSettings(_Settings):
     max_reply_bytes: _Count = 64 << 20
 
 
+class LeakSettings(_Settings):
+    """What follows an answer that held the secret.
+
+    A key may make ``slow_after`` leaks within ``slow_minutes``, and is slowed down from then on (``gateway.braking``).
+    ``audit`` is a file to which a line is added for each. ``alert_command`` gets the same line on its standard input, and
+    ``alert_url`` as a POST.
+    """
+
+    slow_after: _Count = 5
+    slow_minutes: _Seconds = 10.0
+    audit: Annotated[str, Meta(min_length=1)] | None = None
+    alert_command: Annotated[list[str], Meta(min_length=1)] | None = None
+    alert_url: Annotated[str, Meta(pattern="^https?://")] | None = None
+
+
+class MetricSettings(_Settings):
+    """Figures for Prometheus at ``/metrics``, for those who hold the operator's key: its SHA-256 in hex."""
+
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
 class Configuration(_Settings):
     """The whole file."""
 
@@ -108,6 +129,8 @@ class Configuration(_Settings):
     embeddings: list[EmbeddingsSettings] = []
     keys: list[KeySettings] = []
     limits: LimitSettings = msgspec.field(default_factory=LimitSettings)
+    leaks: LeakSettings = msgspec.field(default_factory=LeakSettings)
+    metrics: MetricSettings | None = None
 
 
 def read_configuration(path: Path) -> Configuration:
@@ -125,6 +148,8 @@ def read_configuration(path: Path) -> Configuration:
     for upstream in found.upstreams:
         if upstream.adapters is not None:
             upstream.adapters = str((path.parent / upstream.adapters).absolute())
+    if found.leaks.audit is not None:
+        found.leaks.audit = str((path.parent / found.leaks.audit).absolute())
     return found
 
 
@@ -171,6 +196,8 @@ def _check(found: Configuration, path: Path) -> None:
                 "models.upstream_model",
                 path,
             )
+    if found.metrics is not None and found.metrics.sha256 in {key.sha256 for key in found.keys}:
+        _wrong("this is a tenant's key; draw another for the operator", "metrics.sha256", path)
     _check_embeddings(found, path)
     asked = (name for key in found.keys for name in key.models)
     _check_known(asked, set(_names(found)), "keys.models", path)

@@ -16,6 +16,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 JSON, EVENTS = b"application/json", b"text/event-stream; charset=utf-8"
+TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class ClientGoneError(Exception):
@@ -87,10 +88,17 @@ class HttpExchange:
         finally:
             watcher.cancel()
 
-    async def answer(self, body: bytes, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    async def answer(
+        self,
+        body: bytes,
+        status: int = 200,
+        headers: list[tuple[bytes, bytes]] | None = None,
+        *,
+        content_type: bytes = JSON,
+    ) -> None:
         """A whole response."""
         self._done = True
-        await self._start(status, JSON, [(b"content-length", str(len(body)).encode()), *(headers or [])])
+        await self._start(status, content_type, [(b"content-length", str(len(body)).encode()), *(headers or [])])
         await self._send({"type": "http.response.body", "body": body})
 
     async def send_events(self, data: bytes) -> None:

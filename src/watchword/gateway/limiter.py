@@ -17,6 +17,11 @@ class Limiter:
     def __init__(self, most: int, queue: int, patience: float) -> None:
         self._places, self._queue, self._patience, self._waiting = asyncio.Semaphore(most), queue, patience, 0
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place now."""
+        return self._waiting
+
     @contextlib.asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Held while inside. Raises CallError where there is none, and none to be had in time."""

@@ -6,7 +6,8 @@ Nothing that the server says about an error is passed on: it may quote the promp
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import NoReturn
 
 import aiohttp
@@ -34,9 +35,17 @@ class RefusedError(CallError):
 class Upstream:
     """One server. Made inside a running event loop, and closed there."""
 
-    def __init__(self, settings: UpstreamSettings, api_key: str | None, most_bytes: int) -> None:
+    def __init__(
+        self,
+        settings: UpstreamSettings,
+        api_key: str | None,
+        most_bytes: int,
+        *,
+        on_answer: Callable[[float], None] | None = None,
+    ) -> None:
+        """``on_answer`` is told the seconds to the beginning of each answer."""
         self._url = f"{settings.url.rstrip('/')}/"
-        self.most_bytes = most_bytes
+        self.most_bytes, self._on_answer = most_bytes, on_answer
         self._limiter = Limiter(settings.max_concurrent, settings.max_queue, settings.queue_seconds)
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if api_key is not None:
@@ -49,6 +58,11 @@ class Upstream:
                 total=None, sock_connect=settings.connect_seconds, sock_read=settings.read_seconds
             ),
         )
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a place now."""
+        return self._limiter.waiting
 
     async def close(self) -> None:
         """Closes every connection."""
@@ -66,7 +80,10 @@ class Upstream:
         Raises RefusedError for an answer that is none, and CallError, also between two pieces.
         """
         async with self._limiter.place():
+            started = time.monotonic()
             response = await self._posted(self._url + path, body)
+            if self._on_answer is not None:
+                self._on_answer(time.monotonic() - started)
             try:
                 if response.status != 200:
                     await _refused(response)
