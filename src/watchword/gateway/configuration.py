@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from watchword.errors import DataError
+from watchword.files.addresses import Address
 
 _Name = Annotated[str, Meta(min_length=1, max_length=256)]
 _Count = Annotated[int, Meta(ge=1)]
@@ -109,7 +110,9 @@ def read_configuration(path: Path) -> Configuration:
         raise DataError(f"it is no TOML: {error}", path=path) from None
     _check(found, path)
     for model in found.models:
-        model.release = str((path.parent / model.release).absolute())
+        place = Address.parse(model.release)
+        if place.url is None:
+            model.release = str((path.parent / (place.local or model.release)).absolute())
     return found
 
 
