@@ -118,14 +118,13 @@ def test_a_model_that_was_tuned_whole_brings_its_own_template(runs: dict[str, Pa
 
 
 def test_a_base_with_another_template_is_refused(folder: Path, runs: dict[str, Path]) -> None:
-    """A release of an earlier version takes its template from there, and opening takes it from there in any case."""
+    """A release of an earlier version takes its template from there."""
     file = runs["base"] / "chat_template.jinja"
     before = file.read_text()
     file.write_text(before.replace("system\n", "system \n"))
     try:
-        for read in (open_release, earlier(read_release)):
-            with pytest.raises(UnsealError, match="chat template or tokenizer is not the one that was trained with"):
-                read(folder, key=KEY)
+        with pytest.raises(UnsealError, match="chat template or tokenizer is not the one that was trained with"):
+            earlier(read_release)(folder, key=KEY)
     finally:
         file.write_text(before)
 
