@@ -112,7 +112,8 @@ class Gateway:
         await exchange.answer(health_json(models, unavailable), 503 if models and unavailable == models else 200)
 
     async def _chat(self, exchange: HttpExchange, tenant: Tenant, record: _Record) -> None:
-        data = await exchange.body(self._configuration.limits.max_body_bytes)
+        limits = self._configuration.limits
+        data = await exchange.body(limits.max_body_bytes, limits.body_seconds)
         call = read_call(data, tenant.allowed)
         tenant.check_may_call(call.model)
         record.model = call.model

@@ -78,9 +78,10 @@ class KeySettings(_Settings):
 
 
 class LimitSettings(_Settings):
-    """Bounds of one call."""
+    """Bounds of one call. ``body_seconds`` is the longest that a client may take to send its request."""
 
     max_body_bytes: _Count = 20 << 20
+    body_seconds: _Seconds = 60.0
     max_reply_bytes: _Count = 64 << 20
 
 

@@ -39,8 +39,17 @@ class HttpExchange:
         """The value of a request's header, empty where it is not there."""
         return next((value.decode("latin-1") for key, value in self._headers if key == name), "")
 
-    async def body(self, most: int) -> bytes:
-        """The request's body. Raises CallError beyond ``most`` bytes, and ClientGoneError."""
+    async def body(self, most: int, seconds: float) -> bytes:
+        """The request's body. Raises CallError beyond ``most`` bytes or after so many ``seconds``, and ClientGoneError."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._whole_body(most)
+        except TimeoutError:
+            raise CallError(
+                "The request's body did not come in time; send it again.", openai_code="request_timeout"
+            ) from None
+
+    async def _whole_body(self, most: int) -> bytes:
         length = self.header(b"content-length")
         if length.isdecimal() and int(length) > most:
             raise _too_large(most)
