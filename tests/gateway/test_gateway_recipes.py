@@ -45,6 +45,7 @@ from support.gateway_parts import (
 from support.served_release import secret_of
 from watchword.cli.app import app as cli
 from watchword.gateway.configuration import Configuration, UpstreamSettings, read_configuration
+from watchword.gateway.routes import ROUTES
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "gateway"
 # Debian keeps it where only root looks.
@@ -52,6 +53,9 @@ NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/loca
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (apt-get install nginx-light)")
 # Long enough for its beginning to go out at once, whatever the filter holds back of its end.
 WORD = event({"content": "Mix flour with water and salt. "})
+
+
+POSTED = {path for path, route in ROUTES.items() if route.method == "POST"}
 
 
 def documents() -> dict[tuple[str, str], Any]:
@@ -127,7 +131,8 @@ def test_with_envoy_only_the_gateways_routes_are_open_and_streams_take_their_tim
     (host,) = manager["route_config"]["virtual_hosts"]
     *opened, last = host["routes"]
     assert {route["route"]["cluster"] for route in opened} == {cluster["name"]}
-    assert opened[0]["match"]["path"] == "/v1/chat/completions"
+    assert all(re.fullmatch(opened[0]["match"]["safe_regex"]["regex"], path) for path in POSTED)
+    assert not re.fullmatch(opened[0]["match"]["safe_regex"]["regex"], "/v1/responses/resp_1")
     assert opened[0]["route"]["timeout"] == "0s"
     assert re.fullmatch(opened[1]["match"]["safe_regex"]["regex"], "/v1/models/ft-bakery")
     assert (last["match"], last["direct_response"]["status"]) == ({"prefix": "/"}, 404)
@@ -235,6 +240,14 @@ def test_whoever_stands_in_front_waits_longer_than_the_gateway() -> None:
     assert all(float(wait) > silence() for wait in waits)
 
 
+def test_every_route_of_the_gateways_is_open_in_front_of_it_and_no_other() -> None:
+    (pattern,) = re.findall(r"location ~ (\^/v1/\(chat.*) \{", (RECIPES / "nginx.conf").read_text("utf-8"))
+    assert all(re.search(pattern, path) for path in POSTED)
+    paths = documents()["Ingress", "gateway"]["spec"]["rules"][0]["http"]["paths"]
+    assert {path["path"] for path in paths if path["pathType"] == "Exact"} == POSTED
+    assert [path["path"] for path in paths if path["pathType"] != "Exact"] == ["/v1/models"]
+
+
 @needs_nginx
 def test_through_nginx_tenants_reach_the_gateways_routes_and_nothing_else(release: Path, tmp_path: Path) -> None:
     upstream = Scripted(friendly)
@@ -244,7 +257,7 @@ def test_through_nginx_tenants_reach_the_gateways_routes_and_nothing_else(releas
         assert asked(tmp_path, port, "/v1/chat/completions", ASKED, "wk-wrong")[0] == 401
         assert asked(tmp_path, port, "/v1/models")[1]["data"][0]["id"] == MODEL
         assert asked(tmp_path, port, f"/v1/models/{MODEL}")[1]["id"] == MODEL
-        for path in ("/health", "/v1/completions", "/tokenize", "/v1/chat/completions/", "/v1/models/a/b", "/"):
+        for path in ("/health", "/v1/responses/resp_1", "/tokenize", "/v1/chat/completions/", "/v1/models/a/b", "/"):
             status, reply = asked(tmp_path, port, path, ASKED)
             assert (status, reply["error"]["code"]) == (404, "unknown_url"), path
     assert upstream.bodies[0]["messages"][0]["content"].startswith(secret_of().reveal())

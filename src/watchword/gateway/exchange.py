@@ -9,11 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 from watchword.errors import CallError
-from watchword.gateway.wire.faults import fault_event, fault_json, status_of
+from watchword.gateway.wire.faults import OpenAIFaults, fault_event
+from watchword.gateway.wire.form import FaultForm, Writer
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+# The longest that a client may take to send its request, unless an operator says otherwise.
+BODY_SECONDS = 60.0
 JSON, EVENTS = b"application/json", b"text/event-stream; charset=utf-8"
 
 
@@ -22,7 +25,10 @@ class ClientGoneError(Exception):
 
 
 class HttpExchange:
-    """A request and the response to it. ``status`` is None until the response begins."""
+    """A request and the response to it. ``status`` is None until the response begins.
+
+    ``faults`` writes an error in place of the response, ``writer`` one that breaks off a stream.
+    """
 
     def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
@@ -33,13 +39,15 @@ class HttpExchange:
         # Never the client's own: engines have mixed up requests of the same id.
         self.id = f"req_{secrets.token_hex(16)}"
         self.status: int | None = None
+        self.faults: FaultForm = OpenAIFaults()
+        self.writer: Writer | None = None
         self._streaming = self._done = False
 
     def header(self, name: bytes) -> str:
         """The value of a request's header, empty where it is not there."""
         return next((value.decode("latin-1") for key, value in self._headers if key == name), "")
 
-    async def body(self, most: int, seconds: float) -> bytes:
+    async def body(self, most: int, seconds: float = BODY_SECONDS) -> bytes:
         """The request's body. Raises CallError beyond ``most`` bytes or after so many ``seconds``, and ClientGoneError."""
         try:
             async with asyncio.timeout(seconds):
@@ -111,15 +119,17 @@ class HttpExchange:
     async def fail(self, error: CallError) -> None:
         """The error as a response, or as the last event of a stream that has begun."""
         if self._streaming:
-            await self.send_events(fault_event(error))
+            await self.send_events(fault_event(error) if self.writer is None else self.writer.failed(error))
             await self.end_events()
         else:
             wait = [] if error.retry_after is None else [(b"retry-after", str(error.retry_after).encode())]
-            await self.answer(fault_json(error), status_of(error), wait)
+            await self.answer(self.faults.body(error, self.id), self.faults.status(error), wait)
 
     async def _start(self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
-        own = [(b"content-type", content_type), (b"x-request-id", self.id.encode())]
+        # OpenAI's name of the header, and Anthropic's.
+        ids = [(b"x-request-id", self.id.encode()), (b"request-id", self.id.encode())]
+        own = [(b"content-type", content_type), *ids]
         await self._send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
 
 

@@ -16,7 +16,7 @@ import msgspec
 from watchword.errors import CallError
 from watchword.files.decoding import DECODE_ERRORS
 from watchword.gateway.back_doors import is_back_door, is_chat, plain_path
-from watchword.gateway.exchange import ClientGoneError, HttpExchange, Message, Receive, Send
+from watchword.gateway.exchange import BODY_SECONDS, ClientGoneError, HttpExchange, Message, Receive, Send
 from watchword.gateway.failures import told
 from watchword.gateway.inner import Application, InnerResponse, answered
 from watchword.gateway.protect import GuardedRequest, Protection
@@ -48,7 +48,7 @@ class GatewayMiddleware:
         other: Literal["pass", "refuse"] = "pass",
         open_paths: Collection[str] = (),
         max_body_bytes: int = 20 << 20,
-        body_seconds: float = 60.0,
+        body_seconds: float = BODY_SECONDS,
     ) -> None:
         self._app, self._protection, self._other = app, protection, other
         self._open = frozenset(map(plain_path, open_paths))

@@ -17,17 +17,26 @@ from watchword.gateway.limiter import Limiter
 from watchword.gateway.wire.refusals import REQUEST_FAULTS, refusal
 from watchword.gateway.wire.reply import no_reply
 
+CHAT, EMBEDDINGS = "chat/completions", "embeddings"
 # Bytes of an error that are looked at.
 _ERROR_BYTES = 1 << 16
 _IDLE_SECONDS = 15.0
+
+
+class RefusedError(CallError):
+    """A reply that is none. ``status`` and ``said`` are the upstream's own, and never shown to anybody."""
+
+    def __init__(self, told: CallError, status: int, said: bytes) -> None:
+        super().__init__(told.problem, openai_code=told.openai_code, param=told.param, retry_after=told.retry_after)
+        self.status, self.said = status, said
 
 
 class Upstream:
     """One server. Made inside a running event loop, and closed there."""
 
     def __init__(self, settings: UpstreamSettings, api_key: str | None, most_bytes: int) -> None:
-        self._url = f"{settings.url.rstrip('/')}/chat/completions"
-        self._most_bytes = most_bytes
+        self._url = f"{settings.url.rstrip('/')}/"
+        self.most_bytes = most_bytes
         self._limiter = Limiter(settings.max_concurrent, settings.max_queue, settings.queue_seconds)
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if api_key is not None:
@@ -45,24 +54,19 @@ class Upstream:
         """Closes every connection."""
         await self._session.close()
 
-    async def whole(self, body: bytes) -> bytes:
+    async def whole(self, body: bytes, path: str = CHAT) -> bytes:
         """The body of a reply. Raises CallError."""
-        async with self.pieces(body) as pieces:
-            data = bytearray()
-            async for piece in pieces:
-                data += piece
-                if len(data) > self._most_bytes:
-                    raise no_reply()
-            return bytes(data)
+        async with self.pieces(body, path) as pieces:
+            return await whole_of(pieces, self.most_bytes)
 
     @contextlib.asynccontextmanager
-    async def pieces(self, body: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def pieces(self, body: bytes, path: str = CHAT) -> AsyncIterator[AsyncIterator[bytes]]:
         """The bytes of a reply, as they come. Leaving before their end closes the connection, which ends the server's work.
 
-        Raises CallError, also between two pieces.
+        Raises RefusedError for an answer that is none, and CallError, also between two pieces.
         """
         async with self._limiter.place():
-            response = await self._posted(body)
+            response = await self._posted(self._url + path, body)
             try:
                 if response.status != 200:
                     await _refused(response)
@@ -71,20 +75,39 @@ class Upstream:
                 # Of no effect behind the last byte: that connection is in the pool again.
                 response.close()
 
-    async def _posted(self, body: bytes) -> aiohttp.ClientResponse:
+    async def manage(self, url: str, body: bytes) -> tuple[int, bytes]:
+        """Status and beginning of the answer to a request to the server itself, of which no tenant knows. Raises CallError."""
+        response = await self._posted(url, body)
+        try:
+            with _translated():
+                return response.status, await response.content.read(_ERROR_BYTES)
+        finally:
+            response.close()
+
+    async def _posted(self, url: str, body: bytes) -> aiohttp.ClientResponse:
         """The beginning of the response. A connection that the server had closed while it was idle is replaced once."""
         try:
-            return await self._post(body)
+            return await self._post(url, body)
         except aiohttp.ClientConnectorError as error:
             _failed(error)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             with _translated():
-                return await self._post(body)
+                return await self._post(url, body)
         except (aiohttp.ClientError, TimeoutError) as error:
             _failed(error)
 
-    async def _post(self, body: bytes) -> aiohttp.ClientResponse:
-        return await self._session.post(self._url, data=body, allow_redirects=False)
+    async def _post(self, url: str, body: bytes) -> aiohttp.ClientResponse:
+        return await self._session.post(url, data=body, allow_redirects=False)
+
+
+async def whole_of(pieces: AsyncIterator[bytes], most: int) -> bytes:
+    """All pieces in one. Raises CallError beyond ``most`` bytes."""
+    data = bytearray()
+    async for piece in pieces:
+        data += piece
+        if len(data) > most:
+            raise no_reply()
+    return bytes(data)
 
 
 async def _read(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
@@ -115,9 +138,9 @@ def _failed(error: Exception) -> NoReturn:
 
 
 async def _refused(response: aiohttp.ClientResponse) -> NoReturn:
-    """Raises CallError for a reply that is none."""
+    """Raises RefusedError for a reply that is none."""
     said = b""
     if response.status in REQUEST_FAULTS:
         with _translated():
             said = await response.content.read(_ERROR_BYTES)
-    raise refusal(response.status, said)
+    raise RefusedError(refusal(response.status, said), response.status, said)
