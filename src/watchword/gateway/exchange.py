@@ -15,6 +15,8 @@ from watchword.gateway.wire.form import FaultForm, Writer
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+# The longest that a client may take to send its request, unless an operator says otherwise.
+BODY_SECONDS = 60.0
 JSON, EVENTS = b"application/json", b"text/event-stream; charset=utf-8"
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -46,8 +48,17 @@ class HttpExchange:
         """The value of a request's header, empty where it is not there."""
         return next((value.decode("latin-1") for key, value in self._headers if key == name), "")
 
-    async def body(self, most: int) -> bytes:
-        """The request's body. Raises CallError beyond ``most`` bytes, and ClientGoneError."""
+    async def body(self, most: int, seconds: float = BODY_SECONDS) -> bytes:
+        """The request's body. Raises CallError beyond ``most`` bytes or after so many ``seconds``, and ClientGoneError."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._whole_body(most)
+        except TimeoutError:
+            raise CallError(
+                "The request's body did not come in time; send it again.", openai_code="request_timeout"
+            ) from None
+
+    async def _whole_body(self, most: int) -> bytes:
         length = self.header(b"content-length")
         if length.isdecimal() and int(length) > most:
             raise _too_large(most)
