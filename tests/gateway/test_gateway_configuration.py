@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import textwrap
 from pathlib import Path
@@ -16,7 +17,7 @@ from watchword.gateway.configuration import (
     UpstreamSettings,
     read_configuration,
 )
-from watchword.gateway.tenants import Tenants, key_digest, new_key
+from watchword.gateway.tenants import Tenant, Tenants, key_digest, new_key, tenant_of
 from watchword.gateway.wire.request import ChatBody
 
 DIGEST = key_digest("wk-1")
@@ -95,11 +96,15 @@ def test_an_upstreams_key_comes_from_the_environment_or_the_gateway_does_not_sta
 
 
 def test_keys_are_found_by_their_digest_alone(tmp_path: Path) -> None:
-    tenants = Tenants(read_configuration(written(tmp_path, GOOD)).keys)
-    assert tenants.of("Bearer wk-1").id == tenants.of("bearer  wk-1 ").id == "bakery"
+    tenants = Tenants.configured(read_configuration(written(tmp_path, GOOD)))
+
+    def of(header: str) -> Tenant:
+        return asyncio.run(tenant_of(header, tenants))
+
+    assert of("Bearer wk-1").id == of("bearer  wk-1 ").id == "bakery"
     for header in ("", "Bearer", "Bearer ", "Basic wk-1", "wk-1", f"Bearer {DIGEST}"):
         with pytest.raises(CallError):
-            tenants.of(header)
+            of(header)
     assert len({new_key() for _ in range(100)}) == 100
 
 

@@ -179,9 +179,9 @@ def configuration(release: Path, upstream_port: int, **upstream: Any) -> Configu
 
 
 @contextlib.contextmanager
-def gateway(settings: Configuration) -> Iterator[int]:
-    """The gateway as it is served; gives its port."""
-    app = Gateway(settings, KEY)
+def gateway(settings: Configuration, **sources: Any) -> Iterator[int]:
+    """The gateway as it is served, with sources of the test's own where they are given; gives its port."""
+    app = Gateway(settings, KEY, **sources)
     with served(app, server_config(app, "127.0.0.1", 0, drain_seconds=1)) as port:
         yield port
 

@@ -14,7 +14,8 @@ from watchword.gateway.asking import Asking, CallOutcome
 from watchword.gateway.configuration import Configuration
 from watchword.gateway.exchange import ClientGoneError, HttpExchange, Message, Receive, Send
 from watchword.gateway.served import Models
-from watchword.gateway.tenants import Tenant, Tenants
+from watchword.gateway.sources import ConfiguredModels, ModelSource
+from watchword.gateway.tenants import Tenant, Tenants, TenantSource, tenant_of
 from watchword.gateway.upstream import Upstream
 from watchword.gateway.wire.reading import read_call
 from watchword.gateway.wire.writing import health_json, model_json, models_json
@@ -26,12 +27,22 @@ _CLIENT_GONE = 499
 
 
 class Gateway:
-    """Everything that one process serves. Raises DataError where an upstream's key is not at hand."""
+    """Everything that one process serves. Raises DataError where an upstream's key is not at hand.
 
-    def __init__(self, configuration: Configuration, key: bytes) -> None:
+    Tenants and models are those of the configuration, unless sources of the caller's own take their place.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        key: bytes,
+        *,
+        tenants: TenantSource | None = None,
+        models: ModelSource | None = None,
+    ) -> None:
         self._configuration = configuration
-        self._tenants = Tenants(configuration.keys)
-        self._allowed = {model.name: model.allow for model in configuration.models}
+        self._tenants: TenantSource = tenants or Tenants.configured(configuration)
+        self._model_source: ModelSource = models or ConfiguredModels(configuration.models)
         self._api_keys = {upstream.name: upstream.api_key() for upstream in configuration.upstreams}
         self._key = key
         self._models: Models
@@ -50,13 +61,14 @@ class Gateway:
     async def running(self) -> AsyncIterator[None]:
         """Opens releases and connections, and closes them."""
         settings = self._configuration
-        self._models = Models(settings.models, settings.upstreams, self._key)
+        self._models = Models(self._model_source, settings.upstreams, self._key)
         await self._models.open_all()
         most = settings.limits.max_reply_bytes
         self._upstreams = {up.name: Upstream(up, self._api_keys[up.name], most) for up in settings.upstreams}
         try:
             yield
         finally:
+            await self._models.close()
             for upstream in self._upstreams.values():
                 await upstream.close()
 
@@ -89,21 +101,19 @@ class Gateway:
         if path == HEALTH:
             await self._health(exchange)
             return
-        record.tenant = tenant = self._tenants.of(exchange.header(b"authorization"))
+        record.tenant = tenant = await tenant_of(exchange.header(b"authorization"), self._tenants)
         if path == CHAT:
             await self._chat(exchange, tenant, record)
         else:
             await _models(exchange, tenant)
 
     async def _health(self, exchange: HttpExchange) -> None:
-        unavailable = await self._models.unavailable()
-        await exchange.answer(
-            health_json(len(self._models), unavailable), 503 if unavailable == len(self._models) else 200
-        )
+        models, unavailable = await self._models.counted()
+        await exchange.answer(health_json(models, unavailable), 503 if models and unavailable == models else 200)
 
     async def _chat(self, exchange: HttpExchange, tenant: Tenant, record: _Record) -> None:
         data = await exchange.body(self._configuration.limits.max_body_bytes)
-        call = read_call(data, lambda model: self._allowed[model] if model in tenant.models else ())
+        call = read_call(data, tenant.allowed)
         tenant.check_may_call(call.model)
         record.model = call.model
         async with exchange.while_there():

@@ -1,4 +1,4 @@
-"""The releases that are served: opened once, opened again when their folder changes, and never served half.
+"""The releases that are served: opened once, opened again when they change, and never served half.
 
 A release that does not open is unavailable, its model alone; nothing is ever passed to an upstream without its release.
 """
@@ -9,24 +9,27 @@ import asyncio
 import hashlib
 import hmac
 import logging
-import os
 import time
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from watchword.errors import CallError, ModelUnavailableError, WatchwordError
 from watchword.gateway.configuration import ModelSettings, UpstreamSettings
 from watchword.gateway.counting import TokenCounter
 from watchword.gateway.prefix import TrainedPrefix
-from watchword.release.reading import Release, read_release
+from watchword.gateway.sources import ModelSource, OfferedModel
+from watchword.release.reading import Release
 from watchword.secret.keys import derived
 from watchword.secret.leaks import LeakFilter
 
 log = logging.getLogger("watchword.gateway")
-# Seconds between two looks at a folder, and between two tries to open one that does not.
+# Seconds between two looks at a release, and between two tries to open one that does not.
 LOOK_SECONDS, RETRY_SECONDS = 0.5, 5.0
-_Stamp = tuple[tuple[str, int, int, int], ...]
+# A look that takes longer, at an object store that is slow today, holds nobody up: what is open is served meanwhile.
+PATIENCE_SECONDS = 0.1
+# Models that are kept open beside those that the source names: who is asked for least is closed.
+MOST_OPEN = 256
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,19 +45,22 @@ class Served:
 
 
 class Models:
-    """All models of the configuration, by the name that tenants use."""
+    """All models of a source, by the name that tenants use. Made and used on one event loop."""
 
-    def __init__(self, models: list[ModelSettings], upstreams: list[UpstreamSettings], key: bytes) -> None:
-        salted = {upstream.name for upstream in upstreams if upstream.kind == "vllm"}
-        self._kept = {model.name: _Kept(model, key, salted=model.upstream in salted) for model in models}
+    def __init__(self, source: ModelSource, upstreams: Sequence[UpstreamSettings], key: bytes) -> None:
+        self._source, self._key = source, key
+        self._upstreams = {upstream.name: upstream for upstream in upstreams}
+        self._named: dict[str, _Kept] = {}
+        self._asked: OrderedDict[str, _Kept] = OrderedDict()
 
     async def open_all(self) -> None:
-        """Opens every release. One that does not open is logged, and tried again when it is asked for."""
-        await asyncio.gather(*(kept.look() for kept in self._kept.values()))
+        """Opens every release that the source names. One that does not open is logged, and tried again when asked for."""
+        self._named = {name: self._of(name) for name in await self._source.names()}
+        await asyncio.gather(*(kept.look() for kept in self._named.values()))
 
     async def served(self, name: str) -> Served:
-        """The model's release as its folder holds it now. Raises CallError where it does not open."""
-        kept = self._kept[name]
+        """The model's release as it is now. Raises CallError where it does not open."""
+        kept = self._of(name)
         await kept.look()
         if kept.served is None:
             raise CallError(
@@ -64,54 +70,99 @@ class Models:
             )
         return kept.served
 
-    async def unavailable(self) -> int:
-        """How many models are not served now."""
+    async def counted(self) -> tuple[int, int]:
+        """How many models the source names, and how many of them are not served now."""
         await self.open_all()
-        return sum(kept.served is None for kept in self._kept.values())
+        return len(self._named), sum(kept.served is None for kept in self._named.values())
 
-    def __len__(self) -> int:
-        return len(self._kept)
+    async def close(self) -> None:
+        """Ends what is still looking."""
+        await asyncio.gather(*(kept.close() for kept in [*self._named.values(), *self._asked.values()]))
+
+    def _of(self, name: str) -> _Kept:
+        if name in self._named:
+            return self._named[name]
+        kept = self._asked.pop(name, None) or _Kept(name, self._source, self._upstreams, self._key)
+        self._asked[name] = kept
+        if len(self._asked) > MOST_OPEN:
+            self._asked.popitem(last=False)
+        return kept
 
 
 class _Kept:
-    """One model: its release as it was opened last, and how its folder looked then."""
+    """One model: its release as it was opened last, and its stamp then."""
 
-    def __init__(self, settings: ModelSettings, key: bytes, *, salted: bool) -> None:
-        self._settings, self._key, self._salted = settings, key, salted
-        self._folder = Path(settings.release)
-        self._lock = asyncio.Lock()
-        self._stamp: _Stamp | None = None
-        self._next_look = 0.0
+    def __init__(self, name: str, source: ModelSource, upstreams: dict[str, UpstreamSettings], key: bytes) -> None:
+        self.name, self._source, self._upstreams, self._key = name, source, upstreams, key
+        self._looking: asyncio.Task[None] | None = None
+        self._opened: tuple[ModelSettings, object] | None = None
+        self._next_look = self._patient_until = 0.0
         self.served: Served | None = None
 
     async def look(self) -> None:
-        """Opens the release again if its folder has changed. Whoever comes meanwhile waits."""
-        if time.monotonic() < self._next_look:
+        """Opens the release again if it has changed. Whoever comes while it is being opened waits."""
+        now = time.monotonic()
+        if now < self._next_look:
             return
-        async with self._lock:
-            if time.monotonic() < self._next_look:
-                return
-            if self.served is None or _stamp(self._folder) != self._stamp:
-                self.served = None
-                await asyncio.to_thread(self._open)
-            self._next_look = time.monotonic() + (RETRY_SECONDS if self.served is None else LOOK_SECONDS)
+        if self._looking is None:
+            self._patient_until = now + PATIENCE_SECONDS
+            self._looking = asyncio.create_task(self._look())
+            self._looking.add_done_callback(_heard)
+        looking = self._looking
+        await asyncio.wait({looking}, timeout=max(0.0, self._patient_until - now))
+        if looking.done() or self.served is None:
+            # Not cancelled with whoever waits for it: others do, too.
+            await asyncio.shield(looking)
 
-    def _open(self) -> None:
-        before = _stamp(self._folder)
+    async def close(self) -> None:
+        """Ends the look that is on its way."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait({self._looking})
+
+    async def _look(self) -> None:
+        wait = RETRY_SECONDS
         try:
-            served = _opened(self._settings, self._folder, self._key, salted=self._salted)
-            if _stamp(self._folder) != before:
-                raise ModelUnavailableError(f"{self._folder} was changed while it was read")
+            await self._opened_as_it_is()
+            wait = LOOK_SECONDS
         except (WatchwordError, OSError) as error:
-            log.error({"event": "release does not open", "model": self._settings.name, "why": str(error)})  # noqa: TRY400
+            event = "release does not open" if self.served is None else "release cannot be looked at"
+            log.error({"event": event, "model": self.name, "why": str(error)})  # noqa: TRY400
+        finally:
+            self._looking, self._next_look = None, time.monotonic() + wait
+
+    async def _opened_as_it_is(self) -> None:
+        """Leaves open what is still the same, and else nothing or what is there now."""
+        offered = await self._source.model(self.name)
+        if offered is None:
+            self.served = None
+            raise ModelUnavailableError(f"there is no model {self.name!r}")
+        now = offered.settings, await offered.release.stamp()
+        if self.served is not None and now == self._opened:
             return
-        self._stamp, self.served = before, served
+        self.served = None
+        served = await self._open(offered)
+        if await offered.release.stamp() != now[1]:
+            raise ModelUnavailableError(f"{offered.settings.release} was changed while it was read")
+        self._opened, self.served = now, served
+
+    async def _open(self, offered: OfferedModel) -> Served:
+        upstream = self._upstreams.get(offered.settings.upstream)
+        if upstream is None:
+            raise ModelUnavailableError(f"there is no upstream {offered.settings.upstream!r}")
+        release = await offered.release.open(self._key)
+        return await asyncio.to_thread(_served, offered.settings, release, self._key, salted=upstream.kind == "vllm")
 
 
-def _opened(settings: ModelSettings, folder: Path, key: bytes, *, salted: bool) -> Served:
-    release = read_release(folder, key)
+def _heard(looking: asyncio.Task[None]) -> None:
+    """Takes note of a failure, so that asyncio writes none of its words to the log when nobody waited for it."""
+    if not looking.cancelled():
+        looking.exception()
+
+
+def _served(settings: ModelSettings, release: Release, key: bytes, *, salted: bool) -> Served:
     if release.template is None:
-        raise ModelUnavailableError(f"{folder} is served only where its tokenizer is at hand")
+        raise ModelUnavailableError(f"{settings.release} is served only where its tokenizer is at hand")
     leaks = prefix = None
     if release.secret is not None:
         leaks = LeakFilter(release.secret, release.template)
@@ -124,13 +175,3 @@ def _cache_salt(settings: ModelSettings, release: Release, key: bytes) -> str:
     """The same for all requests to a model, so that its secret is cached once, and unknown to tenants."""
     named = f"{settings.name}\0{release.manifest.weights_digest}".encode()
     return hmac.new(derived(key, "cache salt"), named, hashlib.sha256).hexdigest()
-
-
-def _stamp(folder: Path) -> _Stamp:
-    """How the folder's files look from outside; empty where it cannot be read."""
-    try:
-        with os.scandir(folder) as entries:
-            looks: Mapping[str, os.stat_result] = {entry.name: entry.stat() for entry in entries}
-    except OSError:
-        return ()
-    return tuple(sorted((name, look.st_size, look.st_mtime_ns, look.st_ino) for name, look in looks.items()))

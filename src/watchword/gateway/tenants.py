@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from watchword.chat.fault import shown
 from watchword.errors import CallError
-from watchword.gateway.configuration import KeySettings
+from watchword.gateway.configuration import Configuration, KeySettings
 
 _SCHEME = "bearer"
 
 
 @dataclass(frozen=True)
 class Tenant:
-    """Who calls: ``id`` is safe to log, ``models`` are those that the key may call, in the order of the configuration."""
+    """Who calls: ``id`` is safe to log, ``models`` are those that the key may call, in the order of a list of them.
+
+    ``allow`` names for a model what is let through beyond the usual (``ModelSettings.allow``).
+    """
 
     id: str
     models: tuple[str, ...]
+    allow: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def check_may_call(self, model: str) -> None:
         """Raises CallError for a model that is not this tenant's. One that exists elsewhere is answered like none."""
@@ -30,23 +35,47 @@ class Tenant:
                 param="model",
             )
 
+    def allowed(self, model: str) -> Collection[str]:
+        """What is let through for a model beyond the usual; nothing for one that is not this tenant's."""
+        return self.allow.get(model, ()) if model in self.models else ()
+
+
+class TenantSource(Protocol):
+    """Who may call."""
+
+    async def tenant(self, digest: str) -> Tenant | None:
+        """The tenant whose key has this SHA-256 (in hex), with the models that it may call; None for a key of nobody's.
+
+        Asked once for each call, so that a key that is withdrawn is of no use from then on.
+        """
+
 
 class Tenants:
-    """All keys by digest. A key has 256 random bits, so its plain digest tells nothing of it."""
+    """The keys of a configuration by digest. A key has 256 random bits, so its plain digest tells nothing of it."""
 
-    def __init__(self, keys: Iterable[KeySettings]) -> None:
-        self._by_digest = {key.sha256: Tenant(key.id, tuple(key.models)) for key in keys}
+    def __init__(self, keys: Iterable[KeySettings], allow: Mapping[str, Collection[str]] | None = None) -> None:
+        self._by_digest = {key.sha256: Tenant(key.id, tuple(key.models), allow or {}) for key in keys}
 
-    def of(self, authorization: str) -> Tenant:
-        """The tenant whose key a request's Authorization header holds. Raises CallError where there is none."""
-        scheme, _, key = authorization.partition(" ")
-        tenant = self._by_digest.get(key_digest(key.strip())) if scheme.lower() == _SCHEME else None
-        if tenant is None:
-            raise CallError(
-                "Incorrect API key provided; send 'Authorization: Bearer KEY' with a key of this service.",
-                openai_code="invalid_api_key",
-            )
-        return tenant
+    @classmethod
+    def configured(cls, configuration: Configuration) -> Tenants:
+        """Those of a configuration, with what it allows for each model."""
+        return cls(configuration.keys, {model.name: model.allow for model in configuration.models})
+
+    async def tenant(self, digest: str) -> Tenant | None:
+        """The tenant whose key has this digest."""
+        return self._by_digest.get(digest)
+
+
+async def tenant_of(authorization: str, tenants: TenantSource) -> Tenant:
+    """The tenant whose key a request's Authorization header holds. Raises CallError where there is none."""
+    scheme, _, key = authorization.partition(" ")
+    tenant = await tenants.tenant(key_digest(key.strip())) if scheme.lower() == _SCHEME else None
+    if tenant is None:
+        raise CallError(
+            "Incorrect API key provided; send 'Authorization: Bearer KEY' with a key of this service.",
+            openai_code="invalid_api_key",
+        )
+    return tenant
 
 
 def new_key() -> str:
