@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from watchword.errors import CallError
@@ -14,6 +13,8 @@ from watchword.gateway.wire.faults import fault_json, status_of
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+# Seconds in which a client's going away is not looked for.
+_LOOK_AFTER = 0.1
 JSON, EVENTS = b"application/json", b"text/event-stream; charset=utf-8"
 
 
@@ -27,7 +28,8 @@ class HttpExchange:
     def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        # Of a header that is given twice, the first one counts.
+        self._headers: dict[bytes, bytes] = dict(reversed(list(scope["headers"])))
         self._receive, self._send = receive, send
         # Never the client's own: engines have mixed up requests of the same id.
         self.id = f"req_{secrets.token_hex(16)}"
@@ -36,7 +38,7 @@ class HttpExchange:
 
     def header(self, name: bytes) -> str:
         """The value of a request's header, empty where it is not there."""
-        return next((value.decode("latin-1") for key, value in self._headers if key == name), "")
+        return self._headers.get(name, b"").decode("latin-1")
 
     async def body(self, most: int) -> bytes:
         """The request's body. Raises CallError beyond ``most`` bytes, and ClientGoneError."""
@@ -54,31 +56,15 @@ class HttpExchange:
             if not message.get("more_body", False):
                 return bytes(data)
 
-    @contextlib.asynccontextmanager
-    async def while_there(self) -> AsyncIterator[None]:
+    def while_there(self) -> WhileThere:
         """What runs inside is cancelled when the client goes away, and ends in ClientGoneError. The body must be read."""
-        task, gone = asyncio.current_task(), False
-        assert task is not None
+        return WhileThere(self._gone)
 
-        async def watch() -> None:
-            nonlocal gone
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
-            # Servers say so behind a whole response as well.
-            if not self._done:
-                gone = True
-                task.cancel()
-
-        watcher = asyncio.create_task(watch())
-        try:
-            yield
-        except asyncio.CancelledError:
-            if not gone:
-                raise
-            task.uncancel()
-            raise ClientGoneError from None
-        finally:
-            watcher.cancel()
+    async def _gone(self) -> bool:
+        """Waits for the client to go away. Servers say so behind a whole response as well: then it is not gone."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        return not self._done
 
     async def answer(self, body: bytes, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None) -> None:
         """A whole response."""
@@ -111,6 +97,41 @@ class HttpExchange:
         self.status = status
         own = [(b"content-type", content_type), (b"x-request-id", self.id.encode())]
         await self._send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
+
+
+class WhileThere:
+    """Runs what is inside for as long as somebody is there to be answered.
+
+    Nearly every whole reply comes before anybody looks: a task for each request would cost as much as reading it.
+    """
+
+    def __init__(self, gone: Callable[[], Awaitable[bool]]) -> None:
+        self._wait_until_gone, self._gone = gone, False
+        self._task: asyncio.Task[Any]
+        self._timer: asyncio.TimerHandle
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER, self._look)
+
+    def _look(self) -> None:
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        if await self._wait_until_gone():
+            self._gone = True
+            self._task.cancel()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._gone and kind is not None and issubclass(kind, asyncio.CancelledError):
+            self._task.uncancel()
+            raise ClientGoneError from None
 
 
 def _too_large(most: int) -> CallError:

@@ -52,13 +52,14 @@ class Upstream:
 
     async def whole(self, body: bytes) -> bytes:
         """The body of a reply. Raises CallError."""
-        async with self.pieces(body) as pieces:
-            data = bytearray()
-            async for piece in pieces:
-                data += piece
-                if len(data) > self._most_bytes:
-                    raise no_reply()
-            return bytes(data)
+        async with self._limiter:
+            response = await self._posted(body)
+            try:
+                if response.status != 200:
+                    await _refused(response)
+                return await self._all(response)
+            finally:
+                response.close()
 
     @contextlib.asynccontextmanager
     async def pieces(self, body: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -66,7 +67,7 @@ class Upstream:
 
         Raises CallError, also between two pieces.
         """
-        async with self._limiter.place():
+        async with self._limiter:
             response = await self._posted(body)
             try:
                 if response.status != 200:
@@ -75,6 +76,14 @@ class Upstream:
             finally:
                 # Of no effect behind the last byte: that connection is in the pool again.
                 response.close()
+
+    async def _all(self, response: aiohttp.ClientResponse) -> bytes:
+        data = bytearray()
+        async for piece in _read(response):
+            data += piece
+            if len(data) > self._most_bytes:
+                raise no_reply()
+        return bytes(data)
 
     async def _posted(self, body: bytes) -> aiohttp.ClientResponse:
         """The beginning of the response. A connection that the server had closed while it was idle is replaced once."""

@@ -87,7 +87,7 @@ class LeakStream:
                 self.leak = Leak(tail.look.channel.name)
                 self._held = ""
                 return ""
-            if tail.text and (held := tail.held(self._held)) > keep:
+            if (held := tail.held(self._held)) > keep:
                 keep = held
         cut = len(self._held) - min(keep, MOST_HELD)
         out, self._held = self._held[:cut], self._held[cut:]
@@ -107,7 +107,7 @@ class _Look:
     """
 
     def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+        self.channel, self.of_numbers = channel, channel.name == "numbers"
         self._whole = "\0".join(channel.texts)
         self._short = frozenset().union(*(_grams(channel.texts, size) for size in range(1, _SHORT + 1)))
         self._block = max(1, (channel.run + 1) // 2)
@@ -141,29 +141,30 @@ class _Look:
 
 
 class _Tail:
-    """What a stream has said last, in one channel: ``text`` is as much of it as could still become a run of the secret."""
+    """What a stream has said last, in one channel: as much of it as could still become a run of the secret."""
 
     def __init__(self, look: _Look) -> None:
-        self.look, self.text = look, ""
-        self._of_numbers = look.channel.name == "numbers"
+        self.look, self._tail = look, ""
 
     def leaks(self, piece: str) -> bool:
         """Takes the next piece in; whether a run of the secret is complete."""
         look = self.look
         plain = look.channel.plain(piece)
-        if self._of_numbers and self.text.endswith(",") and plain.startswith(","):
+        if look.of_numbers and self._tail.endswith(",") and plain.startswith(","):
             plain = plain[1:]
-        plain = self.text + plain
+        plain = self._tail + plain
         if len(plain) >= look.channel.run and look.stands_in(plain):
             return True
-        self.text = look.beginning(plain)
+        self._tail = look.beginning(plain)
         return False
 
     def held(self, text: str) -> int:
         """How many characters at the end of ``text`` have a part in it."""
-        if self._of_numbers:
-            return _with_numbers(text, self.text.strip(","))
-        wanted, plain = len(self.text), self.look.channel.plain
+        if not self._tail:
+            return 0
+        if self.look.of_numbers:
+            return _with_numbers(text, self._tail.strip(","))
+        wanted, plain = len(self._tail), self.look.channel.plain
         if len(plain(text[-wanted:])) == wanted:
             # Each character is read as one, as nearly always.
             return wanted
