@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _LAST_CHUNK = b"0\r\n\r\n"
+# Seconds in which an answer must have come.
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -71,62 +73,59 @@ class Connection(asyncio.Protocol):
         return len(self._data) >= self._body + self._length
 
 
-def request(url: str, key: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
-    """The bytes of a request."""
-    parts = urlsplit(url)
-    given = {
-        "Host": parts.netloc,
-        "Authorization": f"Bearer {key}",
-        "Content-Type": "application/json",
-        "Content-Length": str(len(body)),
-        **(headers or {}),
-    }
-    lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
-    return f"POST {parts.path} HTTP/1.1\r\n{lines}\r\n".encode() + body
+class Caller:
+    """Asks one server for one thing. Raises SystemExit for any answer without ``expected`` in it."""
 
+    def __init__(self, url: str, headers: dict[str, str], body: bytes, expected: bytes) -> None:
+        parts = urlsplit(url)
+        self._host, self._port, self._expected = parts.hostname or "", parts.port or 80, expected
+        given = {"Host": parts.netloc, "Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+        self._request = f"POST {parts.path} HTTP/1.1\r\n{lines}\r\n".encode() + body
 
-@contextlib.asynccontextmanager
-async def connections(url: str, count: int) -> AsyncIterator[list[Connection]]:
-    """So many open connections."""
-    parts = urlsplit(url)
-    loop = asyncio.get_running_loop()
-    found = [(await loop.create_connection(Connection, parts.hostname, parts.port))[1] for _ in range(count)]
-    try:
-        yield found
-    finally:
-        for connection in found:
-            connection.transport.close()
+    async def pressed(self, connections: int, seconds: float) -> list[Answer]:
+        """Answers to as many connections that ask again as soon as they are answered."""
+        async with self._connected(connections) as found:
+            until = time.perf_counter() + seconds
 
+            async def one(connection: Connection) -> list[Answer]:
+                answers = []
+                while time.perf_counter() < until:
+                    answers.append(await self._ask(connection))
+                return answers
 
-async def pressed(url: str, asked: bytes, callers: int, count: int) -> list[Answer]:
-    """``count`` answers, by callers that ask again as soon as they are answered."""
-    async with connections(url, callers) as found:
+            return [answer for answers in await asyncio.gather(*map(one, found)) for answer in answers]
 
-        async def caller(connection: Connection) -> list[Answer]:
-            return [await connection.ask(asked) for _ in range(count // callers)]
+    async def paced(self, rate: float, seconds: float) -> list[Answer]:
+        """Answers at ``rate`` requests a second, whether the ones before are answered or not."""
+        async with self._connected(4) as free:
 
-        each = await asyncio.gather(*map(caller, found))
-    return [answer for answers in each for answer in answers]
+            async def one(due: float) -> Answer:
+                await asyncio.sleep(due - time.perf_counter())
+                connection = free.pop() if free else await self._connection()
+                answer = await self._ask(connection)
+                free.append(connection)
+                return answer
 
+            began = time.perf_counter() + 0.05
+            return list(await asyncio.gather(*(one(began + at / rate) for at in range(int(rate * seconds)))))
 
-async def paced(url: str, asked: bytes, rate: float, count: int) -> list[Answer]:
-    """``count`` answers at ``rate`` requests a second, whether the ones before are answered or not.
+    async def _ask(self, connection: Connection) -> Answer:
+        async with asyncio.timeout(_PATIENCE):
+            answer = await connection.ask(self._request)
+        if self._expected not in answer.data:
+            raise SystemExit(f"port {self._port} answered {answer.data[:600]!r}")
+        return answer
 
-    A request's time counts from when it was due, so that a server that stalls is not asked less for it.
-    """
-    loop = asyncio.get_running_loop()
-    async with connections(url, 4) as free:
+    async def _connection(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        return (await loop.create_connection(Connection, self._host, self._port))[1]
 
-        async def one(due: float) -> Answer:
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            parts = urlsplit(url)
-            connection = (
-                free.pop() if free else (await loop.create_connection(Connection, parts.hostname, parts.port))[1]
-            )
-            answer = await connection.ask(asked)
-            free.append(connection)
-            late = time.perf_counter() - due - answer.whole
-            return Answer(answer.first + late, answer.whole + late, answer.data)
-
-        began = time.perf_counter() + 0.05
-        return list(await asyncio.gather(*(one(began + at / rate) for at in range(count))))
+    @contextlib.asynccontextmanager
+    async def _connected(self, count: int) -> AsyncIterator[list[Connection]]:
+        found = [await self._connection() for _ in range(count)]
+        try:
+            yield found
+        finally:
+            for connection in found:
+                connection.transport.close()

@@ -1,16 +1,18 @@
 """A model's server that costs next to nothing: it knows one reply and one stream, and writes them as bytes.
 
-Neither it nor the load (``load.py``) knows more of HTTP than a measurement on loopback needs: what they cost is taken
-from the very cores that the gateway is measured on.
+``python perf/mock_upstream.py PORT`` serves it. Neither it nor the load (``load.py``) knows more of HTTP than a measurement
+on loopback needs: what they cost is taken from the very cores that the gateway is measured on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 from typing import Any
 
 import msgspec
+import uvloop
 
 CHUNKS = 200
 # Events that go out before others have their turn, each in a write of its own.
@@ -87,3 +89,12 @@ class MockUpstream(asyncio.Protocol):
 
 def _length(head: bytes) -> int:
     return int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
+
+
+async def _serve(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(MockUpstream, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve(int(sys.argv[1])))
