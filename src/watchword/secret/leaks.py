@@ -7,6 +7,7 @@ replies.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -164,15 +165,12 @@ class _Tail:
             return 0
         if self.look.of_numbers:
             return _with_numbers(text, self._tail.strip(","))
-        wanted, plain = len(self._tail), self.look.channel.plain
-        if len(plain(text[-wanted:])) == wanted:
+        wanted, whole, plain = len(self._tail), len(text), self.look.channel.plain
+        if wanted <= whole and len(plain(text[whole - wanted :])) == wanted:
             # Each character is read as one, as nearly always.
             return wanted
-        for size, char in enumerate(reversed(text), start=1):
-            wanted -= len(plain(char))
-            if wanted <= 0:
-                return size
-        return len(text)
+        size = bisect.bisect_left(range(whole), wanted, key=lambda size: len(plain(text[whole - size :])))
+        return min(size, whole)
 
 
 def _with_numbers(text: str, tail: str) -> int:
