@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from watchword.errors import CallError, WatchwordError
 from watchword.gateway.asking import Asking, CallOutcome
 from watchword.gateway.configuration import Configuration
-from watchword.gateway.exchange import ClientGoneError, HttpExchange, Message, Receive, Send
+from watchword.gateway.exchange import ClientGoneError, HttpExchange, Lookout, Message, Receive, Send
 from watchword.gateway.served import Models
 from watchword.gateway.sources import ConfiguredModels, ModelSource
 from watchword.gateway.tenants import Tenant, Tenants, TenantSource, tenant_of
@@ -45,6 +45,7 @@ class Gateway:
         self._model_source: ModelSource = models or ConfiguredModels(configuration.models)
         self._api_keys = {upstream.name: upstream.api_key() for upstream in configuration.upstreams}
         self._key = key
+        self._lookout = Lookout()
         self._models: Models
         self._upstreams: dict[str, Upstream]
 
@@ -116,7 +117,7 @@ class Gateway:
         call = read_call(data, tenant.allowed)
         tenant.check_may_call(call.model)
         record.model = call.model
-        async with exchange.while_there():
+        async with exchange.while_there(self._lookout):
             served = await self._models.served(call.model)
             asking = Asking(call, served, self._upstreams[served.settings.upstream])
             record.outcome = asking.outcome

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from watchword.errors import CallError
+from watchword.gateway.randomness import random_hex
 from watchword.gateway.wire.faults import fault_json, status_of
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-# Seconds in which a client's going away is not looked for.
-_LOOK_AFTER = 0.1
+# Seconds between two looks for answers that take long.
+_LOOK_SECONDS = 0.1
 JSON, EVENTS = b"application/json", b"text/event-stream; charset=utf-8"
 
 
@@ -32,7 +32,7 @@ class HttpExchange:
         self._headers: dict[bytes, bytes] = dict(reversed(list(scope["headers"])))
         self._receive, self._send = receive, send
         # Never the client's own: engines have mixed up requests of the same id.
-        self.id = f"req_{secrets.token_hex(16)}"
+        self.id = f"req_{random_hex()}"
         self.status: int | None = None
         self._streaming = self._done = False
 
@@ -56,9 +56,9 @@ class HttpExchange:
             if not message.get("more_body", False):
                 return bytes(data)
 
-    def while_there(self) -> WhileThere:
+    def while_there(self, lookout: Lookout) -> WhileThere:
         """What runs inside is cancelled when the client goes away, and ends in ClientGoneError. The body must be read."""
-        return WhileThere(self._gone)
+        return WhileThere(self._gone, lookout)
 
     async def _gone(self) -> bool:
         """Waits for the client to go away. Servers say so behind a whole response as well: then it is not gone."""
@@ -99,25 +99,49 @@ class HttpExchange:
         await self._send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
 
 
-class WhileThere:
-    """Runs what is inside for as long as somebody is there to be answered.
+class Lookout:
+    """Looks ten times a second for answers that take long; only their clients are watched.
 
-    Nearly every whole reply comes before anybody looks: a task for each request would cost as much as reading it.
+    A task for each request, or a timer, would cost as much as reading it.
     """
 
-    def __init__(self, gone: Callable[[], Awaitable[bool]]) -> None:
-        self._wait_until_gone, self._gone = gone, False
+    def __init__(self) -> None:
+        self._waiting: set[WhileThere] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, waiting: WhileThere) -> None:
+        """Somebody waits from now on."""
+        self._waiting.add(waiting)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
+
+    def remove(self, waiting: WhileThere) -> None:
+        """Nobody waits any more."""
+        self._waiting.discard(waiting)
+
+    def _look(self) -> None:
+        self._timer = None
+        for waiting in self._waiting:
+            waiting.watch()
+        self._waiting.clear()
+
+
+class WhileThere:
+    """Runs what is inside for as long as somebody is there to be answered."""
+
+    def __init__(self, gone: Callable[[], Awaitable[bool]], lookout: Lookout) -> None:
+        self._wait_until_gone, self._lookout, self._gone = gone, lookout, False
         self._task: asyncio.Task[Any]
-        self._timer: asyncio.TimerHandle
         self._watcher: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER, self._look)
+        self._lookout.add(self)
 
-    def _look(self) -> None:
+    def watch(self) -> None:
+        """Watches from now on."""
         self._watcher = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
@@ -126,7 +150,7 @@ class WhileThere:
             self._task.cancel()
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._timer.cancel()
+        self._lookout.remove(self)
         if self._watcher is not None:
             self._watcher.cancel()
         if self._gone and kind is not None and issubclass(kind, asyncio.CancelledError):

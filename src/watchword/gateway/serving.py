@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -17,6 +18,7 @@ import uvicorn
 
 from watchword.gateway.app import Gateway
 
+_ENCODER = msgspec.json.Encoder()
 _OWN_LOG = "watchword.gateway"
 # The lines of calls wait for so long, and for so many others, at most.
 _LINES_SECONDS, _MOST_LINES = 0.05, 512
@@ -76,8 +78,14 @@ def _settle() -> None:
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         said = record.msg if isinstance(record.msg, dict) else {"event": record.getMessage()}
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
-        return msgspec.json.encode({"time": moment, "level": record.levelname.lower(), **said}).decode()
+        return _ENCODER.encode(
+            {"time": _moment(int(record.created)), "level": record.levelname.lower(), **said}
+        ).decode()
+
+
+@functools.lru_cache(maxsize=1)
+def _moment(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
 
 
 class _BatchedLines(logging.StreamHandler[TextIO]):
@@ -123,8 +131,9 @@ def log_to_stderr() -> None:
     """The log of this process: one JSON line for each call and each event of the server's."""
     handler = _BatchedLines(sys.stderr)
     handler.setFormatter(_JsonLines())
-    # Nothing of what they would look up for each line is written.
+    # What logging would look up for each line, and nothing here writes ("Optimization" in its documentation).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     for name in (_OWN_LOG, "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False

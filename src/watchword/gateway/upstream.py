@@ -79,10 +79,13 @@ class Upstream:
 
     async def _all(self, response: aiohttp.ClientResponse) -> bytes:
         data = bytearray()
-        async for piece in _read(response):
-            data += piece
-            if len(data) > self._most_bytes:
-                raise no_reply()
+        try:
+            while piece := await response.content.readany():
+                data += piece
+                if len(data) > self._most_bytes:
+                    raise no_reply()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            _failed(error)
         return bytes(data)
 
     async def _posted(self, body: bytes) -> aiohttp.ClientResponse:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from watchword.gateway.call import Counts, Said, SaidPiece
+from watchword.gateway.randomness import random_hex
 
 _ENCODER = msgspec.json.Encoder()
 # Mistral's templates take ids of exactly nine letters and digits; the others take any.
@@ -27,7 +28,7 @@ class Envelope:
     """What all parts of one reply share: its id, its time, and the tenant's name of the model."""
 
     def __init__(self, model: str) -> None:
-        self._id, self._created, self._model = f"chatcmpl-{secrets.token_hex(16)}", int(time.time()), model
+        self._id, self._created, self._model = f"chatcmpl-{random_hex()}", int(time.time()), model
 
     def whole(self, answers: Sequence[Said], counts: Counts) -> bytes:
         """The body of a whole reply."""
