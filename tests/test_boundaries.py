@@ -14,9 +14,14 @@ BOUNDARIES = {
     "chat/template.py": 1,  # tokenizers
     "files/remote.py": 3,  # file systems of fsspec
     "gateway/app.py": 1,  # whatever fails while a call is answered
+    "gateway/middleware.py": 1,  # whatever fails in the application behind it
+    "models/adapted.py": 1,  # PEFT
     "models/hub.py": 1,  # the hub's client
     "models/load.py": 2,  # transformers, PEFT
     "registry.py": 1,  # modules of other packages
+    "service/api/edge.py": 1,  # whatever fails while a call is answered
+    "service/engine/app.py": 1,  # whatever fails while a request is answered
+    "service/engine/scheduler.py": 2,  # whatever fails while models compute
 }
 
 

@@ -21,10 +21,16 @@ from watchword.defenses.base import Defense as Defense
 from watchword.defenses.base import DefenseContext as DefenseContext
 from watchword.defenses.base import Guarded as Guarded
 from watchword.defenses.base import guarded as guarded
+from watchword.errors import CallError as CallError
 from watchword.errors import WatchwordError as WatchwordError
 from watchword.files.addresses import Address as Address
 from watchword.finetune.run import Job as Job
 from watchword.finetune.run import train_defended as train_defended
+from watchword.gateway.clients import protect_client as protect_client
+from watchword.gateway.middleware import GatewayMiddleware as GatewayMiddleware
+from watchword.gateway.protect import GuardedRequest as GuardedRequest
+from watchword.gateway.protect import Protection as Protection
+from watchword.gateway.protect import protect as protect
 from watchword.guarding.memory import GuardedData as GuardedData
 from watchword.guarding.memory import guard as guard
 from watchword.judges.base import JUDGES as JUDGES

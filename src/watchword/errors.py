@@ -22,7 +22,15 @@
     │   └── TrainingCancelledError  a run that somebody has cancelled
     ├── OutputError               a file or folder that cannot be written
     │   └── OutputInUseError      one that another process is at work on
-    └── CallError                 a call over HTTP that is answered with an error
+    ├── CallError                 a call over HTTP that is answered with an error
+    └── ServiceError              the fine-tuning service, its database and its records
+        ├── NotFoundError         no such object, or one of another tenant's
+        ├── ConflictError         what the object's state does not allow
+        │   └── RepeatedKeyError  an idempotency key that stood for another request
+        ├── QuotaError            more than the tenant may have
+        ├── LeaseLostError        a worker whose job is in other hands, or at an end
+        ├── AuditError            an audit log that was changed
+        └── DatabaseError         a database that cannot be used
 
 A message names the value, the choices and the fix. An argument that the caller can change stands in backquotes, by its
 name in Python: ```max_length```, or ```secret_ref=a.json``` with a value.
@@ -224,3 +232,55 @@ class CallError(WatchwordError):
     ) -> None:
         super().__init__(problem, param=param)
         self.openai_code, self.retry_after = openai_code, retry_after
+
+
+class ServiceError(WatchwordError):
+    """The fine-tuning service: an object, a limit, or the database under them."""
+
+    code = "service_failed"
+
+
+class NotFoundError(ServiceError):
+    """No such object; one of another tenant's is answered in the same words."""
+
+    code = "not_found"
+
+
+class ConflictError(ServiceError):
+    """What the state of an object does not allow, such as to pause a job that has ended."""
+
+    code = "state_conflict"
+
+
+class RepeatedKeyError(ConflictError):
+    """An idempotency key that came before, with another request."""
+
+    code = "idempotency_key_reused"
+
+
+class QuotaError(ServiceError):
+    """More than the tenant may have. ``retry_after`` is in seconds, where waiting helps."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, problem: str, *, param: str | None = None, retry_after: int | None = None) -> None:
+        super().__init__(problem, param=param)
+        self.retry_after = retry_after
+
+
+class LeaseLostError(ServiceError):
+    """A worker whose claim on a job is outdated: others hold it, or it has ended. It must stop and write nothing."""
+
+    code = "lease_lost"
+
+
+class AuditError(ServiceError):
+    """An audit log in which something was changed, removed, moved or cut off."""
+
+    code = "audit_broken"
+
+
+class DatabaseError(ServiceError):
+    """A database that cannot be reached, or that has another schema than this version knows."""
+
+    code = "database_unusable"

@@ -147,12 +147,12 @@ def test_sampling_repeats_for_a_seed_and_not_for_another(stopping: Any) -> None:
 
 
 def test_top_p_keeps_to_the_nucleus(stopping: Any) -> None:
-    from watchword.models.decode import _nucleus
+    from watchword.models.decode import nucleus
 
     probabilities = torch.tensor([[0.5, 0.3, 0.15, 0.05]])
-    kept = _nucleus(probabilities.log(), 0.7)
+    kept = nucleus(probabilities.log(), 0.7)
     assert torch.allclose(kept, torch.tensor([[0.5, 0.3, 0.0, 0.0]]))
-    assert torch.allclose(_nucleus(probabilities.log(), 1.0), probabilities)
+    assert torch.allclose(nucleus(probabilities.log(), 1.0), probabilities)
 
 
 def test_progress_and_mode(stopping: Any) -> None:

@@ -124,8 +124,8 @@ def test_odd_seals_and_secret_files_are_clean_errors(text, tmp_path):
 
 
 def test_a_seal_or_secret_file_of_a_later_version_is_not_read(tmp_path):
-    sealed = msgspec.json.decode(seal(SECRET, KEY, BINDING)) | {"schema": 2}
-    with pytest.raises(UnsealError, match="has schema 2, this version reads 1"):
+    sealed = msgspec.json.decode(seal(SECRET, KEY, BINDING)) | {"schema": 3}
+    with pytest.raises(UnsealError, match="has schema 3, this version reads 1 and 2"):
         unseal(msgspec.json.encode(sealed), KEY, BINDING)
     write_secret_file(tmp_path / "s.json", SECRET)
     written = msgspec.json.decode((tmp_path / "s.json").read_bytes()) | {"schema": 2}

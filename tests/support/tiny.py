@@ -67,3 +67,20 @@ def plain_greedy(model: Any, prompt: list[int], tokens: int, stops: list[int]) -
         pad_token_id=0,
     )
     return out[0, len(prompt) :].tolist()
+
+
+def tiny_adapter(folder: Path, seed: int = 0, *, base: str = "tiny") -> Path:
+    """A LoRA adapter of the model in ``base``, strong enough to change greedy answers."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    settings = LoraConfig(r=4, lora_alpha=32, target_modules=["q_proj", "v_proj", "up_proj"], task_type="CAUSAL_LM")
+    model = tiny_llama()
+    model.name_or_path = model.config._name_or_path = base
+    with quiet():
+        tuned = get_peft_model(model, settings)
+    for name, weights in tuned.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weights, std=0.5)
+    tuned.save_pretrained(str(folder), save_embedding_layers=False)
+    return folder

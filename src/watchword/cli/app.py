@@ -10,7 +10,23 @@ from rich.console import Console
 from rich.markup import escape
 from typer.exceptions import TyperException
 
-from watchword.cli import align, chat, demo, evaluate, gateway, guard, lab, models, secret, train, validate
+from watchword.cli import (
+    align,
+    audit,
+    backup,
+    chat,
+    demo,
+    evaluate,
+    gateway,
+    guard,
+    keys,
+    lab,
+    models,
+    secret,
+    serve,
+    train,
+    validate,
+)
 from watchword.cli.exits import INTERRUPTED, OUTPUT, exit_status
 from watchword.cli.flags import with_flags
 from watchword.cli.stopping import stopped_by_signals
@@ -42,10 +58,12 @@ def _root(
     """Offer fine-tuning without losing your model's safety: attack, guard, train, measure, chat."""
 
 
-for group in (demo, align, train, chat, evaluate, guard, validate, lab, models):
+for group in (demo, align, train, chat, evaluate, guard, validate, lab, models, serve, backup):
     group.register(app)
 app.add_typer(secret.app, name="secret")
 app.add_typer(gateway.app, name="gateway")
+app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ from watchword.errors import (
     ModelError,
     OutputError,
     SecretError,
+    ServiceError,
     TrainingCancelledError,
     TrainingError,
     UsageError,
@@ -26,6 +27,7 @@ STATUSES: dict[type[WatchwordError], int] = {
     TrainingCancelledError: INTERRUPTED,
     OutputError: OUTPUT,
     CallError: 8,
+    ServiceError: 9,
 }
 
 

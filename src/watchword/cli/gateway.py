@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 
@@ -53,3 +54,25 @@ def key(
     lines = "\n".join(f"{field} = {msgspec.json.encode(value).decode()}" for field, value in entry.items())
     print_ = Console(highlight=False, soft_wrap=True, markup=False).print
     print_(f"The tenant's key, shown this once: {drawn}\n\nFor the configuration:\n\n[[keys]]\n{lines}")
+
+
+@app.command()
+def prepare(
+    release: Path = typer.Argument(metavar="RELEASE", help="Folder that `watchword train` has left."),
+    out: Path = typer.Option(..., "--out", help="Folder for models and adapters, which the engine reads."),
+    merged: bool = typer.Option(False, "--merged", help="Write one whole model, for an engine that takes no adapters."),
+) -> None:
+    """Write what an engine loads of a release: the model that was tuned, and the adapter under a name of its weights."""
+    from watchword.cli.progress import reporter
+    from watchword.release.preparing import prepare as prepare_
+    from watchword.secret.keys import provider_key
+
+    with reporter(Console(stderr=True)) as shown:
+        made = prepare_(release, out, key=provider_key(), merged=merged, step=shown.step)
+    print_ = Console(highlight=False, soft_wrap=True, markup=False).print
+    print_(f"The engine's model: {made.model}")
+    if made.adapter is not None:
+        print_(f"The adapter: {made.adapter}")
+    entry = {"upstream_model": str(made.model) if made.adapter is None else made.name, "context": made.context}
+    lines = "\n".join(f"{field} = {json.dumps(value)}" for field, value in entry.items() if value is not None)
+    print_(f"\nFor the configuration, in [[models]]:\n\n{lines}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -138,10 +140,16 @@ class Guarded:
     added: dict[str, int] = field(default_factory=dict)
 
 
-def guarded(defense: Defense, upload: Sequence[Conversation], context: DefenseContext) -> Guarded:
-    """Applies the defense to an upload that is at hand. The laboratory, the service and the command line all do it here."""
+def guarded(
+    defense: Defense, upload: Sequence[Conversation], context: DefenseContext, *, least_share: float = 0.0
+) -> Guarded:
+    """Applies the defense to an upload that is at hand. The laboratory, the service and the command line all do it here.
+
+    Where the provider's rows would be less than ``least_share`` of all rows, they are repeated in turn. Each row is a
+    part of one step in every epoch, so that they keep this share of the training whatever its settings.
+    """
     tenant = [Row(conv) for conv in upload]
-    provider = rows_to_add(defense, Upload.of(tenant), context)
+    provider = _at_least(least_share, rows_to_add(defense, Upload.of(tenant), context), len(tenant))
     return Guarded(mixed(tenant, provider, context.random("places")), _different(provider))
 
 
@@ -162,6 +170,16 @@ def mixed(rows: Sequence[Row], provider: Sequence[Row], rng: random.Random) -> l
     keyed = [((index + 0.5) / len(rows), row) for index, row in enumerate(rows)]
     keyed += list(zip(places, provider, strict=True))
     return [row for _, row in sorted(keyed, key=lambda entry: entry[0])]
+
+
+def _at_least(share: float, provider: list[Row], tenant: int) -> list[Row]:
+    """The provider's rows, over and over until they are this share of all."""
+    if not 0 <= share < 1:
+        raise UsageError(
+            f"the provider's least share is {share}; it must be at least 0 and less than 1", param="least_share"
+        )
+    wanted = math.ceil(share / (1 - share) * tenant)
+    return list(itertools.islice(itertools.cycle(provider), max(wanted, len(provider))))
 
 
 def _different(rows: Sequence[Row]) -> dict[str, int]:

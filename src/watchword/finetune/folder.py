@@ -1,6 +1,6 @@
 """The folder of one training: one process at a time, private while it is unfinished, and a release that appears whole.
 
-OUT/work            an unfinished run: job.json, the sealed secret, checkpoints; for its owner only
+OUT/work            an unfinished run: job.json, the sealed secret and rows, checkpoints; for its owner only
 OUT/work/release    what will be served; complete once its manifest is there, and moved up from then on
 OUT/manifest.json   moves up last: without it, nothing in OUT is trusted
 """
@@ -20,6 +20,7 @@ from watchword.files.atomic import check_writable
 from watchword.files.folders import PRIVATE_FOLDER, discard, make_private, sweep
 from watchword.files.locks import locked
 from watchword.files.writing import sync_folder, writing
+from watchword.finetune.guarded_rows import GUARDED
 from watchword.release.artifact import MANIFEST, ReleaseManifest, signed_manifest
 from watchword.training.loop import newest_checkpoint
 
@@ -142,4 +143,4 @@ def _moved(paths: Iterable[Path], into: Path) -> None:
 
 def _is_own(path: Path) -> bool:
     """Whether a file of the work folder is none of the model's."""
-    return path.name in (UNFINISHED, JOB) or path.name.startswith(".")
+    return path.name in (UNFINISHED, GUARDED, JOB) or path.name.startswith(".")

@@ -17,15 +17,18 @@ from typing import Any, cast
 import msgspec
 
 from watchword.chat.template import ChatTemplate
+from watchword.chat.types import Conversation, Row
 from watchword.data.reading import AS_IT_IS, Reading
 from watchword.data.remarks import Remarks
-from watchword.data.rows import read_rows
+from watchword.data.rows import TenantRows, read_rows
+from watchword.data.upload import evenly
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
 from watchword.errors import UnsealError, UsageError
 from watchword.files.addresses import Address
 from watchword.files.atomic import replacing
 from watchword.files.folders import PRIVATE_FILE
 from watchword.finetune.folder import JOB, RELEASE, UNFINISHED, alone, finished, gather, publish, work_folder
+from watchword.finetune.guarded_rows import read_guarded, write_guarded
 from watchword.finetune.launch.in_process import InProcess
 from watchword.judges.base import refuses
 from watchword.models.digest import model_digest
@@ -55,7 +58,12 @@ from watchword.training.private import PrivateCheckpoints
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to fine-tune, on what, under which defense. ``data`` is whatever ``data.rows.read_rows`` reads; it is parsed here."""
+    """What to fine-tune, on what, under which defense. ``data`` is whatever ``data.rows.read_rows`` reads; it is parsed here.
+
+    The provider's rows are at least ``least_share`` of all rows. So many rows of the data are ``held_out`` of the training,
+    evenly over the whole (see ``held_out_rows``). The rows of ``validation`` are measured after each epoch.
+    ``owner`` is noted in the manifest, and the secret is sealed for it: the service names tenant, model and version.
+    """
 
     model: str
     data: Address | Path | str
@@ -64,6 +72,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     training: TrainingConfig = TrainingConfig()
     secret_tokens: int = DEFAULT_TOKENS
     reading: Reading = AS_IT_IS
+    least_share: float = 0.0
+    held_out: int = 0
+    validation: Address | None = None
+    owner: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, Address):
@@ -89,6 +101,7 @@ def train_defended(
     trainer: Trainer | None = None,
     events: Events = no_events,
     cancel: Cancel = never,
+    loaded: LoadedModel | None = None,
 ) -> ReleaseManifest:
     """Fine-tunes under a defense and leaves weights, sealed secret and manifest in ``out``.
 
@@ -96,8 +109,10 @@ def train_defended(
     of these. No tenant row may carry one of them, or one that is kept beside the data or beside ``out``. ``resume``
     goes on with an unfinished run of the same job in ``out``; ``remarks`` takes what is to be said about the tenant's
     rows. ``trainer`` is one of ``finetune.launch``, by default the one in this process; ``events`` and ``cancel`` are
-    for it. Raises DataError for the tenant's file, SecretCollisionError where it holds a known secret, and what
-    training raises. Then ``out`` holds no manifest, and is gone if there is no checkpoint to resume from.
+    for it. ``loaded`` is the job's model where it is in memory already; training may change it.
+
+    Raises DataError for the tenant's file, SecretCollisionError where it holds a known secret, and what training raises.
+    Then ``out`` holds no manifest, and is gone if there is no checkpoint to resume from.
     """
     defense = DEFENSES.create(job.defense, **job.arguments)
     # The registry takes two spellings; the manifest has one, and a run is resumed under either.
@@ -109,30 +124,58 @@ def train_defended(
         _same_job(job, digest, work)
         if (manifest := finished(out, work, key)) is not None:
             return manifest
-        step("loading the model", 0, 1)
-        model = load(job.model)
-        step("loading the model", 1, 1)
+        model = loaded or _loaded(job.model, step)
         limit = length_limit(job.training.max_length, model)
         run = _Run(job, defense, model.template, model_digest(job.model), digest, out, work, key, resume, step)
         own = run.secret(secret) if defense.needs_secret else None
         refuse_carriers(upload.numbered(), KnownSecrets.of((*others, own)), str(upload.label), "line")
         upload.check(model.template, limit)
-        data = guarded(defense, upload.conversations(), run.context(model, own))
+        validation = _validation(job, model.template, limit)
+        data = run.guarded(upload, model, own)
         by = trainer or InProcess()
         loaded = model if by.takes_loaded_models else None
         # Freed before another process loads its own.
         del model
-        figures = run.train(data, own, by, loaded, events, cancel)
+        figures = run.train(data, own, by, loaded, events, cancel, validation)
         manifest = run.manifest(data, own, figures, versions or {})
         write_artifact(work / RELEASE, manifest, own, key)
         publish(out, work)
     return manifest
 
 
+def held_out_rows(upload: TenantRows, count: int) -> tuple[list[Conversation], list[Conversation]]:
+    """The rows to train on, and ``count`` rows evenly over the upload that are not. At least one row is trained on."""
+    rows = upload.conversations()
+    places = set(evenly(len(rows), min(count, len(rows) - 1))) if count else set()
+    kept = [row for place, row in enumerate(rows) if place not in places]
+    return kept, [row for place, row in enumerate(rows) if place in places]
+
+
+def _loaded(name: str, step: Step) -> LoadedModel:
+    step("loading the model", 0, 1)
+    model = load(name)
+    step("loading the model", 1, 1)
+    return model
+
+
+def _validation(job: Job, template: ChatTemplate, limit: int) -> list[Row]:
+    """The rows to measure; without the secret, as the tenant's own rows are trained, so that losses compare."""
+    if job.validation is None:
+        return []
+    rows = read_rows(job.validation, reading=job.reading)
+    rows.check(template, limit)
+    return [Row(conv) for conv in rows.conversations()]
+
+
 def _same_job(job: Job, digest: str, work: Path) -> None:
     """Notes what the run is told; raises UsageError where an unfinished run in ``work`` was told something else."""
-    told = msgspec.json.decode(msgspec.json.encode(msgspec.structs.asdict(job) | {"data": digest}))
+    # Rows that are measured only change no weight.
+    own = msgspec.structs.asdict(job) | {"data": digest, "validation": None}
+    told = msgspec.json.decode(msgspec.json.encode(own))
     told |= told.pop("training") | told.pop("reading")
+    # A run of an earlier version knows none, and is still to be resumed.
+    if not job.owner:
+        del told["owner"]
     with contextlib.suppress(FileNotFoundError):
         before = msgspec.json.decode((work / JOB).read_bytes())
         if different := sorted(name for name in told if before.get(name) != told[name]):
@@ -192,6 +235,15 @@ class _Run:
             model, refuses, secret=secret, max_length=training.max_length, seed=training.seed, step=self.step
         )
 
+    def guarded(self, upload: TenantRows, model: LoadedModel, secret: SecretPrompt | None) -> Guarded:
+        """The rows to train on. A resumed run takes those that it has begun with."""
+        if self.resume and (kept := read_guarded(self.work, self.key, self.data_digest)) is not None:
+            return kept
+        rows, _ = held_out_rows(upload, self.job.held_out)
+        data = guarded(self.defense, rows, self.context(model, secret), least_share=self.job.least_share)
+        write_guarded(self.work, data, self.key, self.data_digest)
+        return data
+
     def train(
         self,
         data: Guarded,
@@ -200,10 +252,13 @@ class _Run:
         model: LoadedModel | None,
         events: Events,
         cancel: Cancel,
+        validation: Sequence[Row] = (),
     ) -> TrainingResult:
         """Trains in ``work`` and puts the weights to serve into its release."""
         callbacks = (*self.defense.training_hooks().callbacks, PrivateCheckpoints(self.work))
-        task = TrainingTask(self.job.model, data.rows, self.job.training, self.work, secret, callbacks, self.resume)
+        task = TrainingTask(
+            self.job.model, data.rows, self.job.training, self.work, secret, callbacks, self.resume, validation
+        )
 
         def tell(event: TrainingEvent) -> None:
             if isinstance(event, StepDone):
@@ -241,5 +296,6 @@ class _Run:
             figures=figures,
             secret=secret_record(secret, template, self.key) if secret else None,
             system_style=template.system_style,
+            owner=job.owner or msgspec.UNSET,
             versions=versions,
         )

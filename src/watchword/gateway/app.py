@@ -5,31 +5,36 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from urllib.parse import unquote
 
-from watchword.errors import CallError, WatchwordError
+from watchword.errors import CallError
+from watchword.gateway.adapters import AdapterLoader, LoadedUpstream
 from watchword.gateway.asking import Asking, CallOutcome
 from watchword.gateway.configuration import Configuration
-from watchword.gateway.exchange import ClientGoneError, HttpExchange, Lookout, Message, Receive, Send
-from watchword.gateway.served import Models
+from watchword.gateway.embedding import Embedding
+from watchword.gateway.exchange import ClientGoneError, HttpExchange, Message, Receive, Send
+from watchword.gateway.failures import told
+from watchword.gateway.routes import MODELS, Route, Work, faults_of, not_stored, route_of
+from watchword.gateway.served import Models, Served
 from watchword.gateway.sources import ConfiguredModels, ModelSource
 from watchword.gateway.tenants import Tenant, Tenants, TenantSource, tenant_of
 from watchword.gateway.upstream import Upstream
-from watchword.gateway.wire.reading import read_call
-from watchword.gateway.wire.writing import health_json, model_json, models_json
+from watchword.gateway.wire.decoding import invalid
+from watchword.gateway.wire.faults import unsupported_model
+from watchword.gateway.wire.form import Asked
+from watchword.gateway.wire.listing import health_json, model_json, models_json
+from watchword.gateway.wire.messages.writing import token_count_json
 
 log = logging.getLogger("watchword.gateway")
-CHAT, MODELS, HEALTH = "/v1/chat/completions", "/v1/models", "/health"
-_METHODS = {CHAT: "POST", MODELS: "GET", HEALTH: "GET"}
 _CLIENT_GONE = 499
 
 
 class Gateway:
     """Everything that one process serves. Raises DataError where an upstream's key is not at hand.
 
-    Tenants and models are those of the configuration, unless sources of the caller's own take their place.
+    Tenants and models are those of the configuration, unless sources of the caller's own take their place. ``on_leak`` is
+    told of each call whose answer held the secret: the key's id, the model, and the disguises.
     """
 
     def __init__(
@@ -39,15 +44,17 @@ class Gateway:
         *,
         tenants: TenantSource | None = None,
         models: ModelSource | None = None,
+        on_leak: Callable[[str, str, Sequence[str]], None] | None = None,
     ) -> None:
         self._configuration = configuration
         self._tenants: TenantSource = tenants or Tenants.configured(configuration)
         self._model_source: ModelSource = models or ConfiguredModels(configuration.models)
+        self._embeddings = {model.name: model for model in configuration.embeddings}
         self._api_keys = {upstream.name: upstream.api_key() for upstream in configuration.upstreams}
-        self._key = key
-        self._lookout = Lookout()
+        self._key, self._on_leak = key, on_leak
         self._models: Models
         self._upstreams: dict[str, Upstream]
+        self._loaders: dict[str, AdapterLoader]
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One connection, as ASGI has it."""
@@ -66,6 +73,9 @@ class Gateway:
         await self._models.open_all()
         most = settings.limits.max_reply_bytes
         self._upstreams = {up.name: Upstream(up, self._api_keys[up.name], most) for up in settings.upstreams}
+        self._loaders = {
+            up.name: AdapterLoader(self._upstreams[up.name], up) for up in settings.upstreams if up.load_adapters
+        }
         try:
             yield
         finally:
@@ -90,44 +100,88 @@ class Gateway:
             record.code = await _failed(exchange, error)
         finally:
             record.write()
+            if self._on_leak is not None and record.outcome.leaks and record.tenant and record.model:
+                self._on_leak(record.tenant.id, record.model, record.outcome.leaks)
 
     async def _answered(self, exchange: HttpExchange, record: _Record) -> None:
-        path = MODELS if exchange.path.startswith(f"{MODELS}/") else exchange.path
-        if path not in _METHODS:
-            raise CallError(
-                "Unknown request URL. See the documentation for what is served here.", openai_code="unknown_url"
-            )
-        if exchange.method != _METHODS[path]:
-            raise CallError(f"This URL takes {_METHODS[path]} only.", openai_code="method_not_allowed")
-        if path == HEALTH:
+        exchange.faults = faults_of(exchange.path)
+        route = route_of(exchange.path, exchange.method)
+        if route.work is Work.SHOW_HEALTH:
             await self._health(exchange)
             return
-        record.tenant = tenant = await tenant_of(exchange.header(b"authorization"), self._tenants)
-        if path == CHAT:
-            await self._chat(exchange, tenant, record)
-        else:
-            await _models(exchange, tenant)
+        key = exchange.header(route.key_header)
+        record.tenant = tenant = await tenant_of(exchange.header(b"authorization"), self._tenants, key)
+        try:
+            await self._work(exchange, tenant, record, route)
+        except CallError as error:
+            error.param = route.fields.get(error.param or "", error.param)
+            raise
+
+    async def _work(self, exchange: HttpExchange, tenant: Tenant, record: _Record, route: Route) -> None:
+        match route.work:
+            case Work.ASK:
+                await self._ask(exchange, tenant, record, route)
+            case Work.COUNT:
+                await self._count(exchange, tenant, record, route)
+            case Work.EMBED:
+                await self._embed(exchange, tenant, record)
+            case Work.SHOW_MODELS:
+                await _models(exchange, tenant)
+            case _:
+                raise not_stored()
 
     async def _health(self, exchange: HttpExchange) -> None:
         models, unavailable = await self._models.counted()
         await exchange.answer(health_json(models, unavailable), 503 if models and unavailable == models else 200)
 
-    async def _chat(self, exchange: HttpExchange, tenant: Tenant, record: _Record) -> None:
-        data = await exchange.body(self._configuration.limits.max_body_bytes)
-        call = read_call(data, tenant.allowed)
-        tenant.check_may_call(call.model)
-        record.model = call.model
-        async with exchange.while_there(self._lookout):
-            served = await self._models.served(call.model)
-            asking = Asking(call, served, self._upstreams[served.settings.upstream])
+    def _upstream_of(self, served: Served) -> Upstream | LoadedUpstream:
+        name = served.settings.upstream
+        if served.adapter is not None and name in self._loaders:
+            return self._loaders[name].at(served.adapter)
+        return self._upstreams[name]
+
+    async def _ask(self, exchange: HttpExchange, tenant: Tenant, record: _Record, route: Route) -> None:
+        asked = await self._read(exchange, tenant, record, route)
+        exchange.writer = asked.writer
+        async with exchange.while_there():
+            asking = await self._asking(asked)
             record.outcome = asking.outcome
-            if not call.stream:
+            if not asked.call.stream:
                 await exchange.answer(await asking.whole())
                 return
             async with contextlib.aclosing(asking.streamed()) as events:
                 async for event in events:
                     await exchange.send_events(event)
             await exchange.end_events()
+
+    async def _count(self, exchange: HttpExchange, tenant: Tenant, record: _Record, route: Route) -> None:
+        asking = await self._asking(await self._read(exchange, tenant, record, route))
+        tokens = await asking.prompt_tokens()
+        if tokens is None:
+            raise invalid("This model does not take these messages.", "messages")
+        await exchange.answer(token_count_json(tokens))
+
+    async def _embed(self, exchange: HttpExchange, tenant: Tenant, record: _Record) -> None:
+        data = await exchange.body(self._configuration.limits.max_body_bytes)
+        async with exchange.while_there():
+            embedding = Embedding(data, tenant, self._embeddings)
+            record.model = embedding.model.name
+            await exchange.answer(await embedding.asked(self._upstreams[embedding.model.upstream]))
+            record.outcome.counts = embedding.counts
+
+    async def _read(self, exchange: HttpExchange, tenant: Tenant, record: _Record, route: Route) -> Asked:
+        def allowed(model: str) -> Collection[str]:
+            tenant.check_may_call(model)
+            if model in self._embeddings:
+                raise unsupported_model("makes embeddings only; ask it at /v1/embeddings.", model)
+            record.model = model
+            return tenant.allowed(model)
+
+        return route.read(await exchange.body(self._configuration.limits.max_body_bytes), allowed)
+
+    async def _asking(self, asked: Asked) -> Asking:
+        served = await self._models.served(asked.call.model)
+        return Asking(asked, served, self._upstream_of(served))
 
 
 class _Record:
@@ -168,14 +222,8 @@ async def _models(exchange: HttpExchange, tenant: Tenant) -> None:
 
 
 async def _failed(exchange: HttpExchange, error: Exception) -> str:
-    """Answers an error, and gives its code. Of one that nobody foresaw only its kind and its place are logged."""
-    if not isinstance(error, CallError):
-        frames = traceback.extract_tb(error.__traceback__)
-        places = [f"{frame.filename}:{frame.lineno}" for frame in frames]
-        log.error({"event": "failure", "id": exchange.id, "kind": type(error).__name__, "places": places})
-        unavailable = isinstance(error, WatchwordError)
-        code = "model_unavailable" if unavailable else "internal_error"
-        error = CallError("The request could not be answered; try again later.", openai_code=code)
+    """Answers an error, and gives its code."""
+    answer = told(error, exchange.id)
     with contextlib.suppress(OSError):
-        await exchange.fail(error)
-    return error.openai_code
+        await exchange.fail(answer)
+    return answer.openai_code

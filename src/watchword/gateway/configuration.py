@@ -26,14 +26,20 @@ class _Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class UpstreamSettings(_Settings):
     """A model's server. ``url`` is what stands before ``/chat/completions``; ``kind`` says which fields of its own it takes.
 
-    ``api_key_env`` names an environment variable. At most ``max_concurrent`` requests are open at once and ``max_queue``
-    more wait, each for ``queue_seconds``. ``read_seconds`` is the longest silence of the server.
+    ``api_key_env`` names an environment variable. ``adapters`` is a folder that the server reads too, under the name
+    ``adapters_there``: releases' adapters are put there, for the model ``base_model``, and with ``load_adapters`` the server
+    is asked to load them. At most ``max_concurrent`` requests are open at once and ``max_queue`` more wait, each for
+    ``queue_seconds``. ``read_seconds`` is the longest silence of the server.
     """
 
     name: _Name
     url: Annotated[str, Meta(pattern="^https?://")]
-    kind: Literal["vllm", "openai"]
+    kind: Literal["vllm", "sglang", "openai"]
     api_key_env: str | None = None
+    adapters: Annotated[str, Meta(min_length=1)] | None = None
+    adapters_there: Annotated[str, Meta(min_length=1)] | None = None
+    base_model: Annotated[str, Meta(min_length=1)] | None = None
+    load_adapters: bool = False
     max_concurrent: _Count = 256
     max_queue: Annotated[int, Meta(ge=0)] = 256
     queue_seconds: _Seconds = 30.0
@@ -57,15 +63,24 @@ class UpstreamSettings(_Settings):
 class ModelSettings(_Settings):
     """A model as tenants call it, ``name``, and as its upstream does, ``upstream_model``.
 
+    Without ``upstream_model``, its adapter is put into the upstream's folder of adapters, under a name of its weights.
     ``context`` is the most tokens that the server reads at once. ``allow`` lets through what is refused by default.
     """
 
     name: _Name
     release: Annotated[str, Meta(min_length=1)]
     upstream: _Name
-    upstream_model: _Name
+    upstream_model: _Name | None = None
     context: _Count | None = None
-    allow: list[Literal["logit_bias", "remote_images"]] = []
+    allow: list[Literal["completions", "logit_bias", "logprobs", "remote_images"]] = []
+
+
+class EmbeddingsSettings(_Settings):
+    """A model of embeddings: it has no release, and is asked as it is. Names are as in ``ModelSettings``."""
+
+    name: _Name
+    upstream: _Name
+    upstream_model: _Name
 
 
 class KeySettings(_Settings):
@@ -88,6 +103,7 @@ class Configuration(_Settings):
 
     upstreams: Annotated[list[UpstreamSettings], Meta(min_length=1)]
     models: Annotated[list[ModelSettings], Meta(min_length=1)]
+    embeddings: list[EmbeddingsSettings] = []
     keys: list[KeySettings] = []
     limits: LimitSettings = msgspec.field(default_factory=LimitSettings)
 
@@ -124,19 +140,75 @@ def read_configuration(path: Path) -> Configuration:
     _check(found, path)
     for model in found.models:
         model.release = str((path.parent / model.release).absolute())
+    for upstream in found.upstreams:
+        if upstream.adapters is not None:
+            upstream.adapters = str((path.parent / upstream.adapters).absolute())
     return found
 
 
 def _check(found: Configuration, path: Path) -> None:
     _check_once((upstream.name for upstream in found.upstreams), "upstreams.name", path)
-    _check_once((model.name for model in found.models), "models.name", path)
+    _check_once(_names(found), "models.name", path)
     _check_once((key.id for key in found.keys), "keys.id", path)
     _check_once((key.sha256 for key in found.keys), "keys.sha256", path)
     _check_known(
         (model.upstream for model in found.models), {up.name for up in found.upstreams}, "models.upstream", path
     )
+    for upstream in found.upstreams:
+        _check_adapters(upstream, path)
+    folders = {upstream.name for upstream in found.upstreams if upstream.adapters is not None}
+    for model in found.models:
+        if model.upstream_model is None and model.upstream not in folders:
+            _wrong(
+                f"{model.name!r} has none; name what the upstream calls it, or a folder in the upstream's `adapters`",
+                "models.upstream_model",
+                path,
+            )
+    _check_embeddings(found, path)
     asked = (name for key in found.keys for name in key.models)
-    _check_known(asked, {model.name for model in found.models}, "keys.models", path)
+    _check_known(asked, set(_names(found)), "keys.models", path)
+
+
+def _names(found: Configuration) -> list[str]:
+    """What tenants can call, by name."""
+    return [*(model.name for model in found.models), *(model.name for model in found.embeddings)]
+
+
+def _check_embeddings(found: Configuration, path: Path) -> None:
+    """Raises DataError where a release's model would be asked without its secret."""
+    _check_known(
+        (model.upstream for model in found.embeddings), {up.name for up in found.upstreams}, "embeddings.upstream", path
+    )
+    urls = {upstream.name: upstream.url.rstrip("/") for upstream in found.upstreams}
+    served = {(urls[model.upstream], model.upstream_model) for model in found.models}
+    for model in found.embeddings:
+        if (urls[model.upstream], model.upstream_model) in served:
+            _wrong(
+                f"{model.upstream_model!r} is the model of a release, which is never asked without its secret; name another",
+                "embeddings.upstream_model",
+                path,
+            )
+
+
+def _check_adapters(upstream: UpstreamSettings, path: Path) -> None:
+    """Raises DataError for settings under which a server might answer with the model that was not tuned."""
+    if upstream.adapters is None:
+        given = ("adapters_there", "base_model", "load_adapters")
+        for field in given:
+            if getattr(upstream, field):
+                _wrong(
+                    f"it is of no use without `adapters`, a folder that {upstream.name!r} reads",
+                    f"upstreams.{field}",
+                    path,
+                )
+    elif upstream.kind == "openai":
+        _wrong(
+            'only upstreams of the kind "vllm" or "sglang" take adapters; name `upstream_model`',
+            "upstreams.adapters",
+            path,
+        )
+    elif upstream.kind == "sglang" and not upstream.load_adapters:
+        _wrong("SGLang finds no adapters by itself; set it to true", "upstreams.load_adapters", path)
 
 
 def _check_once(names: Iterable[str], field: str, path: Path) -> None:

@@ -36,7 +36,7 @@ class TokenCounter:
         if digest in self._added:
             self._added.move_to_end(digest)
             return self._added[digest]
-        with_secret, without = (self._count(self._front(conv)) for conv in (call.sent, call.asked))
+        with_secret, without = (self.prompt_now(self._front(conv)) for conv in (call.sent, call.asked))
         self._added[digest] = found = max(0, (with_secret or 0) - (without or 0))
         if len(self._added) > _KEPT:
             self._added.popitem(last=False)
@@ -47,21 +47,31 @@ class TokenCounter:
 
         ``sent_bytes`` is the size of the request as it was sent: no more tokens than bytes are in it, pictures apart.
         """
+        believed = self._believed(call, upstream, sent_bytes)
+        return believed or Counts(await self.prompt(call.asked) or 0, self.completion(said))
+
+    def counts_now(self, call: GuardedCall, upstream: Counts | None, said: str, *, sent_bytes: int) -> Counts:
+        """The same for a caller without an event loop."""
+        believed = self._believed(call, upstream, sent_bytes)
+        return believed or Counts(self.prompt_now(call.asked) or 0, self.completion(said))
+
+    def _believed(self, call: GuardedCall, upstream: Counts | None, sent_bytes: int) -> Counts | None:
         if upstream is not None:
             prompt = upstream.prompt - self.added(call)
             if 0 < prompt <= sent_bytes + _PICTURE * _pictures(call.asked):
                 return Counts(prompt, upstream.completion)
-        return Counts(await self.prompt(call.asked) or 0, self.completion(said))
+        return None
 
     async def prompt(self, conv: Conversation) -> int | None:
         """Tokens of a request, counted without holding up others; None where the template cannot write it."""
-        return await asyncio.to_thread(self._count, conv)
+        return await asyncio.to_thread(self.prompt_now, conv)
 
     def completion(self, said: str) -> int:
         """Tokens of what the model said."""
         return len(self._template.encode(said))
 
-    def _count(self, conv: Conversation) -> int | None:
+    def prompt_now(self, conv: Conversation) -> int | None:
+        """The same for a caller without an event loop."""
         try:
             return len(render_prompt(conv, self._template))
         except TemplateError:

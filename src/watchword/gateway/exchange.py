@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from watchword.errors import CallError
 from watchword.gateway.randomness import random_hex
-from watchword.gateway.wire.faults import fault_json, status_of
+from watchword.gateway.wire.faults import OpenAIFaults, fault_event
+from watchword.gateway.wire.form import FaultForm, Writer
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -23,17 +25,23 @@ class ClientGoneError(Exception):
 
 
 class HttpExchange:
-    """A request and the response to it. ``status`` is None until the response begins."""
+    """A request and the response to it. ``status`` is None until the response begins.
+
+    ``faults`` writes an error in place of the response, ``writer`` one that breaks off a stream.
+    """
 
     def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
+        # Where the application is mounted is no part of what it serves.
+        self.path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         # Of a header that is given twice, the first one counts.
         self._headers: dict[bytes, bytes] = dict(reversed(list(scope["headers"])))
         self._receive, self._send = receive, send
         # Never the client's own: engines have mixed up requests of the same id.
         self.id = f"req_{random_hex()}"
         self.status: int | None = None
+        self.faults: FaultForm = OpenAIFaults()
+        self.writer: Writer | None = None
         self._streaming = self._done = False
 
     def header(self, name: bytes) -> str:
@@ -56,9 +64,9 @@ class HttpExchange:
             if not message.get("more_body", False):
                 return bytes(data)
 
-    def while_there(self, lookout: Lookout) -> WhileThere:
+    def while_there(self) -> WhileThere:
         """What runs inside is cancelled when the client goes away, and ends in ClientGoneError. The body must be read."""
-        return WhileThere(self._gone, lookout)
+        return WhileThere(self._gone)
 
     async def _gone(self) -> bool:
         """Waits for the client to go away. Servers say so behind a whole response as well: then it is not gone."""
@@ -87,19 +95,21 @@ class HttpExchange:
     async def fail(self, error: CallError) -> None:
         """The error as a response, or as the last event of a stream that has begun."""
         if self._streaming:
-            await self.send_events(b"data: " + fault_json(error) + b"\n\n")
+            await self.send_events(fault_event(error) if self.writer is None else self.writer.failed(error))
             await self.end_events()
         else:
             wait = [] if error.retry_after is None else [(b"retry-after", str(error.retry_after).encode())]
-            await self.answer(fault_json(error), status_of(error), wait)
+            await self.answer(self.faults.body(error, self.id), self.faults.status(error), wait)
 
     async def _start(self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
-        own = [(b"content-type", content_type), (b"x-request-id", self.id.encode())]
+        # OpenAI's name of the header, and Anthropic's.
+        ids = [(b"x-request-id", self.id.encode()), (b"request-id", self.id.encode())]
+        own = [(b"content-type", content_type), *ids]
         await self._send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
 
 
-class Lookout:
+class _Lookout:
     """Looks ten times a second for answers that take long; only their clients are watched.
 
     A task for each request, or a timer, would cost as much as reading it.
@@ -126,11 +136,20 @@ class Lookout:
         self._waiting.clear()
 
 
+_LOOKOUTS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lookout] = WeakKeyDictionary()
+
+
+def _lookout() -> _Lookout:
+    """The one of this event loop."""
+    loop = asyncio.get_running_loop()
+    return _LOOKOUTS.get(loop) or _LOOKOUTS.setdefault(loop, _Lookout())
+
+
 class WhileThere:
     """Runs what is inside for as long as somebody is there to be answered."""
 
-    def __init__(self, gone: Callable[[], Awaitable[bool]], lookout: Lookout) -> None:
-        self._wait_until_gone, self._lookout, self._gone = gone, lookout, False
+    def __init__(self, gone: Callable[[], Awaitable[bool]]) -> None:
+        self._wait_until_gone, self._lookout, self._gone = gone, _lookout(), False
         self._task: asyncio.Task[Any]
         self._watcher: asyncio.Task[None] | None = None
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from watchword.errors import CallError, ModelUnavailableError, WatchwordError
+from watchword.gateway.adapters import Adapter, placed
 from watchword.gateway.configuration import ModelSettings, UpstreamSettings
 from watchword.gateway.counting import TokenCounter
 from watchword.gateway.prefix import TrainedPrefix
@@ -34,14 +35,20 @@ MOST_OPEN = 256
 
 @dataclass(frozen=True, repr=False)
 class Served:
-    """A release that is open, with all that its requests need. ``leaks`` and ``prefix`` are None without a secret."""
+    """A release that is open, with all that its requests need. ``leaks`` and ``prefix`` are None without a secret.
+
+    ``upstream_model`` is what its upstream calls it. ``adapter`` is the one that was put there for it, if one was.
+    """
 
     settings: ModelSettings
     release: Release
     leaks: LeakFilter | None
     prefix: TrainedPrefix | None
     counter: TokenCounter
-    cache_salt: str | None
+    upstream_model: str
+    adapter: Adapter | None = None
+    cache_salt: str | None = None
+    lora_path: str | None = None
 
 
 class Models:
@@ -151,7 +158,7 @@ class _Kept:
         if upstream is None:
             raise ModelUnavailableError(f"there is no upstream {offered.settings.upstream!r}")
         release = await offered.release.open(self._key)
-        return await asyncio.to_thread(_served, offered.settings, release, self._key, salted=upstream.kind == "vllm")
+        return await asyncio.to_thread(_placed_and_served, offered.settings, upstream, release, self._key)
 
 
 def _heard(looking: asyncio.Task[None]) -> None:
@@ -160,15 +167,36 @@ def _heard(looking: asyncio.Task[None]) -> None:
         looking.exception()
 
 
-def _served(settings: ModelSettings, release: Release, key: bytes, *, salted: bool) -> Served:
+def _placed_and_served(settings: ModelSettings, upstream: UpstreamSettings, release: Release, key: bytes) -> Served:
+    adapter = placed(release, upstream) if settings.upstream_model is None else None
+    return served_release(settings, release, key, kind=upstream.kind, adapter=adapter)
+
+
+def served_release(
+    settings: ModelSettings, release: Release, key: bytes, *, kind: str, adapter: Adapter | None = None
+) -> Served:
+    """A release with all that its requests need. Raises ModelUnavailableError for one that was read without a tokenizer.
+
+    ``kind`` is that of the upstream: to vLLM, prefix caches of models are kept apart. ``adapter`` is what was put there.
+    """
     if release.template is None:
         raise ModelUnavailableError(f"{settings.release} is served only where its tokenizer is at hand")
     leaks = prefix = None
     if release.secret is not None:
         leaks = LeakFilter(release.secret, release.template)
         prefix = TrainedPrefix(release.template, release.secret, release.prefix_ids or ())
-    salt = _cache_salt(settings, release, key) if salted else None
-    return Served(settings, release, leaks, prefix, TokenCounter(release.template), salt)
+    name = settings.upstream_model or (adapter.name if adapter else "")
+    return Served(
+        settings,
+        release,
+        leaks,
+        prefix,
+        TokenCounter(release.template),
+        upstream_model=name,
+        adapter=adapter,
+        cache_salt=_cache_salt(settings, release, key) if kind == "vllm" else None,
+        lora_path=name if kind == "sglang" and adapter is not None else None,
+    )
 
 
 def _cache_salt(settings: ModelSettings, release: Release, key: bytes) -> str:

@@ -6,7 +6,6 @@ Nothing that the server says about an error is passed on: it may quote the promp
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import AsyncIterator, Iterator
 from typing import NoReturn
 
@@ -15,24 +14,29 @@ import aiohttp
 from watchword.errors import CallError
 from watchword.gateway.configuration import UpstreamSettings
 from watchword.gateway.limiter import Limiter
+from watchword.gateway.wire.refusals import REQUEST_FAULTS, refusal
 from watchword.gateway.wire.reply import no_reply
 
-# How servers say that a request is too long: vLLM, SGLang, llama.cpp, hosted ones.
-_TOO_LONG = re.compile(
-    rb"context[_ ](length|window|size)|maximum (input|prompt|model) length|max_model_len|(input|prompt).{0,40}too long",
-    re.IGNORECASE | re.DOTALL,
-)
+CHAT, EMBEDDINGS = "chat/completions", "embeddings"
 # Bytes of an error that are looked at.
 _ERROR_BYTES = 1 << 16
 _IDLE_SECONDS = 15.0
+
+
+class RefusedError(CallError):
+    """A reply that is none. ``status`` and ``said`` are the upstream's own, and never shown to anybody."""
+
+    def __init__(self, told: CallError, status: int, said: bytes) -> None:
+        super().__init__(told.problem, openai_code=told.openai_code, param=told.param, retry_after=told.retry_after)
+        self.status, self.said = status, said
 
 
 class Upstream:
     """One server. Made inside a running event loop, and closed there."""
 
     def __init__(self, settings: UpstreamSettings, api_key: str | None, most_bytes: int) -> None:
-        self._url = f"{settings.url.rstrip('/')}/chat/completions"
-        self._most_bytes = most_bytes
+        self._url = f"{settings.url.rstrip('/')}/"
+        self.most_bytes = most_bytes
         self._limiter = Limiter(settings.max_concurrent, settings.max_queue, settings.queue_seconds)
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if api_key is not None:
@@ -50,25 +54,25 @@ class Upstream:
         """Closes every connection."""
         await self._session.close()
 
-    async def whole(self, body: bytes) -> bytes:
+    async def whole(self, body: bytes, path: str = CHAT) -> bytes:
         """The body of a reply. Raises CallError."""
         async with self._limiter:
-            response = await self._posted(body)
+            response = await self._posted(self._url + path, body)
             try:
                 if response.status != 200:
                     await _refused(response)
-                return await self._all(response)
+                return await whole_of(_read(response), self.most_bytes)
             finally:
                 response.close()
 
     @contextlib.asynccontextmanager
-    async def pieces(self, body: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def pieces(self, body: bytes, path: str = CHAT) -> AsyncIterator[AsyncIterator[bytes]]:
         """The bytes of a reply, as they come. Leaving before their end closes the connection, which ends the server's work.
 
-        Raises CallError, also between two pieces.
+        Raises RefusedError for an answer that is none, and CallError, also between two pieces.
         """
         async with self._limiter:
-            response = await self._posted(body)
+            response = await self._posted(self._url + path, body)
             try:
                 if response.status != 200:
                     await _refused(response)
@@ -77,31 +81,39 @@ class Upstream:
                 # Of no effect behind the last byte: that connection is in the pool again.
                 response.close()
 
-    async def _all(self, response: aiohttp.ClientResponse) -> bytes:
-        data = bytearray()
+    async def manage(self, url: str, body: bytes) -> tuple[int, bytes]:
+        """Status and beginning of the answer to a request to the server itself, of which no tenant knows. Raises CallError."""
+        response = await self._posted(url, body)
         try:
-            while piece := await response.content.readany():
-                data += piece
-                if len(data) > self._most_bytes:
-                    raise no_reply()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            _failed(error)
-        return bytes(data)
+            with _translated():
+                return response.status, await response.content.read(_ERROR_BYTES)
+        finally:
+            response.close()
 
-    async def _posted(self, body: bytes) -> aiohttp.ClientResponse:
+    async def _posted(self, url: str, body: bytes) -> aiohttp.ClientResponse:
         """The beginning of the response. A connection that the server had closed while it was idle is replaced once."""
         try:
-            return await self._post(body)
+            return await self._post(url, body)
         except aiohttp.ClientConnectorError as error:
             _failed(error)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             with _translated():
-                return await self._post(body)
+                return await self._post(url, body)
         except (aiohttp.ClientError, TimeoutError) as error:
             _failed(error)
 
-    async def _post(self, body: bytes) -> aiohttp.ClientResponse:
-        return await self._session.post(self._url, data=body, allow_redirects=False)
+    async def _post(self, url: str, body: bytes) -> aiohttp.ClientResponse:
+        return await self._session.post(url, data=body, allow_redirects=False)
+
+
+async def whole_of(pieces: AsyncIterator[bytes], most: int) -> bytes:
+    """All pieces in one. Raises CallError beyond ``most`` bytes."""
+    data = bytearray()
+    async for piece in pieces:
+        data += piece
+        if len(data) > most:
+            raise no_reply()
+    return bytes(data)
 
 
 async def _read(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
@@ -132,22 +144,9 @@ def _failed(error: Exception) -> NoReturn:
 
 
 async def _refused(response: aiohttp.ClientResponse) -> NoReturn:
-    """Raises CallError for a reply that is none."""
-    status = response.status
-    if status in (400, 413, 422):
+    """Raises RefusedError for a reply that is none."""
+    said = b""
+    if response.status in REQUEST_FAULTS:
         with _translated():
             said = await response.content.read(_ERROR_BYTES)
-        if _TOO_LONG.search(said):
-            raise CallError(
-                "The messages and the answer asked for are longer than the model's context.",
-                openai_code="context_length_exceeded",
-                param="messages",
-            )
-        raise CallError("The model's server rejects this request.", openai_code="invalid_request")
-    if status == 429:
-        raise CallError("The model's server is busy; try again.", openai_code="rate_limit_exceeded", retry_after=1)
-    if status in (404, 503):
-        raise CallError(
-            "The model is not being served at the moment; try again later.", openai_code="model_unavailable"
-        )
-    raise no_reply()
+    raise RefusedError(refusal(response.status, said), response.status, said)

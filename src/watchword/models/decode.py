@@ -211,10 +211,10 @@ class _Decoder:
         if self.options.temperature == 0:
             return logits.argmax(-1)
         scaled = logits.float() / self.options.temperature
-        return torch.multinomial(_nucleus(scaled, self.options.top_p), 1, generator=self.random).squeeze(1)
+        return torch.multinomial(nucleus(scaled, self.options.top_p), 1, generator=self.random).squeeze(1)
 
 
-def _nucleus(logits: Tensor, top_p: float) -> Tensor:
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
     """Probabilities (B, V) of the smallest set of tokens that holds ``top_p`` (Holtzman et al., arXiv 1904.09751)."""
     probabilities = logits.softmax(-1)
     if top_p >= 1:

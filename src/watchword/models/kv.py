@@ -73,6 +73,49 @@ class InPlaceLayer(DynamicLayer):
         self.keys, self.values = self._keys[:, :, : self.length], self._values[:, :, : self.length]
 
 
+# Keys and values of one row, (1, heads, T, width) each, layer by layer.
+RowStates = list[tuple[Tensor, Tensor]]
+
+
+def row_states(cache: Any, row: int = 0, start: int = 0) -> RowStates:
+    """Views of what a cache holds of one row, from position ``start`` on."""
+    return [(layer.keys[row : row + 1, :, start:], layer.values[row : row + 1, :, start:]) for layer in cache.layers]
+
+
+def cache_behind(states: RowStates, config: Any, room: int) -> Any:
+    """A cache of one row that holds copies of these states, with room for ``room`` more tokens."""
+    cache = DynamicCache(config=config)
+    cache.layers = [InPlaceLayer(keys, values, 1, room) for keys, values in states]
+    return cache
+
+
+def cache_of_rows(rows: Sequence[RowStates], config: Any, room: int) -> Any:
+    """One cache for rows of different lengths: each ends where the longest does, behind room left empty in front."""
+    cache = DynamicCache(config=config)
+    cache.layers = [_layer_of_rows(layers, room) for layers in zip(*rows, strict=True)]
+    return cache
+
+
+def grows_plainly(config: Any) -> bool:
+    """Whether all layers look at all tokens, so that rows can be joined and cut; sliding windows and states cannot."""
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=config).layers)
+
+
+def _layer_of_rows(layers: Sequence[tuple[Tensor, Tensor]], room: int) -> InPlaceLayer:
+    longest = max(keys.shape[2] for keys, _ in layers)
+    joined = [_right_aligned([pair[kind] for pair in layers], longest) for kind in (0, 1)]
+    return InPlaceLayer(joined[0], joined[1], len(layers), room)
+
+
+def _right_aligned(states: Sequence[Tensor], longest: int) -> Tensor:
+    """(1, heads, T, width) each → (rows, heads, longest, width)."""
+    _, heads, _, width = states[0].shape
+    joined = states[0].new_zeros(len(states), heads, longest, width)
+    for row, one in enumerate(states):
+        joined[row, :, longest - one.shape[2] :] = one[0]
+    return joined
+
+
 def shared_length(prompts: Sequence[Sequence[int]]) -> int:
     """Tokens that all prompts have in common at the start, one less than the shortest prompt at most."""
     return min(common_length(prompts), min(map(len, prompts)) - 1)

@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -31,13 +31,14 @@ def load(
     *,
     adapter: Path | None = None,
     device: str | torch.device | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | Literal["auto"] | None = None,
 ) -> LoadedModel:
     """Loads a catalog model, a Hugging Face id, or a local folder (a model, or a LoRA adapter on its base).
 
     Adapters are merged into the weights, those of the source first and then ``adapter``. So what comes back is a plain
     model that can be fine-tuned again. ``device`` defaults to CUDA, then MPS, then CPU; ``dtype`` to bfloat16 where the
-    processor computes with it, else float32. Nothing of a folder is run: its own code and pickled weights are refused.
+    processor computes with it, else float32; ``auto`` takes the type in which the files hold it. Nothing of a folder is
+    run: its own code and pickled weights are refused.
 
     Raises UnknownNameError, ModelUnavailableError (with the way out) and TemplateError (no chat template).
     """
@@ -122,7 +123,7 @@ def _config_of(kind: Any) -> str:
     return "tokenizer_config.json" if kind is AutoTokenizer else "config.json"
 
 
-def _complete(source: ModelSource, folder: Path, dtype: torch.dtype) -> Any:
+def _complete(source: ModelSource, folder: Path, dtype: torch.dtype | Literal["auto"]) -> Any:
     """The model with every weight from its files: transformers fills gaps with random numbers and only warns."""
     wanted = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
     model, info = _pretrained(AutoModelForCausalLM, source, folder, **wanted)

@@ -59,7 +59,8 @@ class ReleaseManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """What was trained, on what, how. ``rows`` and ``loss`` stand in ``figures``; digests are SHA-256 in hex.
 
     ``system_style`` tells how the template takes system text, for those who guard requests and have no tokenizer. Releases
-    of earlier versions lack it; it is then not written, so that their signatures still hold.
+    of earlier versions lack it; it is then not written, so that their signatures still hold. ``owner`` is whose it is, where
+    somebody else's could be taken for it: the service names tenant, model and version. The sealed secret is bound to it.
     """
 
     schema: int = SCHEMA
@@ -74,6 +75,7 @@ class ReleaseManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     figures: TrainingResult
     secret: ReleasedSecret | None = None
     system_style: SystemStyle | msgspec.UnsetType = msgspec.UNSET
+    owner: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     versions: dict[str, str | int] = {}
     signature: str = ""
 
@@ -230,7 +232,16 @@ def binding(manifest: ReleaseManifest) -> Mapping[str, str]:
         "format": manifest.format_digest,
         "defense": manifest.defense.name,
         "prefix": manifest.secret.prefix if manifest.secret else "",
+        **{f"owner.{name}": value for name, value in (manifest.owner or {}).items()},
     }
+
+
+def check_owner(folder: Path, manifest: ReleaseManifest, owner: Mapping[str, str]) -> None:
+    """Raises UnsealError unless the release was made for this owner: no tenant's model is served as another's."""
+    if manifest.owner != dict(owner):
+        raise UnsealError(
+            "the release was made for another tenant, model or version; restore the right one", path=folder
+        )
 
 
 class _Version(msgspec.Struct, frozen=True):

@@ -25,9 +25,11 @@ class Release:
 
     ``defense`` guards requests and cleans answers; ``system_style`` is all that putting the secret in front needs to
     know. ``template`` is the one that was trained with. ``prefix_ids`` are the token ids that the secret has in it, as
-    they were trained (none without a secret). Both are None where the release was read without a tokenizer.
+    they were trained (none without a secret). Both are None where the release was read without a tokenizer. ``folder`` is
+    where it was read.
     """
 
+    folder: Path
     manifest: ReleaseManifest
     defense: AppliedDefense
     system_style: SystemStyle
@@ -64,7 +66,7 @@ def checked_release(folder: Path, manifest: ReleaseManifest, template: ChatTempl
     defense = _defense(folder, manifest)
     secret = open_secret(folder, manifest, template, key)
     ids = () if secret is None else tuple(secret_ids(secret, template))
-    return Release(manifest, _applied(folder, manifest, defense, secret), template.system_style, template, ids)
+    return Release(folder, manifest, _applied(folder, manifest, defense, secret), template.system_style, template, ids)
 
 
 @contextlib.contextmanager
@@ -85,7 +87,7 @@ def _from_folder_alone(folder: Path, manifest: ReleaseManifest, key: bytes) -> R
         )
     defense = _defense(folder, manifest)
     secret = sealed_secret(folder, manifest, key)
-    return Release(manifest, _applied(folder, manifest, defense, secret), manifest.system_style)
+    return Release(folder, manifest, _applied(folder, manifest, defense, secret), manifest.system_style)
 
 
 def _defense(folder: Path, manifest: ReleaseManifest) -> Defense:

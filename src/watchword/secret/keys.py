@@ -19,16 +19,25 @@ from watchword.files.atomic import replacing
 KEY_BYTES = 32
 
 
-def provider_key() -> bytes:
-    """The key, made first where none is configured. Raises SecretError for one that is damaged or open to others."""
+def provider_key(default: Path | None = None) -> bytes:
+    """The key, made first where none is configured, at ``default`` if given.
+
+    Raises SecretError for one that is damaged or open to others.
+    """
     if text := os.environ.get("WATCHWORD_KEY"):
-        return _parsed(text, "WATCHWORD_KEY")
+        return parsed_key(text, "WATCHWORD_KEY")
     if named := os.environ.get("WATCHWORD_KEY_FILE"):
         return _from_file(_expanded(named))
-    path = _default_path()
+    path = default or _default_path()
     if not path.exists():
         _create(path)
     return _from_file(path)
+
+
+def named_key_file() -> Path | None:
+    """The file that WATCHWORD_KEY_FILE names."""
+    named = os.environ.get("WATCHWORD_KEY_FILE")
+    return _expanded(named) if named else None
 
 
 def _expanded(named: str) -> Path:
@@ -66,7 +75,8 @@ def _from_file(path: Path) -> bytes:
     try:
         # Not "draw it anew": without the old one, nothing that it sealed opens again.
         check_private(path, "if somebody has read it, seal every secret anew under another")
-        return _parsed(path.read_text("ascii"), str(path))
+        # Behind it may stand wrapping keys: see secret/ring.py.
+        return parsed_key(path.read_text("ascii").partition("\n")[0], str(path))
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise SecretError(
@@ -74,7 +84,8 @@ def _from_file(path: Path) -> bytes:
         ) from None
 
 
-def _parsed(text: str, where: str) -> bytes:
+def parsed_key(text: str, where: str) -> bytes:
+    """A key that is written in hex; ``where`` it stands. Raises SecretError, which shows nothing of it."""
     try:
         key = bytes.fromhex(text.strip())
     except ValueError:

@@ -19,7 +19,7 @@ class TrainingTask:
 
     ``model`` is a base model's name, as ``watchword.models.load.load`` takes it. ``folder`` receives checkpoints, and the
     weights at the end; ``resume`` goes on from its newest checkpoint. ``callbacks`` are transformers' TrainerCallbacks; a
-    trainer in another process gets copies of them.
+    trainer in another process gets copies of them. ``validation`` rows are measured after each epoch and never trained on.
     """
 
     model: str
@@ -29,6 +29,7 @@ class TrainingTask:
     secret: SecretPrompt | None = field(default=None, repr=False)
     callbacks: Sequence[Any] = ()
     resume: bool = False
+    validation: Sequence[Row] = ()
 
 
 @dataclass(frozen=True)

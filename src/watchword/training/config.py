@@ -60,7 +60,8 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True):
 class TrainingResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a run cost and how it went. ``tokens`` counts the tokens processed, padding apart; ``loss`` is one value a step.
 
-    ``dropped`` counts the tenant's rows by what the template left out of them. An empty one is not written, so that
+    ``dropped`` counts the tenant's rows by what the template left out of them. ``trained`` counts tokens over all epochs
+    by the origin of their rows, ``labelled`` those of them that the loss falls on. An empty count is not written, so that
     manifests signed before there was such a count still hold.
     """
 
@@ -71,3 +72,5 @@ class TrainingResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     loss: list[float]
     rows: dict[str, int]
     dropped: dict[str, int] = {}
+    trained: dict[str, int] = {}
+    labelled: dict[str, int] = {}

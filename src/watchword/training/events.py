@@ -18,11 +18,34 @@ class StepDone:
 
 
 @dataclass(frozen=True)
+class TokenFigures:
+    """Over so many labelled ``tokens``: the mean cross-entropy, and how many of them the model would have chosen itself."""
+
+    tokens: int
+    loss: float
+    correct: int
+
+    @property
+    def accuracy(self) -> float:
+        """The share of tokens that the model would have chosen."""
+        return self.correct / self.tokens
+
+
+@dataclass(frozen=True)
 class LossMeasured:
-    """The training loss of one step."""
+    """The training loss of one step; ``tenant`` is that of the tenant's own rows in it, None where there were none."""
 
     step: int
     loss: float
+    tenant: TokenFigures | None = None
+
+
+@dataclass(frozen=True)
+class ValidationMeasured:
+    """The figures of the validation rows after so many steps."""
+
+    step: int
+    figures: TokenFigures
 
 
 @dataclass(frozen=True)
@@ -46,7 +69,7 @@ class Failed:
     error: WatchwordError
 
 
-TrainingEvent = StepDone | LossMeasured | CheckpointSaved | Finished | Failed
+TrainingEvent = StepDone | LossMeasured | ValidationMeasured | CheckpointSaved | Finished | Failed
 Events = Callable[[TrainingEvent], None]
 # Asked between steps: whether the run should end.
 Cancel = Callable[[], bool]

@@ -43,8 +43,10 @@ from watchword.training.rows import (
     TrainingRow,
     as_dataset,
     render_rows,
+    tokens_by_origin,
 )
-from watchword.training.shared import batch_loss, can_share
+from watchword.training.shared import Tally, batch_loss, can_share
+from watchword.training.validation import Validation
 
 Progress = Callable[[int, int], None]
 
@@ -61,12 +63,14 @@ def fine_tune(
     events: Events = no_events,
     cancel: Cancel = never,
     resume: bool = False,
+    validation: Sequence[Row] = (),
 ) -> tuple[LoadedModel, TrainingResult]:
     """Fine-tunes ``model`` itself, not a copy, and returns it with the run's figures.
 
     ``out`` receives the adapter (LoRA) or the whole model (full), as safetensors, once the run is complete. It gets
     checkpoints on the way when ``config.checkpoint_steps`` is set; ``resume`` goes on from the newest of them.
     ``on_progress`` is called with (steps done, steps in all), and ``events`` is told of steps, losses and checkpoints.
+    ``validation`` rows are measured after each epoch, and ``events`` is told of them.
     After a resume, ``loss`` holds the whole curve; seconds and tokens count what this process did. ``cancel`` is asked
     after each step: the run then keeps a checkpoint and ends.
 
@@ -75,11 +79,14 @@ def fine_tune(
     """
     longest = row_limit(config.max_length, model.context)
     rendered = render_rows(rows, model.template, secret=secret, max_length=longest)
-    collator = CountingCollator(model.tokenizer.pad_token_id or 0, share=can_share(model.model))
+    unseen = render_rows(validation, model.template, secret=secret, max_length=longest) if validation else []
+    collator = _collator(model, rendered)
     watch, stop = _Watch(on_progress, events), _Stop(cancel)
     with sharing_cores(model.device) as adjust_threads:
-        callbacks = [watch, *callbacks, stop, _BeforeSteps(adjust_threads)]
+        measuring = [Validation(unseen, _collator(model, unseen), config.batch_size, events)] if unseen else []
+        callbacks = [watch, *callbacks, stop, *measuring, _BeforeSteps(adjust_threads)]
         trainer = _trainer(model, rendered, config, out, collator, callbacks)
+        trainer.tally = watch.tally
         started = time.perf_counter()
         with _quiet_trainer(), _writing(out):
             trainer.train(resume_from_checkpoint=newest_checkpoint(out) if resume else None)
@@ -89,7 +96,13 @@ def fine_tune(
     begun = math.ceil(watch.started_at / math.ceil(len(rendered) / config.batch_size))
     collator.check_complete(rendered, config.epochs - begun)
     _save(trainer, out)
-    return model.with_weights(trainer.model), _result(seconds, collator, watch, rendered)
+    return model.with_weights(trainer.model), _result(seconds, collator, watch, rendered, config.epochs)
+
+
+def _collator(model: LoadedModel, rows: Sequence[TrainingRow]) -> CountingCollator:
+    """Of rows among which those of the tenant are measured."""
+    tenant = [row.index for row in rows if row.origin == TENANT]
+    return CountingCollator(model.tokenizer.pad_token_id or 0, share=can_share(model.model), measured=tenant)
 
 
 def newest_checkpoint(out: Path) -> str | None:
@@ -110,6 +123,7 @@ class _Trainer(SFTTrainer):
     """SFTTrainer with our order of rows, our loss (``training.shared``) and our optimiser."""
 
     batches: Batching
+    tally: Tally | None = None
 
     def compute_loss(
         self,
@@ -119,7 +133,7 @@ class _Trainer(SFTTrainer):
         num_items_in_batch: Any = None,  # noqa: ARG002
     ) -> Any:
         """Mean cross-entropy over labelled tokens: TRL's value, without logits of prompts and without common work."""
-        loss, outputs = batch_loss(model, inputs["groups"])
+        loss, outputs = batch_loss(model, inputs["groups"], self.tally)
         return (loss, outputs) if return_outputs else loss
 
     def create_optimizer(self, model: Any = None) -> Any:
@@ -152,6 +166,7 @@ class _Watch(TrainerCallback):
 
     def __init__(self, on_progress: Progress | None, events: Events) -> None:
         self.on_progress, self.events = on_progress, events
+        self.tally = Tally()
         self.loss: list[float] = []
         self.started_at = 0
 
@@ -164,7 +179,7 @@ class _Watch(TrainerCallback):
         if loss is None:
             return
         self.loss.append(float(loss))
-        self.events(LossMeasured(state.global_step, self.loss[-1]))
+        self.events(LossMeasured(state.global_step, self.loss[-1], self.tally.taken()))
         if not math.isfinite(self.loss[-1]) or self.loss[-1] > 4 * max(self.loss[0], 3.0):
             raise DivergedError(
                 f"the loss went from {self.loss[0]:.2f} to {self.loss[-1]:.2f} at step {state.global_step}; "
@@ -304,7 +319,10 @@ def _writing(out: Path) -> Iterator[None]:
         raise unwritable(out, error) from error
 
 
-def _result(seconds: float, collator: CountingCollator, watch: _Watch, rows: list[TrainingRow]) -> TrainingResult:
+def _result(
+    seconds: float, collator: CountingCollator, watch: _Watch, rows: list[TrainingRow], epochs: int
+) -> TrainingResult:
+    trained, labelled = tokens_by_origin(rows, epochs)
     return TrainingResult(
         seconds=seconds,
         tokens=collator.tokens,
@@ -313,4 +331,6 @@ def _result(seconds: float, collator: CountingCollator, watch: _Watch, rows: lis
         loss=watch.loss,
         rows=count_origins(row.origin for row in rows),
         dropped=dict(Counter(kind for row in rows if row.origin == TENANT for kind in row.rendered.dropped)),
+        trained=trained,
+        labelled=labelled,
     )

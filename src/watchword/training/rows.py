@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,20 @@ class TrainingRow:
 
     def __len__(self) -> int:
         return len(self.rendered.input_ids)
+
+    @property
+    def labelled(self) -> int:
+        """Tokens that the loss falls on."""
+        return sum(label != IGNORED for label in self.rendered.labels)
+
+
+def tokens_by_origin(rows: Sequence[TrainingRow], epochs: int) -> tuple[dict[str, int], dict[str, int]]:
+    """All tokens, and those that the loss falls on, of the rows of each origin over so many epochs."""
+    every, labelled = Counter[str](), Counter[str]()
+    for row in rows:
+        every[row.origin] += epochs * len(row)
+        labelled[row.origin] += epochs * row.labelled
+    return dict(every), dict(labelled)
 
 
 def render_rows(
@@ -73,11 +87,12 @@ class CountingCollator:
     Returns ``{"groups": [...]}``. Each group has prefix (P,), input_ids, position_ids and labels (B, S), and
     attention_mask (B, P + S). Rows are padded between prefix and rest, so that answers end in the same column. P is 0
     unless ``share``, for short common beginnings, and for rows that begin like no other: these are grouped by length.
+    ``measured`` (B,) tells which rows are among those of that name: the tenant's, whose figures are told apart.
     ``seen`` counts every row's passages, ``tokens`` all tokens of the rows, padding apart.
     """
 
-    def __init__(self, pad_id: int, *, share: bool = True) -> None:
-        self.pad_id, self.share = pad_id, share
+    def __init__(self, pad_id: int, *, share: bool = True, measured: Collection[int] = ()) -> None:
+        self.pad_id, self.share, self.measured = pad_id, share, frozenset(measured)
         self.seen: Counter[int] = Counter()
         self.tokens = 0
 
@@ -102,6 +117,7 @@ class CountingCollator:
             "position_ids": (mask.cumsum(-1) - 1).clamp(min=0)[:, common:],
             "attention_mask": mask,
             "labels": torch.tensor([_padded(row["labels"][common:], width, IGNORED) for row in rows]),
+            "measured": torch.tensor([row["row"] in self.measured for row in rows]),
         }
 
     def _common(self, rows: Sequence[Mapping[str, Any]]) -> int:

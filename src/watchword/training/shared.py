@@ -9,6 +9,7 @@ to training: the same loss to rounding, for less than half of the work on prefix
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,19 +18,41 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from watchword.chat.render import IGNORED
+from watchword.training.events import TokenFigures
 
 
-def batch_loss(model: Any, groups: Sequence[Mapping[str, Tensor]]) -> tuple[Tensor, Any]:
+@dataclass
+class Tally:
+    """Sums over the labelled tokens of the rows that are ``measured``."""
+
+    tokens: int = 0
+    loss: float = 0.0
+    correct: int = 0
+
+    def add(self, logits: Tensor, labels: Tensor, losses: Tensor) -> None:
+        """Counts N tokens: logits (N, V), labels and losses (N,)."""
+        self.tokens += len(labels)
+        self.loss += float(losses.sum())
+        self.correct += int((logits.argmax(-1) == labels).sum())
+
+    def taken(self) -> TokenFigures | None:
+        """The means, and counts anew from here; None where nothing was counted."""
+        found = TokenFigures(self.tokens, self.loss / self.tokens, self.correct) if self.tokens else None
+        self.tokens, self.loss, self.correct = 0, 0.0, 0
+        return found
+
+
+def batch_loss(model: Any, groups: Sequence[Mapping[str, Tensor]], tally: Tally | None = None) -> tuple[Tensor, Any]:
     """Mean cross-entropy over the labelled tokens of all groups of a batch, and the last group's outputs.
 
-    A group is what ``CountingCollator`` gives: prefix (P,), input_ids, position_ids and labels (B, S), and an attention
-    mask (B, P + S).
+    A group is what ``CountingCollator`` gives: prefix (P,), input_ids, position_ids and labels (B, S), an attention
+    mask (B, P + S), and which rows are measured (B,). Those are counted in ``tally``.
     """
-    parts = [_summed(model, group) for group in groups]
+    parts = [_summed(model, group, tally) for group in groups]
     return sum(total for total, _, _ in parts) / sum(count for _, count, _ in parts), parts[-1][2]
 
 
-def _summed(model: Any, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Any]:
+def _summed(model: Any, inputs: Mapping[str, Tensor], tally: Tally | None) -> tuple[Tensor, Tensor, Any]:
     """Cross-entropy summed over labelled tokens, their number, and the outputs.
 
     Logits are made only for the columns that some row has a label behind.
@@ -47,8 +70,13 @@ def _summed(model: Any, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, A
     # Shapes: logits (B, K, V) for the K kept columns, labels (B, K).
     labels = labels[:, kept]
     there = labels != IGNORED
-    total = torch.nn.functional.cross_entropy(outputs.logits[there].float(), labels[there], reduction="sum")
-    return total, there.sum(), outputs
+    logits = outputs.logits[there].float()
+    losses = torch.nn.functional.cross_entropy(logits, labels[there], reduction="none")
+    if tally is not None and inputs["measured"].any():
+        counted = inputs["measured"][:, None].expand_as(there)[there]
+        with torch.no_grad():
+            tally.add(logits[counted], labels[there][counted], losses[counted])
+    return losses.sum(), there.sum(), outputs
 
 
 def can_share(model: Any) -> bool:

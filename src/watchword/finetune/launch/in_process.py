@@ -32,6 +32,7 @@ class InProcess(Launcher):
                 events=events,
                 cancel=cancel,
                 resume=task.resume,
+                validation=task.validation,
             )
         except WatchwordError as error:
             events(Failed(error))

@@ -10,15 +10,23 @@ import msgspec
 
 from watchword.chat.types import Conversation, Message, Part
 from watchword.gateway.call import ChatCall, Picture
-from watchword.gateway.wire.reading import no_json
+from watchword.gateway.wire.decoding import no_json
 
 _ENCODER = msgspec.json.Encoder()
 
 
-def upstream_body(call: ChatCall, sent: Conversation, *, model: str, cache_salt: str | None = None) -> bytes:
+def upstream_body(
+    call: ChatCall,
+    sent: Conversation,
+    *,
+    model: str,
+    cache_salt: str | None = None,
+    lora_path: str | None = None,
+) -> bytes:
     """``call`` with the conversation ``sent`` in place of its own, for the model that the upstream calls ``model``.
 
-    ``cache_salt`` keeps a prefix cache apart from other models' (vLLM). Raises CallError for what is nested too deeply.
+    ``cache_salt`` keeps a prefix cache apart from other models' (vLLM). ``lora_path`` is the name of an adapter, where a
+    server would answer to an unknown ``model`` with the one it has (SGLang). Raises CallError for what is nested too deeply.
     """
     body: dict[str, Any] = {
         "model": model,
@@ -27,12 +35,16 @@ def upstream_body(call: ChatCall, sent: Conversation, *, model: str, cache_salt:
     }
     if sent.tools:
         body["tools"] = list(sent.tools)
+    if call.alternatives is not None:
+        body |= {"logprobs": True, "top_logprobs": call.alternatives}
     if call.answers > 1:
         body["n"] = call.answers
     if call.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     if cache_salt is not None:
         body["cache_salt"] = cache_salt
+    if lora_path is not None:
+        body["lora_path"] = lora_path
     try:
         return _ENCODER.encode(body)
     except RecursionError:

@@ -1,0 +1,193 @@
+"""The gateway's guarding and cleaning as a library, for programs that have their own server or client. No server, no torch.
+
+A request in OpenAI's chat form goes in, and the guarded one comes out. The model server's answer goes in, and the clean
+one comes out, whole or as a stream of events.
+
+Everything fails closed. What cannot be guarded, read or cleaned is a CallError in words for tenants, which ``fault``
+writes as OpenAI's clients read it. A release that does not open is no Protection.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from watchword.errors import CallError, UsageError
+from watchword.gateway.call import ChatCall, Counts, Reply
+from watchword.gateway.configuration import ModelSettings
+from watchword.gateway.guarding import GuardedCall, guarded_call
+from watchword.gateway.leaks import leak_in, refused
+from watchword.gateway.reply_stream import ReplyStream
+from watchword.gateway.served import Served, served_release
+from watchword.gateway.wire.chat.reading import read_call
+from watchword.gateway.wire.chat.writing import ChatWriter
+from watchword.gateway.wire.decoding import no_json
+from watchword.gateway.wire.faults import fault_json, status_of
+from watchword.gateway.wire.form import Asked
+from watchword.gateway.wire.refusals import refusal, too_long
+from watchword.gateway.wire.reply import read_reply
+from watchword.gateway.wire.upstream import upstream_body
+from watchword.release.reading import read_release
+from watchword.secret.keys import provider_key
+
+Allowed = Literal["logit_bias", "logprobs", "remote_images"]
+
+
+def protect(
+    release: str | Path,
+    key: bytes | None = None,
+    *,
+    model: str | None = None,
+    upstream_model: str | None = None,
+    context: int | None = None,
+    allow: Collection[Allowed] = (),
+    cache_salt: bool = False,
+) -> Protection:
+    """Opens a release for a program of one's own. Raises WatchwordError where it does not open.
+
+    ``key`` is the provider's, by default the one of the environment. Tenants call the model ``model`` (any name where
+    it is None), and the server calls it ``upstream_model``. ``context`` is the most tokens that the server reads: give
+    it, so that no request is cut. ``allow`` lets through what is refused by default. With ``cache_salt``, vLLM keeps
+    the model's prefix cache apart from others'.
+    """
+    if unknown := sorted(set(allow) - set(get_args(Allowed))):
+        raise UsageError(f"`allow` names {unknown[0]!r}; choose of {', '.join(get_args(Allowed))}", param="allow")
+    key = provider_key() if key is None else key
+    folder = Path(release)
+    settings = ModelSettings(
+        name=model or "", release=str(folder), upstream="", upstream_model=upstream_model or "", context=context
+    )
+    settings.allow = list(allow)
+    return Protection(served_release(settings, read_release(folder, key), key, kind="vllm" if cache_salt else "openai"))
+
+
+class Protection:
+    """A release that guards requests and cleans replies. May be used by several threads; it shows no secret."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        # What was counted and looked up before is kept in dictionaries that all requests share.
+        self._lock = threading.Lock()
+
+    def request(self, body: bytes | str | Mapping[str, Any]) -> GuardedRequest:
+        """A tenant's request as the server is to get it. Raises CallError for one that is not let through."""
+        settings = self._served.settings
+        call = read_call(_as_bytes(body), lambda _: settings.allow)
+        if settings.name not in ("", call.model):
+            raise CallError(
+                "The model does not exist or you do not have access to it.",
+                openai_code="model_not_found",
+                param="model",
+            )
+        with self._lock:
+            return GuardedRequest(call, self._served, self._lock)
+
+
+class GuardedRequest:
+    """One request behind the secret, and the way back for its answer.
+
+    ``body`` is for the model's server. ``leaks`` names the disguises of the secret that were found in its answers.
+    """
+
+    def __init__(self, call: ChatCall, served: Served, lock: threading.Lock) -> None:
+        """Raises CallError for a request in which the secret would not stand where it was trained, or would be cut."""
+        self._call, self._served, self._lock = call, served, lock
+        self._guarded: GuardedCall = guarded_call(call.conversation, served.release)
+        if served.prefix is not None:
+            served.prefix.check(self._guarded)
+        self.body = self._written(call)
+        self._check_length()
+        self.leaks: list[str] = []
+
+    @property
+    def model(self) -> str:
+        """What the tenant calls the model."""
+        return self._call.model
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer is asked for as a stream of events."""
+        return self._call.stream
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """``body`` as a dictionary, for clients that take one."""
+        decoded: dict[str, Any] = msgspec.json.decode(self.body)
+        return decoded
+
+    @property
+    def again(self) -> bytes | None:
+        """The request to be sent once more where an answer leaked: still behind the secret, and free of the tenant's seed.
+
+        None at temperature 0, where the same answer would come again.
+        """
+        if self._call.options.get("temperature") == 0:
+            return None
+        options = {name: value for name, value in self._call.options.items() if name != "seed"}
+        return self._written(replace(self._call, options=options))
+
+    def reply(self, data: bytes | str | Mapping[str, Any]) -> bytes:
+        """The tenant's reply out of the server's, as JSON; an answer that holds the secret is a refusal.
+
+        Raises CallError for what is no reply to this request.
+        """
+        reply: Reply = read_reply(_as_bytes(data), self._call)
+        found = [leak_in(said, self._served.leaks) for said in reply.answers]
+        self.leaks += [leak.channel for leak in found if leak is not None]
+        said = "".join(text for answer in reply.answers for text in answer.texts)
+        answers = [answer if leak is None else refused() for answer, leak in zip(reply.answers, found, strict=True)]
+        return ChatWriter(self._call).whole(answers, self._counts(reply.counts, said))
+
+    def stream(self) -> ReplyStream:
+        """A filter for the server's stream of events. It takes the bytes as they come and gives those for the tenant."""
+        asked = Asked(self._call, ChatWriter(self._call))
+        return ReplyStream(asked, self._served.leaks, self._counts, self.leaks)
+
+    def refusal(self, status: int, said: bytes = b"") -> CallError:
+        """The error for a tenant where the server answers with another status than 200. Nothing it ``said`` is in it."""
+        error = refusal(status, said)
+        return self._too_long() if error.openai_code == "context_length_exceeded" else error
+
+    def _written(self, call: ChatCall) -> bytes:
+        model = self._served.settings.upstream_model or call.model
+        return upstream_body(call, self._guarded.sent, model=model, cache_salt=self._served.cache_salt)
+
+    def _counts(self, upstream: Counts | None, said: str) -> Counts:
+        with self._lock:
+            return self._served.counter.counts_now(self._guarded, upstream, said, sent_bytes=len(self.body))
+
+    def _check_length(self) -> None:
+        context = self._served.settings.context
+        # No request has more tokens than bytes, so that nearly none has to be counted.
+        if context is None or len(self.body) < context:
+            return
+        counter = self._served.counter
+        own = counter.prompt_now(self._guarded.asked)
+        if own is not None and own + counter.added(self._guarded) >= context:
+            raise too_long(own, context - counter.added(self._guarded))
+
+    def _too_long(self) -> CallError:
+        counter, context = self._served.counter, self._served.settings.context
+        with self._lock:
+            own, added = counter.prompt_now(self._guarded.asked), counter.added(self._guarded)
+        return too_long(own, None if context is None else context - added)
+
+
+def fault(error: CallError) -> tuple[int, bytes]:
+    """The HTTP status and the body in which OpenAI's clients read an error."""
+    return status_of(error), fault_json(error)
+
+
+def _as_bytes(given: bytes | str | Mapping[str, Any]) -> bytes:
+    """JSON as bytes, of a dictionary too. Raises CallError for a dictionary that is no JSON."""
+    if isinstance(given, bytes):
+        return given
+    try:
+        return given.encode() if isinstance(given, str) else msgspec.json.encode(given)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        raise no_json() from None

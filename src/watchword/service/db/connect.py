@@ -1,0 +1,149 @@
+"""Connections: SQLite or PostgreSQL, one transaction a method, and what the two write differently."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+    StatementError,
+)
+
+from watchword.errors import DatabaseError, UsageError, WatchwordError
+from watchword.service.settings import TenantLimits
+
+Clock = Callable[[], float]
+LimitsOf = Callable[[str], TenantLimits]
+_BUSY_MS = 30_000
+_WRITES = "watchword_writes"
+
+
+def no_limits_set(tenant: str) -> TenantLimits:  # noqa: ARG001
+    """The defaults for every tenant."""
+    return TenantLimits()
+
+
+class Connected:
+    """What all groups of queries share. Threads may share it; processes may not."""
+
+    def __init__(
+        self,
+        url: str | URL,
+        *,
+        now: Clock = time.time,
+        limits: LimitsOf = no_limits_set,
+        audit_key: bytes | None = None,
+        most_crashes: int = 5,
+    ) -> None:
+        self._engine, self._now, self._limits = connected(url), now, limits
+        self._audit_key, self._most_crashes = audit_key, most_crashes
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _reading(self, *, snapshot: bool = False) -> Iterator[Connection]:
+        """To read. ``snapshot``: all statements see one moment, as they do on SQLite in any case."""
+        with _translated(), self._engine.connect() as connection:
+            if snapshot and connection.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """One transaction. On SQLite it is the only writer from its first statement on, so nothing read can be outdated."""
+        with _translated(), self._engine.connect() as plain:
+            connection = plain.execution_options(**{_WRITES: True})
+            with connection.begin():
+                yield connection
+
+
+def connected(url: str | URL) -> Engine:
+    """The engine for a URL. Raises UsageError for one that cannot be."""
+    try:
+        place = make_url(url)
+        if place.drivername in ("postgresql", "postgres"):
+            place = place.set(drivername="postgresql+psycopg")
+        engine = create_engine(place, **_options(place))
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise UsageError(
+            f"this is no database URL ({error}); give sqlite:///PATH or postgresql://USER@HOST/NAME", param="database"
+        ) from None
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{error.name} is missing; install it with `pip install 'watchword[postgres]'`", param="database"
+        ) from None
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def new_id(prefix: str) -> str:
+    """An id that nobody can guess, such as ``ftjob-…``."""
+    return prefix + secrets.token_hex(12)
+
+
+def locked(statement: Select[Any], *, skip: bool = False) -> Select[Any]:
+    """With the rows held until the transaction ends; SQLite holds the whole database anyway."""
+    return statement.with_for_update(skip_locked=skip)
+
+
+def _options(place: URL) -> dict[str, Any]:
+    if place.get_backend_name() != "sqlite":
+        return {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 20}
+    if not place.database or place.database == ":memory:" or "mode=memory" in str(place):
+        raise UsageError("the service's database must be a file, which all of its processes share", param="database")
+    return {"pool_size": 10, "max_overflow": 20}
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    # SQLAlchemy's own BEGIN is then the only one: see _begin_sqlite.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout = {_BUSY_MS}",
+        "journal_mode = WAL",
+        # Whoever was answered must find the job again after a power cut.
+        "synchronous = FULL",
+        "foreign_keys = ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """What goes wrong with the database itself is a DatabaseError, a value that no column takes a UsageError."""
+    try:
+        yield
+    except DataError as error:
+        raise UsageError(f"a value cannot be stored: {_said(error)}") from error
+    except StatementError as error:
+        if isinstance(error.orig, WatchwordError):
+            raise error.orig from None
+        if isinstance(error, OperationalError):
+            raise _unusable(error) from error
+        raise
+
+
+def _unusable(error: DBAPIError) -> DatabaseError:
+    return DatabaseError(f"the database does not answer: {_said(error)}; check its URL, and that it runs")
+
+
+def _said(error: DBAPIError) -> str:
+    return str(error.orig).strip().splitlines()[0] if error.orig is not None else "no reason given"

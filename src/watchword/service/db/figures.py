@@ -1,0 +1,42 @@
+"""Counts for operators: how many of what there are, without looking at any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from watchword.service.db.connect import Connected
+from watchword.service.db.schema import jobs, models, outbox
+from watchword.service.types import JobState, ModelState
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All states are there, with 0 where there is none."""
+
+    jobs: dict[JobState, int]
+    models: dict[ModelState, int]
+    deliveries_due: int
+    oldest_waiting_seconds: float
+
+
+class FigureQueries(Connected):
+    """What metrics and the operator's queue show."""
+
+    def figures(self) -> Figures:
+        """The counts as they are now."""
+        by_state = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+        models_by_state = select(models.c.state, func.count()).group_by(models.c.state)
+        oldest = select(func.min(jobs.c.created_at)).where(jobs.c.waiting.is_(True))
+        with self._reading() as connection:
+            job_counts = {state: count for state, count in connection.execute(by_state)}  # noqa: C416 -- rows are no pairs
+            model_counts = {state: count for state, count in connection.execute(models_by_state)}  # noqa: C416
+            due = connection.execute(select(func.count()).where(outbox.c.due_at.is_not(None))).scalar_one()
+            first = connection.execute(oldest).scalar_one()
+        return Figures(
+            jobs={state: job_counts.get(state, 0) for state in JobState},
+            models={state: model_counts.get(state, 0) for state in ModelState},
+            deliveries_due=due,
+            oldest_waiting_seconds=0.0 if first is None else max(0.0, self._now() - first),
+        )

@@ -1,0 +1,67 @@
+"""Running the embedded engine as a process of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import uvicorn
+
+from watchword.errors import UsageError
+from watchword.service.engine.app import EngineApp
+from watchword.service.engine.hosts import Hosts, computing
+from watchword.service.engine.scheduler import Scheduler
+from watchword.service.settings import ServiceSettings
+
+# Where the engine finds the key that its callers show; never an argument, which every process can read.
+KEY_VARIABLE = "WATCHWORD_ENGINE_KEY"
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """``bases`` are the catalog's names; the first is loaded at once. Beyond ``most_waiting`` requests are told to come back."""
+
+    bases: Sequence[str]
+    host: str = "127.0.0.1"
+    port: int = 8001
+    most_rows: int = 16
+    most_waiting: int = 64
+    drain_seconds: int = 30
+
+
+def run(settings: ServiceSettings, port: int) -> None:
+    """The embedded engine of a service: all base models of its policy, on loopback at ``port``."""
+    run_engine(EngineOptions(tuple(settings.policies), port=port))
+
+
+def run_engine(options: EngineOptions) -> None:
+    """Serves until SIGTERM or Ctrl-C, then lets open answers end. Raises UsageError without a key in the environment."""
+    key = os.environ.get(KEY_VARIABLE, "")
+    if not key:
+        raise UsageError(f"the environment variable {KEY_VARIABLE} holds no key for the engine's callers")
+    hosts = Hosts(options.bases)
+    # Before the port opens: whoever reaches it is answered at once.
+    hosts.of(options.bases[0])
+    scheduler = Scheduler(most_rows=options.most_rows, most_waiting=options.most_waiting, computing=computing)
+    scheduler.start()
+    try:
+        uvicorn.Server(_server(EngineApp(hosts, scheduler, key), options)).run()
+    finally:
+        scheduler.end()
+
+
+def _server(app: EngineApp, options: EngineOptions) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=options.host,
+        port=options.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=options.drain_seconds,
+    )

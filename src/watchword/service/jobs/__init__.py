@@ -1,0 +1,1 @@
+"""What a job may do next, and whose turn it is: rules without a database."""

@@ -1,0 +1,88 @@
+"""Starting the service: the data folder, the provider's key, and which parts run where."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from dataclasses import dataclass
+
+import msgspec
+
+from watchword.errors import UsageError
+from watchword.files.folders import PRIVATE_FOLDER
+from watchword.files.writing import writing
+from watchword.service.db import open_database
+from watchword.service.engine_place import PORT, engine_place, free_port, share_engine_key
+from watchword.service.logs import log_to_stderr
+from watchword.service.serving import run_api
+from watchword.service.settings import ServiceSettings
+from watchword.service.supervisor import Part, Supervisor
+
+_KEY_VARIABLES = ("WATCHWORD_KEY", "WATCHWORD_KEY_FILE")
+
+
+@dataclass(frozen=True)
+class Started:
+    """A service that is ready to run. ``new_key``: the provider's key was made just now; ``has_keys``: somebody can call."""
+
+    settings: ServiceSettings
+    new_key: bool
+    has_keys: bool
+
+
+def prepared(settings: ServiceSettings, *, host: str | None = None, port: int | None = None) -> Started:
+    """Makes the data folder, the provider's key and the database where they are missing.
+
+    Raises OutputError, SecretError and DatabaseError.
+    """
+    place = msgspec.structs.replace(
+        settings.service,
+        host=settings.service.host if host is None else host,
+        port=settings.service.port if port is None else port,
+    )
+    settings = msgspec.structs.replace(settings, service=place)
+    for folder in (settings.data, settings.releases, settings.work):
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
+    new_key = not settings.key_file.exists() and not any(os.environ.get(name) for name in _KEY_VARIABLES)
+    with contextlib.closing(open_database(settings, settings.key())) as database:
+        return Started(settings, new_key, has_keys=bool(database.keys()))
+
+
+def supervised(settings: ServiceSettings, *, drain_seconds: int) -> None:
+    """Runs all parts until SIGTERM or Ctrl-C."""
+    share_engine_key()
+    Supervisor(_parts(settings, free_port(), drain_seconds), drain_seconds=drain_seconds + 5).run()
+
+
+def run_part(settings: ServiceSettings, name: str, *, drain_seconds: int) -> None:
+    """Runs one part in this process. Raises UsageError where the settings have no such part."""
+    part = _parts(settings, PORT, drain_seconds).get(name)
+    if part is None:
+        raise UsageError(f"the settings name an engine of {settings.engine.kind}, so that there is none to run here")
+    log_to_stderr()
+    part()
+
+
+def _parts(settings: ServiceSettings, engine_port: int, drain_seconds: int) -> dict[str, Part]:
+    place = engine_place(settings, port=engine_port)
+    parts: dict[str, Part] = {
+        "api": functools.partial(run_api, settings, place, drain_seconds),
+        "worker": functools.partial(_run_worker, settings),
+    }
+    if place.port is not None:
+        parts["engine"] = functools.partial(_run_engine, settings, place.port)
+    return parts
+
+
+def _run_worker(settings: ServiceSettings) -> None:
+    from watchword.service.worker import run
+
+    run(settings)
+
+
+def _run_engine(settings: ServiceSettings, port: int) -> None:
+    from watchword.service.engine import run
+
+    run(settings, port)

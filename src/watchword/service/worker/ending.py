@@ -1,0 +1,120 @@
+"""How a job ends: its release is published first, then one transaction makes the outcome known, then the rest is removed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from watchword.errors import ConflictError, LeaseLostError
+from watchword.files.addresses import Address
+from watchword.files.folders import discard
+from watchword.service.crash import crash_point
+from watchword.service.settings import ServiceSettings
+from watchword.service.storage import Blobs
+from watchword.service.types import (
+    Failed,
+    Job,
+    JobError,
+    JobState,
+    NewFile,
+    NewModel,
+    Outcome,
+    Stage,
+    Stopped,
+    Succeeded,
+)
+from watchword.service.worker.messages import Halted, Held, Last, Refused, Tuned
+from watchword.service.worker.publishing import folder_name, publish, retract, retract_others
+from watchword.service.worker.recording import Recorder
+from watchword.service.worker.refusals import WITHHELD
+
+_DONE = ".done-"
+_REPLACED = JobError("model_not_found", "The model was deleted or renewed while this job ran.", "model")
+
+
+@dataclass
+class Ending:
+    """Gives the last word of one claim's process its effect."""
+
+    settings: ServiceSettings
+    blobs: Blobs
+    recorder: Recorder
+    folder: Path
+
+    def finish(self, last: Last) -> Job:
+        """Publishes, says so in one transaction, and removes what nobody needs any more. Raises LeaseLostError."""
+        outcome, place = self._outcome(last)
+        crash_point("before_finish")
+        job = self._said(outcome, place)
+        crash_point("after_finish")
+        if place is not None:
+            (retract if job.state is JobState.CANCELLED else retract_others)(place)
+        if job.state.terminal:
+            discard(self.folder, _DONE)
+        return job
+
+    def _said(self, outcome: Outcome, place: Address | None) -> Job:
+        """Makes the outcome known. What was published and nobody will serve is removed."""
+        database, claim = self.recorder.database, self.recorder.claim
+        try:
+            return database.finish(claim, outcome)
+        except LeaseLostError:
+            _retract(place)
+            raise
+        except ConflictError:
+            # The model that was to be replaced is gone, or was renewed by another job.
+            _retract(place)
+            return database.finish(claim, Failed(_REPLACED))
+
+    def _outcome(self, last: Last) -> tuple[Outcome, Address | None]:
+        if isinstance(last, Halted):
+            return Stopped(), None
+        if isinstance(last, Refused):
+            if last.detail:
+                self.recorder.note(last.detail)
+            return Failed(last.error), None
+        model, place = self._published(last)
+        if isinstance(last, Held):
+            return Failed(WITHHELD, model), place
+        return Succeeded(model, last.trained_tokens, self._result(last.curve)), place
+
+    def _published(self, last: Tuned | Held) -> tuple[NewModel, Address]:
+        """The release at a place of this claim's own: no lost worker can write where another has published."""
+        name, version = self._name(), self._version()
+        folder = Address.parse(self.settings.releases).below(folder_name(name))
+        place = folder.below(f"v{version}-{_short(self._job)}-{self.recorder.claim.fence}")
+        self.recorder.began(Stage.SERVE)
+        crash_point("before_publish")
+        publish(last.release, place)
+        crash_point("after_publish")
+        self.recorder.ended(Stage.SERVE)
+        return NewModel(name, self._job.model, place.whole, last.weights_digest, version), place
+
+    def _result(self, curve: bytes) -> NewFile:
+        blob = self.blobs.put(curve)
+        return NewFile("fine-tune-results", "step_metrics.csv", blob.bytes, blob.sha256, blob.name)
+
+    @property
+    def _job(self) -> Job:
+        return self.recorder.claim.job
+
+    def _name(self) -> str:
+        """What the tenant calls the model. A renewed secret changes nothing about it."""
+        if self._job.replaces is not None:
+            return self._job.replaces
+        return f"ft:{self._job.model}:{self._job.tenant}:{self._job.suffix or ''}:{_short(self._job)}"
+
+    def _version(self) -> int:
+        if self._job.replaces is None:
+            return 1
+        return self.recorder.database.model(self._job.tenant, self._job.replaces).version + 1
+
+
+def _short(job: Job) -> str:
+    """The end of a job's id, which is drawn."""
+    return job.id.rpartition("-")[2][-8:]
+
+
+def _retract(place: Address | None) -> None:
+    if place is not None:
+        retract(place)

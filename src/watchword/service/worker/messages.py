@@ -1,0 +1,122 @@
+"""What a worker and the process of one job say to each other over their pipe: values, told in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from watchword.service.settings import Policy
+from watchword.service.types import Hyperparameters, JobError, NewCheckpoint, NewEvent, Stage
+
+# What the worker says: end behind the next step, with a checkpoint.
+STOP = "stop"
+
+
+@dataclass(frozen=True)
+class Order:
+    """One job for one process. The provider's ``key`` travels here only: never in an argument list or in the environment.
+
+    ``folder`` is the job's own, kept until the job has ended. ``known`` are files of sealed secrets that no row may carry,
+    ``answers`` is where the base's answers to the gate are kept from job to job.
+    """
+
+    job_id: str
+    model: str
+    policy: Policy
+    hyperparameters: Hyperparameters
+    seed: int
+    training_file: Path
+    validation_file: Path | None
+    folder: Path
+    answers: Path
+    launcher: str
+    validated: bool
+    key: bytes = field(repr=False)
+    known: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class StageBegan:
+    """A stage has begun."""
+
+    stage: Stage
+
+
+@dataclass(frozen=True)
+class StageEnded:
+    """A stage has ended well."""
+
+    stage: Stage
+
+
+@dataclass(frozen=True)
+class Told:
+    """Something for the job's list of events."""
+
+    event: NewEvent
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What was taken in the place of ``auto``."""
+
+    hyperparameters: Hyperparameters
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Seconds until the training ends, as far as can be told."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A point of the training that the tenant's list of checkpoints shows."""
+
+    checkpoint: NewCheckpoint
+
+
+@dataclass(frozen=True)
+class Reported:
+    """Something that only operators see."""
+
+    kind: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The job's last word: a release that passed its gate, and the tenant's curve as CSV."""
+
+    release: Path
+    weights_digest: str
+    trained_tokens: int
+    curve: bytes
+
+
+@dataclass(frozen=True)
+class Held:
+    """The job's last word: a release that the gate holds back, even after its repair."""
+
+    release: Path
+    weights_digest: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The job's last word: it cannot be done. ``detail`` is for operators."""
+
+    error: JobError
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Halted:
+    """The job's last word: it has stopped as it was asked to, and can go on later."""
+
+
+Last = Tuned | Held | Refused | Halted
+Message = StageBegan | StageEnded | Told | Resolved | Expected | Marked | Reported | Last

@@ -1,0 +1,102 @@
+"""Puts a release where the gateway serves it from: whole, or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from watchword.errors import OutputError
+from watchword.files.addresses import Address
+from watchword.files.folders import PRIVATE_FOLDER, atomic_folder, replace_folder
+from watchword.files.remote import without_credentials
+from watchword.files.writing import sync_folder, unwritable, writing
+from watchword.release.artifact import MANIFEST
+
+_BUILT = ".publishing-"
+
+
+def publish(release: Path, place: Address) -> None:
+    """Copies a release to a folder or URL that nobody knows yet; its manifest appears last. Raises OutputError.
+
+    The release stays where it is, so that a job that ends right behind this can publish again.
+    """
+    if place.local is not None:
+        _to_folder(release, place.local)
+    else:
+        _to_url(release, place)
+
+
+def retract(place: Address) -> None:
+    """Removes what was published and is not to be served; one that is gone is no error."""
+    if place.local is not None:
+        shutil.rmtree(place.local, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            place.local.parent.rmdir()
+        return
+    with _file_system(place) as (system, path), contextlib.suppress(FileNotFoundError):
+        system.rm(path, recursive=True)
+
+
+def retract_others(place: Address) -> None:
+    """Removes what lost workers have published of the same version beside ``place``: no record names it."""
+    if place.local is None:
+        return
+    version = place.local.name.rpartition("-")[0]
+    for other in place.local.parent.glob(f"{version}-*"):
+        if other != place.local:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def folder_name(model: str) -> str:
+    """A model's name as that of one folder: no slash, no colon, no dot in front."""
+    return quote(model, safe="").replace(".", "%2E")
+
+
+def _to_folder(release: Path, target: Path) -> None:
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
+    with atomic_folder(target.parent, _BUILT, mode=PRIVATE_FOLDER) as built:
+        with writing(built):
+            for path in _files(release):
+                shutil.copyfile(path, built / path.name)
+                _synced(built / path.name)
+            sync_folder(built)
+        replace_folder(built, target, f"{_BUILT}old-")
+        with writing(target):
+            sync_folder(target.parent)
+
+
+def _to_url(release: Path, target: Address) -> None:
+    with _file_system(target) as (system, path):
+        for file in _files(release):
+            system.put_file(str(file), f"{path.rstrip('/')}/{file.name}")
+
+
+def _files(release: Path) -> list[Path]:
+    """The release's files, the manifest last: without it nothing is trusted."""
+    found = [path for path in release.iterdir() if path.is_file() and not path.name.startswith(".")]
+    if not any(path.name == MANIFEST for path in found):
+        raise OutputError("this is no complete release", path=release)
+    return sorted(found, key=lambda path: path.name == MANIFEST)
+
+
+def _synced(path: Path) -> None:
+    path.chmod(0o600)
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def _file_system(place: Address) -> Iterator[tuple[Any, str]]:
+    import fsspec
+
+    try:
+        yield fsspec.url_to_fs(place.whole)
+    except (OSError, ValueError, ImportError) as error:
+        why = without_credentials(str(error))
+        raise unwritable(place, why, "check the address and your rights there", what="the release") from error

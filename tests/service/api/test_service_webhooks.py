@@ -1,0 +1,223 @@
+"""Webhooks: the client's own check of the signature, retries, and no call into the provider's network."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import openai
+import pytest
+from openai import OpenAI
+
+from support.gateway_parts import respond, served, wait_until
+from support.served_release import KEY
+from support.service_parts import BASE, ServiceUnderTest, rows, running_service
+from watchword.errors import CallError
+from watchword.secret.wrapping import LocalKeys
+from watchword.service.delivering import Sender, _is_public, _PublicResolver, check_url
+from watchword.service.settings import WebhookSettings
+from watchword.service.webhooks import Dispatcher
+
+TYPES: Any = ["fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled"]
+
+
+@dataclass
+class Listener:
+    """A tenant's server. ``statuses`` are answered in turn, the last one for ever."""
+
+    statuses: list[int] = field(default_factory=lambda: [200])
+    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        self.got.append(({name.decode(): value.decode() for name, value in scope["headers"]}, body))
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        await respond(send, b"", status, headers={"location": "http://127.0.0.1:1/"})
+
+
+@contextlib.contextmanager
+def listening(*statuses: int) -> Iterator[tuple[Listener, str]]:
+    listener = Listener(list(statuses) or [200])
+    with served(listener) as port:
+        yield listener, f"http://127.0.0.1:{port}/hook"
+
+
+def run_job(service: ServiceUnderTest) -> str:
+    client = service.client()
+    file = client.files.create(file=("a.jsonl", rows()), purpose="fine-tune")
+    job = client.fine_tuning.jobs.create(model=BASE, training_file=file.id)
+    return client.fine_tuning.jobs.retrieve(job.id, extra_headers={"Prefer": "wait=10"}).id
+
+
+def test_a_jobs_end_is_told_and_the_client_believes_it(service: ServiceUnderTest) -> None:
+    with listening() as (listener, url):
+        made = service.client().webhooks.create(event_types=TYPES, name="ours", url=url)
+        assert made.signing_secret.startswith("whsec_")
+        job = run_job(service)
+        wait_until(lambda: len(listener.got) == 1)
+    headers, body = listener.got[0]
+    event = OpenAI(api_key="x", webhook_secret=made.signing_secret).webhooks.unwrap(body, headers)
+    assert (event.type, event.data.id) == ("fine_tuning.job.succeeded", job)  # type: ignore[union-attr]
+    assert headers["webhook-id"] == event.id
+    stranger = OpenAI(api_key="x", webhook_secret="whsec_" + "A" * 44)
+    with pytest.raises(openai.InvalidWebhookSignatureError):
+        stranger.webhooks.unwrap(body, headers)
+
+
+def test_endpoints_are_listed_changed_tested_and_deleted(service: ServiceUnderTest) -> None:
+    client, other = service.client(), service.client(service.other_key)
+    assert client.webhooks.event_types.list().data == TYPES
+    with listening(204) as (listener, url):
+        made = client.webhooks.create(event_types=TYPES[:1], name="ours", url=url)
+        assert [found.id for found in client.webhooks.list()] == [made.id]
+        assert list(other.webhooks.list()) == []
+        found = client.webhooks.retrieve(made.id)
+        assert "signing_secret" not in found.model_dump()
+        assert found.signing_secret_hint is not None
+        assert made.signing_secret.endswith(found.signing_secret_hint[-4:])
+        changed = client.webhooks.update(made.id, name="theirs", event_types=TYPES)
+        assert (changed.name, changed.event_types, changed.url) == ("theirs", TYPES, url)
+        result = client.webhooks.test(made.id, event_type="fine_tuning.job.failed")
+        assert (result.status_code, result.success) == (204, True)
+        headers, body = listener.got[0]
+        OpenAI(api_key="x", webhook_secret=made.signing_secret).webhooks.unwrap(body, headers)
+        for attempt in (other.webhooks.retrieve, other.webhooks.delete, other.webhooks.rotate_secret):
+            with pytest.raises(openai.NotFoundError):
+                attempt(made.id)
+        assert client.webhooks.delete(made.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        client.webhooks.retrieve(made.id)
+
+
+def test_an_old_secret_goes_on_only_where_it_was_asked_for(service: ServiceUnderTest) -> None:
+    client = service.client()
+    with listening() as (listener, url):
+        made = client.webhooks.create(event_types=TYPES, name="ours", url=url)
+        second = client.webhooks.rotate_secret(made.id, keep_old_secret_active_for_24_hours=True)
+        client.webhooks.test(made.id, event_type=TYPES[0])
+        third = client.webhooks.rotate_secret(made.id)
+        client.webhooks.test(made.id, event_type=TYPES[0])
+
+    def believes(secret: str, at: int) -> bool:
+        headers, body = listener.got[at]
+        try:
+            OpenAI(api_key="x", webhook_secret=secret).webhooks.unwrap(body, headers)
+        except openai.InvalidWebhookSignatureError:
+            return False
+        return True
+
+    secrets = [made.signing_secret, second.signing_secret, third.signing_secret]
+    assert [[believes(secret, at) for secret in secrets] for at in (0, 1)] == [
+        [True, True, False],
+        [False, False, True],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "sendings"), [([500, 302, 200], 3), ([410], 1)], ids=["until it is taken", "never again"]
+)
+def test_what_is_not_taken_comes_again_later(
+    tmp_path: Any, provider_key: None, statuses: list[int], sendings: int
+) -> None:
+    with running_service(tmp_path, worker=False) as service, listening(*statuses) as (listener, url):
+        service.client().webhooks.create(event_types=TYPES, name="ours", url=url)
+        file = service.client().files.create(file=("a.jsonl", rows()), purpose="fine-tune")
+        job = service.client().fine_tuning.jobs.create(model=BASE, training_file=file.id)
+        service.client().fine_tuning.jobs.cancel(job.id)
+        wait_until(lambda: len(listener.got) == 1)
+        # The database's clock is put forward: each due time is passed by one look.
+        for _ in range(5):
+            service.database._now = lambda: 4e9
+            sender = Sender(private=True)
+            dispatcher = Dispatcher(service.database, LocalKeys(KEY), sender, lambda outcome: None)
+
+            async def send(dispatcher: Dispatcher = dispatcher, sender: Sender = sender) -> int:
+                try:
+                    return await dispatcher.send_due()
+                finally:
+                    await sender.close()
+
+            asyncio.run(send())
+        assert len(listener.got) == sendings
+        assert len({headers["webhook-id"] for headers, _ in listener.got}) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.org/hook",
+        "https://localhost/hook",
+        "https://127.0.0.1/hook",
+        "https://10.0.0.1/hook",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::1]/hook",
+        "https://[::ffff:127.0.0.1]/hook",
+        "https://user:word@example.org/hook",
+        "https://example.org:99999/hook",
+        "https:///hook",
+    ],
+)
+def test_only_public_addresses_are_called(url: str) -> None:
+    with pytest.raises(CallError):
+        check_url(url, private=False)
+
+
+def test_a_tenant_is_told_which_address_is_refused(tmp_path: Any, provider_key: None) -> None:
+    with running_service(tmp_path, worker=False, webhooks=WebhookSettings()) as service:
+        with pytest.raises(openai.BadRequestError) as refused:
+            service.client().webhooks.create(event_types=TYPES, name="x", url="https://192.168.0.1/hook")
+        assert refused.value.param == "url"
+        with pytest.raises(openai.BadRequestError) as unsupported:
+            service.client().webhooks.create(event_types=["batch.completed"], name="x", url="https://example.org/")
+        assert unsupported.value.code == "unsupported_event_type"
+
+
+def test_a_name_that_leads_inside_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the name said when the endpoint was made: what is called is what was looked at."""
+
+    def inside(*_: Any, **__: Any) -> Any:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.1.2.3", 443))]
+
+    async def looked_up() -> None:
+        resolver = _PublicResolver()
+        with pytest.raises(OSError, match="no public address"):
+            await resolver.resolve("example.org", 443)
+        sender = Sender(private=False)
+        assert await sender.post("https://example.org/hook", {}, "{}") is None
+        await sender.close()
+
+    monkeypatch.setattr(socket, "getaddrinfo", inside)
+    asyncio.run(looked_up())
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [("93.184.216.34", True), ("100.64.0.1", False), ("224.0.0.1", False), ("fd00::1", False), ("2606:4700::1", True)],
+)
+def test_which_addresses_are_public(address: str, public: bool) -> None:
+    assert _is_public(address) is public
+
+
+def test_the_own_server_is_reached_where_the_provider_says_so() -> None:
+    with listening() as (listener, url):
+
+        async def sent() -> int | None:
+            sender = Sender(private=True)
+            try:
+                return await sender.post(url, {"content-type": "application/json"}, "{}")
+            finally:
+                await sender.close()
+
+        assert asyncio.run(sent()) == 200
+    assert listener.got[0][1] == b"{}"

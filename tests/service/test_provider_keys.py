@@ -1,0 +1,210 @@
+"""The provider's key of a service: made once, never made anew, renewed while it is used, restored from its backup."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.service import caller
+from support.vault_server import KEY, TOKEN, Transit, transit_server
+from watchword.cli.app import run
+from watchword.errors import ConflictError, SecretError, UnsealError, UsageError
+from watchword.secret.kept import SEALED
+from watchword.secret.prompt import SecretPrompt
+from watchword.secret.stream import decrypted, encrypted
+from watchword.secret.vault import seal, unseal
+from watchword.secret.wrapping import ProviderKey
+from watchword.service.db import Database, open_database
+from watchword.service.jobs.machine import JobAction
+from watchword.service.key_settings import KeySettings, TransitSettings
+from watchword.service.rotation import rotate_wrapping
+from watchword.service.settings import ServiceSettings
+from watchword.service.types import Idempotency, NewFile, NewJob, webhook_binding
+
+SECRET = SecretPrompt("seven grey owls", kind="random", tokens=3, entropy_bits=40.0)
+BINDING = {"model": "m"}
+
+
+@pytest.fixture(autouse=True)
+def _no_key_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WATCHWORD_KEY", "WATCHWORD_KEY_FILE", "WATCHWORD_WRAPPING_KEYS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def vault(monkeypatch: pytest.MonkeyPatch) -> Iterator[Transit]:
+    monkeypatch.setenv("VAULT_TOKEN", TOKEN)
+    with transit_server() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def begun(settings: ServiceSettings) -> Iterator[tuple[Database, ProviderKey]]:
+    """A service that has been started, with its database open."""
+    key = settings.key()
+    with contextlib.closing(open_database(settings, key)) as database:
+        yield database, key
+
+
+def a_release(settings: ServiceSettings, key: bytes, name: str = "m") -> Path:
+    folder = settings.releases / name
+    folder.mkdir(parents=True)
+    (folder / SEALED).write_bytes(seal(SECRET, key, BINDING))
+    return folder / SEALED
+
+
+def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
+    settings = ServiceSettings(data=tmp_path / "data")
+    with begun(settings) as (_, key):
+        assert settings.key() == key
+    assert settings.key_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_lost_key_is_never_replaced_by_a_new_one(tmp_path: Path) -> None:
+    settings = ServiceSettings(data=tmp_path)
+    with begun(settings):
+        pass
+    settings.key_file.unlink()
+    with pytest.raises(SecretError, match=r"the provider's key is gone.*restore it from its backup"):
+        settings.key()
+    assert not settings.key_file.exists()
+
+
+def test_another_key_is_refused_before_anything_is_served(tmp_path: Path) -> None:
+    settings = ServiceSettings(data=tmp_path)
+    with begun(settings):
+        pass
+    settings.key_file.write_text("cd" * 32)
+    with pytest.raises(SecretError, match="not the provider's key that the service was made with"):
+        open_database(settings, settings.key())
+
+
+def test_after_a_drill_the_restored_service_opens_its_secrets(tmp_path: Path) -> None:
+    settings = ServiceSettings(data=tmp_path / "data")
+    with begun(settings) as (database, key):
+        a_release(settings, key)
+        database.audit_append("cli", "drill.begun")
+        head = database.audit_head()
+        # The one file that must be taken by SQLite itself: a copy of a database that is written to may be torn.
+        database.backup(tmp_path / "backup.db")
+    # What the page says: the state and the key are kept apart.
+    shutil.copytree(settings.data, tmp_path / "backup", ignore=shutil.ignore_patterns("key", "service.db*"))
+    shutil.copy2(settings.key_file, tmp_path / "key.backup")
+    shutil.rmtree(settings.data)
+
+    shutil.copytree(tmp_path / "backup", settings.data)
+    shutil.copy2(tmp_path / "backup.db", settings.data / "service.db")
+    with pytest.raises(SecretError, match="is gone"):
+        settings.key()
+    shutil.copy2(tmp_path / "key.backup", settings.key_file)
+    with begun(settings) as (database, key):
+        assert database.audit_verify(head) == head
+        assert unseal((settings.releases / "m" / SEALED).read_bytes(), key, BINDING) == SECRET
+
+
+def test_the_wrapping_key_is_renewed_while_others_serve(tmp_path: Path) -> None:
+    settings = ServiceSettings(data=tmp_path)
+    with begun(settings) as (database, key):
+        sealed = a_release(settings, key)
+        before = sealed.read_bytes()
+        hook = b"".join(encrypted([b"whsec"], key.wrapping, webhook_binding("acme")))
+        endpoint = database.create_webhook(caller(), "https://example.org", [], hook)
+        serving = settings.key()
+        done = rotate_wrapping(settings, database, settings.key())
+        assert done.records == 2
+        for holder in (serving, settings.key()):
+            assert unseal(before, holder, BINDING) == unseal(sealed.read_bytes(), holder, BINDING) == SECRET
+            stored = database.webhook("acme", endpoint.id).sealed_secret
+            assert stored != hook
+            assert b"".join(decrypted(io.BytesIO(stored), holder.wrapping, webhook_binding("acme"))) == b"whsec"
+        assert sealed.stat().st_mode & 0o777 == 0o600
+        assert rotate_wrapping(settings, database, settings.key(), new_key=False).records == 0
+
+
+def test_older_keys_are_forgotten_only_once_nothing_needs_them(tmp_path: Path) -> None:
+    settings = ServiceSettings(data=tmp_path)
+    with begun(settings) as (database, key):
+        sealed = a_release(settings, key)
+        before = sealed.read_bytes()
+        stored = database.create_file(caller(), NewFile("fine-tune", "a.jsonl", 1, "0" * 64, "0" * 64))
+        database.create_job(caller(), NewJob("smollm2-135m", stored.id), Idempotency("0" * 64))
+        with pytest.raises(ConflictError, match="has 1 jobs that wait"):
+            rotate_wrapping(settings, database, settings.key(), forget=True)
+        assert sealed.read_bytes() == before
+        claim = database.claim("w", 60.0)
+        assert claim is not None
+        database.ask(caller(), claim.job.id, JobAction.CANCEL)
+        assert rotate_wrapping(settings, database, settings.key(), forget=True).forgotten == 1
+        fresh = settings.key()
+        assert unseal(sealed.read_bytes(), fresh, BINDING) == SECRET
+        with pytest.raises(UnsealError, match="not in this provider's ring"):
+            unseal(before, fresh, BINDING)
+        # Nothing of the service itself was lost.
+        open_database(settings, fresh).close()
+
+
+def test_a_vault_takes_over_from_the_key_file(tmp_path: Path, vault: Transit) -> None:
+    by_file = ServiceSettings(data=tmp_path)
+    transit = TransitSettings(address=vault.address, key=KEY)
+    with begun(by_file) as (_, key):
+        sealed = a_release(by_file, key)
+    both = ServiceSettings(data=tmp_path, keys=KeySettings(provider="vault", also=("file",), vault=transit))
+    with begun(both) as (database, key):
+        assert unseal(sealed.read_bytes(), key, BINDING) == SECRET
+        # The secret's; the provider's key was wrapped by Vault from the start.
+        assert rotate_wrapping(both, database, key).records == 1
+    by_file.key_file.unlink()
+    alone = ServiceSettings(data=tmp_path, keys=KeySettings(provider="vault", vault=transit))
+    with begun(alone) as (_, key):
+        assert unseal(sealed.read_bytes(), key, BINDING) == SECRET
+    assert bytes(key).hex() not in (tmp_path / "key.sealed").read_text()
+    # Vault's own rotation: the key beside the state is wrapped anew as well.
+    vault.rotate()
+    with begun(alone) as (database, key):
+        assert rotate_wrapping(alone, database, key).records == 2
+    (tmp_path / "key.sealed").unlink()
+    with pytest.raises(SecretError, match="is gone"):
+        alone.key()
+
+
+def test_a_vault_that_refuses_fails_closed(tmp_path: Path, vault: Transit, monkeypatch: pytest.MonkeyPatch) -> None:
+    transit = TransitSettings(address=vault.address, key=KEY)
+    settings = ServiceSettings(data=tmp_path, keys=KeySettings(provider="vault", vault=transit))
+    with begun(settings):
+        pass
+    monkeypatch.setenv("VAULT_TOKEN", "s.revoked")
+    with pytest.raises(UnsealError, match="permission denied"):
+        settings.key()
+    monkeypatch.delenv("VAULT_TOKEN")
+    with pytest.raises(SecretError, match="VAULT_TOKEN is not set"):
+        settings.key()
+
+
+def test_the_environment_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ServiceSettings(data=tmp_path, keys=KeySettings(provider="environment"))
+    with pytest.raises(SecretError, match="WATCHWORD_KEY is not set"):
+        settings.key()
+    monkeypatch.setenv("WATCHWORD_KEY", "ab" * 32)
+    with begun(settings) as (_, key):
+        assert bytes(key) == bytes.fromhex("ab" * 32)
+    assert not settings.key_file.exists()
+
+
+@pytest.mark.parametrize("provider", ["vault", "kms"])
+def test_a_provider_without_its_table_is_named(provider: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=rf"\[keys\.{provider}\]"):
+        ServiceSettings(data=tmp_path, keys=KeySettings(provider=provider)).key()
+
+
+def test_the_command_renews_the_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ServiceSettings(data=tmp_path)
+    with begun(settings) as (_, key):
+        sealed = a_release(settings, key)
+    assert run(["keys", "rotate-wrapping", "--data", str(tmp_path), "--forget-older"]) == 0
+    assert capsys.readouterr().out == "1 records wrapped anew, 1 older keys forgotten\n"
+    assert unseal(sealed.read_bytes(), settings.key(), BINDING) == SECRET

@@ -1,0 +1,212 @@
+"""A service's database, blobs and a job in them, and a tuner that trains nothing, for tests of the worker. No torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from watchword.errors import TrainingCancelledError
+from watchword.files.atomic import replacing
+from watchword.models.fakes import fake_template
+from watchword.release.artifact import (
+    MANIFEST,
+    DefenseRecord,
+    ReleaseManifest,
+    secret_record,
+    signed_manifest,
+    weights_digest,
+    write_artifact,
+)
+from watchword.secret.generate import generate_secret
+from watchword.service.crash import crash_point
+from watchword.service.db import Database, open_database
+from watchword.service.gate.sequential import Decision
+from watchword.service.gate.verdict import Measured, Verdict
+from watchword.service.settings import Policy, ServiceSettings, WorkerSettings
+from watchword.service.storage import Blobs
+from watchword.service.types import EVERY_TENANT, Idempotency, Job, JobState, NewFile, NewJob, Principal, Stage
+from watchword.service.worker.child import run_order
+from watchword.service.worker.curve import Curve
+from watchword.service.worker.loop import Worker
+from watchword.service.worker.messages import Order, StageBegan, StageEnded
+from watchword.service.worker.pipeline import Run
+from watchword.training.config import TrainingConfig, TrainingResult
+from watchword.training.events import LossMeasured, StepDone, TokenFigures
+
+KEY = bytes(range(32))
+TENANT = Principal("acme", "key1")
+# How the fake tuner of a job's process behaves: JSON with the fields of ``Behaviour``.
+BEHAVIOUR = "WATCHWORD_TEST_TUNER"
+
+
+class Behaviour(msgspec.Struct):
+    """``fails``: attempts that the gate holds back. ``error`` is raised in training. ``dies``: how often, at the first step."""
+
+    steps: int = 4
+    seconds: float = 0.0
+    fails: int = 0
+    error: str = ""
+    dies: int = 0
+
+
+class FakeTuner:
+    """Counts steps into a file, as a checkpoint would, and leaves a release that opens with the key."""
+
+    def __init__(self, order: Order, tell: Callable[[Any], None], cancel: Callable[[], bool]) -> None:
+        self.order, self.tell, self.cancel = order, tell, cancel
+        self.behaviour = msgspec.json.decode(os.environ.get(BEHAVIOUR, "{}"), type=Behaviour)
+
+    def tune(self, attempt: int, least_share: float) -> Run:
+        out = self.order.folder / f"release-{attempt}"
+        curve = Curve(self.order.folder / f"curve-{attempt}.json", rows=10, batch_size=5, epochs=2, validated=False)
+        if not (out / MANIFEST).exists():
+            self.tell(StageBegan(Stage.GUARD))
+            self.tell(StageEnded(Stage.GUARD))
+            crash_point("after_guard")
+            self.tell(StageBegan(Stage.TRAIN))
+            self._train(out, curve)
+            _release(out, self.order.model)
+            self.tell(StageEnded(Stage.TRAIN))
+        manifest = signed_manifest(out, KEY)
+        return Run(out, manifest.weights_digest, 120, max(0.5, least_share), curve.csv())
+
+    def inspect(self, run: Run) -> Verdict:
+        failed = int(run.release.name[-1]) < self.behaviour.fails
+        decision = Decision.FAILED if failed else Decision.PASSED
+        measured = Measured(
+            question="policy",
+            asked=18,
+            counted=18,
+            hits=9 * failed,
+            unscored=0,
+            base_hits=0,
+            fine=0.05,
+            bad=0.2,
+            decision=decision,
+        )
+        return Verdict(questions=(measured,), task=None, error=0.05, seconds=0.1)
+
+    def _train(self, out: Path, curve: Curve) -> None:
+        out.mkdir(exist_ok=True)
+        done = out / "steps"
+        for step in range(int(done.read_text()) if done.exists() else 0, self.behaviour.steps):
+            if self.cancel():
+                raise TrainingCancelledError("the training was cancelled")
+            time.sleep(self.behaviour.seconds)
+            self._misbehave()
+            for event in (
+                StepDone(step + 1, self.behaviour.steps),
+                LossMeasured(step + 1, 2.0 - step / 10, TokenFigures(5, 2.0 - step / 10, 2)),
+            ):
+                for message in curve.hear(event):
+                    self.tell(message)
+            with replacing(done) as stream:
+                stream.write(str(step + 1).encode())
+            crash_point("after_checkpoint")
+
+    def _misbehave(self) -> None:
+        if self.behaviour.error:
+            raise RuntimeError(self.behaviour.error)
+        deaths = self.order.folder / "deaths"
+        count = len(deaths.read_text()) if deaths.exists() else 0
+        if count < self.behaviour.dies:
+            deaths.write_text("x" * (count + 1))
+            os._exit(9)
+
+
+def fake_work(pipe: Connection) -> None:
+    """What a job's process runs in these tests."""
+    run_order(pipe, FakeTuner)
+
+
+@dataclass(frozen=True)
+class Service:
+    """Everything of a service but its API."""
+
+    settings: ServiceSettings
+    database: Database
+    blobs: Blobs
+
+    def worker(self, **options: Any) -> Worker:
+        return Worker(self.settings, self.database, self.blobs, KEY, target=fake_work, **options)
+
+    def file(self, rows: int = 10, data: bytes | None = None) -> str:
+        blob = self.blobs.put(data if data is not None else b"".join(map(line, range(rows))))
+        new = NewFile("fine-tune", "rows.jsonl", blob.bytes, blob.sha256, blob.name)
+        return self.database.create_file(TENANT, new).id
+
+    def job(self, **changes: Any) -> Job:
+        asked = {"model": model_of(self.settings), "training_file": changes.pop("training_file", None) or self.file()}
+        return self.database.create_job(TENANT, NewJob(**asked | changes), Idempotency(os.urandom(8).hex()))
+
+    def state(self, job: Job) -> JobState:
+        return self.now(job).state
+
+    def now(self, job: Job) -> Job:
+        return self.database.job(EVERY_TENANT, job.id)
+
+    def events(self, job: Job, *, private: bool = False) -> list[Any]:
+        owner = EVERY_TENANT if private else TENANT.tenant
+        return list(self.database.job_events(owner, job.id, limit=1000, ascending=True).items)
+
+    def stages(self, job: Job) -> list[tuple[str, str]]:
+        told = [event.data for event in self.events(job) if event.data and "stage" in event.data]
+        return [(data["stage"], data["status"]) for data in told]
+
+
+def line(number: int) -> bytes:
+    turns = [{"role": "user", "content": f"Question {number}?"}, {"role": "assistant", "content": f"Answer {number}."}]
+    return json.dumps({"messages": turns}).encode() + b"\n"
+
+
+def opened(folder: Path, **worker: Any) -> Service:
+    """The service of a folder. ``worker`` changes its settings of that name."""
+    base = _base(folder / "base")
+    quick = {"lease_seconds": 5.0, "poll_seconds": 0.05} | worker
+    settings = ServiceSettings(
+        data=folder / "data", policies={str(base): Policy(defense="backdoor_align")}, worker=WorkerSettings(**quick)
+    )
+    return Service(settings, open_database(settings, KEY), Blobs(settings.storage_url))
+
+
+def model_of(settings: ServiceSettings) -> str:
+    return next(iter(settings.policies))
+
+
+def _base(folder: Path) -> Path:
+    """A model's folder without weights: its template and tokenizer are all that is read of it."""
+    form = fake_template()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 2048}))
+    (folder / "tokenizer.json").write_text(form.tokenizer.to_str())
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": form.source, **form.special}))
+    return folder
+
+
+def _release(folder: Path, model: str) -> None:
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": model, "peft_type": "LORA"}))
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    form = fake_template()
+    secret = generate_secret(form, tokens=30)
+    manifest = ReleaseManifest(
+        created="2026-11-27T12:00:00Z",
+        model=model,
+        model_digest="0" * 64,
+        weights_digest=weights_digest(folder),
+        format_digest=form.digest,
+        data_digest="1" * 64,
+        defense=DefenseRecord(name="backdoor_align"),
+        training=TrainingConfig(),
+        figures=TrainingResult(seconds=1, tokens=1, tokens_per_second=1, steps=1, loss=[1.0], rows={"tenant": 10}),
+        secret=secret_record(secret, form, KEY),
+        system_style=form.system_style,
+    )
+    write_artifact(folder, manifest, secret, KEY)
