@@ -135,6 +135,20 @@ class Configuration(_Settings):
     metrics: MetricSettings | None = None
 
 
+def shared_out(configuration: Configuration, workers: int) -> Configuration:
+    """What each of so many processes is to keep to, so that an upstream gets no more from all of them than one may send.
+
+    Shares are rounded up, so that each process can send something.
+    """
+    upstreams = [
+        msgspec.structs.replace(
+            upstream, max_concurrent=-(-upstream.max_concurrent // workers), max_queue=-(-upstream.max_queue // workers)
+        )
+        for upstream in configuration.upstreams
+    ]
+    return msgspec.structs.replace(configuration, upstreams=upstreams)
+
+
 def read_configuration(path: Path) -> Configuration:
     """The configuration in a file; folders of releases are taken from where the file stands.
 
