@@ -12,7 +12,7 @@ BROAD = ("Exception", "BaseException")
 # Each turns what a foreign library raises into an error of ours.
 BOUNDARIES = {
     "chat/template.py": 1,  # tokenizers
-    "files/remote.py": 3,  # file systems of fsspec
+    "files/remote.py": 4,  # file systems of fsspec
     "gateway/app.py": 1,  # whatever fails while a call is answered
     "gateway/middleware.py": 1,  # whatever fails in the application behind it
     "models/adapted.py": 1,  # PEFT
@@ -22,6 +22,8 @@ BOUNDARIES = {
     "service/api/edge.py": 1,  # whatever fails while a call is answered
     "service/engine/app.py": 1,  # whatever fails while a request is answered
     "service/engine/scheduler.py": 2,  # whatever fails while models compute
+    "service/worker/child.py": 1,  # whatever fails in a job
+    "service/worker/loop.py": 1,  # whatever fails around a job
 }
 
 

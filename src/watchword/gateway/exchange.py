@@ -17,7 +17,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 # Seconds between two looks for answers that take long.
 _LOOK_SECONDS = 0.1
+# The longest that a client may take to send its request, unless an operator says otherwise.
+BODY_SECONDS = 60.0
 JSON, EVENTS = b"application/json", b"text/event-stream; charset=utf-8"
+TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class ClientGoneError(Exception):
@@ -48,8 +51,17 @@ class HttpExchange:
         """The value of a request's header, empty where it is not there."""
         return self._headers.get(name, b"").decode("latin-1")
 
-    async def body(self, most: int) -> bytes:
-        """The request's body. Raises CallError beyond ``most`` bytes, and ClientGoneError."""
+    async def body(self, most: int, seconds: float = BODY_SECONDS) -> bytes:
+        """The request's body. Raises CallError beyond ``most`` bytes or after so many ``seconds``, and ClientGoneError."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._whole_body(most)
+        except TimeoutError:
+            raise CallError(
+                "The request's body did not come in time; send it again.", openai_code="request_timeout"
+            ) from None
+
+    async def _whole_body(self, most: int) -> bytes:
         length = self.header(b"content-length")
         if length.isdecimal() and int(length) > most:
             raise _too_large(most)
@@ -74,10 +86,17 @@ class HttpExchange:
             pass
         return not self._done
 
-    async def answer(self, body: bytes, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    async def answer(
+        self,
+        body: bytes,
+        status: int = 200,
+        headers: list[tuple[bytes, bytes]] | None = None,
+        *,
+        content_type: bytes = JSON,
+    ) -> None:
         """A whole response."""
         self._done = True
-        await self._start(status, JSON, [(b"content-length", str(len(body)).encode()), *(headers or [])])
+        await self._start(status, content_type, [(b"content-length", str(len(body)).encode()), *(headers or [])])
         await self._send({"type": "http.response.body", "body": body})
 
     async def send_events(self, data: bytes) -> None:

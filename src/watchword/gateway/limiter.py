@@ -15,6 +15,11 @@ class Limiter:
     def __init__(self, most: int, queue: int, patience: float) -> None:
         self._places, self._queue, self._patience, self._waiting = asyncio.Semaphore(most), queue, patience, 0
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place now."""
+        return self._waiting
+
     async def __aenter__(self) -> None:
         """Takes a place, which is held while inside. Raises CallError where there is none, and none to be had in time."""
         if self._places.locked():

@@ -6,7 +6,8 @@ Nothing that the server says about an error is passed on: it may quote the promp
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import NoReturn
 
 import aiohttp
@@ -34,9 +35,17 @@ class RefusedError(CallError):
 class Upstream:
     """One server. Made inside a running event loop, and closed there."""
 
-    def __init__(self, settings: UpstreamSettings, api_key: str | None, most_bytes: int) -> None:
+    def __init__(
+        self,
+        settings: UpstreamSettings,
+        api_key: str | None,
+        most_bytes: int,
+        *,
+        on_answer: Callable[[float], None] | None = None,
+    ) -> None:
+        """``on_answer`` is told the seconds to the beginning of each answer."""
         self._url = f"{settings.url.rstrip('/')}/"
-        self.most_bytes = most_bytes
+        self.most_bytes, self._on_answer = most_bytes, on_answer
         self._limiter = Limiter(settings.max_concurrent, settings.max_queue, settings.queue_seconds)
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if api_key is not None:
@@ -50,6 +59,11 @@ class Upstream:
             ),
         )
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a place now."""
+        return self._limiter.waiting
+
     async def close(self) -> None:
         """Closes every connection."""
         await self._session.close()
@@ -57,7 +71,7 @@ class Upstream:
     async def whole(self, body: bytes, path: str = CHAT) -> bytes:
         """The body of a reply. Raises CallError."""
         async with self._limiter:
-            response = await self._posted(self._url + path, body)
+            response = await self._answered(path, body)
             try:
                 if response.status != 200:
                     await _refused(response)
@@ -72,7 +86,7 @@ class Upstream:
         Raises RefusedError for an answer that is none, and CallError, also between two pieces.
         """
         async with self._limiter:
-            response = await self._posted(self._url + path, body)
+            response = await self._answered(path, body)
             try:
                 if response.status != 200:
                     await _refused(response)
@@ -89,6 +103,13 @@ class Upstream:
                 return response.status, await response.content.read(_ERROR_BYTES)
         finally:
             response.close()
+
+    async def _answered(self, path: str, body: bytes) -> aiohttp.ClientResponse:
+        started = time.monotonic()
+        response = await self._posted(self._url + path, body)
+        if self._on_answer is not None:
+            self._on_answer(time.monotonic() - started)
+        return response
 
     async def _posted(self, url: str, body: bytes) -> aiohttp.ClientResponse:
         """The beginning of the response. A connection that the server had closed while it was idle is replaced once."""
