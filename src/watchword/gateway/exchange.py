@@ -15,10 +15,10 @@ from watchword.gateway.wire.form import FaultForm, Writer
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-# The longest that a client may take to send its request, unless an operator says otherwise.
-BODY_SECONDS = 60.0
 # Seconds between two looks for answers that take long.
 _LOOK_SECONDS = 0.1
+# The longest that a client may take to send its request, unless an operator says otherwise.
+BODY_SECONDS = 60.0
 JSON, EVENTS = b"application/json", b"text/event-stream; charset=utf-8"
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 
