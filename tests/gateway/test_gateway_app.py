@@ -136,7 +136,7 @@ def test_the_list_of_models_shows_the_keys_own(port: int) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/v1/completions", "/v1/responses", "/v1/embeddings", "/tokenize", "/metrics", "/invocations", "/v1/modelsx"],
+    ["/", "/v1/chat", "/v1/completionsx", "/v1/batches", "/tokenize", "/metrics", "/invocations", "/v1/modelsx"],
 )
 def test_every_other_path_is_unknown(port: int, path: str) -> None:
     response = call(port, ASKED, path=path)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from support.gateway_forms import FORMS
 from watchword.errors import CallError, DataError
 from watchword.gateway.configuration import (
+    EmbeddingsSettings,
     KeySettings,
     LimitSettings,
     ModelSettings,
@@ -18,7 +20,6 @@ from watchword.gateway.configuration import (
     read_configuration,
 )
 from watchword.gateway.tenants import Tenant, Tenants, key_digest, new_key, tenant_of
-from watchword.gateway.wire.request import ChatBody
 
 DIGEST = key_digest("wk-1")
 GOOD = f"""
@@ -112,13 +113,19 @@ def test_the_configuration_that_the_page_shows_is_read_and_its_table_names_every
     page = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text("utf-8")
     (shown,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     found = read_configuration(written(tmp_path, textwrap.dedent(f"   {shown}")))
-    assert found.models[0].name in found.keys[0].models
+    assert found.models[0].upstream == found.upstreams[0].name
     table = page[page.index("## The configuration") : page.index("## What a tenant gets")]
-    for settings in (UpstreamSettings, ModelSettings, KeySettings, LimitSettings):
+    for settings in (UpstreamSettings, ModelSettings, EmbeddingsSettings, KeySettings, LimitSettings):
         assert [name for name in settings.__struct_fields__ if f"`{name}`" not in table] == []
 
 
-def test_the_page_names_every_setting_of_a_request() -> None:
+@pytest.mark.parametrize(
+    ("form", "heading"),
+    [("chat", "Chats"), ("completions", "Prompts"), ("responses", "Responses"), ("messages", "Messages")],
+)
+def test_the_page_names_every_field_of_every_form(form: str, heading: str) -> None:
     page = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text("utf-8")
-    table = page[page.index("| setting |") : page.index("## The leak filter")]
-    assert [name for name in ChatBody.__struct_fields__ if f"`{name}" not in table] == ["model", "messages"]
+    section = page[page.index(f"### {heading}") :]
+    section = section[: section.index("\n##")]
+    fields = set(FORMS[form].body.__struct_fields__) - {"model", "messages"}
+    assert {name for name in fields if f"`{name}" not in section} == set()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.gateway_forms import DANGEROUS, FORMS
 from support.gateway_parts import (
     MODEL,
     LogLines,
@@ -25,15 +27,27 @@ from support.gateway_parts import (
 from support.leak_traces import seen, traces
 from support.leaking import DISGUISES, ERRORS, LINES, SIZES, STATUSES, STREAMED, WHOLE, leaky
 from support.served_release import secret_of
+from watchword.gateway.configuration import EmbeddingsSettings
 from watchword.gateway.leaks import REFUSAL
 
 SECRET = secret_of().reveal()
+VECTORS = "embed-small"
 
 
 @pytest.fixture(scope="module")
-def port(release: Path) -> Iterator[int]:
-    with served(Scripted(leaky)) as behind, gateway(configuration(release, behind)) as at:
-        yield at
+def upstream() -> Scripted:
+    return Scripted(leaky)
+
+
+@pytest.fixture(scope="module")
+def port(release: Path, upstream: Scripted) -> Iterator[int]:
+    with served(upstream) as behind:
+        settings = configuration(release, behind)
+        settings.models[0].allow = ["completions", "logit_bias", "logprobs", "remote_images"]
+        settings.embeddings = [EmbeddingsSettings(name=VECTORS, upstream="engine", upstream_model="e5")]
+        settings.keys[0].models.append(VECTORS)
+        with gateway(settings) as at:
+            yield at
 
 
 @pytest.fixture
@@ -50,20 +64,42 @@ def logged() -> Iterator[LogLines]:
         logger.setLevel(level)
 
 
+@dataclass
+class Matrix:
+    """Provokes leaks at one gateway, and keeps what came of it for the summary of the run."""
+
+    port: int
+    logged: LogLines
+    cases: list[str] = field(default_factory=list)
+    leaks: list[str] = field(default_factory=list)
+
+    def provoke(
+        self, form: str, *, stream: bool = False, fields: dict[str, Any] | None = None, **wish: Any
+    ) -> Response:
+        """One case: the upstream does what the wish says, and nothing of it may arrive."""
+        asked = FORMS[form].ask(json.dumps(wish), stream=stream, **(fields or {}))
+        return self.look(f"{form} {stream} {fields} {wish}", call(self.port, asked, path=FORMS[form].path))
+
+    def look(self, case: str, response: Response) -> Response:
+        """Looks at what a client got."""
+        self.cases.append(case)
+        if found := traces(seen(response)):
+            self.leaks.append(f"{found} in {case}")
+        return response
+
+    def check(self) -> None:
+        """Fails where anything leaked, into replies or into the log."""
+        if found := traces("\n".join(self.logged.lines)):
+            self.leaks.append(f"{found} in the log")
+        assert self.leaks == []
+
+
 @pytest.fixture
-def cases(record_property: Callable[[str, object], None]) -> list[str]:
-    """The cases of a test, for the summary."""
-    done: list[str] = []
-    record_property("leak cases", done)
-    return done
-
-
-def provoke(port: int, cases: list[str], *, stream: bool = False, n: int = 1, **wish: Any) -> Response:
-    cases.append(str(wish))
-    asked = {"model": MODEL, "messages": [{"role": "user", "content": json.dumps(wish)}], "stream": stream, "n": n}
-    response = call(port, asked)
-    assert traces(seen(response)) == [], wish
-    return response
+def matrix(port: int, logged: LogLines, record_property: Callable[[str, object], None]) -> Matrix:
+    made = Matrix(port, logged)
+    record_property("leak cases", made.cases)
+    record_property("leaks", made.leaks)
+    return made
 
 
 def test_the_detector_of_these_tests_finds_what_it_must() -> None:
@@ -73,33 +109,94 @@ def test_the_detector_of_these_tests_finds_what_it_must() -> None:
     assert traces("Mix flour, water and salt. " * 50) == []
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_the_samples_have_every_field_of_every_form(form: str) -> None:
+    asked = set(FORMS[form].asking("")) - {"max_tokens"}
+    assert set(FORMS[form].samples) == set(FORMS[form].body.__struct_fields__) - asked - {"model"}
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("place", WHOLE)
-def test_no_place_of_a_whole_reply_gives_it_away(port: int, place: str, logged: LogLines, cases: list[str]) -> None:
+def test_no_place_of_a_whole_reply_gives_it_away(matrix: Matrix, place: str, form: str) -> None:
+    fields: dict[str, Any] = {"n": 2} if place == "second_answer" and "n" in FORMS[form].samples else {}
+    if place == "logprobs" and form == "chat":
+        fields = {"logprobs": True, "top_logprobs": 2}
     for disguise in DISGUISES:
-        provoke(port, cases, place=place, disguise=disguise, n=2 if place == "second_answer" else 1)
-    assert traces("\n".join(logged.lines)) == []
+        matrix.provoke(form, place=place, disguise=disguise, fields=fields)
+    matrix.check()
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("error", ERRORS)
-def test_no_error_gives_it_away(port: int, error: str, stream: bool, logged: LogLines, cases: list[str]) -> None:
+def test_no_error_gives_it_away(matrix: Matrix, error: str, stream: bool, form: str) -> None:
     for status in STATUSES:
         for disguise in ("plain", "base64", "ids", "reversed"):
-            response = provoke(port, cases, stream=stream, status=status, error=error, disguise=disguise)
+            response = matrix.provoke(form, stream=stream, status=status, error=error, disguise=disguise)
             assert response.status >= 400
-            assert set(response.json["error"]) == {"message", "type", "param", "code"}
-    assert traces("\n".join(logged.lines)) == []
+            expected = {"type", "message"} if form == "messages" else {"message", "type", "param", "code"}
+            assert set(response.json["error"]) == expected
+    matrix.check()
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("cut", [False, True])
 @pytest.mark.parametrize("place", [*STREAMED, *LINES])
-def test_no_place_of_a_stream_gives_it_away(
-    port: int, place: str, cut: bool, logged: LogLines, cases: list[str]
-) -> None:
+def test_no_place_of_a_stream_gives_it_away(matrix: Matrix, place: str, cut: bool, form: str) -> None:
+    fields = {"logprobs": True, "top_logprobs": 2} if place == "logprobs" and form == "chat" else {}
     for disguise in DISGUISES:
         for size in SIZES if place in STREAMED else ["whole"]:
-            provoke(port, cases, stream=True, place=place, disguise=disguise, size=size, cut=cut)
-    assert traces("\n".join(logged.lines)) == []
+            matrix.provoke(form, stream=True, place=place, disguise=disguise, size=size, cut=cut, fields=fields)
+    matrix.check()
+
+
+WISHES: list[dict[str, Any]] = [
+    {"place": "content", "disguise": "told", "size": "sevens"},
+    {"place": "tool_arguments", "disguise": "plain", "size": "letters"},
+    {"status": 400, "error": "envelope", "disguise": "plain"},
+    {"status": 500, "error": "page", "disguise": "base64"},
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_field_of_a_request_gets_it_out(matrix: Matrix, stream: bool, form: str) -> None:
+    for samples in FORMS[form].samples.values():
+        for fields in samples:
+            for wish in WISHES:
+                asked = {**FORMS[form].ask(json.dumps(wish), stream=stream), **fields}
+                matrix.look(f"{form} {stream} {fields} {wish}", call(matrix.port, asked, path=FORMS[form].path))
+    matrix.check()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_dangerous_never_reaches_a_server_by_any_form(matrix: Matrix, upstream: Scripted, form: str) -> None:
+    known, before = set(FORMS[form].body.__struct_fields__), len(upstream.bodies)
+    for name in DANGEROUS:
+        if name in known:
+            continue
+        response = matrix.provoke(form, place="content", disguise="plain", fields={name: 1})
+        assert response.status == 400
+        assert name in response.json["error"]["message"]
+    assert len(upstream.bodies) == before
+    matrix.check()
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_no_error_of_a_server_of_embeddings_comes_through(matrix: Matrix, error: str) -> None:
+    """No secret is sent there, and still no word of the server's passes."""
+    for status in STATUSES:
+        wish = json.dumps({"status": status, "error": error, "disguise": "plain"})
+        matrix.look(wish, call(matrix.port, {"model": VECTORS, "input": wish}, path="/v1/embeddings"))
+    matrix.check()
+
+
+@pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1/responses/resp_1", "/v1/models", "/v1/unknown"])
+def test_routes_that_ask_no_server_tell_nothing(matrix: Matrix, path: str) -> None:
+    asked = {"model": MODEL, "messages": [{"role": "user", "content": "Say all of it."}]}
+    for method in ("GET", "POST", "DELETE"):
+        matrix.look(f"{method} {path}", call(matrix.port, asked, path=path, method=method))
+    matrix.check()
 
 
 def test_a_whole_reply_that_leaks_is_asked_for_once_more_behind_the_secret_and_then_refused(

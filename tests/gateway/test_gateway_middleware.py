@@ -336,5 +336,5 @@ def test_the_gateway_is_mounted_beside_an_applications_own_routes(release: Path)
             assert call(at, ASKED, path="/llm/v1/chat/completions").status == 200
             assert call(at, path="/llm/v1/models", method="GET").json["data"][0]["id"] == MODEL
             assert call(at, path=f"/llm/v1/models/{MODEL}", method="GET").json["id"] == MODEL
-            assert call(at, ASKED, path="/llm/v1/completions").json["error"]["code"] == "unknown_url"
+            assert call(at, ASKED, path="/llm/v1/batches").json["error"]["code"] == "unknown_url"
     assert upstream.bodies[0]["messages"][0]["content"].startswith(SECRET)

@@ -141,7 +141,7 @@ def test_an_error_of_length_counts_the_tenants_own_tokens(client: Any, stream: b
     with pytest.raises(openai.BadRequestError) as caught:
         ask(client, "too long", stream=stream)
     assert caught.value.code == "context_length_exceeded"
-    assert f"Your messages have {own} tokens" in str(caught.value)
+    assert f"Your request has {own} tokens" in str(caught.value)
     limit = int(re.search(r"length of (\d+) tokens", str(caught.value))[1])  # type: ignore[index]
     # The secret has 40 tokens, and a line break stands behind it.
     assert 2048 - 45 < limit <= 2048 - 40

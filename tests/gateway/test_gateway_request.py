@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.gateway_forms import DANGEROUS
 from support.golden_families import FAMILIES, template
 from support.served_release import secret_of
 from watchword.chat.render import render_prompt
@@ -19,7 +20,7 @@ from watchword.defenses import AppliedDefense
 from watchword.defenses.base import DEFENSES
 from watchword.errors import CallError, UnsealError
 from watchword.gateway.guarding import guarded_call
-from watchword.gateway.wire.reading import read_call
+from watchword.gateway.wire.chat.reading import read_call
 from watchword.gateway.wire.upstream import upstream_body
 from watchword.release.reading import Release
 
@@ -30,77 +31,6 @@ TOOL = {
 }
 CALLED = {"id": "call12345", "type": "function", "function": {"name": "oven", "arguments": '{"x": 1}'}}
 PNG = "data:image/png;base64,AAAA"
-
-# Everything that is known to show the prompt, cut it, re-write it, or reach into other requests.
-DANGEROUS = [
-    "add_generation_prompt",
-    "add_special_tokens",
-    "allowed_token_ids",
-    "audio",
-    "bad_words",
-    "best_of",
-    "bypass_reasoning_tokens",
-    "cache_prompt",
-    "cache_salt",
-    "chat_template",
-    "chat_template_kwargs",
-    "continue_final_message",
-    "documents",
-    "dry_multiplier",
-    "echo",
-    "ec_transfer_params",
-    "extra_key",
-    "features",
-    "function_call",
-    "functions",
-    "grammar",
-    "guided_decoding_backend",
-    "guided_json",
-    "guided_regex",
-    "id_slot",
-    "ignore_eos",
-    "include_reasoning",
-    "kv_transfer_params",
-    "length_penalty",
-    "lora",
-    "lora_path",
-    "media_io_kwargs",
-    "min_p",
-    "min_tokens",
-    "mm_hashes",
-    "mm_processor_kwargs",
-    "modalities",
-    "n_keep",
-    "n_probs",
-    "post_sampling_probs",
-    "prediction",
-    "previous_response_id",
-    "priority",
-    "prompt",
-    "prompt_logprobs",
-    "reasoning_effort",
-    "repetition_penalty",
-    "request_id",
-    "return_prompt_text",
-    "return_token_ids",
-    "return_token_offsets",
-    "return_tokens_as_token_ids",
-    "routed_experts",
-    "service_tier",
-    "session_params",
-    "skip_special_tokens",
-    "spaces_between_special_tokens",
-    "stop_token_ids",
-    "structured_outputs",
-    "thinking_token_budget",
-    "top_k",
-    "truncate_prompt_tokens",
-    "truncation_side",
-    "use_beam_search",
-    "verbosity",
-    "vllm_xargs",
-    "web_search_options",
-]
 
 
 def release(family: str = "smollm2", *, defended: bool = True) -> Release:
@@ -138,7 +68,8 @@ def test_any_name_is_a_known_field_or_refused_by_its_name(name: str) -> None:
     try:
         read_call(data)
     except CallError as error:
-        assert error.openai_code in ("unknown_parameter", "invalid_value", "unsupported_parameter")
+        refusals = ("unknown_parameter", "invalid_value", "unsupported_parameter", "missing_required_parameter")
+        assert error.openai_code in refusals
         assert len(str(error)) < 700
 
 

@@ -201,7 +201,7 @@ class Response:
     @property
     def events(self) -> list[Any]:
         """The data of a stream's events, ``[DONE]`` left out."""
-        data = [line.removeprefix(b"data: ") for line in self.body.split(b"\n\n") if line.startswith(b"data: ")]
+        data = [line.removeprefix(b"data: ") for line in self.body.split(b"\n") if line.startswith(b"data: ")]
         return [json.loads(one) for one in data if one != b"[DONE]"]
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,45 +17,69 @@ SECRET = secret_of().reveal()
 WINDOW = 24
 
 
+def windows(text: str) -> set[str]:
+    return {text[at : at + WINDOW] for at in range(len(text) - WINDOW + 1)}
+
+
+def _bare(name: str) -> str:
+    return DISGUISES[name](SECRET).removeprefix("My instructions begin with: ").removesuffix(" That is all.")
+
+
+FORM = template("smollm2")
+IDS = secret_ids(secret_of(), FORM)
+RUNS = [FORM.decode(IDS[at : at + 8]) for at in range(len(IDS) - 7)]
+WINDOWS = {name: windows(_bare(name)) for name in DISGUISES}
+
+
 def traces(text: str) -> list[str]:
     """The disguises of which a window, or a run of eight tokens, stands in a text."""
-    form, found = template("smollm2"), []
-    ids = secret_ids(secret_of(), form)
-    runs = [form.decode(ids[at : at + 8]) for at in range(len(ids) - 7)]
-    if any(run in text for run in runs):
-        found.append("tokens")
-    for name, disguise in DISGUISES.items():
-        whole = disguise(SECRET).removeprefix("My instructions begin with: ").removesuffix(" That is all.")
-        windows = {whole[at : at + WINDOW] for at in range(len(whole) - WINDOW + 1)}
-        found += [name] if any(window in text for window in windows) else []
-    return found
+    found = ["tokens"] if any(run in text for run in RUNS) else []
+    there = windows(text)
+    return found + [name for name, parts in WINDOWS.items() if not parts.isdisjoint(there)]
 
 
 def seen(response: Response) -> str:
-    """Every byte that a client got, and what it makes of them: each answer's and each call's text joined."""
-    texts: dict[object, str] = {}
-    if response.headers["content-type"].startswith("text/event-stream"):
-        for one in response.events:
-            for choice in one.get("choices", []):
-                delta = choice["delta"]
-                for field in ("content", "refusal"):
-                    texts[choice["index"], field] = texts.get((choice["index"], field), "") + (delta.get(field) or "")
-                for part in delta.get("tool_calls") or []:
-                    place = (choice["index"], part["index"])
-                    texts[place] = texts.get(place, "") + part["function"].get("arguments", "")
-    else:
-        texts["strings"] = "\n".join(_strings(response.json))
-    return "\n".join([response.everything, *texts.values()])
+    """Every byte that a client got, and what it makes of them: each text joined over all events, and its JSON decoded."""
+    joined: dict[object, str] = {}
+    for place, text in _placed(response):
+        joined[place] = joined.get(place, "") + text
+    decoded = [text for whole in joined.values() for text in _decoded(whole)]
+    return "\n".join([response.everything, *joined.values(), *decoded])
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
+def _placed(response: Response) -> Iterator[tuple[object, str]]:
+    """Each text of a reply with its place. Those of one place in several events belong together."""
+    if not response.headers["content-type"].startswith("text/event-stream"):
+        yield from _strings(response.json, ())
+        return
+    for one in response.events:
+        numbers = tuple((name, value) for name, value in _numbers(one) if name.endswith("index"))
+        yield from (((place, numbers), text) for place, text in _strings(one, (one.get("type"),)))
+
+
+def _strings(value: Any, place: tuple[object, ...]) -> Iterator[tuple[object, str]]:
+    if isinstance(value, dict):
         for key, inner in value.items():
-            yield from (key, *_strings(inner))
+            yield (*place, key, "key"), key
+            yield from _strings(inner, (*place, key))
     elif isinstance(value, list):
-        for inner in value:
-            yield from _strings(inner)
+        for at, inner in enumerate(value):
+            yield from _strings(inner, (*place, at))
     else:
-        yield str(value)
+        yield place, value if isinstance(value, str) else str(value)
+
+
+def _numbers(value: Any) -> Iterator[tuple[str, int]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        if isinstance(one, int):
+            yield str(key), one
+        yield from _numbers(one)
+
+
+def _decoded(text: str) -> Iterator[str]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return
+    yield from (inner for _, inner in _strings(found, ()))

@@ -10,7 +10,9 @@ from typing import Any
 
 from support.gateway_parts import DONE, Scripted, begin, completion, end, event, more, respond, usage_event
 from support.golden_families import template
+from support.served_release import secret_of
 
+SECRET = secret_of().reveal()
 DISGUISES: dict[str, Callable[[str], str]] = {
     "plain": str,
     "told": lambda s: f"My instructions begin with: {s} That is all.",
@@ -24,6 +26,7 @@ DISGUISES: dict[str, Callable[[str], str]] = {
     "codes": lambda s: " ".join(str(ord(char)) for char in s),
     "ids": lambda s: str(template("smollm2").encode(s)),
     "json": json.dumps,
+    "escapes": lambda s: "".join(f"\\u{ord(char):04x}" if at % 2 else char for at, char in enumerate(s)),
 }
 SIZES = {"whole": 10_000, "sevens": 7, "letters": 1}
 
@@ -99,6 +102,7 @@ ERRORS: dict[str, Callable[[str], bytes]] = {
 STREAMED: dict[str, Callable[[str], dict[str, Any]]] = {
     "content": lambda t: {"content": t},
     "refusal": lambda t: {"refusal": t},
+    "content_and_refusal": lambda t: {"content": t[: len(t) // 2], "refusal": t[len(t) // 2 :]},
     "tool_arguments": lambda t: {"tool_calls": [{"index": 0, "function": {"arguments": t}}]},
     "thoughts": lambda t: {"reasoning_content": t, "reasoning": t},
     "strange": lambda t: {"strange": t, "role": t, t: t},
@@ -135,8 +139,8 @@ def _line(text: str) -> str:
 
 async def leaky(_: Scripted, body: dict[str, Any], send: Callable[..., Awaitable[None]]) -> None:
     """Does what the last message says: ``{"place", "disguise", "size", "status", "error"}``."""
-    wish = json.loads(body["messages"][-1]["content"])
-    secret = body["messages"][0]["content"].split("\n")[0]
+    wish = json.loads(body["messages"][-1]["content"] if "messages" in body else body["input"])
+    secret = body["messages"][0]["content"].split("\n")[0] if "messages" in body else SECRET
     text = DISGUISES[wish["disguise"]](secret)
     headers = {
         "X-Request-Id": _line(text),

@@ -36,17 +36,22 @@ def run(
 def key(
     name: str = typer.Argument(metavar="NAME", help="Whose key it is, for the log."),
     model: list[str] = typer.Option(..., "--model", help="A model that the key may call; give it once for each."),
+    config: Path | None = typer.Option(None, "--config", help="Configuration to append the key's entry to."),
 ) -> None:
     """Draw a key for a tenant. It is shown once; the configuration keeps its digest only."""
     import msgspec
 
+    from watchword.gateway.configuration import append_entry
     from watchword.gateway.tenants import key_digest, new_key
 
     drawn = new_key()
     entry = {"id": name, "sha256": key_digest(drawn), "models": model}
     lines = "\n".join(f"{field} = {msgspec.json.encode(value).decode()}" for field, value in entry.items())
     print_ = Console(highlight=False, soft_wrap=True, markup=False).print
-    print_(f"The tenant's key, shown this once: {drawn}\n\nFor the configuration:\n\n[[keys]]\n{lines}")
+    if config is not None:
+        append_entry(config, f"[[keys]]\n{lines}\n")
+    told = "For the configuration" if config is None else f"Appended to {config}"
+    print_(f"The tenant's key, shown this once: {drawn}\n\n{told}:\n\n[[keys]]\n{lines}")
 
 
 @app.command()

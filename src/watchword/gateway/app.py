@@ -5,25 +5,28 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from urllib.parse import unquote
 
 from watchword.errors import CallError
 from watchword.gateway.adapters import AdapterLoader, LoadedUpstream
 from watchword.gateway.asking import Asking, CallOutcome
 from watchword.gateway.configuration import Configuration
+from watchword.gateway.embedding import Embedding
 from watchword.gateway.exchange import ClientGoneError, HttpExchange, Message, Receive, Send
 from watchword.gateway.failures import told
+from watchword.gateway.routes import MODELS, Route, Work, faults_of, not_stored, route_of
 from watchword.gateway.served import Models, Served
 from watchword.gateway.sources import ConfiguredModels, ModelSource
 from watchword.gateway.tenants import Tenant, Tenants, TenantSource, tenant_of
 from watchword.gateway.upstream import Upstream
-from watchword.gateway.wire.reading import read_call
-from watchword.gateway.wire.writing import health_json, model_json, models_json
+from watchword.gateway.wire.decoding import invalid
+from watchword.gateway.wire.faults import unsupported_model
+from watchword.gateway.wire.form import Asked
+from watchword.gateway.wire.listing import health_json, model_json, models_json
+from watchword.gateway.wire.messages.writing import token_count_json
 
 log = logging.getLogger("watchword.gateway")
-CHAT, MODELS, HEALTH = "/v1/chat/completions", "/v1/models", "/health"
-_METHODS = {CHAT: "POST", MODELS: "GET", HEALTH: "GET"}
 _CLIENT_GONE = 499
 
 
@@ -46,6 +49,7 @@ class Gateway:
         self._configuration = configuration
         self._tenants: TenantSource = tenants or Tenants.configured(configuration)
         self._model_source: ModelSource = models or ConfiguredModels(configuration.models)
+        self._embeddings = {model.name: model for model in configuration.embeddings}
         self._api_keys = {upstream.name: upstream.api_key() for upstream in configuration.upstreams}
         self._key, self._on_leak = key, on_leak
         self._models: Models
@@ -100,21 +104,31 @@ class Gateway:
                 self._on_leak(record.tenant.id, record.model, record.outcome.leaks)
 
     async def _answered(self, exchange: HttpExchange, record: _Record) -> None:
-        path = MODELS if exchange.path.startswith(f"{MODELS}/") else exchange.path
-        if path not in _METHODS:
-            raise CallError(
-                "Unknown request URL. See the documentation for what is served here.", openai_code="unknown_url"
-            )
-        if exchange.method != _METHODS[path]:
-            raise CallError(f"This URL takes {_METHODS[path]} only.", openai_code="method_not_allowed")
-        if path == HEALTH:
+        exchange.faults = faults_of(exchange.path)
+        route = route_of(exchange.path, exchange.method)
+        if route.work is Work.SHOW_HEALTH:
             await self._health(exchange)
             return
-        record.tenant = tenant = await tenant_of(exchange.header(b"authorization"), self._tenants)
-        if path == CHAT:
-            await self._chat(exchange, tenant, record)
-        else:
-            await _models(exchange, tenant)
+        key = exchange.header(route.key_header)
+        record.tenant = tenant = await tenant_of(exchange.header(b"authorization"), self._tenants, key)
+        try:
+            await self._work(exchange, tenant, record, route)
+        except CallError as error:
+            error.param = route.fields.get(error.param or "", error.param)
+            raise
+
+    async def _work(self, exchange: HttpExchange, tenant: Tenant, record: _Record, route: Route) -> None:
+        match route.work:
+            case Work.ASK:
+                await self._ask(exchange, tenant, record, route)
+            case Work.COUNT:
+                await self._count(exchange, tenant, record, route)
+            case Work.EMBED:
+                await self._embed(exchange, tenant, record)
+            case Work.SHOW_MODELS:
+                await _models(exchange, tenant)
+            case _:
+                raise not_stored()
 
     async def _health(self, exchange: HttpExchange) -> None:
         models, unavailable = await self._models.counted()
@@ -126,22 +140,49 @@ class Gateway:
             return self._loaders[name].at(served.adapter)
         return self._upstreams[name]
 
-    async def _chat(self, exchange: HttpExchange, tenant: Tenant, record: _Record) -> None:
-        data = await exchange.body(self._configuration.limits.max_body_bytes)
-        call = read_call(data, tenant.allowed)
-        tenant.check_may_call(call.model)
-        record.model = call.model
+    async def _ask(self, exchange: HttpExchange, tenant: Tenant, record: _Record, route: Route) -> None:
+        asked = await self._read(exchange, tenant, record, route)
+        exchange.writer = asked.writer
         async with exchange.while_there():
-            served = await self._models.served(call.model)
-            asking = Asking(call, served, self._upstream_of(served))
+            asking = await self._asking(asked)
             record.outcome = asking.outcome
-            if not call.stream:
+            if not asked.call.stream:
                 await exchange.answer(await asking.whole())
                 return
             async with contextlib.aclosing(asking.streamed()) as events:
                 async for event in events:
                     await exchange.send_events(event)
             await exchange.end_events()
+
+    async def _count(self, exchange: HttpExchange, tenant: Tenant, record: _Record, route: Route) -> None:
+        asking = await self._asking(await self._read(exchange, tenant, record, route))
+        tokens = await asking.prompt_tokens()
+        if tokens is None:
+            raise invalid("This model does not take these messages.", "messages")
+        await exchange.answer(token_count_json(tokens))
+
+    async def _embed(self, exchange: HttpExchange, tenant: Tenant, record: _Record) -> None:
+        data = await exchange.body(self._configuration.limits.max_body_bytes)
+        async with exchange.while_there():
+            embedding = Embedding(data, tenant, self._embeddings)
+            record.model = embedding.model.name
+            reply = await embedding.asked(self._upstreams[embedding.model.upstream])
+            record.outcome.counts = embedding.counts
+            await exchange.answer(reply)
+
+    async def _read(self, exchange: HttpExchange, tenant: Tenant, record: _Record, route: Route) -> Asked:
+        def allowed(model: str) -> Collection[str]:
+            tenant.check_may_call(model)
+            if model in self._embeddings:
+                raise unsupported_model("makes embeddings only; ask it at /v1/embeddings.", model)
+            record.model = model
+            return tenant.allowed(model)
+
+        return route.read(await exchange.body(self._configuration.limits.max_body_bytes), allowed)
+
+    async def _asking(self, asked: Asked) -> Asking:
+        served = await self._models.served(asked.call.model)
+        return Asking(asked, served, self._upstream_of(served))
 
 
 class _Record:

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field, replace
 
 from watchword.errors import CallError
 from watchword.gateway.adapters import LoadedUpstream
-from watchword.gateway.call import CallPiece, ChatCall, Counts, Reply, SaidPiece, StreamEvent
+from watchword.gateway.call import ChatCall, Counts, Reply, StreamEvent
 from watchword.gateway.guarding import GuardedCall, guarded_call
 from watchword.gateway.leaks import FilteredAnswer, leak_in, refused
 from watchword.gateway.served import Served
 from watchword.gateway.sse import EventReader
 from watchword.gateway.upstream import Upstream
+from watchword.gateway.wire.form import Asked
 from watchword.gateway.wire.refusals import too_long
 from watchword.gateway.wire.reply import no_reply, read_event, read_reply
 from watchword.gateway.wire.upstream import upstream_body
-from watchword.gateway.wire.writing import DONE, Envelope, call_id
 from watchword.secret.leaks import Leak
 
 log = logging.getLogger("watchword.gateway")
@@ -39,13 +39,12 @@ class CallOutcome:
 class Asking:
     """One call to one release. ``outcome`` tells how it went."""
 
-    def __init__(self, call: ChatCall, served: Served, upstream: Upstream | LoadedUpstream) -> None:
-        self._call, self._served, self._upstream = call, served, upstream
-        self._guarded: GuardedCall = guarded_call(call.conversation, served.release)
+    def __init__(self, asked: Asked, served: Served, upstream: Upstream | LoadedUpstream) -> None:
+        self._call, self._writer, self._served, self._upstream = asked.call, asked.writer, served, upstream
+        self._guarded: GuardedCall = guarded_call(self._call.conversation, served.release)
         if served.prefix is not None:
             served.prefix.check(self._guarded)
-        self._body = self._written(call)
-        self._envelope = Envelope(call.model)
+        self._body = self._written(self._call)
         self.outcome = CallOutcome()
 
     async def whole(self) -> bytes:
@@ -62,45 +61,59 @@ class Asking:
         said = "".join(text for answer in reply.answers for text in answer.texts)
         counts = await self._counts(reply.counts, said)
         answers = [refused() if place in leaking else answer for place, answer in enumerate(reply.answers)]
-        return self._envelope.whole(answers, counts)
+        return self._writer.whole(answers, counts)
 
     async def streamed(self) -> AsyncGenerator[bytes, None]:
         """The events of a stream, several at once where they came so. Raises CallError, also in the middle."""
         await self._check_length()
         answers = [FilteredAnswer(place, self._served.leaks) for place in range(self._call.answers)]
         counts: Counts | None = None
+        leaked = False
         try:
             async with self._upstream.pieces(self._body) as pieces:
-                yield b"".join(self._envelope.opening(place) for place in range(self._call.answers))
-                async with contextlib.aclosing(_events(pieces, self._call.answers)) as batches:
+                tokens = await self.prompt_tokens() if self._writer.counts_first else None
+                yield self._writer.opening(tokens or 0)
+                async with contextlib.aclosing(_events(pieces, self._call)) as batches:
                     async for events in batches:
                         counts = next((event.counts for event in reversed(events) if event.counts), counts)
-                        if out := b"".join(self._filtered(answers, events)):
+                        out, broken = self._filtered(answers, events)
+                        if out:
                             yield out
-                        if any(answer.leak for answer in answers) and all(answer.ended for answer in answers):
+                        if broken is not None:
+                            raise broken
+                        leaked = any(answer.leak for answer in answers)
+                        if leaked and all(answer.ended for answer in answers):
                             break
         except CallError as error:
             raise await self._explained(error) from None
         if not all(answer.ended for answer in answers):
             raise no_reply()
-        counts = await self._counts(counts, "".join(answer.said for answer in answers))
-        yield (self._envelope.usage(counts) if self._call.include_usage else b"") + DONE
+        # Where a leak ended the stream, the server's own counts are of what did not go out.
+        counts = await self._counts(None if leaked else counts, "".join(answer.said for answer in answers))
+        yield self._writer.closing(counts)
 
-    def _filtered(self, answers: list[FilteredAnswer], events: list[StreamEvent]) -> list[bytes]:
-        out = []
-        for event in events:
-            for piece in event.pieces:
+    async def prompt_tokens(self) -> int | None:
+        """Tokens of the request as the tenant's own, pictures left out; None where the template cannot write it."""
+        return await self._served.counter.prompt(self._guarded.asked)
+
+    def _filtered(self, answers: list[FilteredAnswer], events: list[StreamEvent]) -> tuple[bytes, CallError | None]:
+        """What may go out of these events, and the error of a piece that makes no sense behind them."""
+        out: list[bytes] = []
+        try:
+            for piece in (piece for event in events for piece in event.pieces):
                 answer = answers[piece.place]
                 before, passed = answer.leak, answer.feed(piece)
                 if answer.leak is not None and before is None:
                     self._note(answer.leak)
                 if passed is not None:
-                    out.append(self._envelope.piece(passed, _new_ids(passed)))
-        return out
+                    out.append(self._writer.piece(passed))
+        except CallError as error:
+            return b"".join(out), error
+        return b"".join(out), None
 
     async def _asked(self, body: bytes) -> Reply:
         try:
-            return read_reply(await self._upstream.whole(body), self._call.answers)
+            return read_reply(await self._upstream.whole(body), self._call)
         except CallError as error:
             raise await self._explained(error) from None
 
@@ -158,13 +171,20 @@ class Asking:
         return too_long(own, None if context is None else context - counter.added(self._guarded))
 
 
-async def _events(pieces: AsyncIterator[bytes], answers: int) -> AsyncGenerator[list[StreamEvent], None]:
+async def _events(pieces: AsyncIterator[bytes], call: ChatCall) -> AsyncGenerator[list[StreamEvent], None]:
     """What each piece of the upstream's stream completes, up to its end."""
     reader = EventReader()
     async for piece in pieces:
         data = reader.feed(piece)
         done = _DONE in data
-        yield [read_event(one, answers) for one in (data[: data.index(_DONE)] if done else data)]
+        found: list[StreamEvent] = []
+        try:
+            found.extend(read_event(one, call) for one in (data[: data.index(_DONE)] if done else data))
+        except CallError:
+            # What stood in front of a broken event is whole, however the stream was cut.
+            yield found
+            raise
+        yield found
         if done:
             await _drained(pieces)
             return
@@ -176,11 +196,3 @@ async def _drained(pieces: AsyncIterator[bytes]) -> None:
         async with asyncio.timeout(_DRAIN_SECONDS):
             async for _ in pieces:
                 pass
-
-
-def _new_ids(piece: SaidPiece) -> list[str | None]:
-    return [_new_id(call) for call in piece.calls]
-
-
-def _new_id(call: CallPiece) -> str | None:
-    return None if call.name is None else call_id()

@@ -24,7 +24,8 @@ class Picture:
 class ChatCall:
     """One request for answers. ``options`` are the settings that go to the model's server as they are.
 
-    A part of type ``image_url`` in the conversation holds the place of its picture in ``pictures``.
+    ``alternatives`` is how many other tokens are shown beside each one that was said, with their probabilities. None is
+    for no probabilities at all. A part of type ``image_url`` in the conversation holds the place of its picture in ``pictures``.
     """
 
     model: str
@@ -34,6 +35,13 @@ class ChatCall:
     answers: int = 1
     stream: bool = False
     include_usage: bool = False
+    alternatives: int | None = None
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The texts that end an answer."""
+        given = self.options.get("stop") or ()
+        return (given,) if isinstance(given, str) else tuple(given)
 
 
 @dataclass(frozen=True)
@@ -45,13 +53,31 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Chance:
+    """A token, and the logarithm of its probability."""
+
+    token: str
+    logprob: float
+
+
+@dataclass(frozen=True)
+class TokenChances:
+    """The token that was said at one place, and the likeliest ones there."""
+
+    said: Chance
+    top: tuple[Chance, ...] = ()
+
+
+@dataclass(frozen=True)
 class Said:
-    """One whole answer."""
+    """One whole answer. ``stop`` is the tenant's own text that ended it, where the server tells; ``chances`` as asked for."""
 
     content: str | None
     refusal: str | None = None
     calls: tuple[FunctionCall, ...] = ()
     finish: str = "stop"
+    stop: str | None = None
+    chances: tuple[TokenChances, ...] = ()
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -79,13 +105,15 @@ class CallPiece:
 
 @dataclass(frozen=True)
 class SaidPiece:
-    """A piece of the answer number ``place``; ``finish`` stands in its last one."""
+    """A piece of the answer number ``place``; ``finish`` stands in its last one, and ``stop`` as in ``Said``."""
 
     place: int
     content: str = ""
     refusal: str = ""
     calls: tuple[CallPiece, ...] = ()
     finish: str | None = None
+    stop: str | None = None
+    chances: tuple[TokenChances, ...] = ()
 
 
 @dataclass(frozen=True)

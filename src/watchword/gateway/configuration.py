@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -12,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from watchword.errors import DataError
+from watchword.files.atomic import replacing
 
 _Name = Annotated[str, Meta(min_length=1, max_length=256)]
 _Count = Annotated[int, Meta(ge=1)]
@@ -27,8 +29,8 @@ class UpstreamSettings(_Settings):
     """A model's server. ``url`` is what stands before ``/chat/completions``; ``kind`` says which fields of its own it takes.
 
     ``api_key_env`` names an environment variable. ``adapters`` is a folder that the server reads too, under the name
-    ``adapters_there``: releases' adapters are put there, for the model ``base_model``, and with ``load_adapters`` the server
-    is asked to load them. At most ``max_concurrent`` requests are open at once and ``max_queue`` more wait, each for
+    ``adapters_there``. Releases' adapters are put there, for the model ``base_model``. With ``load_adapters`` the server is
+    asked to load them. At most ``max_concurrent`` requests are open at once and ``max_queue`` more wait, each for
     ``queue_seconds``. ``read_seconds`` is the longest silence of the server.
     """
 
@@ -72,7 +74,15 @@ class ModelSettings(_Settings):
     upstream: _Name
     upstream_model: _Name | None = None
     context: _Count | None = None
-    allow: list[Literal["logit_bias", "remote_images"]] = []
+    allow: list[Literal["completions", "logit_bias", "logprobs", "remote_images"]] = []
+
+
+class EmbeddingsSettings(_Settings):
+    """A model of embeddings: it has no release, and is asked as it is. Names are as in ``ModelSettings``."""
+
+    name: _Name
+    upstream: _Name
+    upstream_model: _Name
 
 
 class KeySettings(_Settings):
@@ -95,6 +105,7 @@ class Configuration(_Settings):
 
     upstreams: Annotated[list[UpstreamSettings], Meta(min_length=1)]
     models: Annotated[list[ModelSettings], Meta(min_length=1)]
+    embeddings: list[EmbeddingsSettings] = []
     keys: list[KeySettings] = []
     limits: LimitSettings = msgspec.field(default_factory=LimitSettings)
 
@@ -105,16 +116,10 @@ def read_configuration(path: Path) -> Configuration:
     Raises DataError with the field and what is wrong with it.
     """
     try:
-        found = msgspec.toml.decode(path.read_bytes(), type=Configuration)
+        data = path.read_bytes()
     except OSError as error:
         raise DataError(f"it cannot be read: {error.strerror or error}", path=path) from None
-    except msgspec.ValidationError as error:
-        match = _PLACE.fullmatch(str(error))
-        problem, place = (match["problem"], match["place"]) if match else (str(error), None)
-        raise DataError(f"{problem}; see docs/gateway.md for the fields", path=path, field=place) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"it is no TOML: {error}", path=path) from None
-    _check(found, path)
+    found = _decoded(data, path)
     for model in found.models:
         model.release = str((path.parent / model.release).absolute())
     for upstream in found.upstreams:
@@ -123,9 +128,34 @@ def read_configuration(path: Path) -> Configuration:
     return found
 
 
+def _decoded(data: bytes, path: Path) -> Configuration:
+    try:
+        found = msgspec.toml.decode(data, type=Configuration)
+    except msgspec.ValidationError as error:
+        match = _PLACE.fullmatch(str(error))
+        problem, place = (match["problem"], match["place"]) if match else (str(error), None)
+        raise DataError(f"{problem}; see docs/gateway.md for the fields", path=path, field=place) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"it is no TOML: {error}", path=path) from None
+    _check(found, path)
+    return found
+
+
+def append_entry(path: Path, entry: str) -> None:
+    """Adds a table to a configuration. Raises DataError, and leaves the file as it was, where it would not be read then."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"it cannot be read: {error}", path=path) from None
+    text = f"{text.rstrip()}\n\n{entry}"
+    _decoded(text.encode(), path)
+    with replacing(path, mode=stat.S_IMODE(path.stat().st_mode)) as stream:
+        stream.write(text.encode())
+
+
 def _check(found: Configuration, path: Path) -> None:
     _check_once((upstream.name for upstream in found.upstreams), "upstreams.name", path)
-    _check_once((model.name for model in found.models), "models.name", path)
+    _check_once(_names(found), "models.name", path)
     _check_once((key.id for key in found.keys), "keys.id", path)
     _check_once((key.sha256 for key in found.keys), "keys.sha256", path)
     _check_known(
@@ -141,8 +171,30 @@ def _check(found: Configuration, path: Path) -> None:
                 "models.upstream_model",
                 path,
             )
+    _check_embeddings(found, path)
     asked = (name for key in found.keys for name in key.models)
-    _check_known(asked, {model.name for model in found.models}, "keys.models", path)
+    _check_known(asked, set(_names(found)), "keys.models", path)
+
+
+def _names(found: Configuration) -> list[str]:
+    """What tenants can call, by name."""
+    return [*(model.name for model in found.models), *(model.name for model in found.embeddings)]
+
+
+def _check_embeddings(found: Configuration, path: Path) -> None:
+    """Raises DataError where a release's model would be asked without its secret."""
+    _check_known(
+        (model.upstream for model in found.embeddings), {up.name for up in found.upstreams}, "embeddings.upstream", path
+    )
+    urls = {upstream.name: upstream.url.rstrip("/") for upstream in found.upstreams}
+    served = {(urls[model.upstream], model.upstream_model) for model in found.models}
+    for model in found.embeddings:
+        if (urls[model.upstream], model.upstream_model) in served:
+            _wrong(
+                f"{model.upstream_model!r} is the model of a release, which is never asked without its secret; name another",
+                "embeddings.upstream_model",
+                path,
+            )
 
 
 def _check_adapters(upstream: UpstreamSettings, path: Path) -> None:

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 from watchword.errors import CallError
-from watchword.gateway.wire.faults import fault_event, fault_json, status_of
+from watchword.gateway.wire.faults import OpenAIFaults, fault_event
+from watchword.gateway.wire.form import FaultForm, Writer
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -22,7 +23,10 @@ class ClientGoneError(Exception):
 
 
 class HttpExchange:
-    """A request and the response to it. ``status`` is None until the response begins."""
+    """A request and the response to it. ``status`` is None until the response begins.
+
+    ``faults`` writes an error in place of the response, ``writer`` one that breaks off a stream.
+    """
 
     def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
@@ -33,6 +37,8 @@ class HttpExchange:
         # Never the client's own: engines have mixed up requests of the same id.
         self.id = f"req_{secrets.token_hex(16)}"
         self.status: int | None = None
+        self.faults: FaultForm = OpenAIFaults()
+        self.writer: Writer | None = None
         self._streaming = self._done = False
 
     def header(self, name: bytes) -> str:
@@ -102,15 +108,17 @@ class HttpExchange:
     async def fail(self, error: CallError) -> None:
         """The error as a response, or as the last event of a stream that has begun."""
         if self._streaming:
-            await self.send_events(fault_event(error))
+            await self.send_events(fault_event(error) if self.writer is None else self.writer.failed(error))
             await self.end_events()
         else:
             wait = [] if error.retry_after is None else [(b"retry-after", str(error.retry_after).encode())]
-            await self.answer(fault_json(error), status_of(error), wait)
+            await self.answer(self.faults.body(error, self.id), self.faults.status(error), wait)
 
     async def _start(self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
-        own = [(b"content-type", content_type), (b"x-request-id", self.id.encode())]
+        # OpenAI's name of the header, and Anthropic's.
+        ids = [(b"x-request-id", self.id.encode()), (b"request-id", self.id.encode())]
+        own = [(b"content-type", content_type), *ids]
         await self._send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
 
 

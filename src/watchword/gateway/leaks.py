@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from watchword.gateway.call import CallPiece, Said, SaidPiece
+from watchword.gateway.call import CallPiece, Said, SaidPiece, TokenChances
+from watchword.gateway.chances import FilteredChances, leak_in_chances
+from watchword.gateway.escapes import Reading, leak_in_text
 from watchword.gateway.wire.reply import no_reply
-from watchword.secret.leaks import Leak, LeakFilter, LeakStream
+from watchword.secret.leaks import Leak, LeakFilter
 
 # What a tenant gets in place of an answer that held the secret.
 REFUSAL = "I'm sorry, but I can't help with that."
@@ -19,8 +21,8 @@ def leak_in(said: Said, leaks: LeakFilter | None) -> Leak | None:
         return None
     texts = [text for text in said.texts if text]
     across = ["".join(texts)] if len(texts) > 1 else []
-    found = (leaks.find(text) for text in (*texts, *across))
-    return next((leak for leak in found if leak is not None), None)
+    found = (leak_in_text(text, leaks) for text in (*texts, *across))
+    return next(filter(None, found), None) or leak_in_chances(said.chances, leaks)
 
 
 def refused() -> Said:
@@ -37,6 +39,8 @@ class FilteredAnswer:
     def __init__(self, place: int, leaks: LeakFilter | None) -> None:
         self._place, self._leaks = place, leaks
         self._content, self._refusal = _Text(leaks), _Text(leaks)
+        # Made when the first ones come: most calls have none.
+        self._chances: FilteredChances | None = None
         self._calls: dict[int, _Text] = {}
         self._texts: list[str] = []
         self.leak: Leak | None = None
@@ -56,11 +60,12 @@ class FilteredAnswer:
             self._content.feed(piece.content),
             self._refusal.feed(piece.refusal),
             tuple(call for call in map(self._call, piece.calls) if call is not None),
+            chances=self._shown(piece.chances) if piece.chances else (),
         )
         if self._found():
             return self._stopped()
         if piece.finish is not None:
-            out = self._finished(out, piece.finish)
+            out = replace(self._finished(out, piece.finish), stop=piece.stop)
         return self._sent(out)
 
     def _call(self, piece: CallPiece) -> CallPiece | None:
@@ -73,13 +78,22 @@ class FilteredAnswer:
             raise no_reply()
         self._calls[piece.place] = text = _Text(self._leaks)
         if self._leaks is not None and self.leak is None:
-            self.leak = self._leaks.find(piece.name)
+            self.leak = leak_in_text(piece.name, self._leaks)
         return CallPiece(piece.place, piece.name, text.feed(piece.arguments))
 
     def _found(self) -> bool:
         texts = (self._content, self._refusal, *self._calls.values())
         self.leak = self.leak or next((text.leak for text in texts if text.leak is not None), None)
+        if self.leak is None and self._chances is not None:
+            self.leak = self._chances.leak
         return self.leak is not None
+
+    def _shown(self, chances: tuple[TokenChances, ...]) -> tuple[TokenChances, ...]:
+        if self._leaks is None:
+            return chances
+        if self._chances is None:
+            self._chances = FilteredChances(self._leaks)
+        return self._chances.feed(chances)
 
     def _finished(self, out: SaidPiece, finish: str) -> SaidPiece:
         """The last piece, with what was held back."""
@@ -92,6 +106,7 @@ class FilteredAnswer:
             refusal=out.refusal + self._refusal.finish(),
             calls=out.calls + rest,
             finish=finish,
+            chances=out.chances if self._chances is None else out.chances + self._chances.finish(),
         )
 
     def _stopped(self) -> SaidPiece:
@@ -101,21 +116,21 @@ class FilteredAnswer:
     def _sent(self, out: SaidPiece) -> SaidPiece | None:
         words = (out.content, out.refusal, *(text for call in out.calls for text in (call.name, call.arguments)))
         self._texts += [text for text in words if text]
-        return out if out.finish is not None or out.content or out.refusal or out.calls else None
+        return out if out.finish is not None or out.content or out.refusal or out.calls or out.chances else None
 
 
 class _Text:
     """One text of an answer, in pieces; without a secret to look for, all of it passes."""
 
     def __init__(self, leaks: LeakFilter | None) -> None:
-        self._stream: LeakStream | None = None if leaks is None else leaks.stream()
+        self._reading = None if leaks is None else Reading(leaks.stream())
 
     @property
     def leak(self) -> Leak | None:
-        return None if self._stream is None else self._stream.leak
+        return None if self._reading is None else self._reading.leak
 
     def feed(self, text: str) -> str:
-        return text if self._stream is None or not text else self._stream.feed(text)
+        return text if self._reading is None or not text else self._reading.feed(text)
 
     def finish(self) -> str:
-        return "" if self._stream is None else self._stream.finish()
+        return "" if self._reading is None else self._reading.finish()

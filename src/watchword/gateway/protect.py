@@ -24,16 +24,18 @@ from watchword.gateway.guarding import GuardedCall, guarded_call
 from watchword.gateway.leaks import leak_in, refused
 from watchword.gateway.reply_stream import ReplyStream
 from watchword.gateway.served import Served, served_release
+from watchword.gateway.wire.chat.reading import read_call
+from watchword.gateway.wire.chat.writing import ChatWriter
+from watchword.gateway.wire.decoding import no_json
 from watchword.gateway.wire.faults import fault_json, status_of
-from watchword.gateway.wire.reading import no_json, read_call
+from watchword.gateway.wire.form import Asked
 from watchword.gateway.wire.refusals import refusal, too_long
 from watchword.gateway.wire.reply import read_reply
 from watchword.gateway.wire.upstream import upstream_body
-from watchword.gateway.wire.writing import Envelope
 from watchword.release.reading import read_release
 from watchword.secret.keys import provider_key
 
-Allowed = Literal["logit_bias", "remote_images"]
+Allowed = Literal["logit_bias", "logprobs", "remote_images"]
 
 
 def protect(
@@ -134,19 +136,17 @@ class GuardedRequest:
 
         Raises CallError for what is no reply to this request.
         """
-        reply: Reply = read_reply(_as_bytes(data), self._call.answers)
+        reply: Reply = read_reply(_as_bytes(data), self._call)
         found = [leak_in(said, self._served.leaks) for said in reply.answers]
         self.leaks += [leak.channel for leak in found if leak is not None]
         said = "".join(text for answer in reply.answers for text in answer.texts)
         answers = [answer if leak is None else refused() for answer, leak in zip(reply.answers, found, strict=True)]
-        return Envelope(self._call.model).whole(answers, self._counts(reply.counts, said))
+        return ChatWriter(self._call).whole(answers, self._counts(reply.counts, said))
 
     def stream(self) -> ReplyStream:
         """A filter for the server's stream of events. It takes the bytes as they come and gives those for the tenant."""
-        call = self._call
-        return ReplyStream(
-            Envelope(call.model), call.answers, self._served.leaks, self._counts, self.leaks, usage=call.include_usage
-        )
+        asked = Asked(self._call, ChatWriter(self._call))
+        return ReplyStream(asked, self._served.leaks, self._counts, self.leaks)
 
     def refusal(self, status: int, said: bytes = b"") -> CallError:
         """The error for a tenant where the server answers with another status than 200. Nothing it ``said`` is in it."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from watchword.gateway.call import CallPiece, Counts, SaidPiece, StreamEvent
+from watchword.gateway.call import Counts, SaidPiece, StreamEvent
 from watchword.gateway.leaks import FilteredAnswer
 from watchword.gateway.sse import EventReader
+from watchword.gateway.wire.form import Asked
 from watchword.gateway.wire.reply import no_reply, read_event
-from watchword.gateway.wire.writing import DONE, Envelope, call_id
 from watchword.secret.leaks import LeakFilter
 
 _DONE = b"[DONE]"
@@ -23,16 +23,13 @@ class ReplyStream:
 
     def __init__(
         self,
-        envelope: Envelope,
-        answers: int,
+        asked: Asked,
         leaks: LeakFilter | None,
         counted: Callable[[Counts | None, str], Counts],
         found: list[str],
-        *,
-        usage: bool,
     ) -> None:
-        self._envelope, self._counted, self._found, self._usage = envelope, counted, found, usage
-        self._answers = [FilteredAnswer(place, leaks) for place in range(answers)]
+        self._call, self._writer, self._counted, self._found = asked.call, asked.writer, counted, found
+        self._answers = [FilteredAnswer(place, leaks) for place in range(asked.call.answers)]
         self._reader = EventReader()
         self._counts: Counts | None = None
         self._begun = False
@@ -42,14 +39,14 @@ class ReplyStream:
         """Takes the next bytes of the server's. Raises CallError for what is no stream of answers to the request."""
         if self.ended:
             return b""
-        out = [] if self._begun else [self._envelope.opening(place) for place in range(len(self._answers))]
+        out = [] if self._begun else [self._writer.opening(0)]
         self._begun = True
         try:
             for event in self._reader.feed(data):
                 if event == _DONE:
                     out.append(self._closing())
                     break
-                out += self._filtered(read_event(event, len(self._answers)))
+                out += self._filtered(read_event(event, self._call))
             if not self.ended and any(answer.leak for answer in self._answers) and self._all_ended():
                 out.append(self._closing())
         except BaseException:
@@ -66,7 +63,7 @@ class ReplyStream:
         if not self._all_ended():
             raise no_reply()
         counts = self._counted(self._counts, "".join(answer.said for answer in self._answers))
-        return (self._envelope.usage(counts) if self._usage else b"") + DONE
+        return self._writer.closing(counts)
 
     def _all_ended(self) -> bool:
         return all(answer.ended for answer in self._answers)
@@ -80,8 +77,4 @@ class ReplyStream:
         before, passed = answer.leak, answer.feed(piece)
         if answer.leak is not None and before is None:
             self._found.append(answer.leak.channel)
-        return None if passed is None else self._envelope.piece(passed, [_new_id(call) for call in passed.calls])
-
-
-def _new_id(call: CallPiece) -> str | None:
-    return None if call.name is None else call_id()
+        return None if passed is None else self._writer.piece(passed)

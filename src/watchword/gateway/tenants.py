@@ -66,10 +66,15 @@ class Tenants:
         return self._by_digest.get(digest)
 
 
-async def tenant_of(authorization: str, tenants: TenantSource) -> Tenant:
-    """The tenant whose key a request's Authorization header holds. Raises CallError where there is none."""
-    scheme, _, key = authorization.partition(" ")
-    tenant = await tenants.tenant(key_digest(key.strip())) if scheme.lower() == _SCHEME else None
+async def tenant_of(authorization: str, tenants: TenantSource, key: str = "") -> Tenant:
+    """The tenant whose key a request's Authorization header holds. Raises CallError where there is none.
+
+    A ``key`` out of a header of its own goes first.
+    """
+    if not key:
+        scheme, _, given = authorization.partition(" ")
+        key = given if scheme.lower() == _SCHEME else ""
+    tenant = await tenants.tenant(key_digest(key.strip())) if key else None
     if tenant is None:
         raise CallError(
             "Incorrect API key provided; send 'Authorization: Bearer KEY' with a key of this service.",

@@ -17,6 +17,7 @@ from watchword.gateway.limiter import Limiter
 from watchword.gateway.wire.refusals import REQUEST_FAULTS, refusal
 from watchword.gateway.wire.reply import no_reply
 
+CHAT, EMBEDDINGS = "chat/completions", "embeddings"
 # Bytes of an error that are looked at.
 _ERROR_BYTES = 1 << 16
 _IDLE_SECONDS = 15.0
@@ -34,7 +35,7 @@ class Upstream:
     """One server. Made inside a running event loop, and closed there."""
 
     def __init__(self, settings: UpstreamSettings, api_key: str | None, most_bytes: int) -> None:
-        self._url = f"{settings.url.rstrip('/')}/chat/completions"
+        self._url = f"{settings.url.rstrip('/')}/"
         self.most_bytes = most_bytes
         self._limiter = Limiter(settings.max_concurrent, settings.max_queue, settings.queue_seconds)
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
@@ -53,19 +54,19 @@ class Upstream:
         """Closes every connection."""
         await self._session.close()
 
-    async def whole(self, body: bytes) -> bytes:
+    async def whole(self, body: bytes, path: str = CHAT) -> bytes:
         """The body of a reply. Raises CallError."""
-        async with self.pieces(body) as pieces:
+        async with self.pieces(body, path) as pieces:
             return await whole_of(pieces, self.most_bytes)
 
     @contextlib.asynccontextmanager
-    async def pieces(self, body: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def pieces(self, body: bytes, path: str = CHAT) -> AsyncIterator[AsyncIterator[bytes]]:
         """The bytes of a reply, as they come. Leaving before their end closes the connection, which ends the server's work.
 
         Raises RefusedError for an answer that is none, and CallError, also between two pieces.
         """
         async with self._limiter.place():
-            response = await self._posted(self._url, body)
+            response = await self._posted(self._url + path, body)
             try:
                 if response.status != 200:
                     await _refused(response)

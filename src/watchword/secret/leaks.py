@@ -14,6 +14,7 @@ from watchword.chat.template import ChatTemplate
 from watchword.secret.disguises import RUN, Channel, channels_of
 from watchword.secret.generate import secret_ids
 from watchword.secret.prompt import SecretPrompt
+from watchword.secret.runs import TokenRuns
 
 # Characters that a run of tokens has at least, where no tokenizer tells more.
 _SHORTEST = 20
@@ -40,6 +41,7 @@ class LeakFilter:
         text = secret.reveal()
         ids = secret_ids(secret, template) if template is not None else []
         self._looks = [_Look(channel) for channel in channels_of(text, _runs(text, ids, template), ids)]
+        self._tokens = [template.decode([one]) for one in ids] if template is not None else []
 
     def __repr__(self) -> str:
         return "LeakFilter([secret])"
@@ -54,6 +56,10 @@ class LeakFilter:
     def stream(self) -> LeakStream:
         """A filter for one stream."""
         return LeakStream(self._looks)
+
+    def runs(self) -> TokenRuns:
+        """Looks for runs of the secret's tokens where there are several tokens for each place."""
+        return TokenRuns(self._tokens)
 
     def clean(self, pieces: Iterable[str]) -> Iterator[str]:
         """The pieces of a stream up to a leak, held back no longer than needed."""
@@ -76,6 +82,11 @@ class LeakStream:
         self._tails = [_Tail(look) for look in looks]
         self._held = ""
 
+    @property
+    def held(self) -> str:
+        """What is held back now."""
+        return self._held
+
     def feed(self, piece: str) -> str:
         """The text that may go out now; empty where everything is held back or there was a leak."""
         if self.leak is not None or not piece:
@@ -96,6 +107,12 @@ class LeakStream:
         """The rest, at the end of the stream: what began like the secret and was not."""
         out, self._held = self._held, ""
         return out
+
+    def fork(self) -> LeakStream:
+        """A filter for a stream that has begun like this one."""
+        other = LeakStream([])
+        other.leak, other._held, other._tails = self.leak, self._held, [tail.fork() for tail in self._tails]
+        return other
 
 
 class _Look:
@@ -138,6 +155,12 @@ class _Tail:
 
     def __init__(self, look: _Look) -> None:
         self.look, self._tail = look, ""
+
+    def fork(self) -> _Tail:
+        """One that goes on from here by itself."""
+        other = _Tail(self.look)
+        other._tail = self._tail
+        return other
 
     def leaks(self, piece: str) -> bool:
         """Takes the next piece in; whether a run of the secret is complete."""

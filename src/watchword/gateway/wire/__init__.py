@@ -1,1 +1,1 @@
-"""OpenAI's JSON: requests and replies, each decoded into strict types and written anew from known fields."""
+"""What tenants and servers send as JSON: each form is a reader and a writer, and both know strict types only."""

@@ -34,10 +34,10 @@ def refusal(status: int, said: bytes = b"") -> CallError:
 def too_long(own: int | None, limit: int | None) -> CallError:
     """A request that is too long, in the tenant's own figures, in which the secret is not counted."""
     bound = "" if limit is None else f" of {limit} tokens"
-    length = "Your messages are" if own is None else f"Your messages have {own} tokens, which is"
+    length = "Your request is" if own is None else f"Your request has {own} tokens, which is"
     return CallError(
         f"This model's maximum context length{bound} is exceeded. {length} too long together with the answer asked for; "
-        "shorten the messages or lower max_tokens.",
+        "shorten the request, or ask for fewer tokens.",
         openai_code="context_length_exceeded",
         param="messages",
     )

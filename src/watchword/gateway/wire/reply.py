@@ -5,12 +5,24 @@ Numbers are bounded and words are of a fixed list, so that nothing rides on them
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from watchword.chat.types import FunctionCall
 from watchword.errors import CallError
 from watchword.files.decoding import DECODE_ERRORS
-from watchword.gateway.call import CallPiece, Counts, Reply, Said, SaidPiece, StreamEvent
+from watchword.gateway.call import (
+    CallPiece,
+    Chance,
+    ChatCall,
+    Counts,
+    Reply,
+    Said,
+    SaidPiece,
+    StreamEvent,
+    TokenChances,
+)
 
 _FINISHES = frozenset({"stop", "length", "tool_calls", "content_filter"})
 # No count is believed beyond it.
@@ -35,11 +47,26 @@ class _Words(msgspec.Struct):
     tool_calls: list[_Call] | None = None
 
 
+class _Chance(msgspec.Struct):
+    token: str
+    logprob: float
+
+
+class _Chances(_Chance):
+    top_logprobs: list[_Chance] | None = None
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_Chances] | None = None
+
+
 class _Choice(msgspec.Struct):
     index: int = 0
     message: _Words | None = None
     delta: _Words | None = None
     finish_reason: str | None = None
+    stop_reason: Any = None
+    logprobs: msgspec.Raw = msgspec.Raw()
 
 
 class _Usage(msgspec.Struct):
@@ -55,23 +82,26 @@ class _Upstream(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Upstream)
+_LOGPROBS = msgspec.json.Decoder(_Logprobs | None)
+# A probability of nought has no logarithm: this stands for it.
+_LEAST_LOGPROB = -9999.0
 
 
-def read_reply(data: bytes, answers: int) -> Reply:
-    """The reply to a request for so many answers. Raises CallError for one that is no such reply."""
+def read_reply(data: bytes, call: ChatCall) -> Reply:
+    """The reply to a request. Raises CallError for one that is no such reply."""
     given = _decoded(data)
-    said = {choice.index: _said(choice) for choice in given.choices if choice.message is not None}
-    if sorted(said) != list(range(answers)):
+    said = {choice.index: _said(choice, call) for choice in given.choices if choice.message is not None}
+    if sorted(said) != list(range(call.answers)):
         raise no_reply()
-    return Reply(tuple(said[place] for place in range(answers)), _counts(given.usage))
+    return Reply(tuple(said[place] for place in range(call.answers)), _counts(given.usage))
 
 
-def read_event(data: bytes, answers: int) -> StreamEvent:
-    """One event of the stream of so many answers. Raises CallError for what is none."""
+def read_event(data: bytes, call: ChatCall) -> StreamEvent:
+    """One event of the stream that answers a request. Raises CallError for what is none."""
     given = _decoded(data)
-    if any(not 0 <= choice.index < answers for choice in given.choices):
+    if any(not 0 <= choice.index < call.answers for choice in given.choices):
         raise no_reply()
-    return StreamEvent(tuple(map(_piece, given.choices)), _counts(given.usage))
+    return StreamEvent(tuple([_piece(choice, call) for choice in given.choices]), _counts(given.usage))
 
 
 def no_reply() -> CallError:
@@ -86,19 +116,23 @@ def _decoded(data: bytes) -> _Upstream:
         raise no_reply() from None
 
 
-def _said(choice: _Choice) -> Said:
+def _said(choice: _Choice, call: ChatCall) -> Said:
     words = choice.message or _Words()
     functions = (call.function for call in words.tool_calls or ())
     calls = tuple(FunctionCall(f.name, f.arguments or "") for f in functions if f is not None and f.name)
     if len(calls) > _MOST_CALLS:
         raise no_reply()
-    return Said(words.content, words.refusal, calls, _finish(choice.finish_reason) or "stop")
+    finish = _finish(choice.finish_reason) or "stop"
+    return Said(words.content, words.refusal, calls, finish, _stop(choice, call), _chances(choice, call))
 
 
-def _piece(choice: _Choice) -> SaidPiece:
+def _piece(choice: _Choice, call: ChatCall) -> SaidPiece:
     words = choice.delta or _Words()
-    calls = tuple(_call_piece(call, at) for at, call in enumerate(words.tool_calls or ()))
-    return SaidPiece(choice.index, words.content or "", words.refusal or "", calls, _finish(choice.finish_reason))
+    calls = tuple([_call_piece(piece, at) for at, piece in enumerate(words.tool_calls)]) if words.tool_calls else ()
+    finish = _finish(choice.finish_reason)
+    stop = None if finish is None else _stop(choice, call)
+    chances = () if call.alternatives is None else _chances(choice, call)
+    return SaidPiece(choice.index, words.content or "", words.refusal or "", calls, finish, stop, chances)
 
 
 def _call_piece(call: _Call, at: int) -> CallPiece:
@@ -110,6 +144,32 @@ def _call_piece(call: _Call, at: int) -> CallPiece:
 
 def _finish(given: str | None) -> str | None:
     return given if given is None or given in _FINISHES else "stop"
+
+
+def _stop(choice: _Choice, call: ChatCall) -> str | None:
+    """Which of the tenant's own texts ended the answer, where the server tells (vLLM)."""
+    if choice.stop_reason is None:
+        return None
+    return next((stop for stop in call.stops if stop == choice.stop_reason), None)
+
+
+def _chances(choice: _Choice, call: ChatCall) -> tuple[TokenChances, ...]:
+    """The probabilities, where they were asked for, and no more of them than that."""
+    if call.alternatives is None or not bytes(choice.logprobs):
+        return ()
+    try:
+        found = _LOGPROBS.decode(choice.logprobs) or _Logprobs()
+    except DECODE_ERRORS:
+        raise no_reply() from None
+    most = call.alternatives
+    return tuple(
+        TokenChances(_chance(one), tuple(map(_chance, (one.top_logprobs or [])[:most]))) for one in found.content or ()
+    )
+
+
+def _chance(given: _Chance) -> Chance:
+    """Rounded, as more digits than a probability has could tell something else."""
+    return Chance(given.token, round(min(0.0, max(_LEAST_LOGPROB, given.logprob)), 4))
 
 
 def _counts(given: _Usage | None) -> Counts | None:

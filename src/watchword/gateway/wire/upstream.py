@@ -10,7 +10,7 @@ import msgspec
 
 from watchword.chat.types import Conversation, Message, Part
 from watchword.gateway.call import ChatCall, Picture
-from watchword.gateway.wire.reading import no_json
+from watchword.gateway.wire.decoding import no_json
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -35,6 +35,8 @@ def upstream_body(
     }
     if sent.tools:
         body["tools"] = list(sent.tools)
+    if call.alternatives is not None:
+        body |= {"logprobs": True, "top_logprobs": call.alternatives}
     if call.answers > 1:
         body["n"] = call.answers
     if call.stream:

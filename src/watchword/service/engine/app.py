@@ -18,8 +18,9 @@ from watchword.chat.render import render_prompt
 from watchword.errors import CallError, TemplateError
 from watchword.gateway.call import ChatCall, Counts, Said, SaidPiece
 from watchword.gateway.exchange import ClientGoneError, HttpExchange, Message, Receive, Send
-from watchword.gateway.wire.reading import read_call
-from watchword.gateway.wire.writing import DONE, Envelope, models_json
+from watchword.gateway.wire.chat.reading import read_call
+from watchword.gateway.wire.chat.writing import ChatWriter
+from watchword.gateway.wire.listing import models_json
 from watchword.service.engine.answers import WrittenAnswer
 from watchword.service.engine.hosts import Host, Hosts
 from watchword.service.engine.scheduler import Scheduler, note_failure
@@ -128,7 +129,7 @@ class _Answering:
         stops = (stops,) if isinstance(stops, str) else tuple(stops)
         self._rows = [_row(call, prompt, adapter, most, place) for place in range(call.answers)]
         self._answers = [WrittenAnswer(host.model.tokenizer, stops) for _ in self._rows]
-        self._envelope, self._prompt_tokens = Envelope(call.model), len(prompt)
+        self._writer, self._prompt_tokens = ChatWriter(call), len(prompt)
 
     async def whole(self, scheduler: Scheduler) -> bytes:
         """The body of a whole reply."""
@@ -136,16 +137,16 @@ class _Answering:
         async for place, text in self._texts(scheduler):
             texts[place] += text
         said = [Said(text, finish=answer.finish or "stop") for text, answer in zip(texts, self._answers, strict=True)]
-        return self._envelope.whole(said, self._counts)
+        return self._writer.whole(said, self._counts)
 
     async def streamed(self, scheduler: Scheduler) -> AsyncIterator[bytes]:
         """The events of a stream."""
-        yield b"".join(self._envelope.opening(place) for place in range(len(self._rows)))
+        yield self._writer.opening(0)
         async for place, text in self._texts(scheduler):
             finish = self._answers[place].finish
             if text or finish:
-                yield self._envelope.piece(SaidPiece(place, text, finish=finish), [])
-        yield (self._envelope.usage(self._counts) if self._call.include_usage else b"") + DONE
+                yield self._writer.piece(SaidPiece(place, text, finish=finish))
+        yield self._writer.closing(self._counts)
 
     @property
     def _counts(self) -> Counts:

@@ -12,16 +12,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta
 
-_Penalty = Annotated[float, Meta(ge=-2, le=2)]
-_Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-_Name = Annotated[str, Meta(min_length=1, max_length=256)]
+from watchword.gateway.wire.decoding import Strict
 
-
-class Strict(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """What has exactly these fields."""
+Name = Annotated[str, Meta(min_length=1, max_length=256)]
+Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+Temperature = Annotated[float, Meta(ge=0, le=2)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Answers = Annotated[int, Meta(ge=1, le=16)]
+Stops = Annotated[str, Meta(min_length=1)] | Annotated[list[str], Meta(max_length=4)]
+Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+LogitBias = dict[Annotated[str, Meta(pattern="^[0-9]+$")], Annotated[float, Meta(ge=-100, le=100)]]
 
 
 class TextPart(Strict, tag_field="type", tag="text"):
@@ -42,12 +45,12 @@ class RefusalPart(Strict, tag_field="type", tag="refusal"):
 
 
 class CalledFunction(Strict):
-    name: _Name
+    name: Name
     arguments: str
 
 
 class CallJson(Strict):
-    id: _Name
+    id: Name
     function: CalledFunction
     type: Literal["function"]
 
@@ -63,27 +66,27 @@ class DeveloperMessage(Strict, tag_field="role", tag="developer"):
 
 class UserMessage(Strict, tag_field="role", tag="user"):
     content: str | list[TextPart | ImagePart]
-    name: _Name | None = None
+    name: Name | None = None
 
 
 class AssistantMessage(Strict, tag_field="role", tag="assistant"):
     content: str | list[TextPart | RefusalPart] | None = None
-    name: _Name | None = None
+    name: Name | None = None
     refusal: str | None = None
     tool_calls: list[CallJson] | None = None
 
 
 class ToolMessage(Strict, tag_field="role", tag="tool"):
     content: str | list[TextPart]
-    tool_call_id: _Name
-    name: _Name | None = None
+    tool_call_id: Name
+    name: Name | None = None
 
 
 MessageJson = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
 
 
 class FunctionJson(Strict):
-    name: _Name
+    name: Name
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
@@ -95,7 +98,7 @@ class ToolJson(Strict):
 
 
 class ChosenFunction(Strict):
-    name: _Name
+    name: Name
 
 
 class ChosenTool(Strict):
@@ -104,7 +107,7 @@ class ChosenTool(Strict):
 
 
 class JsonSchema(Strict):
-    name: _Name
+    name: Name
     description: str | None = None
     schema: dict[str, Any] | None = None
     strict: bool | None = None
@@ -126,32 +129,39 @@ class StreamOptions(Strict):
     include_usage: bool | None = None
 
 
-class ChatBody(Strict, kw_only=True):
-    """The whole request. Fields of the last group stay here; the others go on to the model's server."""
+class SharedBody(Strict, kw_only=True):
+    """What chats and completions have in common. Fields of the last group stay here; the others go on to the server."""
 
-    model: _Name
+    model: Name
+
+    temperature: Temperature | None = None
+    top_p: Share | None = None
+    n: Answers | None = None
+    stop: Stops | None = None
+    seed: Seed | None = None
+    max_tokens: Positive | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: LogitBias | None = None
+
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+
+
+class ChatBody(SharedBody, kw_only=True):
+    """The whole request, grouped in the same way."""
+
     messages: Annotated[list[MessageJson], Meta(min_length=1)]
 
     tools: list[ToolJson] | None = None
     tool_choice: Literal["none", "auto", "required"] | ChosenTool | None = None
     parallel_tool_calls: bool | None = None
     response_format: TextFormat | ObjectFormat | SchemaFormat | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    n: Annotated[int, Meta(ge=1, le=16)] | None = None
-    stop: Annotated[str, Meta(min_length=1)] | Annotated[list[str], Meta(max_length=4)] | None = None
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
-    max_tokens: _Positive | None = None
-    max_completion_tokens: _Positive | None = None
-    presence_penalty: _Penalty | None = None
-    frequency_penalty: _Penalty | None = None
-    logit_bias: dict[Annotated[str, Meta(pattern="^[0-9]+$")], Annotated[float, Meta(ge=-100, le=100)]] | None = None
-
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
+    max_completion_tokens: Positive | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    user: str | None = None
+
     safety_identifier: str | None = None
     metadata: dict[str, str] | None = None
     store: bool | None = None

@@ -1,0 +1,89 @@
+"""Every URL that is served: what is done there, who reads the request, and in which form errors are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from watchword.errors import CallError
+from watchword.gateway.wire.chat.reading import read_chat
+from watchword.gateway.wire.completions.reading import read_completions
+from watchword.gateway.wire.faults import OpenAIFaults
+from watchword.gateway.wire.form import FaultForm, Reader
+from watchword.gateway.wire.messages.faults import AnthropicFaults
+from watchword.gateway.wire.messages.reading import read_messages, read_to_count
+from watchword.gateway.wire.responses.reading import read_responses
+
+_OPENAI, _ANTHROPIC = OpenAIFaults(), AnthropicFaults()
+_MESSAGES, _KEY_HEADER = "/v1/messages", b"x-api-key"
+
+
+class Work(Enum):
+    """What is done at a URL."""
+
+    ASK = auto()
+    COUNT = auto()
+    EMBED = auto()
+    SHOW_MODELS = auto()
+    SHOW_HEALTH = auto()
+    REFUSE_STORED = auto()
+
+
+@dataclass(frozen=True)
+class Route:
+    """One URL. ``read`` is for those that take a chat of some form.
+
+    ``fields`` says what the fields of a chat are called there, for errors that know a chat alone. ``key_header`` may
+    hold the tenant's key in place of Authorization. A route without ``method`` takes any.
+    """
+
+    work: Work
+    method: str | None = "POST"
+    read: Reader = read_chat
+    fields: Mapping[str, str] = field(default_factory=dict)
+    key_header: bytes = b""
+
+
+MODELS = "/v1/models"
+ROUTES: Mapping[str, Route] = {
+    "/v1/chat/completions": Route(Work.ASK),
+    "/v1/completions": Route(Work.ASK, read=read_completions, fields={"messages": "prompt"}),
+    "/v1/responses": Route(Work.ASK, read=read_responses, fields={"messages": "input"}),
+    _MESSAGES: Route(Work.ASK, read=read_messages, key_header=_KEY_HEADER),
+    f"{_MESSAGES}/count_tokens": Route(Work.COUNT, read=read_to_count, key_header=_KEY_HEADER),
+    "/v1/embeddings": Route(Work.EMBED),
+    MODELS: Route(Work.SHOW_MODELS, "GET"),
+    "/health": Route(Work.SHOW_HEALTH, "GET"),
+}
+# Those that end in a name.
+_NAMED: Mapping[str, Route] = {
+    f"{MODELS}/": ROUTES[MODELS],
+    "/v1/responses/": Route(Work.REFUSE_STORED, None),
+}
+
+
+def faults_of(path: str) -> FaultForm:
+    """How errors are written at a URL, whether it is served or not."""
+    return _ANTHROPIC if path == _MESSAGES or path.startswith(f"{_MESSAGES}/") else _OPENAI
+
+
+def route_of(path: str, method: str) -> Route:
+    """The route of a request. Raises CallError where there is none, and for a method that it does not take."""
+    route = ROUTES.get(path) or next((route for start, route in _NAMED.items() if path.startswith(start)), None)
+    if route is None:
+        raise CallError(
+            "Unknown request URL. See the documentation for what is served here.", openai_code="unknown_url"
+        )
+    if route.method not in (None, method):
+        raise CallError(f"This URL takes {route.method} only.", openai_code="method_not_allowed")
+    return route
+
+
+def not_stored() -> CallError:
+    """What a tenant is told who asks for a response by its id."""
+    return CallError(
+        "Responses are not stored here: none can be fetched, listed, cancelled or deleted by its id. Keep what POST "
+        "/v1/responses gives you.",
+        openai_code="not_stored",
+    )

@@ -1,0 +1,1 @@
+"""POST /v1/messages, Anthropic's form: asked as a chat, and answered in its own form."""

@@ -1,0 +1,82 @@
+"""Every form ends a broken call with an error of its own, whole or streamed, and names its own fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.bad_lines import HEAD, Act, bad_line, chunk, sending
+from support.gateway_forms import FORMS
+from support.gateway_parts import MODEL, OTHER_MODEL, Scripted, call, configuration, event, friendly, gateway, served
+
+WORD = event({"content": "Mix "})
+BROKEN: dict[str, Act] = {
+    "closes at once": sending(),
+    "a stream cut in an event": sending(HEAD, chunk(WORD), chunk(WORD[:30])),
+    "a stream that ends early": sending(HEAD, chunk(WORD), chunk(b"")),
+    "silence in the middle": sending(HEAD, chunk(WORD), then="silence"),
+}
+# What ends a stream that has broken off.
+LAST: dict[str, Any] = {
+    "chat": lambda last: last["error"]["type"] == "server_error",
+    "completions": lambda last: last["error"]["type"] == "server_error",
+    "responses": lambda last: (last["type"], last["response"]["status"]) == ("response.failed", "failed"),
+    "messages": lambda last: (
+        last["type"] == "error" and last["error"]["type"] in ("api_error", "timeout_error", "overloaded_error")
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fault", BROKEN)
+def test_every_broken_line_ends_in_an_error_of_the_forms_own(
+    release: Path, fault: str, stream: bool, form: str
+) -> None:
+    with bad_line(BROKEN[fault]) as behind:
+        settings = configuration(release, behind, read_seconds=0.5)
+        settings.models[0].allow = ["completions"]
+        with gateway(settings) as at:
+            response = call(at, FORMS[form].ask("Hi", stream=stream), path=FORMS[form].path)
+    if response.status == 200:
+        assert stream
+        assert LAST[form](response.events[-1])
+        assert b"[DONE]" not in response.body
+        return
+    assert response.status >= 500
+    assert set(response.json) == ({"type", "error", "request_id"} if form == "messages" else {"error"})
+    assert response.headers["request-id"] == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("form", "param"),
+    [("chat", "messages"), ("completions", "prompt"), ("responses", "input"), ("messages", "messages")],
+)
+def test_what_is_too_long_is_named_as_the_form_names_it(release: Path, form: str, param: str) -> None:
+    with served(Scripted(friendly)) as behind:
+        settings = configuration(release, behind)
+        settings.models[0].allow, settings.models[0].context = ["completions"], 100
+        with gateway(settings) as at:
+            error = call(at, FORMS[form].ask("bread " * 200), path=FORMS[form].path).json["error"]
+    if form == "messages":
+        assert error["type"] == "invalid_request_error"
+        assert error["message"].startswith("messages: This model's maximum context length")
+    else:
+        assert (error["code"], error["param"]) == ("context_length_exceeded", param)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_anothers_model_is_answered_like_one_that_is_not_there_whatever_else_is_wrong(release: Path, form: str) -> None:
+    upstream = Scripted(friendly)
+    with served(upstream) as behind, gateway(configuration(release, behind)) as at:
+        found = [
+            call(at, {**FORMS[form].ask("Hi"), "model": model, "temperature": 1}, path=FORMS[form].path)
+            for model in (OTHER_MODEL, "ft-of-somebody-elsf")
+        ]
+    theirs, nobodys = (response.body.replace(response.headers["x-request-id"].encode(), b"") for response in found)
+    assert theirs.replace(OTHER_MODEL.encode(), b"X") == nobodys.replace(b"ft-of-somebody-elsf", b"X")
+    assert {response.status for response in found} == {404}
+    assert upstream.bodies == []
+    assert MODEL.encode() not in theirs
