@@ -23,7 +23,7 @@ class _Wrapped(msgspec.Struct, frozen=True):
 class KmsKeys:
     """Wraps with the key ``key`` (id, ARN or alias); the binding's digest is the encryption context.
 
-    A key's rotation inside KMS needs nothing of us. Another key is another ``key``: `is_current` then says no.
+    A key's rotation inside KMS needs nothing of us. Another key is another ``key``: ``is_current`` then says no.
     """
 
     name = "kms"
