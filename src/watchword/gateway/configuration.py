@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from watchword.errors import DataError
+from watchword.files.addresses import Address
 from watchword.files.atomic import replacing
 
 _Name = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -94,10 +95,32 @@ class KeySettings(_Settings):
 
 
 class LimitSettings(_Settings):
-    """Bounds of one call."""
+    """Bounds of one call. ``body_seconds`` is the longest that a client may take to send its request."""
 
     max_body_bytes: _Count = 20 << 20
+    body_seconds: _Seconds = 60.0
     max_reply_bytes: _Count = 64 << 20
+
+
+class LeakSettings(_Settings):
+    """What follows an answer that held the secret.
+
+    A key may make ``slow_after`` leaks within ``slow_minutes``, and is slowed down from then on (``gateway.braking``).
+    ``audit`` is a file to which a line is added for each. ``alert_command`` gets the same line on its standard input, and
+    ``alert_url`` as a POST.
+    """
+
+    slow_after: _Count = 5
+    slow_minutes: _Seconds = 10.0
+    audit: Annotated[str, Meta(min_length=1)] | None = None
+    alert_command: Annotated[list[str], Meta(min_length=1)] | None = None
+    alert_url: Annotated[str, Meta(pattern="^https?://")] | None = None
+
+
+class MetricSettings(_Settings):
+    """Figures for Prometheus at ``/metrics``, for those who hold the operator's key: its SHA-256 in hex."""
+
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class Configuration(_Settings):
@@ -108,6 +131,22 @@ class Configuration(_Settings):
     embeddings: list[EmbeddingsSettings] = []
     keys: list[KeySettings] = []
     limits: LimitSettings = msgspec.field(default_factory=LimitSettings)
+    leaks: LeakSettings = msgspec.field(default_factory=LeakSettings)
+    metrics: MetricSettings | None = None
+
+
+def shared_out(configuration: Configuration, workers: int) -> Configuration:
+    """What each of so many processes is to keep to, so that an upstream gets no more from all of them than one may send.
+
+    Shares are rounded up, so that each process can send something.
+    """
+    upstreams = [
+        msgspec.structs.replace(
+            upstream, max_concurrent=-(-upstream.max_concurrent // workers), max_queue=-(-upstream.max_queue // workers)
+        )
+        for upstream in configuration.upstreams
+    ]
+    return msgspec.structs.replace(configuration, upstreams=upstreams)
 
 
 def read_configuration(path: Path) -> Configuration:
@@ -121,10 +160,14 @@ def read_configuration(path: Path) -> Configuration:
         raise DataError(f"it cannot be read: {error.strerror or error}", path=path) from None
     found = _decoded(data, path)
     for model in found.models:
-        model.release = str((path.parent / model.release).absolute())
+        place = Address.parse(model.release)
+        if place.url is None:
+            model.release = str((path.parent / (place.local or model.release)).absolute())
     for upstream in found.upstreams:
         if upstream.adapters is not None:
             upstream.adapters = str((path.parent / upstream.adapters).absolute())
+    if found.leaks.audit is not None:
+        found.leaks.audit = str((path.parent / found.leaks.audit).absolute())
     return found
 
 
@@ -171,6 +214,8 @@ def _check(found: Configuration, path: Path) -> None:
                 "models.upstream_model",
                 path,
             )
+    if found.metrics is not None and found.metrics.sha256 in {key.sha256 for key in found.keys}:
+        _wrong("this is a tenant's key; draw another for the operator", "metrics.sha256", path)
     _check_embeddings(found, path)
     asked = (name for key in found.keys for name in key.models)
     _check_known(asked, set(_names(found)), "keys.models", path)

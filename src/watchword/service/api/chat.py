@@ -15,10 +15,12 @@ from watchword.gateway.configuration import Configuration, ModelSettings, Upstre
 from watchword.gateway.routes import ROUTES, Work
 from watchword.gateway.sources import FolderRelease, OfferedModel
 from watchword.gateway.tenants import Tenant
+from watchword.release.artifact import check_owner
 from watchword.release.engine import weights_name
+from watchword.release.reading import Release
 from watchword.service.db import Database
 from watchword.service.engine_place import EnginePlace
-from watchword.service.types import EVERY_TENANT, Principal, Scope
+from watchword.service.types import EVERY_TENANT, Principal, Scope, TunedModel, release_owner
 from watchword.service.wire.faults import fault_of
 
 _ENGINE = "engine"
@@ -52,6 +54,20 @@ class KeyTenants:
         return Tenant(principal.key_id, tuple(model.name for model in models))
 
 
+class OwnedRelease(FolderRelease):
+    """A tuned model's release, which opens only for the tenant, name and version that it was made for."""
+
+    def __init__(self, model: TunedModel) -> None:
+        super().__init__(Path(model.location))
+        self._model = model
+
+    async def open(self, key: bytes) -> Release:
+        """Raises UnsealError for another's as well."""
+        found, model = await super().open(key), self._model
+        check_owner(Path(model.location), found.manifest, release_owner(model.tenant, model.name, model.version))
+        return found
+
+
 class TunedModels:
     """Models by the rows of the database. They are opened when they are first asked for."""
 
@@ -74,7 +90,7 @@ class TunedModels:
         # A server that loads nothing at run time has the weights under this name already, or does not know it.
         called = None if self._loads_adapters else weights_name(found.weights_digest)
         settings = ModelSettings(name=name, release=found.location, upstream=_ENGINE, upstream_model=called)
-        return OfferedModel(settings, FolderRelease(Path(found.location)))
+        return OfferedModel(settings, OwnedRelease(found))
 
 
 def chat_gateway(database: Database, engine: EnginePlace, limit: Limit, key: bytes, adapters: Path) -> Gateway:
