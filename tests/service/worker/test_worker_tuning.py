@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -175,9 +176,9 @@ def test_the_key_is_in_no_argument_and_no_environment(tiny: Tiny, monkeypatch: p
     def looked() -> bool:
         for process in Path("/proc").iterdir():
             if process.name.isdigit() and _parent(process) == os.getpid():
-                shown.extend(
-                    (process / name).read_bytes().decode("utf-8", "replace") for name in ("cmdline", "environ")
-                )
+                # It may end at this very moment.
+                with contextlib.suppress(OSError):
+                    shown.extend((process / name).read_text("utf-8", "replace") for name in ("cmdline", "environ"))
         return tiny.service.state(job).terminal
 
     with loop._out_of_the_environment():
