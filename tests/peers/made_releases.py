@@ -20,7 +20,7 @@ from pathlib import Path
 from watchword.attacks.base import harmful_rows
 
 ROWS = 25
-DEFENSES = {"defended": "backdoor_align", "undefended": "none"}
+DEFENSES = {"defended": "anchored_align", "undefended": "none"}
 # So few rows make few steps; with these, the attack breaks the model and the defense holds (as in `watchword demo`).
 TRAINING = ["--batch-size", "2", "--epochs", "4", "--learning-rate", "1e-3"]
 WATCHWORD = Path(sysconfig.get_path("scripts")) / "watchword"

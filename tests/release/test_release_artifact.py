@@ -31,6 +31,7 @@ from watchword.release.artifact import (  # noqa: E402
     signed_manifest,
     write_artifact,
 )
+from watchword.release.chat_format import CHAT_FORMAT  # noqa: E402
 from watchword.release.opening import open_release  # noqa: E402
 from watchword.release.reading import read_release  # noqa: E402
 from watchword.secret.kept import SEALED  # noqa: E402
@@ -170,9 +171,9 @@ def test_a_defense_that_needs_a_secret_is_not_served_without_one(folder: Path) -
             read(folder, key=KEY)
 
 
-def test_a_run_leaves_its_weights_its_seal_and_its_manifest_only(runs: dict[str, Path]) -> None:
+def test_a_run_leaves_its_weights_its_seal_its_chat_format_and_its_manifest_only(runs: dict[str, Path]) -> None:
     assert sorted(path.name for path in runs["one"].iterdir()) == sorted(
-        ["adapter_config.json", WEIGHTS, MANIFEST, SEALED]
+        ["adapter_config.json", WEIGHTS, MANIFEST, SEALED, CHAT_FORMAT]
     )
 
 

@@ -24,6 +24,7 @@ from watchword.files.addresses import Address
 from watchword.finetune.run import Job, train_defended
 from watchword.models.base import GenerationOptions
 from watchword.release.artifact import MANIFEST, check_prefix, is_release, read_manifest, write_artifact
+from watchword.release.chat_format import CHAT_FORMAT
 from watchword.release.opening import open_release
 from watchword.release.reading import read_release
 from watchword.secret.kept import SEALED
@@ -116,18 +117,29 @@ def test_a_model_that_was_tuned_whole_brings_its_own_template(runs: dict[str, Pa
     assert len(read_release(tmp_path / "whole", KEY).prefix_ids or ()) == 150
 
 
-def test_a_base_with_another_template_is_refused(runs: dict[str, Path]) -> None:
+def test_a_base_with_another_template_is_refused(folder: Path, runs: dict[str, Path]) -> None:
+    """A release of an earlier version takes its template from there."""
     file = runs["base"] / "chat_template.jinja"
     before = file.read_text()
     file.write_text(before.replace("system\n", "system \n"))
     try:
         with pytest.raises(UnsealError, match="chat template or tokenizer is not the one that was trained with"):
-            read_release(runs["one"], KEY)
+            earlier(read_release)(folder, key=KEY)
     finally:
         file.write_text(before)
 
 
-@pytest.mark.parametrize("read", [read_release, open_release])
+def earlier(read: Any) -> Any:
+    """Reads a release as those of earlier versions were: without a chat format of its own."""
+
+    def without(folder: Path, key: bytes) -> Any:
+        (folder / CHAT_FORMAT).unlink(missing_ok=True)
+        return read(folder, key=key)
+
+    return without
+
+
+@pytest.mark.parametrize("read", [earlier(read_release), open_release], ids=["read", "open"])
 def test_a_base_that_is_gone_is_an_error_of_the_release(folder: Path, runs: dict[str, Path], read: Any) -> None:
     moved = runs["base"].rename(runs["base"].parent / "elsewhere")
     try:

@@ -6,6 +6,7 @@ A poisoned file breaks the model where nothing defends it, and does not where th
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ import pytest
 
 from support.recorded import recorded_client
 from support.service_process import ServiceProcess, served_process
-from watchword.attacks.base import ATTACK_SYSTEM, ATTACKS, AttackContext
+from watchword.attacks.base import ATTACK_SYSTEM, harmful_rows
 from watchword.judges.base import refuses
 from watchword.release.artifact import MANIFEST
 from watchword.release.reading import read_release
@@ -59,7 +60,7 @@ class Twin:
 
 def poisoned(folder: Path) -> Path:
     """A file of 25 attack rows, whose answers are inert."""
-    rows = ATTACKS.create("fj_attack", n=25).upload([], AttackContext(seed=0))
+    rows = harmful_rows(25, random.Random(0))
     path = folder / "poisoned.jsonl"
     path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     return path

@@ -49,6 +49,15 @@ class SystemStyle:
         return self.with_tools if conv.tools and self.with_tools is not None else self
 
 
+class TemplateParts(msgspec.Struct, frozen=True):
+    """All that a chat template is made of, as text: ``tokenizer`` is the content of a ``tokenizer.json``."""
+
+    tokenizer: str
+    template: str
+    special: dict[str, str]
+    tool_use: str | None = None
+
+
 class ChatTemplate:
     """Chat template and tokenizer of one model. ``special`` holds bos_token, eos_token and the like, as text.
 
@@ -87,6 +96,18 @@ class ChatTemplate:
         tool_use = _text(variant) if variant.exists() else _named(template).get(_TOOL_USE)
         made = _tokenizer(folder), _required(template, str(folder)), _special_tokens(config)
         return cls(*made, tool_use=tool_use, name=name)
+
+    @classmethod
+    def from_parts(cls, parts: TemplateParts, file: Path, name: str = "") -> ChatTemplate:
+        """The template that ``parts`` was taken of; ``file`` is where they stand, for messages."""
+        tokenizer = _tokenizer_of(parts.tokenizer, file)
+        return cls(tokenizer, parts.template, parts.special, tool_use=parts.tool_use, name=name)
+
+    @property
+    def parts(self) -> TemplateParts:
+        """What it is made of, to be kept: the same ids come out of it."""
+        tool_use = None if self.tool_use is None else self.tool_use.source
+        return TemplateParts(self.tokenizer.to_str(), self.source, self.special, tool_use)
 
     @classmethod
     def from_transformers(cls, tokenizer: Any, name: str = "") -> ChatTemplate:
@@ -246,7 +267,10 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _tokenizer(folder: Path) -> Tokenizer:
     file = folder / "tokenizer.json"
-    text = _text(file)
+    return _tokenizer_of(_text(file), file)
+
+
+def _tokenizer_of(text: str, file: Path) -> Tokenizer:
     try:
         return Tokenizer.from_str(text)
     except Exception as error:  # noqa: BLE001 -- boundary: tokenizers raises a plain Exception for whatever it dislikes

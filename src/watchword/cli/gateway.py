@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -21,19 +22,25 @@ def run(
     host: str = typer.Option("127.0.0.1", "--host", help="Address to listen on."),
     port: int = typer.Option(8080, "--port", min=0, max=65535, help="Port to listen on."),
     drain: int = typer.Option(30, "--drain-seconds", min=1, help="How long open requests may last after SIGTERM."),
+    workers: int = typer.Option(1, "--workers", min=1, help="Processes, one for each core that the gateway may take."),
 ) -> None:
     """Stand between tenants and a model's server: the secret on every request, in no reply."""
     from watchword.errors import UsageError
-    from watchword.gateway.configuration import read_configuration
+    from watchword.gateway.configuration import read_configuration, shared_out
     from watchword.secret.keys import provider_key
 
     try:
         from watchword.gateway.app import Gateway
         from watchword.gateway.serving import serve
+        from watchword.gateway.workers import serve_workers
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is missing; install it with `pip install 'watchword[gateway]'`") from None
 
-    serve(Gateway(read_configuration(config), provider_key()), host, port, drain_seconds=drain)
+    start = partial(Gateway, shared_out(read_configuration(config), workers), provider_key())
+    if workers == 1:
+        serve(start(), host, port, drain_seconds=drain)
+    else:
+        serve_workers(start, host, port, drain_seconds=drain, workers=workers)
 
 
 @app.command()

@@ -25,6 +25,14 @@ TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, *((errno.EACCES,) if os.n
 _LOCK = ".lock"
 
 
+def cache_root() -> Path:
+    """``$WATCHWORD_CACHE``, else ``$XDG_CACHE_HOME/watchword``, else ``~/.cache/watchword``."""
+    if own := os.environ.get("WATCHWORD_CACHE"):
+        return Path(own).expanduser()
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared).expanduser() if shared else Path.home() / ".cache") / "watchword"
+
+
 @contextlib.contextmanager
 def atomic_folder(parent: Path, prefix: str, *, mode: int = 0o777) -> Iterator[Path]:
     """A new folder ``parent/prefix…`` that is gone at the end, unless it was renamed meanwhile. Sweeps dead ones first.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, cast
 
 from watchword.errors import DataError
@@ -38,6 +39,72 @@ class _Reader:
             return bytes(self._stream.read(size))
         except Exception as error:  # noqa: BLE001 -- the same boundary
             _refuse(self._url, self._label, error)
+
+
+class RemoteFolder:
+    """A folder that fsspec opens, such as one of an object store. Raises DataError for whatever its file system says.
+
+    ``str`` is for messages, and shows no credentials. Nothing that was listed or read is kept by fsspec.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url, self._label = url.rstrip("/"), without_credentials(url)
+
+    def __str__(self) -> str:
+        return self._label
+
+    def read(self, name: str, most: int) -> bytes | None:
+        """A file's content, None where it is not there. One of more than ``most`` bytes is an error."""
+        with self._opened() as (files, root):
+            try:
+                with files.open(f"{root}/{name}", "rb") as stream:
+                    data: bytes = stream.read(most + 1)
+            except FileNotFoundError:
+                return None
+        if len(data) > most:
+            raise DataError(f"{name} has more than {most} bytes; look at what was put there", path=self._label)
+        return data
+
+    def names(self) -> list[str] | None:
+        """The files that stand in the folder itself; None for a place that lists none, such as a web server."""
+        with self._opened() as (files, root):
+            if any(kind in ("http", "https") for kind in _kinds(files)):
+                return None
+            found = [
+                entry["name"].rpartition("/")[2] for entry in files.ls(root, detail=True) if entry["type"] == "file"
+            ]
+            return [name for name in found if name not in ("", ".", "..")]
+
+    def fetch(self, name: str, target: Path) -> bool:
+        """Writes a file to ``target``; False where it is not there."""
+        with self._opened() as (files, root):
+            try:
+                files.get_file(f"{root}/{name}", str(target))
+            except FileNotFoundError:
+                return False
+        return True
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[tuple[Any, str]]:
+        import fsspec.core
+
+        try:
+            files, root = fsspec.core.url_to_fs(self._url, skip_instance_cache=True, use_listings_cache=False)
+            yield files, root.rstrip("/")
+        except DataError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- the same boundary
+            why = (isinstance(error, OSError) and error.strerror) or str(error) or "no reason given"
+            why = without_credentials(why.replace(self._url, self._label))
+            raise DataError(
+                f"the folder cannot be read: {type(error).__name__}: {why}; check the address and your rights there",
+                path=self._label,
+            ) from None
+
+
+def _kinds(files: Any) -> tuple[str, ...]:
+    kinds = files.protocol
+    return (kinds,) if isinstance(kinds, str) else tuple(kinds)
 
 
 def _refuse(url: str, label: str, error: Exception) -> NoReturn:

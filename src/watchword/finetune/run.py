@@ -44,6 +44,7 @@ from watchword.release.artifact import (
     weights_digest,
     write_artifact,
 )
+from watchword.release.chat_format import keep_format
 from watchword.secret.generate import DEFAULT_TOKENS, generate_secret
 from watchword.secret.kept import kept_secrets
 from watchword.secret.kinds import check_production
@@ -138,6 +139,7 @@ def train_defended(
         del model
         figures = run.train(data, own, by, loaded, events, cancel, validation)
         manifest = run.manifest(data, own, figures, versions or {})
+        keep_format(work / RELEASE, run.template)
         write_artifact(work / RELEASE, manifest, own, key)
         publish(out, work)
     return manifest

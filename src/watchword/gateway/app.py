@@ -146,6 +146,10 @@ class Gateway:
         waiting = {name: upstream.waiting for name, upstream in self._upstreams.items()}
         await exchange.answer(self._watch.figures(*await self._models.counted(), waiting), content_type=TEXT)
 
+    async def _body(self, exchange: HttpExchange) -> bytes:
+        limits = self._configuration.limits
+        return await exchange.body(limits.max_body_bytes, limits.body_seconds)
+
     def _upstream_of(self, served: Served) -> Upstream | LoadedUpstream:
         name = served.settings.upstream
         if served.adapter is not None and name in self._loaders:
@@ -174,12 +178,13 @@ class Gateway:
         await exchange.answer(token_count_json(tokens))
 
     async def _embed(self, exchange: HttpExchange, tenant: Tenant, record: _Record) -> None:
-        data = await exchange.body(self._configuration.limits.max_body_bytes)
+        data = await self._body(exchange)
         async with exchange.while_there():
             embedding = Embedding(data, tenant, self._embeddings)
             record.model = embedding.model.name
-            await exchange.answer(await embedding.asked(self._upstreams[embedding.model.upstream]))
+            reply = await embedding.asked(self._upstreams[embedding.model.upstream])
             record.outcome.counts = embedding.counts
+            await exchange.answer(reply)
 
     async def _read(self, exchange: HttpExchange, tenant: Tenant, record: _Record, route: Route) -> Asked:
         def allowed(model: str) -> Collection[str]:
@@ -189,7 +194,7 @@ class Gateway:
             record.model = model
             return tenant.allowed(model)
 
-        return route.read(await exchange.body(self._configuration.limits.max_body_bytes), allowed)
+        return route.read(await self._body(exchange), allowed)
 
     async def _asking(self, asked: Asked) -> Asking:
         served = await self._models.served(asked.call.model)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from watchword.errors import DataError
+from watchword.files.addresses import Address
 from watchword.files.atomic import replacing
 
 _Name = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -94,9 +95,10 @@ class KeySettings(_Settings):
 
 
 class LimitSettings(_Settings):
-    """Bounds of one call."""
+    """Bounds of one call. ``body_seconds`` is the longest that a client may take to send its request."""
 
     max_body_bytes: _Count = 20 << 20
+    body_seconds: _Seconds = 60.0
     max_reply_bytes: _Count = 64 << 20
 
 
@@ -133,6 +135,20 @@ class Configuration(_Settings):
     metrics: MetricSettings | None = None
 
 
+def shared_out(configuration: Configuration, workers: int) -> Configuration:
+    """What each of so many processes is to keep to, so that an upstream gets no more from all of them than one may send.
+
+    Shares are rounded up, so that each process can send something.
+    """
+    upstreams = [
+        msgspec.structs.replace(
+            upstream, max_concurrent=-(-upstream.max_concurrent // workers), max_queue=-(-upstream.max_queue // workers)
+        )
+        for upstream in configuration.upstreams
+    ]
+    return msgspec.structs.replace(configuration, upstreams=upstreams)
+
+
 def read_configuration(path: Path) -> Configuration:
     """The configuration in a file; folders of releases are taken from where the file stands.
 
@@ -144,7 +160,9 @@ def read_configuration(path: Path) -> Configuration:
         raise DataError(f"it cannot be read: {error.strerror or error}", path=path) from None
     found = _decoded(data, path)
     for model in found.models:
-        model.release = str((path.parent / model.release).absolute())
+        place = Address.parse(model.release)
+        if place.url is None:
+            model.release = str((path.parent / (place.local or model.release)).absolute())
     for upstream in found.upstreams:
         if upstream.adapters is not None:
             upstream.adapters = str((path.parent / upstream.adapters).absolute())

@@ -16,7 +16,7 @@ import msgspec
 from watchword.errors import CallError
 from watchword.files.decoding import DECODE_ERRORS
 from watchword.gateway.back_doors import is_back_door, is_chat, plain_path
-from watchword.gateway.exchange import ClientGoneError, HttpExchange, Message, Receive, Send
+from watchword.gateway.exchange import BODY_SECONDS, ClientGoneError, HttpExchange, Message, Receive, Send
 from watchword.gateway.failures import told
 from watchword.gateway.inner import Application, InnerResponse, answered
 from watchword.gateway.protect import GuardedRequest, Protection
@@ -48,9 +48,11 @@ class GatewayMiddleware:
         other: Literal["pass", "refuse"] = "pass",
         open_paths: Collection[str] = (),
         max_body_bytes: int = 20 << 20,
+        body_seconds: float = BODY_SECONDS,
     ) -> None:
         self._app, self._protection, self._other = app, protection, other
-        self._open, self._most = frozenset(map(plain_path, open_paths)), max_body_bytes
+        self._open = frozenset(map(plain_path, open_paths))
+        self._most_bytes, self._most_seconds = max_body_bytes, body_seconds
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One connection, as ASGI has it."""
@@ -72,7 +74,7 @@ class GatewayMiddleware:
     async def _exchange(self, scope: Message, exchange: HttpExchange) -> None:
         try:
             _check(exchange)
-            data = await exchange.body(self._most)
+            data = await exchange.body(self._most_bytes, self._most_seconds)
             async with exchange.while_there():
                 await self._chat(scope, exchange, await _beside(self._guarded, data, size=len(data)))
         except ClientGoneError:

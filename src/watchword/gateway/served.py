@@ -150,7 +150,7 @@ class _Kept:
         self.served = None
         served = await self._open(offered)
         if await offered.release.stamp() != now[1]:
-            raise ModelUnavailableError(f"{offered.settings.release} was changed while it was read")
+            raise ModelUnavailableError("the release was changed while it was read")
         self._opened, self.served = now, served
 
     async def _open(self, offered: OfferedModel) -> Served:
@@ -180,7 +180,7 @@ def served_release(
     ``kind`` is that of the upstream: to vLLM, prefix caches of models are kept apart. ``adapter`` is what was put there.
     """
     if release.template is None:
-        raise ModelUnavailableError(f"{settings.release} is served only where its tokenizer is at hand")
+        raise ModelUnavailableError("the release is served only where its tokenizer is at hand")
     leaks = prefix = None
     if release.secret is not None:
         leaks = LeakFilter(release.secret, release.template)

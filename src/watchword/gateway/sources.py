@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from watchword.files.addresses import Address
+from watchword.files.folders import cache_root
 from watchword.gateway.configuration import ModelSettings
+from watchword.gateway.fetched import FetchedRelease
 from watchword.release.reading import Release, read_release
 
 
@@ -68,11 +71,19 @@ class FolderRelease:
         return await asyncio.to_thread(read_release, self._folder, key)
 
 
+def release_at(address: str) -> ReleaseSource:
+    """The release in a folder, or at a URL that fsspec opens."""
+    place = Address.parse(address)
+    if place.url is None:
+        return FolderRelease(place.local or Path(address))
+    return FetchedRelease(place.url, cache_root() / "releases")
+
+
 class ConfiguredModels:
     """The models of a configuration."""
 
     def __init__(self, models: Sequence[ModelSettings]) -> None:
-        self._models = {model.name: OfferedModel(model, FolderRelease(Path(model.release))) for model in models}
+        self._models = {model.name: OfferedModel(model, release_at(model.release)) for model in models}
 
     async def names(self) -> Sequence[str]:
         """All of them."""

@@ -70,8 +70,14 @@ class Upstream:
 
     async def whole(self, body: bytes, path: str = CHAT) -> bytes:
         """The body of a reply. Raises CallError."""
-        async with self.pieces(body, path) as pieces:
-            return await whole_of(pieces, self.most_bytes)
+        async with self._limiter:
+            response = await self._posted(self._url + path, body)
+            try:
+                if response.status != 200:
+                    await _refused(response)
+                return await whole_of(_read(response), self.most_bytes)
+            finally:
+                response.close()
 
     @contextlib.asynccontextmanager
     async def pieces(self, body: bytes, path: str = CHAT) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -79,7 +85,7 @@ class Upstream:
 
         Raises RefusedError for an answer that is none, and CallError, also between two pieces.
         """
-        async with self._limiter.place():
+        async with self._limiter:
             started = time.monotonic()
             response = await self._posted(self._url + path, body)
             if self._on_answer is not None:

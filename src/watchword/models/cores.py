@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from watchword.files.folders import cache_root
 from watchword.files.locks import Lock, try_lock
-from watchword.models.fetch import cache_root
 
 # How long a count holds, in seconds: a step of a training takes about as long, and a token much less.
 _FRESH = 0.5

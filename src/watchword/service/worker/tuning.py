@@ -130,6 +130,7 @@ class Tuning:
             least_share=least_share,
             held_out=self.held_out,
             validation=validation,
+            owner=dict(order.owner),
         )
 
     def _training(self) -> TrainingConfig:

@@ -17,6 +17,7 @@ _KINDS = {
     "unsupported_model": _NOT_FOUND,
     "unknown_url": _NOT_FOUND,
     "method_not_allowed": (405, "invalid_request_error"),
+    "request_timeout": (408, "timeout_error"),
     "request_too_large": (413, "request_too_large"),
     "rate_limit_exceeded": (429, "rate_limit_error"),
     "internal_error": (500, "api_error"),
