@@ -71,7 +71,7 @@ class Upstream:
     async def whole(self, body: bytes, path: str = CHAT) -> bytes:
         """The body of a reply. Raises CallError."""
         async with self._limiter:
-            response = await self._posted(self._url + path, body)
+            response = await self._asked(path, body)
             try:
                 if response.status != 200:
                     await _refused(response)
@@ -86,10 +86,7 @@ class Upstream:
         Raises RefusedError for an answer that is none, and CallError, also between two pieces.
         """
         async with self._limiter:
-            started = time.monotonic()
-            response = await self._posted(self._url + path, body)
-            if self._on_answer is not None:
-                self._on_answer(time.monotonic() - started)
+            response = await self._asked(path, body)
             try:
                 if response.status != 200:
                     await _refused(response)
@@ -106,6 +103,13 @@ class Upstream:
                 return response.status, await response.content.read(_ERROR_BYTES)
         finally:
             response.close()
+
+    async def _asked(self, path: str, body: bytes) -> aiohttp.ClientResponse:
+        started = time.monotonic()
+        response = await self._posted(self._url + path, body)
+        if self._on_answer is not None:
+            self._on_answer(time.monotonic() - started)
+        return response
 
     async def _posted(self, url: str, body: bytes) -> aiohttp.ClientResponse:
         """The beginning of the response. A connection that the server had closed while it was idle is replaced once."""
