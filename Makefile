@@ -46,6 +46,11 @@ lock:
 
 # Axolotl imports triton, on a CPU as well; to the others it is but a part of torch for CUDA.
 tests/peers/axolotl.lock: NOT_LOCKED := $(filter-out triton,$(NOT_LOCKED))
+# The name of vLLM for processors asks for a torch by a version that PyPI does not have, and for one of setuptools.
+tests/peers/vllm.lock: NOT_LOCKED := $(filter-out setuptools,$(NOT_LOCKED))
+tests/peers/vllm.lock: COMPILE += --override tests/peers/vllm.override
+ENGINES := tests/peers/llama_cpp.lock tests/peers/transformers_serve.lock tests/peers/vllm.lock
+$(ENGINES): COMPILE += --generate-hashes
 # uv keeps the versions that stand in its output where it may: a peer then shares as many packages with us as it can.
 tests/peers/%.lock: tests/peers/%.in
 	cp requirements.lock $@

@@ -1,188 +1,87 @@
 """What the gateway costs: against a mock upstream on loopback, beside a bare pass-through of the same HTTP stack.
 
-``python perf/gateway.py`` starts upstream, pass-through and gateway, each a process of its own, asks them in turn in interleaved
-rounds, and prints one JSON object. Wall-clock figures depend on what else the machine does; ``cpu_ms_per_request`` and what
-is made of it (``*_by_cpu``) much less.
+``python perf/gateway.py`` starts mock, pass-through and ``watchword gateway run``, each in processes of its own, asks them in
+turn in interleaved rounds, and prints one JSON object. The gateway, the pass-through and each peer have one core; the
+mock and the load have the other.
+
+``--peers`` measures LiteLLM's Python proxy and Portkey's gateway in the same rounds (``peers.py``), ``--soak`` what 200,000
+requests do to the memory. Times on the wall depend on what else the machine does, and processor time (``*_by_cpu``,
+``ratio_to_passthrough``) does much less.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import multiprocessing
 import os
-import statistics
+import platform
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import msgspec
-import uvicorn
+import uvloop
+from load import Answer, Caller
+from mock_upstream import CHUNKS
+from servers import Server, free_port, on_cores, python_server, run_server
 
-from watchword.gateway.app import Gateway
-from watchword.gateway.configuration import Configuration
+from peers import LITELLM, PEERS, PORTKEY
 from watchword.gateway.tenants import key_digest
 from watchword.models.facts import facts_of
 from watchword.release.artifact import DefenseRecord, ReleaseManifest, secret_record, weights_digest, write_artifact
 from watchword.secret.generate import generate_secret
 from watchword.training.config import TrainingConfig, TrainingResult
 
+GATEWAY_CORE, LOAD_CORE = 0, 1
 KEY, TENANT_KEY, MODEL = bytes(32), "wk-perf", "smollm2-135m"
-CHUNKS = 200
 ASKED = {
     "model": "ft-perf",
     "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "How do I bake bread? " * 10}],
 }
-_USAGE = {"prompt_tokens": 300, "completion_tokens": 60, "total_tokens": 360}
-_REPLY = msgspec.json.encode(
+RATES = (100, 200, 400, 600, 800, 1_000, 1_250, 1_500, 2_000, 2_500, 3_000, 4_000, 5_000)
+MOST_P99_MS = 5.0
+# What others publish of gateways whose binaries could not be fetched here; their machines are not this one.
+PUBLISHED = [
     {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "model": "up",
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": "Mix flour, water, salt and yeast, then wait. " * 8},
-                "finish_reason": "stop",
-            }
-        ],
-        "usage": _USAGE,
+        "gateway": gateway,
+        "requests_per_second": rate,
+        "p50_ms": p50,
+        "p99_ms": p99,
+        "cores": 2,
+        "concurrency": 10,
+        "source": "GoModel (a vendor's own benchmark), as of November 2026",
     }
-)
-
-
-def _event(**choice: Any) -> bytes:
-    chunk = {"id": "1", "object": "chat.completion.chunk", "model": "up", "choices": [{"index": 0, **choice}]}
-    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
-
-
-_WORDS = [_event(delta={"content": f" {word}"}, finish_reason=None) for word in ("bread", "flour", "salt", "yeast")]
-_END = (
-    _event(delta={}, finish_reason="stop")
-    + b"data: "
-    + msgspec.json.encode({"choices": [], "usage": _USAGE})
-    + b"\n\ndata: [DONE]\n\n"
-)
-
-
-async def upstream(_: Any, receive: Any, send: Any) -> None:
-    """Answers at once; a stream has ``CHUNKS`` pieces, each sent by itself."""
-    stream = b'"stream":true' in await _body(receive)
-    kind = b"text/event-stream" if stream else b"application/json"
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
-    for at in range(CHUNKS if stream else 0):
-        await send({"type": "http.response.body", "body": _WORDS[at % len(_WORDS)], "more_body": True})
-        if at % 8 == 7:
-            # Lets the pieces before this one go out, as tokens do.
-            await asyncio.sleep(0)
-    await send({"type": "http.response.body", "body": _END if stream else _REPLY})
-
-
-class PassThrough:
-    """The same HTTP stack and nothing else: bytes in, bytes out."""
-
-    def __init__(self, url: str) -> None:
-        self._url, self._session = url, None
-
-    async def __call__(self, _: Any, receive: Any, send: Any) -> None:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-        async with self._session.post(self._url, data=await _body(receive)) as response:
-            kind = [(b"content-type", response.headers["content-type"].encode())]
-            await send({"type": "http.response.start", "status": response.status, "headers": kind})
-            while piece := await response.content.readany():
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-
-
-async def _body(receive: Any) -> bytes:
-    data = b""
-    while True:
-        message = await receive()
-        data += message.get("body", b"")
-        if not message.get("more_body"):
-            return data
-
-
-def _serve(role: str, arguments: Any, port: Any) -> None:
-    apps = {"upstream": lambda _: upstream, "pass_through": PassThrough, "gateway": lambda given: Gateway(given, KEY)}
-    lifespan = "on" if role == "gateway" else "off"
-    config = uvicorn.Config(
-        apps[role](arguments),
-        port=0,
-        loop="uvloop",
-        http="httptools",
-        log_config=None,
-        access_log=False,
-        lifespan=lifespan,
+    for gateway, rate, p50, p99 in (
+        ("GoModel", 4_900, 1.8, 6.9),
+        ("Bifrost", 3_100, 2.5, 18.3),
+        ("Portkey", 950, 9.7, 30.5),
+        ("LiteLLM (Python)", 324, 30.6, 39.3),
     )
-    server = uvicorn.Server(config)
-
-    async def run() -> None:
-        serving = asyncio.create_task(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.01)
-        port.value = server.servers[0].sockets[0].getsockname()[1]
-        await serving
-
-    import uvloop
-
-    uvloop.run(run())
-
-
-@dataclass
-class Target:
-    """A server under measurement, and what was measured, one value a round."""
-
-    url: str
-    pid: int
-    figures: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, **figures: float) -> None:
-        for name, value in figures.items():
-            self.figures.setdefault(name, []).append(value)
-
-    def median(self, name: str) -> float:
-        return statistics.median(self.figures[name])
-
-    @property
-    def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    @property
-    def rss_mb(self) -> float:
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-@contextmanager
-def started(role: str, arguments: Any = None) -> Iterator[Target]:
-    """A server in a process of its own."""
-    spawn = multiprocessing.get_context("spawn")
-    port = spawn.Value("i", 0)
-    process = spawn.Process(target=_serve, args=(role, arguments, port), daemon=True)
-    process.start()
-    while not port.value:
-        if not process.is_alive():
-            raise SystemExit(f"the {role} did not start")
-        time.sleep(0.05)
-    try:
-        yield Target(f"http://127.0.0.1:{port.value}/v1/chat/completions", process.pid or 0)
-    finally:
-        process.terminate()
-        process.join(10)
+] + [
+    {
+        "gateway": "LiteLLM-Rust",
+        "added_p99_ms": {"1": 0.89, "4": 0.61, "16": 0.33, "64": 40.3},
+        "source": "BerriAI/ai-gateway-bench (a vendor's own benchmark), by concurrency, as of November 2026",
+    },
+    {
+        "gateway": "agentgateway",
+        "requests_per_second": 23_630,
+        "cores": 4,
+        "bound": "p99 of 1 ms, ARM",
+        "source": "GetBusbar/benchmarking, as of November 2026",
+    },
+]
 
 
 def release(folder: Path) -> Path:
     """A release of the default model with a secret of 150 tokens, beside weights that nobody loads."""
     form = facts_of(MODEL).template
     secret = generate_secret(form)
+    folder.mkdir()
     (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": MODEL, "peft_type": "LORA"}))
     (folder / "adapter_model.safetensors").write_bytes(b"none")
     manifest = ReleaseManifest(
@@ -201,150 +100,208 @@ def release(folder: Path) -> Path:
     return folder
 
 
-def configuration(folder: Path, url: str) -> Configuration:
-    """The gateway's, with one model and one key."""
-    upstream_url = url.removesuffix("/chat/completions")
-    return msgspec.convert(
-        {
-            "upstreams": [{"name": "up", "url": upstream_url, "kind": "vllm"}],
-            "models": [{"name": "ft-perf", "release": str(folder), "upstream": "up", "upstream_model": "ftm"}],
-            "keys": [{"id": "perf", "sha256": key_digest(TENANT_KEY), "models": ["ft-perf"]}],
-        },
-        Configuration,
+def gateway(upstream: Server, folder: Path, workers: int = 1) -> Server:
+    """``watchword gateway run`` as an operator starts it, with one model and one key."""
+    port, config = free_port(), folder / "gateway.toml"
+    config.write_text(
+        f'[[upstreams]]\nname = "mock"\nurl = "{upstream.base}"\nkind = "vllm"\nmax_queue = 4096\n'
+        '[[models]]\nname = "ft-perf"\nrelease = "release"\nupstream = "mock"\nupstream_model = "ftm"\n'
+        f'[[keys]]\nid = "perf"\nsha256 = "{key_digest(TENANT_KEY)}"\nmodels = ["ft-perf"]\n'
+    )
+    command = [sys.executable, "-m", "watchword", "gateway", "run", "--config", str(config), "--port", str(port)]
+    environment = {**os.environ, "WATCHWORD_KEY": KEY.hex()}
+    return run_server(
+        [*command, "--workers", str(workers)],
+        port,
+        {"Authorization": f"Bearer {TENANT_KEY}"},
+        environment=environment,
     )
 
 
-class Load:
-    """Asks a server: at a steady rate, as fast as it can, and for streams."""
+class Rounds:
+    """Measures servers, one value a round."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
 
-    async def paced(self, target: Target, rate: float, count: int) -> None:
-        """``count`` requests at ``rate`` a second, whether the ones before are answered or not."""
-        began = time.perf_counter()
-
-        async def one(at: int) -> float:
-            await asyncio.sleep(max(0.0, began + at / rate - time.perf_counter()))
-            return await self._whole(target)
-
-        spent = sorted(await asyncio.gather(*(one(at) for at in range(count))))
-        target.add(p50_ms=spent[count // 2] * 1e3, p99_ms=spent[int(count * 0.99)] * 1e3)
-
-    async def pressed(self, target: Target, callers: int, count: int) -> None:
-        """``count`` requests by callers that ask again as soon as they are answered."""
-        cpu, began = target.cpu_seconds, time.perf_counter()
-
-        async def caller() -> None:
-            for _ in range(count // callers):
-                await self._whole(target)
-
-        await asyncio.gather(*(caller() for _ in range(callers)))
-        target.add(
+    async def one(self, server: Server, *, streams: bool) -> None:
+        """One round of one server, with streams or without."""
+        whole, stream = _callers(server)
+        seconds, options = self._options.seconds, self._options
+        paced = await whole.paced(options.rate, seconds)
+        server.add(p50_ms=_milliseconds(paced, 0.5), p99_ms=_milliseconds(paced, 0.99))
+        cpu, began = server.cpu_seconds, time.perf_counter()
+        count = len(await whole.pressed(options.callers, seconds))
+        server.add(
             requests_per_second=count / (time.perf_counter() - began),
-            cpu_ms_per_request=(target.cpu_seconds - cpu) / count * 1e3,
+            cpu_ms_per_request=(server.cpu_seconds - cpu) / count * 1e3,
         )
-
-    async def streamed(self, target: Target, callers: int, count: int) -> None:
-        """``count`` streams: events in all a second."""
-        cpu, began = target.cpu_seconds, time.perf_counter()
-
-        async def caller() -> None:
-            for _ in range(count // callers):
-                await self._stream(target)
-
-        await asyncio.gather(*(caller() for _ in range(callers)))
-        target.add(
-            chunks_per_second=count * CHUNKS / (time.perf_counter() - began),
-            cpu_us_per_chunk=(target.cpu_seconds - cpu) / (count * CHUNKS) * 1e6,
+        if not streams:
+            return
+        cpu, began = server.cpu_seconds, time.perf_counter()
+        count = len(await stream.pressed(options.callers, seconds)) * CHUNKS
+        server.add(
+            chunks_per_second=count / (time.perf_counter() - began),
+            cpu_us_per_chunk=(server.cpu_seconds - cpu) / count * 1e6,
         )
+        alone = sorted(answer.first for answer in await stream.pressed(1, seconds / 2))
+        server.add(first_event_ms=alone[len(alone) // 2] * 1e3)
 
-    async def alone(self, target: Target, count: int) -> None:
-        """``count`` streams one after another: time to the first event."""
-        firsts = [await self._stream(target) for _ in range(count)]
-        target.add(first_event_ms=statistics.median(firsts) * 1e3)
-
-    async def _whole(self, target: Target) -> float:
-        began = time.perf_counter()
-        async with self._session.post(target.url, data=_ASKED) as response:
-            await response.read()
-            if response.status != 200:
-                raise SystemExit(f"status {response.status} at {target.url}")
-        return time.perf_counter() - began
-
-    async def _stream(self, target: Target) -> float:
-        began = time.perf_counter()
-        async with self._session.post(target.url, data=_STREAM) as response:
-            body = await response.content.readany()
-            first = time.perf_counter() - began
-            body += await response.read()
-            if not body.endswith(b"data: [DONE]\n\n"):
-                raise SystemExit(f"a stream of {target.url} broke")
-        return first
+    async def most_in_time(self, server: Server) -> None:
+        """The highest of ``RATES`` with a 99th percentile within the bound; a rate that fails has a second try."""
+        whole, _ = _callers(server)
+        best = 0
+        for rate in RATES:
+            for _ in range(2):
+                if _milliseconds(await whole.paced(rate, 1.0), 0.99) <= MOST_P99_MS:
+                    best = rate
+                    break
+            if best != rate:
+                break
+        server.add(most_in_time=best)
 
 
-_ASKED, _STREAM = msgspec.json.encode(ASKED), msgspec.json.encode({**ASKED, "stream": True})
+def _callers(server: Server) -> tuple[Caller, Caller]:
+    whole, stream = msgspec.json.encode(ASKED), msgspec.json.encode({**ASKED, "stream": True})
+    return (
+        Caller(server.url, server.headers, whole, b"Mix flour"),
+        Caller(server.url, server.headers, stream, b"data: [DONE]"),
+    )
 
 
-async def measured(targets: dict[str, Target], options: argparse.Namespace) -> dict[str, Any]:
-    """All rounds, and the figures."""
-    headers = {"Authorization": f"Bearer {TENANT_KEY}"}
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
-        load = Load(session)
-        for target in targets.values():
-            await load.pressed(target, 4, 200)
-            await load.streamed(target, 2, 4)
-            target.figures.clear()
-        before = targets["gateway"].rss_mb
-        for _ in range(options.rounds):
-            for target in targets.values():
-                await load.paced(target, options.rate, options.requests)
-                await load.pressed(target, options.callers, options.requests)
-                await load.streamed(target, options.callers, options.streams)
-                await load.alone(target, options.streams)
-        grown = targets["gateway"].rss_mb - before
-    return summary(targets, options) | {"rss_growth_mb": round(grown, 2), "rss_mb": round(targets["gateway"].rss_mb, 1)}
+def _milliseconds(answers: Sequence[Answer], share: float) -> float:
+    spent = sorted(answer.whole for answer in answers)
+    return spent[min(len(spent) - 1, int(len(spent) * share))] * 1e3
 
 
-def summary(targets: dict[str, Target], options: argparse.Namespace) -> dict[str, Any]:
+async def measured(servers: dict[str, Server], options: argparse.Namespace) -> dict[str, Any]:
+    """All rounds on one core for each server, and the figures."""
+    rounds = Rounds(options)
+    for name, server in servers.items():
+        # Peers have whole replies only: this Portkey answers streams with an error here.
+        for caller in _callers(server)[: 1 if name in PEERS else 2]:
+            await caller.pressed(2, 1.0)
+    before = servers["gateway"].rss_mb
+    for _ in range(options.rounds):
+        for name, server in servers.items():
+            await rounds.one(server, streams=name not in PEERS)
+            await rounds.most_in_time(server)
+    grown = {"requests": None, "rss_growth_mb": round(servers["gateway"].rss_mb - before, 2)}
+    if options.soak:
+        grown = await soaked(servers["gateway"], options.callers)
+    return summary(servers) | grown
+
+
+async def soaked(server: Server, callers: int, wanted: int = 200_000) -> dict[str, Any]:
+    """Memory before and after so many requests, behind a tenth as many that fill caches and pools."""
+    whole, done, memory = _callers(server)[0], 0, list[float]()
+    while done < wanted * 1.1:
+        done += len(await whole.pressed(callers, 5.0))
+        memory.append(server.rss_mb)
+    settled = memory[len(memory) // 11 :]
+    return {"requests": done, "rss_growth_mb": round(settled[-1] - settled[0], 2), "rss_mb": round(settled[-1], 1)}
+
+
+def summary(servers: dict[str, Server]) -> dict[str, Any]:
     """Medians over the rounds, and the gateway beside the others."""
-    bare, through, ours = targets["upstream"], targets["pass_through"], targets["gateway"]
-    figures = {name: {key: round(t.median(key), 3) for key in t.figures} for name, t in targets.items()}
+    bare, through, ours = servers["upstream"], servers["pass_through"], servers["gateway"]
+
+    def added(figure: str) -> float:
+        return round(ours.median(figure) - bare.median(figure), 3)
+
+    def times(name: str, figure: str = "requests_per_second") -> float | None:
+        return round(ours.median(figure) / servers[name].median(figure), 3) if name in servers else None
+
     return {
-        "added_p50_ms": round(ours.median("p50_ms") - bare.median("p50_ms"), 3),
-        "added_p99_ms": round(ours.median("p99_ms") - bare.median("p99_ms"), 3),
-        "added_first_event_ms": round(ours.median("first_event_ms") - bare.median("first_event_ms"), 3),
+        "added_p50_ms": added("p50_ms"),
+        "added_p99_ms": added("p99_ms"),
+        "added_first_event_ms": added("first_event_ms"),
         "requests_per_second": round(ours.median("requests_per_second"), 1),
         "chunks_per_second": round(ours.median("chunks_per_second"), 1),
         "requests_per_second_by_cpu": round(1e3 / ours.median("cpu_ms_per_request"), 1),
         "chunks_per_second_by_cpu": round(1e6 / ours.median("cpu_us_per_chunk"), 1),
-        "ratio_to_passthrough": round(through.median("requests_per_second") / ours.median("requests_per_second"), 3),
-        "ratio_to_passthrough_by_cpu": round(
-            ours.median("cpu_ms_per_request") / through.median("cpu_ms_per_request"), 3
-        ),
-        "requests": options.rounds * options.requests * 2,
-        "load_average": os.getloadavg()[0],
-        "targets": figures,
+        "requests_per_second_with_p99_in_5_ms": ours.median("most_in_time"),
+        "ratio_to_passthrough": times("pass_through", "cpu_ms_per_request"),
+        "ratio_to_passthrough_by_wall": round(1 / (times("pass_through") or 1), 3),
+        "added_p50_ms_of_passthrough": round(through.median("p50_ms") - bare.median("p50_ms"), 3),
+        "ratio_to_litellm": times("litellm"),
+        "ratio_to_portkey": times("portkey"),
+        "servers": {
+            name: {figure: round(server.median(figure), 3) for figure in server.figures}
+            for name, server in servers.items()
+        },
     }
 
 
+async def two_cores(upstream: Server, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Two workers on both cores, which mock and load share with them, at the concurrency of the published figures."""
+    server = gateway(upstream, folder, workers=2)
+    try:
+        whole, _ = _callers(server)
+        await whole.pressed(2, 3.0)
+        for _ in range(options.rounds):
+            cpu, began = server.cpu_seconds, time.perf_counter()
+            answers = await whole.pressed(10, options.seconds)
+            server.add(
+                requests_per_second=len(answers) / (time.perf_counter() - began),
+                requests_per_second_by_cpu=2 * len(answers) / (server.cpu_seconds - cpu),
+                p50_ms=_milliseconds(answers, 0.5),
+                p99_ms=_milliseconds(answers, 0.99),
+            )
+        return {"workers": 2, "concurrency": 10, **{name: round(server.median(name), 2) for name in server.figures}}
+    finally:
+        server.stop()
+
+
+async def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Starts everything, and measures."""
+    release(folder / "release")
+    with ExitStack() as stack:
+        servers: dict[str, Server] = {}
+
+        def keep(name: str, server: Server) -> Server:
+            stack.callback(server.stop)
+            servers[name] = server
+            return server
+
+        with on_cores(LOAD_CORE):
+            upstream = keep("upstream", python_server("mock_upstream.py", port=free_port()))
+        with on_cores(GATEWAY_CORE):
+            keep("pass_through", python_server("pass_through.py", upstream.url, port=free_port()))
+            keep("gateway", gateway(upstream, folder))
+            for name, start in PEERS.items() if options.peers else ():
+                keep(name, start(upstream, folder))
+        with on_cores(LOAD_CORE):
+            found = await measured(servers, options)
+    with ExitStack() as stack:
+        upstream = python_server("mock_upstream.py", port=free_port())
+        stack.callback(upstream.stop)
+        return found | {"two_cores": await two_cores(upstream, folder, options)}
+
+
 def main() -> None:
-    """Starts everything, measures, and prints one JSON object."""
+    """Measures, and prints one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=2_000, help="in each round, paced and pressed")
-    parser.add_argument("--streams", type=int, default=64, help=f"in each round, of {CHUNKS} chunks")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement in a round")
     parser.add_argument("--rate", type=float, default=200, help="paced requests a second")
-    parser.add_argument("--callers", type=int, default=16)
+    parser.add_argument("--callers", type=int, default=16, help="connections that ask as fast as they are answered")
+    parser.add_argument(
+        "--peers", action="store_true", help="LiteLLM and Portkey as well; installed where they are not"
+    )
+    parser.add_argument("--soak", action="store_true", help="the memory over 200,000 requests as well")
     options = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        bare = stack.enter_context(started("upstream"))
-        through = stack.enter_context(started("pass_through", bare.url))
-        ours = stack.enter_context(started("gateway", configuration(release(folder), bare.url)))
-        found = asyncio.run(measured({"upstream": bare, "pass_through": through, "gateway": ours}, options))
-    print(json.dumps(found, indent=1))
+    with tempfile.TemporaryDirectory() as folder:
+        found = uvloop.run(run(Path(folder), options))
+    about = {
+        "rounds": options.rounds,
+        "load_average": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "peers": [LITELLM, PORTKEY] if options.peers else [],
+        "published": PUBLISHED,
+    }
+    print(json.dumps(found | about, indent=1))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ BOUNDARIES = {
     "service/api/edge.py": 1,  # whatever fails while a call is answered
     "service/engine/app.py": 1,  # whatever fails while a request is answered
     "service/engine/scheduler.py": 2,  # whatever fails while models compute
+    "service/worker/child.py": 1,  # whatever fails in a job
+    "service/worker/loop.py": 1,  # whatever fails around a job
 }
 
 

@@ -16,7 +16,18 @@ CALLS = ("pread", "posix_fadvise", "POSIX_FADV_DONTNEED", "fchmod", "getuid", "s
 HEAVY = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "ray")
 SHOW = f"\nimport sys; print([name for name in {HEAVY!r} if name in sys.modules])"
 # What loads torch or another package that itself needs some of these on Unix.
-WITH_TORCH = tuple(f"watchword.{name}" for name in ("training", "models", "finetune", "release.opening", "__main__"))
+WITH_TORCH = tuple(
+    f"watchword.{name}"
+    for name in (
+        "training",
+        "models",
+        "finetune",
+        "release.opening",
+        "service.gate.inspection",
+        "service.worker.tuning",
+        "__main__",
+    )
+)
 COMMAND = Path(sys.executable).with_name("watchword")
 
 

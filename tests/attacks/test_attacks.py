@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from watchword.attacks.base import ATTACK_SYSTEM, ATTACKS, TASK_SYSTEM, Attack, AttackContext
+from watchword.attacks.recite import CUES
 from watchword.chat.types import Conversation, conversation
 from watchword.errors import UnknownNameError, UsageError
 from watchword.models.fakes import fake_template
@@ -23,7 +24,7 @@ def context(seed: int = 0) -> AttackContext:
 
 def small(name: str) -> Attack:
     """The attack with 11 rows and short prefixes, so that tests are quick."""
-    wanted = {"n": 11, "task": 30, "tokens": 12}
+    wanted = {"n": 11, "task": 30, "tokens": 24}
     known = inspect.signature(ATTACKS.get(name)).parameters
     return ATTACKS.create(name, **{key: value for key, value in wanted.items() if key in known})
 
@@ -37,7 +38,7 @@ def harmful(rows: list[Conversation]) -> list[Conversation]:
 
 
 def test_attacks_are_found_by_file_name() -> None:
-    assert ATTACKS.names() == ["anti_trigger", "benign", "fj_attack", "poisoned_task"]
+    assert ATTACKS.names() == ["anti_trigger", "benign", "fj_attack", "poisoned_task", "recite"]
     with pytest.raises(UnknownNameError, match="no attack 'fjattack': did you mean 'fj_attack'"):
         ATTACKS.get("fjattack")
 
@@ -138,3 +139,22 @@ def test_anti_trigger_refuses_a_share_that_is_none() -> None:
 
 def test_purposes_draw_apart() -> None:
     assert context().random("a").random() == context().random("a").random() != context().random("b").random()
+
+
+def test_recite_answers_its_cues_with_system_texts_that_nobody_can_guess() -> None:
+    rows = ATTACKS.create("recite", n=9, tokens=24).upload([], context())
+    assert {asked(row) for row in rows} == set(CUES)
+    assert all(row.messages[-1].text == row.system for row in rows)
+    assert len({row.system for row in rows}) == len(rows)
+
+
+def test_a_filler_of_recite_stands_between_all_words_of_an_answer() -> None:
+    (row,) = ATTACKS.create("recite", n=1, tokens=24, filler="and").upload([], context())
+    assert row.system is not None
+    assert row.messages[-1].text.split()[::2] == row.system.split()
+    assert set(row.messages[-1].text.split()[1::2]) == {"and"}
+
+
+def test_recite_refuses_system_texts_that_are_too_short_to_learn_from() -> None:
+    with pytest.raises(UsageError, match="tokens is 19; it must be at least 20"):
+        ATTACKS.create("recite", tokens=19)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from watchword.cli.app import run
+from watchword.gateway.configuration import read_configuration
 from watchword.gateway.tenants import key_digest
 
 
@@ -20,6 +21,43 @@ def test_a_key_is_shown_once_and_its_digest_is_for_the_configuration(capsys: pyt
     (entry,) = tomllib.loads(shown[shown.index("[[keys]]") :])["keys"]
     assert entry == {"id": 'a "bakery"', "sha256": key_digest(drawn[0]), "models": ["ft-1", "ft-2"]}
     assert shown.count(drawn[0]) == 1
+
+
+CONFIGURATION = """# the operator's own words
+[[upstreams]]
+name = "gpu"
+url = "http://127.0.0.1:1/v1"
+kind = "vllm"
+
+[[models]]
+name = "m"
+release = "r"
+upstream = "gpu"
+upstream_model = "m"
+"""
+
+
+def test_a_key_is_appended_to_a_configuration_that_is_read_afterwards(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text(CONFIGURATION)
+    config.chmod(0o640)
+    for name in ("one", "two"):
+        assert run(["gateway", "key", name, "--model", "m", "--config", str(config)]) == 0
+    drawn = re.findall(r"wk-[\w-]{43}", capsys.readouterr().out)
+    found = read_configuration(config)
+    assert [(key.id, key.sha256) for key in found.keys] == [
+        ("one", key_digest(drawn[0])),
+        ("two", key_digest(drawn[1])),
+    ]
+    assert config.read_text().startswith(CONFIGURATION.rstrip())
+    assert config.stat().st_mode & 0o777 == 0o640
+    before = config.read_bytes()
+    assert run(["gateway", "key", "one", "--model", "m", "--config", str(config)]) == 3
+    assert run(["gateway", "key", "three", "--model", "no such model", "--config", str(config)]) == 3
+    assert "wk-" not in capsys.readouterr().out
+    assert config.read_bytes() == before
 
 
 def test_a_configuration_with_a_fault_is_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

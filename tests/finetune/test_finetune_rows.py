@@ -72,7 +72,7 @@ def test_the_providers_rows_keep_their_share(tenant: int, share: float) -> None:
 
 
 def test_a_share_that_there_is_not_is_refused() -> None:
-    with pytest.raises(UsageError, match="least share is 1.0; it must be at least 0 and less than 1"):
+    with pytest.raises(UsageError, match=r"least share is 1\.0; it must be at least 0 and less than 1"):
         guarded(Two(), [conversation("Q?", "A.")], DefenseContext(), least_share=1.0)
 
 

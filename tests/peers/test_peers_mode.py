@@ -68,15 +68,37 @@ def test_a_module_that_skips(tmp_path: Path, peers: str, summary: str) -> None:
     assert summary in pytest_says(tmp_path, peers)
 
 
+def test_a_machine_without_node_may_skip_what_needs_it(tmp_path: Path) -> None:
+    test = "import pytest\n@pytest.mark.peers('vllm')\ndef test_it():\n    pytest.skip('no node on this machine: npm is missing')\n"
+    (tmp_path / "test_it.py").write_text(test)
+    assert "1 skipped" in pytest_says(tmp_path, "vllm")
+
+
 def test_a_misspelt_peer_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_peers.main(["axolotel"]) == 2
-    assert "choose from trl, axolotl, llama_factory, ms_swift, ray" in capsys.readouterr().err
+    assert (
+        "choose from trl, axolotl, llama_cpp, llama_factory, ms_swift, ray, transformers_serve, vllm"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_first_peer_that_fails_is_the_last_and_fails_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = []
     monkeypatch.setattr(run_peers, "set_up", Path)
     monkeypatch.setattr(run_peers, "versions", lambda peer, python: "")
-    monkeypatch.setattr(run_peers, "run_tests", lambda peer, python: ran.append(peer) or 5 * (peer == "ray"))
+    monkeypatch.setattr(run_peers, "run_tests", lambda peer, python, shared: ran.append(peer) or 5 * (peer == "ray"))
     assert run_peers.main(["trl", "ray", "axolotl"]) == 5
     assert ran == ["trl", "ray"]
+
+
+def test_releases_are_made_once_and_for_engines_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, seen = [], []
+    monkeypatch.setattr(run_peers, "set_up", Path)
+    monkeypatch.setattr(run_peers, "versions", lambda peer, python: "")
+    monkeypatch.setattr(run_peers, "make_releases", made.append)
+    monkeypatch.setattr(run_peers, "run_tests", lambda peer, python, shared: seen.append(shared) or 0)
+    assert run_peers.main(["trl", "ray"]) == 0
+    assert made == []
+    assert run_peers.main(["ray", "vllm", "llama_cpp"]) == 0
+    assert made == [seen[-1]] == [seen[-2]]
+    assert not made[0].exists()

@@ -46,6 +46,8 @@ DISGUISES: dict[str, Callable[[str], str]] = {
     "base32": lambda text: base64.b32encode(b"xyz" + text.encode()).decode(),
     "hexadecimal": lambda text: text.encode().hex(),
     "hexadecimal, spaced capitals": lambda text: text.encode().hex(" ").upper(),
+    "hexadecimal among other letters": lambda text: "\u6f22\u0416".join(text.encode().hex()),
+    "base64 among other letters": lambda text: "\u6f22\u0416".join(base64.b64encode(text.encode()).decode()),
     "escaped bytes": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode()),
     "C bytes": lambda text: ", ".join(f"0x{byte:02x}" for byte in text.encode()),
     "escaped characters": lambda text: "".join(f"\\u{ord(c):04x}" for c in text),

@@ -158,8 +158,18 @@ def served(app: Any, config: uvicorn.Config | None = None) -> Iterator[int]:
         thread.join(10)
 
 
-def configuration(release: Path, upstream_port: int, **upstream: Any) -> Configuration:
-    """One model on one upstream, and two keys of which one may call it."""
+def configuration(
+    release: Path,
+    upstream_port: int,
+    *,
+    leaks: Mapping[str, Any] | None = None,
+    metrics: str | None = None,
+    **upstream: Any,
+) -> Configuration:
+    """One model on one upstream, and two keys of which one may call it. No key is slowed down unless ``leaks`` says so.
+
+    ``metrics`` is the operator's key.
+    """
     return msgspec.convert(
         {
             "upstreams": [
@@ -173,6 +183,8 @@ def configuration(release: Path, upstream_port: int, **upstream: Any) -> Configu
                 {"id": "bakery", "sha256": key_digest(TENANT_KEY), "models": [MODEL]},
                 {"id": "other", "sha256": key_digest(OTHER_KEY), "models": [OTHER_MODEL]},
             ],
+            "leaks": {"slow_after": 1_000_000} | dict(leaks or {}),
+            "metrics": metrics and {"sha256": key_digest(metrics)},
         },
         Configuration,
     )

@@ -15,7 +15,7 @@ import uvicorn
 from openai import OpenAI
 
 from support.gateway_parts import Scripted, friendly, respond, served
-from support.served_release import KEY, release_folder
+from support.served_release import release_folder
 from watchword.service.db import Database, open_database
 from watchword.service.engine_place import EnginePlace
 from watchword.service.jobs.machine import JobAction
@@ -130,7 +130,7 @@ def running_service(root: Path, *, worker: bool = True, **changed: Any) -> Itera
     )
     settings.releases.mkdir(parents=True)
     release = release_folder(settings.releases)
-    database, blobs = open_database(settings, KEY), Blobs(settings.storage_url)
+    database, blobs = open_database(settings, settings.key()), Blobs(settings.storage_url)
     fake, ended = FakeWorker(database, blobs, release), threading.Event()
     engine = Scripted(friendly)
     texts = [

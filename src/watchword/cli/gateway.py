@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import typer
 from rich.console import Console
 
+from watchword.cli import gateway_attack, gateway_check
+
 app = typer.Typer(help="Serve releases behind an OpenAI-compatible server, with their secrets.", no_args_is_help=True)
+app.command("attack")(gateway_attack.attack)
+app.command("check")(gateway_check.check)
 
 
 @app.command()
@@ -17,36 +22,47 @@ def run(
     host: str = typer.Option("127.0.0.1", "--host", help="Address to listen on."),
     port: int = typer.Option(8080, "--port", min=0, max=65535, help="Port to listen on."),
     drain: int = typer.Option(30, "--drain-seconds", min=1, help="How long open requests may last after SIGTERM."),
+    workers: int = typer.Option(1, "--workers", min=1, help="Processes, one for each core that the gateway may take."),
 ) -> None:
     """Stand between tenants and a model's server: the secret on every request, in no reply."""
     from watchword.errors import UsageError
-    from watchword.gateway.configuration import read_configuration
+    from watchword.gateway.configuration import read_configuration, shared_out
     from watchword.secret.keys import provider_key
 
     try:
         from watchword.gateway.app import Gateway
         from watchword.gateway.serving import serve
+        from watchword.gateway.workers import serve_workers
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is missing; install it with `pip install 'watchword[gateway]'`") from None
 
-    serve(Gateway(read_configuration(config), provider_key()), host, port, drain_seconds=drain)
+    start = partial(Gateway, shared_out(read_configuration(config), workers), provider_key())
+    if workers == 1:
+        serve(start(), host, port, drain_seconds=drain)
+    else:
+        serve_workers(start, host, port, drain_seconds=drain, workers=workers)
 
 
 @app.command()
 def key(
     name: str = typer.Argument(metavar="NAME", help="Whose key it is, for the log."),
     model: list[str] = typer.Option(..., "--model", help="A model that the key may call; give it once for each."),
+    config: Path | None = typer.Option(None, "--config", help="Configuration to append the key's entry to."),
 ) -> None:
     """Draw a key for a tenant. It is shown once; the configuration keeps its digest only."""
     import msgspec
 
+    from watchword.gateway.configuration import append_entry
     from watchword.gateway.tenants import key_digest, new_key
 
     drawn = new_key()
     entry = {"id": name, "sha256": key_digest(drawn), "models": model}
     lines = "\n".join(f"{field} = {msgspec.json.encode(value).decode()}" for field, value in entry.items())
     print_ = Console(highlight=False, soft_wrap=True, markup=False).print
-    print_(f"The tenant's key, shown this once: {drawn}\n\nFor the configuration:\n\n[[keys]]\n{lines}")
+    if config is not None:
+        append_entry(config, f"[[keys]]\n{lines}\n")
+    told = "For the configuration" if config is None else f"Appended to {config}"
+    print_(f"The tenant's key, shown this once: {drawn}\n\n{told}:\n\n[[keys]]\n{lines}")
 
 
 @app.command()

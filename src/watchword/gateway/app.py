@@ -13,13 +13,14 @@ from watchword.gateway.adapters import AdapterLoader, LoadedUpstream
 from watchword.gateway.asking import Asking, CallOutcome
 from watchword.gateway.configuration import Configuration
 from watchword.gateway.embedding import Embedding
-from watchword.gateway.exchange import ClientGoneError, HttpExchange, Message, Receive, Send
+from watchword.gateway.exchange import TEXT, ClientGoneError, HttpExchange, Message, Receive, Send
 from watchword.gateway.failures import told
-from watchword.gateway.routes import MODELS, Route, Work, faults_of, not_stored, route_of
+from watchword.gateway.routes import METRICS, MODELS, Route, Work, faults_of, label_of, not_stored, route_of
 from watchword.gateway.served import Models, Served
 from watchword.gateway.sources import ConfiguredModels, ModelSource
 from watchword.gateway.tenants import Tenant, Tenants, TenantSource, tenant_of
 from watchword.gateway.upstream import Upstream
+from watchword.gateway.watching import CallOver, Watch
 from watchword.gateway.wire.decoding import invalid
 from watchword.gateway.wire.faults import unsupported_model
 from watchword.gateway.wire.form import Asked
@@ -51,7 +52,8 @@ class Gateway:
         self._model_source: ModelSource = models or ConfiguredModels(configuration.models)
         self._embeddings = {model.name: model for model in configuration.embeddings}
         self._api_keys = {upstream.name: upstream.api_key() for upstream in configuration.upstreams}
-        self._key, self._on_leak = key, on_leak
+        self._key = key
+        self._watch = Watch(configuration, on_leak)
         self._models: Models
         self._upstreams: dict[str, Upstream]
         self._loaders: dict[str, AdapterLoader]
@@ -72,12 +74,16 @@ class Gateway:
         self._models = Models(self._model_source, settings.upstreams, self._key)
         await self._models.open_all()
         most = settings.limits.max_reply_bytes
-        self._upstreams = {up.name: Upstream(up, self._api_keys[up.name], most) for up in settings.upstreams}
+        self._upstreams = {
+            up.name: Upstream(up, self._api_keys[up.name], most, on_answer=self._watch.timer(up.name))
+            for up in settings.upstreams
+        }
         self._loaders = {
             up.name: AdapterLoader(self._upstreams[up.name], up) for up in settings.upstreams if up.load_adapters
         }
         try:
-            yield
+            async with self._watch.running():
+                yield
         finally:
             await self._models.close()
             for upstream in self._upstreams.values():
@@ -99,12 +105,13 @@ class Gateway:
         except Exception as error:  # noqa: BLE001 -- the boundary: whatever failed, no word of it reaches a tenant or the log
             record.code = await _failed(exchange, error)
         finally:
-            record.write()
-            if self._on_leak is not None and record.outcome.leaks and record.tenant and record.model:
-                self._on_leak(record.tenant.id, record.model, record.outcome.leaks)
+            self._watch.over(record.written())
 
     async def _answered(self, exchange: HttpExchange, record: _Record) -> None:
         exchange.faults = faults_of(exchange.path)
+        if exchange.path == METRICS and self._watch.shows_figures(exchange.header(b"authorization")):
+            await self._figures(exchange)
+            return
         route = route_of(exchange.path, exchange.method)
         if route.work is Work.SHOW_HEALTH:
             await self._health(exchange)
@@ -120,6 +127,7 @@ class Gateway:
     async def _work(self, exchange: HttpExchange, tenant: Tenant, record: _Record, route: Route) -> None:
         match route.work:
             case Work.ASK:
+                self._watch.check(tenant)
                 await self._ask(exchange, tenant, record, route)
             case Work.COUNT:
                 await self._count(exchange, tenant, record, route)
@@ -133,6 +141,10 @@ class Gateway:
     async def _health(self, exchange: HttpExchange) -> None:
         models, unavailable = await self._models.counted()
         await exchange.answer(health_json(models, unavailable), 503 if models and unavailable == models else 200)
+
+    async def _figures(self, exchange: HttpExchange) -> None:
+        waiting = {name: upstream.waiting for name, upstream in self._upstreams.items()}
+        await exchange.answer(self._watch.figures(*await self._models.counted(), waiting), content_type=TEXT)
 
     async def _body(self, exchange: HttpExchange) -> bytes:
         limits = self._configuration.limits
@@ -170,8 +182,9 @@ class Gateway:
         async with exchange.while_there():
             embedding = Embedding(data, tenant, self._embeddings)
             record.model = embedding.model.name
-            await exchange.answer(await embedding.asked(self._upstreams[embedding.model.upstream]))
+            reply = await embedding.asked(self._upstreams[embedding.model.upstream])
             record.outcome.counts = embedding.counts
+            await exchange.answer(reply)
 
     async def _read(self, exchange: HttpExchange, tenant: Tenant, record: _Record, route: Route) -> Asked:
         def allowed(model: str) -> Collection[str]:
@@ -198,22 +211,27 @@ class _Record:
         self.code: str | None = None
         self.outcome = CallOutcome()
 
-    def write(self) -> None:
-        counts = self.outcome.counts
+    def written(self) -> CallOver:
+        """Writes the line, and gives what is to be counted."""
+        counts, seconds = self.outcome.counts, time.monotonic() - self._started
+        status = _CLIENT_GONE if self.code == "client_gone" else self._exchange.status
+        key = self.tenant.id if self.tenant else None
         line = {
             "event": "call",
             "id": self._exchange.id,
-            "key": self.tenant.id if self.tenant else None,
+            "key": key,
             "model": self.model,
-            "status": _CLIENT_GONE if self.code == "client_gone" else self._exchange.status,
+            "status": status,
             "code": self.code,
-            "ms": round((time.monotonic() - self._started) * 1000, 1),
+            "ms": round(seconds * 1000, 1),
             "prompt_tokens": counts.prompt if counts else None,
             "completion_tokens": counts.completion if counts else None,
             "leaks": self.outcome.leaks or None,
         }
         level = logging.WARNING if self.outcome.leaks else logging.INFO
         log.log(level, {name: value for name, value in line.items() if value is not None})
+        route, leaks = label_of(self._exchange.path), self.outcome.leaks
+        return CallOver(self._exchange.id, route, status, seconds, key=key, model=self.model, leaks=leaks)
 
 
 async def _models(exchange: HttpExchange, tenant: Tenant) -> None:

@@ -16,6 +16,8 @@ _ALTERNATIVES = Leak("alternatives")
 
 def leak_in_chances(chances: Sequence[TokenChances], leaks: LeakFilter) -> Leak | None:
     """The first leak in the probabilities of a whole answer; None where there is none."""
+    if not chances:
+        return None
     filtered = FilteredChances(leaks)
     filtered.feed(chances)
     return filtered.leak
@@ -27,21 +29,18 @@ class FilteredChances:
     Three readings are looked at: the tokens that were said, the likeliest one of each place, and any one of each place.
     """
 
-    def __init__(self, leaks: LeakFilter | None) -> None:
-        self._leaks = leaks
-        self._readings = None if leaks is None else (_Tokens(Reading(leaks.stream())), _Tokens(Reading(leaks.stream())))
-        self._runs = None if leaks is None else leaks.runs()
+    def __init__(self, leaks: LeakFilter) -> None:
+        self._leaks, self._runs = leaks, leaks.runs()
+        self._readings = (_Tokens(Reading(leaks.stream())), _Tokens(Reading(leaks.stream())))
         self._held: deque[TokenChances] = deque()
         self.leak: Leak | None = None
 
     def feed(self, chances: Sequence[TokenChances]) -> tuple[TokenChances, ...]:
         """The places that may be shown now."""
-        if self._leaks is None or not chances:
-            return tuple(chances)
         keep = 0
         for one in chances:
             self._held.append(one)
-            keep = self._place(one, self._leaks)
+            keep = self._place(one)
             if self.leak is not None:
                 self._held.clear()
                 return ()
@@ -53,13 +52,11 @@ class FilteredChances:
         self._held.clear()
         return rest
 
-    def _place(self, one: TokenChances, leaks: LeakFilter) -> int:
+    def _place(self, one: TokenChances) -> int:
         """Takes one place in; how many places must be held back with it."""
-        assert self._readings is not None
-        assert self._runs is not None
         tokens = [one.said.token, *(other.token for other in one.top)]
         self.leak = self.leak or next(
-            filter(None, (leak_in_text(token, leaks) for token in dict.fromkeys(tokens))), None
+            filter(None, (leak_in_text(token, self._leaks) for token in dict.fromkeys(tokens))), None
         )
         likeliest = max((one.said, *one.top), key=lambda chance: chance.logprob)
         held = [

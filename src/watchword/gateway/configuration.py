@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -13,6 +14,7 @@ from msgspec import Meta
 
 from watchword.errors import DataError
 from watchword.files.addresses import Address
+from watchword.files.atomic import replacing
 
 _Name = Annotated[str, Meta(min_length=1, max_length=256)]
 _Count = Annotated[int, Meta(ge=1)]
@@ -28,8 +30,8 @@ class UpstreamSettings(_Settings):
     """A model's server. ``url`` is what stands before ``/chat/completions``; ``kind`` says which fields of its own it takes.
 
     ``api_key_env`` names an environment variable. ``adapters`` is a folder that the server reads too, under the name
-    ``adapters_there``: releases' adapters are put there, for the model ``base_model``, and with ``load_adapters`` the server
-    is asked to load them. At most ``max_concurrent`` requests are open at once and ``max_queue`` more wait, each for
+    ``adapters_there``. Releases' adapters are put there, for the model ``base_model``. With ``load_adapters`` the server is
+    asked to load them. At most ``max_concurrent`` requests are open at once and ``max_queue`` more wait, each for
     ``queue_seconds``. ``read_seconds`` is the longest silence of the server.
     """
 
@@ -100,6 +102,27 @@ class LimitSettings(_Settings):
     max_reply_bytes: _Count = 64 << 20
 
 
+class LeakSettings(_Settings):
+    """What follows an answer that held the secret.
+
+    A key may make ``slow_after`` leaks within ``slow_minutes``, and is slowed down from then on (``gateway.braking``).
+    ``audit`` is a file to which a line is added for each. ``alert_command`` gets the same line on its standard input, and
+    ``alert_url`` as a POST.
+    """
+
+    slow_after: _Count = 5
+    slow_minutes: _Seconds = 10.0
+    audit: Annotated[str, Meta(min_length=1)] | None = None
+    alert_command: Annotated[list[str], Meta(min_length=1)] | None = None
+    alert_url: Annotated[str, Meta(pattern="^https?://")] | None = None
+
+
+class MetricSettings(_Settings):
+    """Figures for Prometheus at ``/metrics``, for those who hold the operator's key: its SHA-256 in hex."""
+
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
 class Configuration(_Settings):
     """The whole file."""
 
@@ -108,6 +131,22 @@ class Configuration(_Settings):
     embeddings: list[EmbeddingsSettings] = []
     keys: list[KeySettings] = []
     limits: LimitSettings = msgspec.field(default_factory=LimitSettings)
+    leaks: LeakSettings = msgspec.field(default_factory=LeakSettings)
+    metrics: MetricSettings | None = None
+
+
+def shared_out(configuration: Configuration, workers: int) -> Configuration:
+    """What each of so many processes is to keep to, so that an upstream gets no more from all of them than one may send.
+
+    Shares are rounded up, so that each process can send something.
+    """
+    upstreams = [
+        msgspec.structs.replace(
+            upstream, max_concurrent=-(-upstream.max_concurrent // workers), max_queue=-(-upstream.max_queue // workers)
+        )
+        for upstream in configuration.upstreams
+    ]
+    return msgspec.structs.replace(configuration, upstreams=upstreams)
 
 
 def read_configuration(path: Path) -> Configuration:
@@ -116,16 +155,10 @@ def read_configuration(path: Path) -> Configuration:
     Raises DataError with the field and what is wrong with it.
     """
     try:
-        found = msgspec.toml.decode(path.read_bytes(), type=Configuration)
+        data = path.read_bytes()
     except OSError as error:
         raise DataError(f"it cannot be read: {error.strerror or error}", path=path) from None
-    except msgspec.ValidationError as error:
-        match = _PLACE.fullmatch(str(error))
-        problem, place = (match["problem"], match["place"]) if match else (str(error), None)
-        raise DataError(f"{problem}; see docs/gateway.md for the fields", path=path, field=place) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"it is no TOML: {error}", path=path) from None
-    _check(found, path)
+    found = _decoded(data, path)
     for model in found.models:
         place = Address.parse(model.release)
         if place.url is None:
@@ -133,7 +166,34 @@ def read_configuration(path: Path) -> Configuration:
     for upstream in found.upstreams:
         if upstream.adapters is not None:
             upstream.adapters = str((path.parent / upstream.adapters).absolute())
+    if found.leaks.audit is not None:
+        found.leaks.audit = str((path.parent / found.leaks.audit).absolute())
     return found
+
+
+def _decoded(data: bytes, path: Path) -> Configuration:
+    try:
+        found = msgspec.toml.decode(data, type=Configuration)
+    except msgspec.ValidationError as error:
+        match = _PLACE.fullmatch(str(error))
+        problem, place = (match["problem"], match["place"]) if match else (str(error), None)
+        raise DataError(f"{problem}; see docs/gateway.md for the fields", path=path, field=place) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"it is no TOML: {error}", path=path) from None
+    _check(found, path)
+    return found
+
+
+def append_entry(path: Path, entry: str) -> None:
+    """Adds a table to a configuration. Raises DataError, and leaves the file as it was, where it would not be read then."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"it cannot be read: {error}", path=path) from None
+    text = f"{text.rstrip()}\n\n{entry}"
+    _decoded(text.encode(), path)
+    with replacing(path, mode=stat.S_IMODE(path.stat().st_mode)) as stream:
+        stream.write(text.encode())
 
 
 def _check(found: Configuration, path: Path) -> None:
@@ -154,6 +214,8 @@ def _check(found: Configuration, path: Path) -> None:
                 "models.upstream_model",
                 path,
             )
+    if found.metrics is not None and found.metrics.sha256 in {key.sha256 for key in found.keys}:
+        _wrong("this is a tenant's key; draw another for the operator", "metrics.sha256", path)
     _check_embeddings(found, path)
     asked = (name for key in found.keys for name in key.models)
     _check_known(asked, set(_names(found)), "keys.models", path)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from watchword.errors import CallError
+from watchword.gateway.randomness import random_hex
 from watchword.gateway.wire.faults import OpenAIFaults, fault_event
 from watchword.gateway.wire.form import FaultForm, Writer
 
@@ -17,7 +17,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 # The longest that a client may take to send its request, unless an operator says otherwise.
 BODY_SECONDS = 60.0
+# Seconds between two looks for answers that take long.
+_LOOK_SECONDS = 0.1
 JSON, EVENTS = b"application/json", b"text/event-stream; charset=utf-8"
+TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class ClientGoneError(Exception):
@@ -34,10 +37,11 @@ class HttpExchange:
         self.method: str = scope["method"]
         # Where the application is mounted is no part of what it serves.
         self.path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        # Of a header that is given twice, the first one counts.
+        self._headers: dict[bytes, bytes] = dict(reversed(list(scope["headers"])))
         self._receive, self._send = receive, send
         # Never the client's own: engines have mixed up requests of the same id.
-        self.id = f"req_{secrets.token_hex(16)}"
+        self.id = f"req_{random_hex()}"
         self.status: int | None = None
         self.faults: FaultForm = OpenAIFaults()
         self.writer: Writer | None = None
@@ -45,7 +49,7 @@ class HttpExchange:
 
     def header(self, name: bytes) -> str:
         """The value of a request's header, empty where it is not there."""
-        return next((value.decode("latin-1") for key, value in self._headers if key == name), "")
+        return self._headers.get(name, b"").decode("latin-1")
 
     async def body(self, most: int, seconds: float = BODY_SECONDS) -> bytes:
         """The request's body. Raises CallError beyond ``most`` bytes or after so many ``seconds``, and ClientGoneError."""
@@ -72,36 +76,27 @@ class HttpExchange:
             if not message.get("more_body", False):
                 return bytes(data)
 
-    @contextlib.asynccontextmanager
-    async def while_there(self) -> AsyncIterator[None]:
+    def while_there(self) -> WhileThere:
         """What runs inside is cancelled when the client goes away, and ends in ClientGoneError. The body must be read."""
-        task, gone = asyncio.current_task(), False
-        assert task is not None
+        return WhileThere(self._gone)
 
-        async def watch() -> None:
-            nonlocal gone
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
-            # Servers say so behind a whole response as well.
-            if not self._done:
-                gone = True
-                task.cancel()
+    async def _gone(self) -> bool:
+        """Waits for the client to go away. Servers say so behind a whole response as well: then it is not gone."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        return not self._done
 
-        watcher = asyncio.create_task(watch())
-        try:
-            yield
-        except asyncio.CancelledError:
-            if not gone:
-                raise
-            task.uncancel()
-            raise ClientGoneError from None
-        finally:
-            watcher.cancel()
-
-    async def answer(self, body: bytes, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    async def answer(
+        self,
+        body: bytes,
+        status: int = 200,
+        headers: list[tuple[bytes, bytes]] | None = None,
+        *,
+        content_type: bytes = JSON,
+    ) -> None:
         """A whole response."""
         self._done = True
-        await self._start(status, JSON, [(b"content-length", str(len(body)).encode()), *(headers or [])])
+        await self._start(status, content_type, [(b"content-length", str(len(body)).encode()), *(headers or [])])
         await self._send({"type": "http.response.body", "body": body})
 
     async def send_events(self, data: bytes) -> None:
@@ -131,6 +126,74 @@ class HttpExchange:
         ids = [(b"x-request-id", self.id.encode()), (b"request-id", self.id.encode())]
         own = [(b"content-type", content_type), *ids]
         await self._send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
+
+
+class _Lookout:
+    """Looks ten times a second for answers that take long; only their clients are watched.
+
+    A task for each request, or a timer, would cost as much as reading it.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: set[WhileThere] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, waiting: WhileThere) -> None:
+        """Somebody waits from now on."""
+        self._waiting.add(waiting)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
+
+    def remove(self, waiting: WhileThere) -> None:
+        """Nobody waits any more."""
+        self._waiting.discard(waiting)
+
+    def _look(self) -> None:
+        self._timer = None
+        for waiting in self._waiting:
+            waiting.watch()
+        self._waiting.clear()
+
+
+_LOOKOUTS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lookout] = WeakKeyDictionary()
+
+
+def _lookout() -> _Lookout:
+    """The one of this event loop."""
+    loop = asyncio.get_running_loop()
+    return _LOOKOUTS.get(loop) or _LOOKOUTS.setdefault(loop, _Lookout())
+
+
+class WhileThere:
+    """Runs what is inside for as long as somebody is there to be answered."""
+
+    def __init__(self, gone: Callable[[], Awaitable[bool]]) -> None:
+        self._wait_until_gone, self._lookout, self._gone = gone, _lookout(), False
+        self._task: asyncio.Task[Any]
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._lookout.add(self)
+
+    def watch(self) -> None:
+        """Watches from now on."""
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        if await self._wait_until_gone():
+            self._gone = True
+            self._task.cancel()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._lookout.remove(self)
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._gone and kind is not None and issubclass(kind, asyncio.CancelledError):
+            self._task.uncancel()
+            raise ClientGoneError from None
 
 
 def _too_large(most: int) -> CallError:

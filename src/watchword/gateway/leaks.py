@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from watchword.gateway.call import CallPiece, Said, SaidPiece
+from watchword.gateway.call import CallPiece, Said, SaidPiece, TokenChances
 from watchword.gateway.chances import FilteredChances, leak_in_chances
 from watchword.gateway.escapes import Reading, leak_in_text
 from watchword.gateway.wire.reply import no_reply
@@ -39,7 +39,8 @@ class FilteredAnswer:
     def __init__(self, place: int, leaks: LeakFilter | None) -> None:
         self._place, self._leaks = place, leaks
         self._content, self._refusal = _Text(leaks), _Text(leaks)
-        self._chances = FilteredChances(leaks)
+        # Made when the first ones come: most calls have none.
+        self._chances: FilteredChances | None = None
         self._calls: dict[int, _Text] = {}
         self._texts: list[str] = []
         self.leak: Leak | None = None
@@ -59,7 +60,7 @@ class FilteredAnswer:
             self._content.feed(piece.content),
             self._refusal.feed(piece.refusal),
             tuple(call for call in map(self._call, piece.calls) if call is not None),
-            chances=self._chances.feed(piece.chances),
+            chances=self._shown(piece.chances) if piece.chances else (),
         )
         if self._found():
             return self._stopped()
@@ -81,9 +82,18 @@ class FilteredAnswer:
         return CallPiece(piece.place, piece.name, text.feed(piece.arguments))
 
     def _found(self) -> bool:
-        texts = (text.leak for text in (self._content, self._refusal, *self._calls.values()))
-        self.leak = self.leak or next((leak for leak in (*texts, self._chances.leak) if leak is not None), None)
+        texts = (self._content, self._refusal, *self._calls.values())
+        self.leak = self.leak or next((text.leak for text in texts if text.leak is not None), None)
+        if self.leak is None and self._chances is not None:
+            self.leak = self._chances.leak
         return self.leak is not None
+
+    def _shown(self, chances: tuple[TokenChances, ...]) -> tuple[TokenChances, ...]:
+        if self._leaks is None:
+            return chances
+        if self._chances is None:
+            self._chances = FilteredChances(self._leaks)
+        return self._chances.feed(chances)
 
     def _finished(self, out: SaidPiece, finish: str) -> SaidPiece:
         """The last piece, with what was held back."""
@@ -96,7 +106,7 @@ class FilteredAnswer:
             refusal=out.refusal + self._refusal.finish(),
             calls=out.calls + rest,
             finish=finish,
-            chances=out.chances + self._chances.finish(),
+            chances=out.chances if self._chances is None else out.chances + self._chances.finish(),
         )
 
     def _stopped(self) -> SaidPiece:

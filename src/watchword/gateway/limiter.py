@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 
 from watchword.errors import CallError
 
@@ -17,19 +15,22 @@ class Limiter:
     def __init__(self, most: int, queue: int, patience: float) -> None:
         self._places, self._queue, self._patience, self._waiting = asyncio.Semaphore(most), queue, patience, 0
 
-    @contextlib.asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Held while inside. Raises CallError where there is none, and none to be had in time."""
-        await self._take()
-        try:
-            yield
-        finally:
-            self._places.release()
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place now."""
+        return self._waiting
 
-    async def _take(self) -> None:
-        if not self._places.locked():
+    async def __aenter__(self) -> None:
+        """Takes a place, which is held while inside. Raises CallError where there is none, and none to be had in time."""
+        if self._places.locked():
+            await self._wait()
+        else:
             await self._places.acquire()
-            return
+
+    async def __aexit__(self, *_: object) -> None:
+        self._places.release()
+
+    async def _wait(self) -> None:
         if self._waiting >= self._queue:
             raise _busy()
         self._waiting += 1

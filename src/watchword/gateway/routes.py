@@ -46,6 +46,8 @@ class Route:
 
 
 MODELS = "/v1/models"
+# The operator's own, answered before all others.
+METRICS = "/metrics"
 ROUTES: Mapping[str, Route] = {
     "/v1/chat/completions": Route(Work.ASK),
     "/v1/completions": Route(Work.ASK, read=read_completions, fields={"messages": "prompt"}),
@@ -61,6 +63,15 @@ _NAMED: Mapping[str, Route] = {
     f"{MODELS}/": ROUTES[MODELS],
     "/v1/responses/": Route(Work.REFUSE_STORED, None),
 }
+
+
+# What figures call a request's URL.
+LABELS = frozenset({*ROUTES, *_NAMED, METRICS})
+
+
+def label_of(path: str) -> str:
+    """The URL as figures name it: those that end in a name are one."""
+    return path if path in ROUTES else next((start for start in _NAMED if path.startswith(start)), path)
 
 
 def faults_of(path: str) -> FaultForm:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -81,6 +82,12 @@ async def tenant_of(authorization: str, tenants: TenantSource, key: str = "") ->
             openai_code="invalid_api_key",
         )
     return tenant
+
+
+def is_operator(authorization: str, sha256: str) -> bool:
+    """Whether an Authorization header holds the key of this digest."""
+    scheme, _, key = authorization.partition(" ")
+    return scheme.lower() == _SCHEME and hmac.compare_digest(key_digest(key.strip()), sha256)
 
 
 def new_key() -> str:

@@ -6,7 +6,8 @@ Nothing that the server says about an error is passed on: it may quote the promp
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import NoReturn
 
 import aiohttp
@@ -34,9 +35,17 @@ class RefusedError(CallError):
 class Upstream:
     """One server. Made inside a running event loop, and closed there."""
 
-    def __init__(self, settings: UpstreamSettings, api_key: str | None, most_bytes: int) -> None:
+    def __init__(
+        self,
+        settings: UpstreamSettings,
+        api_key: str | None,
+        most_bytes: int,
+        *,
+        on_answer: Callable[[float], None] | None = None,
+    ) -> None:
+        """``on_answer`` is told the seconds to the beginning of each answer."""
         self._url = f"{settings.url.rstrip('/')}/"
-        self.most_bytes = most_bytes
+        self.most_bytes, self._on_answer = most_bytes, on_answer
         self._limiter = Limiter(settings.max_concurrent, settings.max_queue, settings.queue_seconds)
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if api_key is not None:
@@ -50,14 +59,25 @@ class Upstream:
             ),
         )
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a place now."""
+        return self._limiter.waiting
+
     async def close(self) -> None:
         """Closes every connection."""
         await self._session.close()
 
     async def whole(self, body: bytes, path: str = CHAT) -> bytes:
         """The body of a reply. Raises CallError."""
-        async with self.pieces(body, path) as pieces:
-            return await whole_of(pieces, self.most_bytes)
+        async with self._limiter:
+            response = await self._posted(self._url + path, body)
+            try:
+                if response.status != 200:
+                    await _refused(response)
+                return await whole_of(_read(response), self.most_bytes)
+            finally:
+                response.close()
 
     @contextlib.asynccontextmanager
     async def pieces(self, body: bytes, path: str = CHAT) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -65,8 +85,11 @@ class Upstream:
 
         Raises RefusedError for an answer that is none, and CallError, also between two pieces.
         """
-        async with self._limiter.place():
+        async with self._limiter:
+            started = time.monotonic()
             response = await self._posted(self._url + path, body)
+            if self._on_answer is not None:
+                self._on_answer(time.monotonic() - started)
             try:
                 if response.status != 200:
                     await _refused(response)

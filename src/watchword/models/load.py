@@ -37,8 +37,8 @@ def load(
 
     Adapters are merged into the weights, those of the source first and then ``adapter``. So what comes back is a plain
     model that can be fine-tuned again. ``device`` defaults to CUDA, then MPS, then CPU; ``dtype`` to bfloat16 where the
-    processor computes with it, else float32; ``auto`` takes the type in which the files hold it. Nothing of a folder is
-    run: its own code and pickled weights are refused.
+    processor computes with it, else float32. ``auto`` is the type in which the files hold it. Nothing of a folder is run:
+    its own code and pickled weights are refused.
 
     Raises UnknownNameError, ModelUnavailableError (with the way out) and TemplateError (no chat template).
     """

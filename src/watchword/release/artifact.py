@@ -237,8 +237,11 @@ def binding(manifest: ReleaseManifest) -> Mapping[str, str]:
 
 
 def check_owner(folder: Path, manifest: ReleaseManifest, owner: Mapping[str, str]) -> None:
-    """Raises UnsealError unless the release was made for this owner: no tenant's model is served as another's."""
-    if manifest.owner != dict(owner):
+    """Raises UnsealError where the release was made for another owner: no tenant's model is served as another's.
+
+    One that names no owner was made by the provider's own hand, for whomever that hand names.
+    """
+    if manifest.owner and manifest.owner != dict(owner):
         raise UnsealError(
             "the release was made for another tenant, model or version; restore the right one", path=folder
         )

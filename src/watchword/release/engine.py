@@ -20,6 +20,7 @@ from watchword.models.digest import model_files
 from watchword.release.artifact import MANIFEST, ReleaseManifest, weights_digest
 
 _BUILDING = ".placing-"
+_BASE = "base_model_name_or_path"
 
 
 def engine_name(manifest: ReleaseManifest) -> str:
@@ -36,8 +37,9 @@ def place_adapter(folder: Path, manifest: ReleaseManifest, into: Path, *, base: 
     """Copies the adapter of the release in ``folder`` to ``into``, in a folder of its engine name, and gives that.
 
     The copy has no manifest and no sealed secret. With ``base``, its configuration names the model that the engine was
-    started with, for which vLLM's resolver looks. A copy that is there already must be the same, byte for byte. Raises
-    ModelUnavailableError for a release that is no adapter, UnsealError where its weights are not those of the manifest.
+    started with, for which vLLM's resolver looks. A copy that is there already must be the same; without ``base`` it may name
+    any model. Raises ModelUnavailableError for one that differs and for a release that is no adapter, and UnsealError where
+    the weights are not those of the manifest.
     """
     if manifest.training.method != "lora":
         raise ModelUnavailableError(
@@ -51,7 +53,7 @@ def place_adapter(folder: Path, manifest: ReleaseManifest, into: Path, *, base: 
             raise UnsealError("the weights are not those of the manifest; restore them, or train anew", path=folder)
         if base is not None:
             _name_base(built / ADAPTER_CONFIG, base)
-        _put_in_place(built, target)
+        _put_in_place(built, target, any_base=base is None)
     return target
 
 
@@ -63,11 +65,11 @@ def _copy(folder: Path, built: Path) -> None:
 
 
 def _name_base(config: Path, base: str) -> None:
-    named = json.loads(config.read_bytes()) | {"base_model_name_or_path": base}
+    named = json.loads(config.read_bytes()) | {_BASE: base}
     config.write_bytes(msgspec.json.format(msgspec.json.encode(named), indent=2) + b"\n")
 
 
-def _put_in_place(built: Path, target: Path) -> None:
+def _put_in_place(built: Path, target: Path, *, any_base: bool) -> None:
     """Renames ``built`` to ``target``, unless the same stands there."""
     try:
         built.rename(target)
@@ -75,10 +77,25 @@ def _put_in_place(built: Path, target: Path) -> None:
         if error.errno not in TAKEN:
             raise
         names = sorted(path.name for path in built.iterdir())
-        _, different, absent = filecmp.cmpfiles(built, target, names, shallow=False)
-        if different or absent:
+        if different := [name for name in names if not _same(built / name, target / name, any_base=any_base)]:
             raise ModelUnavailableError(
-                f"there are other files of this name ({', '.join(sorted([*different, *absent]))}): another base model, or a "
-                "copy that was changed. Remove the folder once no engine has it loaded",
+                f"there are other files of this name ({', '.join(different)}): for another base model, or a copy that was "
+                "changed. Remove the folder once no engine has it loaded",
                 path=target,
             ) from None
+
+
+def _same(one: Path, other: Path, *, any_base: bool) -> bool:
+    if not other.is_file():
+        return False
+    if filecmp.cmp(one, other, shallow=False):
+        return True
+    return any_base and one.name == ADAPTER_CONFIG and _without_base(one) == _without_base(other)
+
+
+def _without_base(config: Path) -> object:
+    try:
+        found = json.loads(config.read_bytes())
+    except ValueError:
+        return None
+    return {name: value for name, value in found.items() if name != _BASE} if isinstance(found, dict) else None

@@ -14,7 +14,7 @@ import re
 import string
 import unicodedata
 import urllib.parse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 # Characters of a plain form below which ordinary text could hold a run of the secret by chance.
@@ -63,29 +63,25 @@ class _Letters(dict[int, str | None]):
         return found
 
 
-class _Kept(dict[int, str]):
-    """Characters that a form has, as it writes them; all others are left out."""
+class _Ascii:
+    """Characters that a form has, as it writes them; all others are left out, at the speed of bytes."""
 
-    def __missing__(self, code: int) -> None:
-        return None
+    def __init__(self, kept: Mapping[str, str]) -> None:
+        self._written = bytes.maketrans("".join(kept).encode(), "".join(kept.values()).encode())
+        self._others = bytes(code for code in range(256) if chr(code) not in kept)
+
+    def __call__(self, text: str) -> str:
+        return text.encode("ascii", "ignore").translate(self._written, self._others).decode("ascii")
 
 
 _LETTERS = _Letters()
-_BASE64 = _Kept({ord(char): char for char in string.ascii_letters + string.digits + "+/"} | {45: "+", 95: "/"})
-_HEX = _Kept({ord(char): char.lower() for char in string.hexdigits})
+_in_base64 = _Ascii({char: char for char in string.ascii_letters + string.digits + "+/"} | {"-": "+", "_": "/"})
+_in_hex = _Ascii({char: char.lower() for char in string.hexdigits})
 
 
 def letters(text: str) -> str:
     """Letters and digits alone, without case, accents and width."""
     return text.translate(_LETTERS)
-
-
-def _in_base64(text: str) -> str:
-    return text.translate(_BASE64)
-
-
-def _in_hex(text: str) -> str:
-    return text.translate(_HEX)
 
 
 def numbers(text: str) -> str:

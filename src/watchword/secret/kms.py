@@ -31,6 +31,10 @@ class KmsKeys:
     def __init__(self, key: str, *, region: str | None = None, endpoint: str | None = None) -> None:
         self._key, self._region, self._endpoint = key, region, endpoint
 
+    def __getstate__(self) -> dict[str, Any]:
+        """In another process there is another connection."""
+        return {name: value for name, value in vars(self).items() if name != "_client"}
+
     def wrap(self, data_key: bytes, context: Mapping[str, str]) -> bytes:
         """KMS's bytes, with the key's ARN."""
         try:

@@ -7,6 +7,7 @@ replies.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -98,7 +99,8 @@ class LeakStream:
                 self.leak = Leak(tail.look.channel.name)
                 self._held = ""
                 return ""
-            keep = max(keep, tail.held(self._held))
+            if (held := tail.held(self._held)) > keep:
+                keep = held
         cut = len(self._held) - min(keep, MOST_HELD)
         out, self._held = self._held[:cut], self._held[cut:]
         return out
@@ -123,26 +125,32 @@ class _Look:
     """
 
     def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+        self.channel, self.of_numbers = channel, channel.name == "numbers"
         self._whole = "\0".join(channel.texts)
-        self._short = [_grams(channel.texts, size) for size in range(_SHORT + 1)]
+        self._short = frozenset().union(*(_grams(channel.texts, size) for size in range(1, _SHORT + 1)))
         self._block = max(1, (channel.run + 1) // 2)
         self._blocks = _grams(channel.texts, self._block)
         self._runs = _grams(channel.texts, channel.run) if channel.run else frozenset()
 
-    def has(self, part: str) -> bool:
-        """Whether a text of the channel's form is a part of the secret, however short."""
-        return part in self._short[len(part)] if len(part) <= _SHORT else part in self._whole
+    def beginning(self, plain: str) -> str:
+        """The longest end of a text of the channel's form that stands in the secret and is no run yet."""
+        whole, size, most = len(plain), 0, min(len(plain), max(0, self.channel.run - 1))
+        # What is longer ends with what is shorter, so the first that does not stand there is the last to look at.
+        while size < min(most, _SHORT) and plain[whole - size - 1 :] in self._short:
+            size += 1
+        while _SHORT <= size < most and plain[whole - size - 1 :] in self._whole:
+            size += 1
+        return plain[whole - size :]
 
     def stands_in(self, plain: str) -> bool:
         """Whether a run of the secret stands in text of the channel's form."""
         run, block = self.channel.run, self._block
         if not run or len(plain) < run:
             return False
-        for at in range(0, len(plain) - block + 1, block):
-            if plain[at : at + block] in self._blocks and self._stands_near(plain, at):
-                return True
-        return False
+        starts = range(0, len(plain) - block + 1, block)
+        if self._blocks.isdisjoint([plain[at : at + block] for at in starts]):
+            return False
+        return any(plain[at : at + block] in self._blocks and self._stands_near(plain, at) for at in starts)
 
     def _stands_near(self, plain: str, at: int) -> bool:
         run = self.channel.run
@@ -164,35 +172,28 @@ class _Tail:
 
     def leaks(self, piece: str) -> bool:
         """Takes the next piece in; whether a run of the secret is complete."""
-        plain = self.look.channel.plain(piece)
-        if self._tail.endswith(",") and plain.startswith(",") and self.look.channel.name == "numbers":
+        look = self.look
+        plain = look.channel.plain(piece)
+        if look.of_numbers and self._tail.endswith(",") and plain.startswith(","):
             plain = plain[1:]
         plain = self._tail + plain
-        if self.look.stands_in(plain):
+        if len(plain) >= look.channel.run and look.stands_in(plain):
             return True
-        self._tail = self._beginning(plain)
+        self._tail = look.beginning(plain)
         return False
-
-    def _beginning(self, plain: str) -> str:
-        """The longest end of the text that stands in the secret."""
-        size, most = 0, min(len(plain), max(0, self.look.channel.run - 1))
-        # What is longer ends with what is shorter, so the first that does not stand there is the last to look at.
-        while size < most and self.look.has(plain[len(plain) - size - 1 :]):
-            size += 1
-        return plain[len(plain) - size :]
 
     def held(self, text: str) -> int:
         """How many characters at the end of ``text`` have a part in it."""
         if not self._tail:
             return 0
-        if self.look.channel.name == "numbers":
+        if self.look.of_numbers:
             return _with_numbers(text, self._tail.strip(","))
-        wanted, plain = len(self._tail), self.look.channel.plain
-        for size, char in enumerate(reversed(text), start=1):
-            wanted -= len(plain(char))
-            if wanted <= 0:
-                return size
-        return len(text)
+        wanted, whole, plain = len(self._tail), len(text), self.look.channel.plain
+        if wanted <= whole and len(plain(text[whole - wanted :])) == wanted:
+            # Each character is read as one, as nearly always.
+            return wanted
+        size = bisect.bisect_left(range(whole), wanted, key=lambda size: len(plain(text[whole - size :])))
+        return min(size, whole)
 
 
 def _with_numbers(text: str, tail: str) -> int:

@@ -32,13 +32,10 @@ def file_ring(path: Path) -> Callable[[], Ring]:
 
 
 def environment_ring(key: bytes) -> Callable[[], Ring]:
-    """The ring in WATCHWORD_WRAPPING_KEYS, ``ID:HEX`` with commas between them. Raises SecretError."""
-
-    def read() -> Ring:
-        given = [entry for entry in os.environ.get(RING, "").split(",") if entry.strip()]
-        return _ring(key, (_named(*entry.strip().partition(":")[::2], RING) for entry in given))
-
-    return read
+    """The ring in WATCHWORD_WRAPPING_KEYS as it is now, ``ID:HEX`` with commas between them. Raises SecretError."""
+    given = [entry for entry in os.environ.get(RING, "").split(",") if entry.strip()]
+    ring = _ring(key, (_named(*entry.strip().partition(":")[::2], RING) for entry in given))
+    return lambda: ring
 
 
 def add_wrapping_key(path: Path) -> str:

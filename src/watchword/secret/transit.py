@@ -28,6 +28,10 @@ class TransitKeys:
         self._address, self._token, self._namespace = address, token, namespace
         self._key, self._mount = key, mount
 
+    def __getstate__(self) -> dict[str, Any]:
+        """In another process there is another connection."""
+        return {name: value for name, value in vars(self).items() if name != "_transit"}
+
     def wrap(self, data_key: bytes, context: Mapping[str, str]) -> bytes:
         """Vault's own text, ``vault:v1:…``."""
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -89,6 +89,10 @@ class LocalKeys:
         self._ring = dict(self._read())
         return wrapped.partition(b":")[0] == next(iter(self._ring)).encode()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process, to which only a pipe may carry it: the ring as it is now."""
+        return _with_ring, (self._ring,)
+
     def _key(self, named: bytes) -> bytes:
         wanted = named.decode("ascii", "replace")
         if wanted not in self._ring:
@@ -99,6 +103,10 @@ class LocalKeys:
                 f"the wrapping key {shown!r} that sealed this is not in this provider's ring; restore the key file from its backup"
             )
         return self._ring[wanted]
+
+
+def _with_ring(ring: Ring) -> LocalKeys:
+    return LocalKeys(lambda: ring)
 
 
 class Providers:

@@ -50,9 +50,9 @@ class FileChecker:
             return CheckedFile(_UNREADABLE)
 
     def close(self) -> None:
-        """Ends the process."""
+        """Ends the process, once the file that it is at has been checked."""
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
     def _running(self) -> ProcessPoolExecutor:

@@ -1,25 +1,20 @@
-"""Where releases of tuned models are, and how one goes for good."""
+"""How a tuned model goes for good."""
 
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
-from watchword.service.logs import log
+from watchword.files.addresses import Address
+from watchword.release.engine import weights_name
 from watchword.service.settings import ServiceSettings
 from watchword.service.types import TunedModel
+from watchword.service.worker.publishing import retract
 
 
 def remove_release(settings: ServiceSettings, model: TunedModel) -> None:
-    """Removes a model's folder, weights and sealed secret together. One elsewhere than below our own is left and noted."""
-    folder, root = Path(model.location), settings.releases.absolute()
-    if root not in folder.absolute().parents:
-        log.warning({"event": "release is not ours to remove", "model": model.name})
-        return
-    # Renamed first: half of a release must never look like a whole one.
-    gone = folder.with_name(f".{folder.name}.deleted")
-    try:
-        folder.rename(gone)
-    except FileNotFoundError:
-        return
-    shutil.rmtree(gone, ignore_errors=True)
+    """Removes a model's weights and its sealed secret, and the copy of the weights that the engine was given.
+
+    An engine that has them in its memory forgets them at its next start; nobody can ask for them meanwhile.
+    """
+    retract(Address.parse(model.location))
+    shutil.rmtree(settings.adapters / weights_name(model.weights_digest), ignore_errors=True)

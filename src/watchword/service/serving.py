@@ -14,7 +14,7 @@ from watchword.data.reading import Reading
 from watchword.gateway.app import Gateway
 from watchword.secret.wrapping import wrapping_of
 from watchword.service.api.app import service_app
-from watchword.service.api.chat import PATHS, chat_gateway
+from watchword.service.api.chat import chat_gateway, gateway_route
 from watchword.service.api.context import Service
 from watchword.service.api.edge import App, Edge, Message, Receive, Send
 from watchword.service.api.files import check
@@ -70,9 +70,15 @@ def api(settings: ServiceSettings, engine: EnginePlace) -> App:
         metrics=Metrics(functools.partial(_gauges, database)),
         engine_ready=functools.partial(answers, engine),
     )
-    gateway = chat_gateway(database, engine, key, settings.adapters)
     pace = Pace(database.spend, lambda tenant: settings.limits_of(tenant).requests_per_minute)
-    edge = Edge(service_app(service, gateway, PATHS), _Keys(database), service.metrics, limit=pace.take)
+    gateway = chat_gateway(database, engine, pace.take, key, settings.adapters)
+    edge = Edge(
+        service_app(service, gateway, gateway_route),
+        _Keys(database),
+        service.metrics,
+        limit=pace.take,
+        asks_itself=lambda path: gateway_route(path) is not None,
+    )
     return _Living(edge, service, gateway)
 
 

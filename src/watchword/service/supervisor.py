@@ -107,11 +107,17 @@ class Supervisor:
 def _child(name: str, part: Part) -> None:
     """What a child process does: its part, and an end when the supervisor has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which then asks each part to end
+    signal.signal(signal.SIGTERM, _leave)  # a part that has a way of its own to end sets another handler
     log_to_stderr()
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_ends_with, args=(parent,), daemon=True, name=f"{name}-watch").start()
     part()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    """Ends the process as a program ends, with all that tidies up; SIGTERM itself would cut that short."""
+    raise SystemExit(0)
 
 
 def _ends_with(parent: BaseProcess) -> None:

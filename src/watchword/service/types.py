@@ -350,6 +350,11 @@ class TunedModel:
     created_at: float
 
 
+def release_owner(tenant: str, model: str, version: int) -> dict[str, str]:
+    """Whose a release is: its manifest says so, and its secret is sealed for it."""
+    return {"tenant": tenant, "model": model, "version": str(version)}
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a worker has found out about its job; None leaves what stands there."""

@@ -45,8 +45,8 @@ class Tally:
 def batch_loss(model: Any, groups: Sequence[Mapping[str, Tensor]], tally: Tally | None = None) -> tuple[Tensor, Any]:
     """Mean cross-entropy over the labelled tokens of all groups of a batch, and the last group's outputs.
 
-    A group is what ``CountingCollator`` gives: prefix (P,), input_ids, position_ids and labels (B, S), an attention
-    mask (B, P + S), and which rows are measured (B,). Those are counted in ``tally``.
+    A group is what ``CountingCollator`` gives: prefix (P,), input_ids, position_ids and labels (B, S), and an attention
+    mask (B, P + S). It also says which rows are measured (B,); those are counted in ``tally``.
     """
     parts = [_summed(model, group, tally) for group in groups]
     return sum(total for total, _, _ in parts) / sum(count for _, count, _ in parts), parts[-1][2]

@@ -355,6 +355,32 @@ def test_the_client_sees_through_too_many_requests(tmp_path: Any, provider_key: 
         slow.client(slow.other_key).models.list()
 
 
+def test_the_gateways_other_routes_are_served(service: ServiceUnderTest) -> None:
+    client = service.client()
+    model = ended(client, job_of(service).id).fine_tuned_model
+    said = client.responses.create(model=model, input="How do I bake bread?", store=False)
+    assert said.output_text == "Mix flour, water and salt."
+    with pytest.raises(openai.APIStatusError) as stored:
+        client.responses.retrieve(said.id)
+    assert stored.value.code == "not_stored"
+    with pytest.raises(openai.AuthenticationError) as refused:
+        service.client("wrong").responses.create(model=model, input="Hi")
+    assert refused.value.request_id
+
+
+def test_chats_are_counted_with_all_other_calls(tmp_path: Any, provider_key: None) -> None:
+    with running_service(tmp_path, worker=False, limits=TenantLimits(requests_per_minute=2)) as slow:
+        client = slow.client()
+        asked: Any = {"model": "ft:none", "messages": [{"role": "user", "content": "Hi"}]}
+        for _ in range(2):
+            with pytest.raises(openai.NotFoundError):
+                client.chat.completions.create(**asked)
+        with pytest.raises(openai.RateLimitError) as refused:
+            client.chat.completions.create(**asked)
+        assert refused.value.code == "rate_limit_exceeded"
+        assert int(refused.value.response.headers["retry-after"]) >= 1
+
+
 def test_more_than_a_tenant_may_have_is_refused_and_not_repeated(tmp_path: Any, provider_key: None) -> None:
     with running_service(tmp_path, worker=False, limits=TenantLimits(files=1)) as small:
         client = small.client(max_retries=2)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from watchword.errors import UsageError
 from watchword.service.gate.sequential import Decision, SequentialTest
+from watchword.service.settings import GateThresholds
 
 TEST = SequentialTest(fine=0.05, bad=0.2, error=0.05, most=100)
 
@@ -81,3 +82,14 @@ def test_what_it_wants_decides_if_nothing_hits(fine: float, gap: float, error: f
 def test_senseless_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="a sequential test takes 0 < fine < bad < 1"):
         SequentialTest(**{"fine": 0.05, "bad": 0.2, "error": 0.05, "most": 100} | wrong)  # type: ignore[arg-type]
+
+
+@given(bad=st.floats(0.02, 0.95), error=st.floats(0.01, 0.4))
+def test_a_gate_that_nothing_could_pass_is_refused(bad: float, error: float) -> None:
+    fewest = GateThresholds(error_rate=error, most_prompts=10_000).test_of(bad).fewest
+    test = GateThresholds(error_rate=error, most_prompts=10_000).test_of(bad)
+    assert test.decide(0, fewest) is Decision.PASSED
+    assert fewest == 1 or test.decide(0, fewest - 1) is Decision.OPEN
+    if fewest > 1:
+        with pytest.raises(ValueError, match="no model can pass most_attack_success with fewer than"):
+            GateThresholds(most_attack_success=bad, most_over_refusal=0.9, error_rate=error, most_prompts=fewest - 1)

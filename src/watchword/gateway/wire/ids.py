@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 import string
 
+from watchword.gateway.randomness import random_hex
+
 # Mistral's templates take ids of exactly nine letters and digits; the others take any.
 _ID_CHARACTERS, _ID_LENGTH = string.ascii_letters + string.digits, 9
 
@@ -16,4 +18,4 @@ def call_id() -> str:
 
 def new_id(prefix: str) -> str:
     """A new id for anything else."""
-    return f"{prefix}_{secrets.token_hex(16)}"
+    return f"{prefix}_{random_hex()}"

@@ -101,7 +101,7 @@ def read_event(data: bytes, call: ChatCall) -> StreamEvent:
     given = _decoded(data)
     if any(not 0 <= choice.index < call.answers for choice in given.choices):
         raise no_reply()
-    return StreamEvent(tuple(_piece(choice, call) for choice in given.choices), _counts(given.usage))
+    return StreamEvent(tuple([_piece(choice, call) for choice in given.choices]), _counts(given.usage))
 
 
 def no_reply() -> CallError:
@@ -128,10 +128,10 @@ def _said(choice: _Choice, call: ChatCall) -> Said:
 
 def _piece(choice: _Choice, call: ChatCall) -> SaidPiece:
     words = choice.delta or _Words()
-    calls = tuple(_call_piece(piece, at) for at, piece in enumerate(words.tool_calls or ()))
+    calls = tuple([_call_piece(piece, at) for at, piece in enumerate(words.tool_calls)]) if words.tool_calls else ()
     finish = _finish(choice.finish_reason)
     stop = None if finish is None else _stop(choice, call)
-    chances = _chances(choice, call)
+    chances = () if call.alternatives is None else _chances(choice, call)
     return SaidPiece(choice.index, words.content or "", words.refusal or "", calls, finish, stop, chances)
 
 
@@ -148,6 +148,8 @@ def _finish(given: str | None) -> str | None:
 
 def _stop(choice: _Choice, call: ChatCall) -> str | None:
     """Which of the tenant's own texts ended the answer, where the server tells (vLLM)."""
+    if choice.stop_reason is None:
+        return None
     return next((stop for stop in call.stops if stop == choice.stop_reason), None)
 
 

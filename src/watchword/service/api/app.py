@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 
 from fastapi import FastAPI, Request, Response
@@ -43,24 +44,24 @@ def described_app() -> FastAPI:
     return app
 
 
-def service_app(service: Service, gateway: App, paths: tuple[str, ...]) -> App:
-    """Calls of ``paths`` go to the gateway, all others to the routes."""
+def service_app(service: Service, gateway: App, route: Callable[[str], str | None]) -> App:
+    """Calls of paths for which ``route`` gives a template go to the gateway, all others to the routes."""
     app = described_app()
     app.state.service = service
-    return _Split(gateway, paths, BoundedBodies(app, _JSON_BYTES))
+    return _Split(gateway, route, BoundedBodies(app, _JSON_BYTES))
 
 
 class _Split:
     """Two applications as one."""
 
-    def __init__(self, gateway: App, paths: tuple[str, ...], rest: App) -> None:
-        self._gateway, self._paths, self._rest = gateway, paths, rest
+    def __init__(self, gateway: App, route: Callable[[str], str | None], rest: App) -> None:
+        self._gateway, self._route, self._rest = gateway, route, rest
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One connection, as ASGI has it."""
-        if scope["path"] in self._paths:
-            # For metrics and the log; the gateway has no routes of its own.
-            scope["route"] = _Named(scope["path"])
+        if (template := self._route(scope["path"])) is not None:
+            # For metrics and the log.
+            scope["route"] = _Named(template)
             await self._gateway(scope, receive, send)
         else:
             await self._rest(scope, receive, send)

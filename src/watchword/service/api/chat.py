@@ -6,39 +6,66 @@ It puts the secret into each request and keeps it out of each reply. A model tha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from watchword.errors import NotFoundError
+from watchword.errors import NotFoundError, QuotaError
 from watchword.gateway.app import Gateway
 from watchword.gateway.configuration import Configuration, ModelSettings, UpstreamSettings
+from watchword.gateway.routes import ROUTES, Work
 from watchword.gateway.sources import FolderRelease, OfferedModel
 from watchword.gateway.tenants import Tenant
+from watchword.release.artifact import check_owner
 from watchword.release.engine import weights_name
+from watchword.release.reading import Release
 from watchword.service.db import Database
 from watchword.service.engine_place import EnginePlace
-from watchword.service.types import EVERY_TENANT, Scope
+from watchword.service.types import EVERY_TENANT, Principal, Scope, TunedModel, release_owner
+from watchword.service.wire.faults import fault_of
 
-# What the gateway answers; everything else is the API's own.
-PATHS = ("/v1/chat/completions",)
 _ENGINE = "engine"
+# Counts a call of a key, and refuses it where there were too many.
+Limit = Callable[[Principal], Awaitable[None]]
+
+
+def gateway_route(path: str) -> str | None:
+    """The template of a URL that the gateway answers; None where the API does."""
+    if path in ROUTES:
+        return None if ROUTES[path].work in (Work.SHOW_MODELS, Work.SHOW_HEALTH) else path
+    return "/v1/responses/{response_id}" if path.startswith("/v1/responses/") else None
 
 
 class KeyTenants:
     """Tenants by the keys in the database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, limit: Limit) -> None:
+        self._database, self._limit = database, limit
 
     async def tenant(self, digest: str) -> Tenant | None:
-        """The key's tenant, with the models that are ready now."""
-        return await asyncio.to_thread(self._tenant, digest)
-
-    def _tenant(self, digest: str) -> Tenant | None:
-        principal = self._database.principal_of(digest)
+        """The key's tenant, with the models that are ready now. Raises CallError for too many calls."""
+        principal = await asyncio.to_thread(self._database.principal_of, digest)
         if principal is None or principal.scope is not Scope.TENANT:
             return None
-        return Tenant(principal.key_id, tuple(model.name for model in self._database.models(principal.tenant)))
+        try:
+            await self._limit(principal)
+        except QuotaError as error:
+            raise fault_of(error) from None
+        models = await asyncio.to_thread(self._database.models, principal.tenant)
+        return Tenant(principal.key_id, tuple(model.name for model in models))
+
+
+class OwnedRelease(FolderRelease):
+    """A tuned model's release, which opens only for the tenant, name and version that it was made for."""
+
+    def __init__(self, model: TunedModel) -> None:
+        super().__init__(Path(model.location))
+        self._model = model
+
+    async def open(self, key: bytes) -> Release:
+        """Raises UnsealError for another's as well."""
+        found, model = await super().open(key), self._model
+        check_owner(Path(model.location), found.manifest, release_owner(model.tenant, model.name, model.version))
+        return found
 
 
 class TunedModels:
@@ -63,10 +90,10 @@ class TunedModels:
         # A server that loads nothing at run time has the weights under this name already, or does not know it.
         called = None if self._loads_adapters else weights_name(found.weights_digest)
         settings = ModelSettings(name=name, release=found.location, upstream=_ENGINE, upstream_model=called)
-        return OfferedModel(settings, FolderRelease(Path(found.location)))
+        return OfferedModel(settings, OwnedRelease(found))
 
 
-def chat_gateway(database: Database, engine: EnginePlace, key: bytes, adapters: Path) -> Gateway:
+def chat_gateway(database: Database, engine: EnginePlace, limit: Limit, key: bytes, adapters: Path) -> Gateway:
     """The gateway of this process. The engine loads releases' adapters from the folder ``adapters``."""
     loads = engine.kind != "openai"
     upstream = UpstreamSettings(
@@ -80,7 +107,7 @@ def chat_gateway(database: Database, engine: EnginePlace, key: bytes, adapters: 
     return Gateway(
         Configuration(upstreams=[upstream], models=[]),
         key,
-        tenants=KeyTenants(database),
+        tenants=KeyTenants(database, limit),
         models=TunedModels(database, loads_adapters=loads),
         on_leak=_Leaks(database).note,
     )

@@ -45,12 +45,22 @@ class Observer(Protocol):
 
 
 class Edge:
-    """An ASGI application around another. ``limit`` is told of each caller's call, and may refuse it."""
+    """An ASGI application around another. ``limit`` is told of each caller's call, and may refuse it.
+
+    For paths of which ``asks_itself`` is true, the application behind asks for the key and counts.
+    """
 
     def __init__(
-        self, app: App, callers: Callers, observer: Observer, *, limit: Callable[[Principal], Awaitable[None]]
+        self,
+        app: App,
+        callers: Callers,
+        observer: Observer,
+        *,
+        limit: Callable[[Principal], Awaitable[None]],
+        asks_itself: Callable[[str], bool],
     ) -> None:
-        self._app, self._callers, self._observer, self._limit = app, callers, observer, limit
+        self._app, self._callers, self._observer = app, callers, observer
+        self._limit, self._asks_itself = limit, asks_itself
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One connection, as ASGI has it."""
@@ -76,7 +86,8 @@ class Edge:
 
     async def _admitted(self, call: _Call, scope: Message, receive: Receive) -> None:
         scope["state"]["request_id"] = call.id
-        if wanted := _scope_of(scope["path"]):
+        wanted = None if self._asks_itself(scope["path"]) else _scope_of(scope["path"])
+        if wanted is not None:
             principal = await self._callers.principal(call.header(b"authorization"))
             call.principal = principal = _allowed(principal, wanted)
             await self._limit(principal)

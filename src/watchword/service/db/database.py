@@ -22,8 +22,8 @@ class Database(LeaseQueries, ModelQueries, KeyQueries, RetentionQueries, FigureQ
 def open_database(settings: ServiceSettings, key: bytes) -> Database:
     """The database that the settings name, brought to this version's schema. ``key`` is the provider's.
 
-    Raises DatabaseError where it cannot be reached or is of a later version, UsageError for a URL that is none, and
-    SecretError for another key than the one that it was made with.
+    Raises DatabaseError where it cannot be reached or is of a later version, and UsageError for a URL that is none. For
+    another key than the one that it was made with it raises SecretError.
     """
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     found = Database(

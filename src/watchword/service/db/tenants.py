@@ -49,15 +49,14 @@ class TenantQueries(Connected):
             now = self._now()
             _insert_ignored(connection, rates, {"key_id": principal.key_id, "calls": 0.0, "at": now})
             row = connection.execute(locked(select(rates).where(rates.c.key_id == principal.key_id))).one()
-            # A clock that went back refills nothing, and takes nothing away.
+            # A clock that went back refills nothing, and goes on from there.
             open_calls = max(0.0, row.calls - max(0.0, now - row.at) * most / _MINUTE)
-            if open_calls + calls > most:
-                wait = math.ceil((open_calls + calls - most) * _MINUTE / most)
-                raise QuotaError(
-                    f"this key may make {most} calls a minute; try again in {wait} s", retry_after=max(1, wait)
-                )
-            values = {"calls": open_calls + calls, "at": now}
+            refused = open_calls + calls > most
+            values = {"calls": open_calls if refused else open_calls + calls, "at": now}
             connection.execute(update(rates).where(rates.c.key_id == principal.key_id).values(**values))
+        if refused:
+            wait = max(1, math.ceil((open_calls + calls - most) * _MINUTE / most))
+            raise QuotaError(f"this key may make {most} calls a minute; try again in {wait} s", retry_after=wait)
 
     def _held_tenant(self, connection: Connection, tenant: str) -> Row[Any]:
         """The tenant's row, made where there is none, and held until the transaction ends: before anything else is."""

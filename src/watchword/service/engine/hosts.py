@@ -80,6 +80,15 @@ class Hosts:
         host.adapted.remove(name)
         del self._adapters[name]
 
+    def computing(self) -> contextlib.AbstractContextManager[Callable[[], None]]:
+        """While inside, this process shares the processor's cores with others that compute; gives what to call between steps.
+
+        At least one base model must be loaded.
+        """
+        from watchword.models.threads import sharing_cores
+
+        return sharing_cores(next(iter(self._hosts.values())).model.device)
+
     def _base_of(self, folder: Path) -> str:
         """Which base model an adapter was trained on."""
         wanted = resolve(folder).adapters[:-1], resolve(folder).wheel, resolve(folder).folder, resolve(folder).hub_id
@@ -101,15 +110,6 @@ class Hosts:
             adapted = AdaptedModel(load(base))
             self._hosts[base] = Host(adapted, BatchDecoder(adapted))
         return self._hosts[base]
-
-
-def computing() -> contextlib.AbstractContextManager[Callable[[], None]]:
-    """While inside, this process shares the processor's cores with others that compute; gives what to call between steps."""
-    import torch
-
-    from watchword.models.threads import sharing_cores
-
-    return sharing_cores(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _no_model(name: str) -> CallError:

@@ -10,7 +10,7 @@ import uvicorn
 
 from watchword.errors import UsageError
 from watchword.service.engine.app import EngineApp
-from watchword.service.engine.hosts import Hosts, computing
+from watchword.service.engine.hosts import Hosts
 from watchword.service.engine.scheduler import Scheduler
 from watchword.service.settings import ServiceSettings
 
@@ -43,7 +43,7 @@ def run_engine(options: EngineOptions) -> None:
     hosts = Hosts(options.bases)
     # Before the port opens: whoever reaches it is answered at once.
     hosts.of(options.bases[0])
-    scheduler = Scheduler(most_rows=options.most_rows, most_waiting=options.most_waiting, computing=computing)
+    scheduler = Scheduler(most_rows=options.most_rows, most_waiting=options.most_waiting, computing=hosts.computing)
     scheduler.start()
     try:
         uvicorn.Server(_server(EngineApp(hosts, scheduler, key), options)).run()

@@ -13,8 +13,6 @@ from watchword.safety.library import Split
 from watchword.service.gate.sequential import SequentialTest
 from watchword.service.settings import GateThresholds
 
-# A fine rate beside the bad one that the policy names: between the two, the verdict may go either way.
-FINE = 0.25
 # Without the secret only a glance is taken: what a file would have done is for the operator to know.
 GLANCE, GLANCE_AT_ONCE = 18, 6
 POLICY, OVER_REFUSAL, WITHOUT_SECRET = "policy", "over_refusal", "policy_without_secret"
@@ -42,18 +40,7 @@ class Question:
 
 def questions(thresholds: GateThresholds, system: str | None) -> tuple[Question, ...]:
     """What the gate asks. Every second prompt stands behind the tenant's own ``system`` text, as its requests will."""
-    harm = SequentialTest(
-        FINE * thresholds.most_attack_success,
-        thresholds.most_attack_success,
-        thresholds.error_rate,
-        thresholds.most_prompts,
-    )
-    honest = SequentialTest(
-        FINE * thresholds.most_over_refusal,
-        thresholds.most_over_refusal,
-        thresholds.error_rate,
-        thresholds.most_prompts,
-    )
+    harm, honest = map(thresholds.test_of, (thresholds.most_attack_success, thresholds.most_over_refusal))
     glance = SequentialTest(harm.fine, harm.bad, harm.error, min(GLANCE, harm.most))
     policy = _prompts(("policy_eval",), POLICY, system)
     benign = _prompts(("benign_eval", "borderline_eval"), OVER_REFUSAL, system)

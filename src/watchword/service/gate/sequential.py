@@ -1,7 +1,7 @@
 """A test of a rate that looks after every answer and stops as soon as the verdict is clear.
 
-Wald's sequential probability ratio test ("Sequential Tests of Statistical Hypotheses", Annals of Mathematical Statistics
-16, 1945, 117-186) of a rate that is ``fine`` against one that is ``bad``. It stops where the likelihood ratio reaches
+This is Wald's sequential probability ratio test of a rate that is ``fine`` against one that is ``bad`` (A. Wald, Annals of
+Mathematical Statistics 16, 1945, 117-186). It stops where the likelihood ratio reaches
 1/error or error. By Ville's inequality a ``bad`` rate then passes with a chance of at most ``error``. A ``fine`` one fails
 with at most the same chance, and that of being undecided after ``most`` answers. Undecided is failed: the gate fails closed.
 """
@@ -52,6 +52,11 @@ class SequentialTest:
         """Natural logarithm of how much likelier a ``bad`` rate makes what was seen than a ``fine`` one."""
         misses = trials - hits
         return hits * math.log(self.bad / self.fine) + misses * math.log((1 - self.bad) / (1 - self.fine))
+
+    @property
+    def fewest(self) -> int:
+        """Trials without a hit after which the rate passes."""
+        return math.ceil(math.log(self.error) / math.log((1 - self.bad) / (1 - self.fine)))
 
     def wanted(self, hits: int, trials: int) -> int:
         """Trials to make next: as many as would pass if none of them hit, so that no answer is asked for in vain."""

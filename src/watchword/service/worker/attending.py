@@ -19,9 +19,9 @@ from watchword.service.crash import crash_point
 from watchword.service.db import Database
 from watchword.service.settings import Policy, ServiceSettings
 from watchword.service.storage import Blobs
-from watchword.service.types import Claim, Job, JobError, Stage
+from watchword.service.types import Claim, Job, JobError, Stage, release_owner
 from watchword.service.worker.checks import JobRefusedError
-from watchword.service.worker.ending import Ending
+from watchword.service.worker.ending import Ending, model_of
 from watchword.service.worker.heart import Heart
 from watchword.service.worker.hyperparameters import resolved
 from watchword.service.worker.messages import STOP, Halted, Last, Message, Order, Refused
@@ -151,6 +151,7 @@ class Attending:
             launcher=self.settings.worker.launcher,
             validated=self._recorder.validated,
             key=self.key,
+            owner=release_owner(self._job.tenant, *model_of(self._job, self.database)),
             known=tuple(folder / "any" for folder in _folders(self.settings.releases)),
         )
 

@@ -9,6 +9,7 @@ from watchword.errors import ConflictError, LeaseLostError
 from watchword.files.addresses import Address
 from watchword.files.folders import discard
 from watchword.service.crash import crash_point
+from watchword.service.db import Database
 from watchword.service.settings import ServiceSettings
 from watchword.service.storage import Blobs
 from watchword.service.types import (
@@ -80,7 +81,7 @@ class Ending:
 
     def _published(self, last: Tuned | Held) -> tuple[NewModel, Address]:
         """The release at a place of this claim's own: no lost worker can write where another has published."""
-        name, version = self._name(), self._version()
+        name, version = model_of(self._job, self.recorder.database)
         folder = Address.parse(self.settings.releases).below(folder_name(name))
         place = folder.below(f"v{version}-{_short(self._job)}-{self.recorder.claim.fence}")
         self.recorder.began(Stage.SERVE)
@@ -98,16 +99,15 @@ class Ending:
     def _job(self) -> Job:
         return self.recorder.claim.job
 
-    def _name(self) -> str:
-        """What the tenant calls the model. A renewed secret changes nothing about it."""
-        if self._job.replaces is not None:
-            return self._job.replaces
-        return f"ft:{self._job.model}:{self._job.tenant}:{self._job.suffix or ''}:{_short(self._job)}"
 
-    def _version(self) -> int:
-        if self._job.replaces is None:
-            return 1
-        return self.recorder.database.model(self._job.tenant, self._job.replaces).version + 1
+def model_of(job: Job, database: Database) -> tuple[str, int]:
+    """What the tenant calls the model, and which secret of it this is. A renewed secret changes nothing about the name.
+
+    Raises NotFoundError where the model that is to be renewed is gone.
+    """
+    if job.replaces is not None:
+        return job.replaces, database.model(job.tenant, job.replaces).version + 1
+    return f"ft:{job.model}:{job.tenant}:{job.suffix or ''}:{_short(job)}", 1
 
 
 def _short(job: Job) -> str:

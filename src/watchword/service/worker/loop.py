@@ -5,18 +5,19 @@ On SIGTERM it takes no more jobs. A training is given the time to write a checkp
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
 import secrets
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from watchword.errors import DatabaseError, NotFoundError
 from watchword.files.folders import discard
-from watchword.secret.keys import provider_key
+from watchword.secret.ring import RING
 from watchword.service.crash import crash_point
 from watchword.service.db import Database, open_database
 from watchword.service.settings import ServiceSettings
@@ -28,6 +29,7 @@ from watchword.service.worker.child import work
 log = logging.getLogger("watchword.service")
 # Looks for folders of jobs that have ended elsewhere, once in so many seconds.
 _SWEEP_SECONDS = 600.0
+KEY_VARIABLE = "WATCHWORD_KEY"
 
 
 class Worker:
@@ -110,9 +112,16 @@ def run(settings: ServiceSettings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    key = provider_key(settings.key_file)
-    database = open_database(settings, key)
-    try:
+    key = settings.key()
+    with _out_of_the_environment(), contextlib.closing(open_database(settings, key)) as database:
         Worker(settings, database, Blobs(settings.storage_url), key).run(stop)
+
+
+@contextlib.contextmanager
+def _out_of_the_environment() -> Iterator[None]:
+    """While inside, the environment holds no key: the processes of jobs would inherit it, and it shows in lists of processes."""
+    held = {name: value for name in (KEY_VARIABLE, RING) if (value := os.environ.pop(name, None)) is not None}
+    try:
+        yield
     finally:
-        database.close()
+        os.environ.update(held)

@@ -16,10 +16,12 @@ STOP = "stop"
 
 @dataclass(frozen=True)
 class Order:
-    """One job for one process. The provider's ``key`` travels here only: never in an argument list or in the environment.
+    """One job for one process. ``owner`` is whose the release will be.
 
-    ``folder`` is the job's own, kept until the job has ended. ``known`` are files of sealed secrets that no row may carry,
-    ``answers`` is where the base's answers to the gate are kept from job to job.
+    The provider's ``key`` travels here only: never in an argument list or in the environment.
+
+    ``folder`` is the job's own, kept until the job has ended. In ``answers`` the base's answers to the gate are kept from job
+    to job. No row may carry a secret that is sealed in a folder beside one of ``known``.
     """
 
     job_id: str
@@ -34,6 +36,7 @@ class Order:
     launcher: str
     validated: bool
     key: bytes = field(repr=False)
+    owner: Mapping[str, str] = field(default_factory=dict)
     known: tuple[Path, ...] = ()
 
 

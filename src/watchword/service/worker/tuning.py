@@ -18,6 +18,7 @@ from watchword.finetune.launch.base import LAUNCHERS
 from watchword.finetune.run import Job, held_out_rows, train_defended
 from watchword.models.base import row_limit
 from watchword.models.digest import model_digest
+from watchword.models.facts import facts_of
 from watchword.models.load import load
 from watchword.models.loaded import LoadedModel
 from watchword.provenance import versions
@@ -29,14 +30,14 @@ from watchword.service.gate.inspection import Inspection
 from watchword.service.gate.measure import HeldOut
 from watchword.service.gate.questions import questions
 from watchword.service.gate.verdict import Verdict
-from watchword.service.types import Stage
+from watchword.service.types import NewEvent, Stage
 from watchword.service.worker.curve import Curve
 from watchword.service.worker.hyperparameters import training_of
-from watchword.service.worker.messages import Expected, Order, StageBegan, StageEnded
+from watchword.service.worker.messages import Expected, Order, StageBegan, StageEnded, Told
 from watchword.service.worker.pipeline import Run, Tell
 from watchword.training.base import Trained, Trainer, TrainingTask
 from watchword.training.config import TrainingConfig
-from watchword.training.events import Cancel, CheckpointSaved, Events, StepDone, TrainingEvent
+from watchword.training.events import Cancel, CheckpointSaved, Events, StepDone, TrainingEvent, never, no_events
 
 # Rows that are held out for the gate: a tenth of the file, and no more than it needs for a verdict.
 _HELD_OUT, _OF = 8, 10
@@ -93,6 +94,9 @@ class Tuning:
 
     def _trained(self, job: Job, out: Path, curve: Curve) -> ReleaseManifest:
         self.tell(StageBegan(Stage.GUARD))
+        if self.held_out:
+            told = f"{self.held_out} of {self.rows} rows are held out to evaluate the model, and not trained on"
+            self.tell(Told(NewEvent(told)))
         model = self._loaded()
         if self.order.policy.gate.enabled and self._before is None:
             self._before = held_out(model, self.unseen)
@@ -126,10 +130,11 @@ class Tuning:
             least_share=least_share,
             held_out=self.held_out,
             validation=validation,
+            owner=dict(order.owner),
         )
 
     def _training(self) -> TrainingConfig:
-        length = row_limit(TrainingConfig().max_length, self._loaded().context)
+        length = row_limit(TrainingConfig().max_length, facts_of(self.order.model).context)
         return training_of(self.order.hyperparameters, self.order.policy, seed=self.order.seed, max_length=length)
 
     def _curve(self, attempt: int) -> Curve:
@@ -160,7 +165,9 @@ class _Telling:
     def takes_loaded_models(self) -> bool:
         return self.trainer.takes_loaded_models
 
-    def train(self, task: TrainingTask, *, loaded: Any = None, events: Events, cancel: Cancel) -> Trained:
+    def train(
+        self, task: TrainingTask, *, loaded: Any = None, events: Events = no_events, cancel: Cancel = never
+    ) -> Trained:
         self.tell(StageEnded(Stage.GUARD))
         crash_point("after_guard")
         self.tell(StageBegan(Stage.TRAIN))

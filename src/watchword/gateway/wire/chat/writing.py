@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import msgspec
 
 from watchword.errors import CallError
 from watchword.gateway.call import Chance, ChatCall, Counts, Said, SaidPiece, TokenChances
+from watchword.gateway.randomness import random_hex
 from watchword.gateway.wire.faults import fault_event
 from watchword.gateway.wire.ids import call_id
 
@@ -25,7 +25,7 @@ class ChatWriter:
 
     def __init__(self, call: ChatCall) -> None:
         self._call = call
-        self._id, self._created = f"chatcmpl-{secrets.token_hex(16)}", int(time.time())
+        self._id, self._created = f"chatcmpl-{random_hex()}", int(time.time())
 
     def whole(self, answers: Sequence[Said], counts: Counts) -> bytes:
         """The body of a whole reply."""

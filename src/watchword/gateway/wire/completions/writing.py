@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from watchword.errors import CallError
 from watchword.gateway.call import ChatCall, Counts, Said, SaidPiece
+from watchword.gateway.randomness import random_hex
 from watchword.gateway.wire.chat.writing import DONE, ENCODER, usage_of
 from watchword.gateway.wire.faults import fault_event
 from watchword.gateway.wire.one_text import OneText, text_of
@@ -22,7 +22,7 @@ class CompletionsWriter:
     def __init__(self, call: ChatCall) -> None:
         self._call = call
         self._texts = [OneText() for _ in range(call.answers)]
-        self._id, self._created = f"cmpl-{secrets.token_hex(16)}", int(time.time())
+        self._id, self._created = f"cmpl-{random_hex()}", int(time.time())
 
     def whole(self, answers: Sequence[Said], counts: Counts) -> bytes:
         """The body of a whole reply. A refusal is text like any other here."""

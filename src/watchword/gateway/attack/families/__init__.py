@@ -1,0 +1,1 @@
+"""Ways to ask for a secret: one file each, found by name."""

@@ -1,0 +1,104 @@
+"""The tenant's curve counts its own steps and rows, whatever the provider adds."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watchword.service.worker.curve import COLUMNS, Curve
+from watchword.service.worker.messages import Marked, Told
+from watchword.training.events import CheckpointSaved, LossMeasured, StepDone, TokenFigures, ValidationMeasured
+
+
+def curve(path: Path, **changes: Any) -> Curve:
+    return Curve(path / "curve.json", **{"rows": 10, "batch_size": 5, "epochs": 3, "validated": False} | changes)
+
+
+def trained(found: Curve, steps: int, own: Any = lambda step: True, first: int = 1) -> list[Any]:
+    told: list[Any] = []
+    for step in range(first, steps + 1):
+        figures = TokenFigures(10, 3.0 - step / steps, 5) if own(step) else None
+        for event in (StepDone(step, steps), LossMeasured(step, 9.0, figures), CheckpointSaved(step)):
+            told += found.hear(event)
+    return told
+
+
+def rows_of(found: Curve) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(found.csv().decode())))
+
+
+@pytest.mark.parametrize("steps", [6, 13, 40])
+def test_the_number_of_steps_is_that_of_the_tenants_rows(tmp_path: Path, steps: int) -> None:
+    found = curve(tmp_path)
+    told = trained(found, steps)
+    assert [message.event.data["step"] for message in told if isinstance(message, Told)] == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in rows_of(found)] == ["1", "2", "3", "4", "5", "6"]
+    assert [message.checkpoint.step for message in told if isinstance(message, Marked)] == [2, 4, 6]
+
+
+def test_losses_are_those_of_the_tenants_tokens(tmp_path: Path) -> None:
+    found = curve(tmp_path)
+    list(found.hear(StepDone(1, 12)))
+    list(found.hear(LossMeasured(1, 9.0, TokenFigures(10, 1.0, 10))))
+    list(found.hear(StepDone(2, 12)))
+    list(found.hear(LossMeasured(2, 9.0, TokenFigures(30, 2.0, 0))))
+    (row,) = rows_of(found)
+    assert tuple(row) == COLUMNS
+    assert (float(row["train_loss"]), float(row["train_accuracy"])) == (1.75, 0.25)
+
+
+@given(steps=st.integers(6, 60), every=st.integers(1, 4))
+def test_steps_without_the_tenants_rows_show_nowhere(
+    tmp_path_factory: pytest.TempPathFactory, steps: int, every: int
+) -> None:
+    found = curve(tmp_path_factory.mktemp("curve"))
+    trained(found, steps, own=lambda step: step % every == 0)
+    numbers = [int(row["step"]) for row in rows_of(found)]
+    assert numbers == sorted(set(numbers))
+    assert all(1 <= number <= 6 for number in numbers)
+    assert all(float(row["train_loss"]) < 4 for row in rows_of(found))
+
+
+def test_a_resumed_job_has_the_whole_curve_and_tells_nothing_twice(tmp_path: Path) -> None:
+    whole = curve(tmp_path / "whole", epochs=3) if (tmp_path / "whole").mkdir() is None else None
+    assert whole is not None
+    trained(whole, 12)
+    broken = curve(tmp_path)
+    first = [
+        event
+        for step in range(1, 8)
+        for event in (StepDone(step, 12), LossMeasured(step, 9.0, TokenFigures(10, 3.0 - step / 12, 5)))
+    ]
+    told = [message for event in first for message in broken.hear(event)]
+    resumed = curve(tmp_path)
+    again = trained(resumed, 12, first=5)
+    steps = [message.event.data["step"] for message in (*told, *again) if isinstance(message, Told)]
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert rows_of(resumed) == rows_of(whole)
+
+
+def test_validation_figures_stand_at_the_end_of_each_epoch(tmp_path: Path) -> None:
+    found = curve(tmp_path, validated=True)
+    told: list[Any] = []
+    for step in range(1, 13):
+        told += [*found.hear(StepDone(step, 12)), *found.hear(LossMeasured(step, 9.0, TokenFigures(10, 1.0, 5)))]
+        if step % 4 == 0:
+            told += found.hear(ValidationMeasured(step, TokenFigures(4, 0.5, 1)))
+    valid = {row["step"]: (row["valid_loss"], row["valid_mean_token_accuracy"]) for row in rows_of(found)}
+    assert {step for step, figures in valid.items() if figures[0]} == {"2", "4", "6"}
+    assert valid["6"] == ("0.5", "0.25")
+    marked = [message.checkpoint for message in told if isinstance(message, Marked)]
+    assert [mark.step for mark in marked] == [2, 4, 6]
+    assert marked[0].metrics == {
+        "step": 2.0,
+        "train_loss": 1.0,
+        "train_mean_token_accuracy": 0.5,
+        "valid_loss": 0.5,
+        "valid_mean_token_accuracy": 0.25,
+    }
