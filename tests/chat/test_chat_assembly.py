@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.golden_families import FAMILIES, template
 from watchword.chat.assembly import assemble
 from watchword.chat.template import ChatTemplate, SystemStyle
-from watchword.chat.types import Conversation, Message, conversation
+from watchword.chat.types import Conversation, Message, Part, conversation
 from watchword.errors import TemplateError
 
 OWN = SystemStyle("system", "Be kind.")
@@ -65,3 +65,18 @@ def test_a_template_that_demands_system_text_has_no_default() -> None:
     assert form.render_text(guarded) == "<system>s</s><user>Hi?</s>"
     with pytest.raises(TemplateError, match="give a system message"):
         form.render_text(conversation("Hi?"))
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_a_system_message_anywhere_but_in_front_is_refused_by_its_number(role: str, place: int) -> None:
+    messages = [Message(role=name, content="x") for name in ("user", "assistant", "user")]
+    messages.insert(place, Message(role=role, content="Be brief."))
+    with pytest.raises(TemplateError, match=f"^message {place} is a second or late {role} message"):
+        assemble(Conversation(messages=tuple(messages)), "s", SystemStyle())
+
+
+def test_parts_without_text_leave_the_secret_alone() -> None:
+    empty = Message(role="system", content=(Part(type="text", text=""),))
+    conv = Conversation(messages=(empty, Message(role="user", content="Hi")))
+    assert assemble(conv, "s", SystemStyle()).messages[0].text == "s"

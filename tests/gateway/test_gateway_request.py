@@ -172,6 +172,8 @@ def test_harmless_settings_reach_the_upstream_as_they_are() -> None:
 
 def test_streams_are_always_counted() -> None:
     assert sent(asked(stream=True))["stream_options"] == {"include_usage": True}
+    assert sent(asked(stream=True))["stream"] is True
+    assert "stream" not in sent(asked(stream=False))
 
 
 def test_logit_bias_and_far_images_pass_where_the_operator_says_so() -> None:
@@ -286,8 +288,9 @@ def test_where_the_template_wants_it_the_secret_opens_the_first_text_of_the_user
         {"type": "text", "text": "What is it?"},
     ]
     request = read_call(asked({"role": "system", "content": "Be brief."}))
-    with pytest.raises(CallError, match="add a user message"):
+    with pytest.raises(CallError, match="add a user message") as caught:
         guarded_call(request.conversation, release(family))
+    assert (caught.value.openai_code, caught.value.param) == ("invalid_value", "messages")
 
 
 def test_a_release_with_a_secret_is_never_asked_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
