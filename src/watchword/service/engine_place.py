@@ -20,20 +20,25 @@ _LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True)
 class EnginePlace:
-    """What the gateway needs to reach an engine. ``port`` is the embedded one's own."""
+    """What the gateway needs to reach an engine. ``port`` is the embedded one's own.
+
+    ``context`` is the most tokens that it reads at once, None for as many as the base model can.
+    """
 
     url: str
     kind: Literal["vllm", "openai"]
     api_key_env: str | None = None
     port: int | None = None
+    context: int | None = None
 
 
 def engine_place(settings: ServiceSettings, *, port: int = PORT) -> EnginePlace:
     """The engine of the settings; ``port`` is where the embedded one listens."""
     engine = settings.engine
     if engine.url is not None:
-        return EnginePlace(engine.url, "openai" if engine.kind == "openai" else "vllm", engine.api_key_env)
-    return EnginePlace(f"http://{_LOOPBACK}:{port}/v1", "vllm", KEY_VARIABLE, port)
+        kind: Literal["vllm", "openai"] = "openai" if engine.kind == "openai" else "vllm"
+        return EnginePlace(engine.url, kind, engine.api_key_env, context=engine.context)
+    return EnginePlace(f"http://{_LOOPBACK}:{port}/v1", "vllm", KEY_VARIABLE, port, engine.context)
 
 
 def free_port() -> int:

@@ -121,6 +121,9 @@ def test_a_job_runs_to_a_model_that_answers(service: ServiceUnderTest) -> None:
     asked: Any = [{"role": "user", "content": "How do I bake bread?"}]
     whole = client.chat.completions.create(model=job.fine_tuned_model, messages=asked)
     assert whole.choices[0].message.content == "Mix flour, water and salt."
+    # What is left of the base model's context is a rounded bound, so that nobody can count the secret's tokens.
+    with pytest.raises(openai.BadRequestError, match="context length of 8128 tokens"):
+        client.chat.completions.create(model=job.fine_tuned_model, messages=asked, max_tokens=8128)
     pieces = client.chat.completions.create(model=job.fine_tuned_model, messages=asked, stream=True)
     said = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
     assert said == "Mix flour, water and salt."
