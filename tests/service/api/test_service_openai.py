@@ -7,6 +7,7 @@ import io
 import json
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 from pydantic import BaseModel
@@ -292,6 +293,19 @@ def test_a_key_that_is_revoked_is_of_no_use_at_once(service: ServiceUnderTest) -
         client.files.list()
     with pytest.raises(openai.AuthenticationError):
         client.chat.completions.create(model="x", messages=[{"role": "user", "content": "Hi"}])
+
+
+def test_anthropics_client_lists_models_with_its_own_header(shared: ServiceUnderTest) -> None:
+    for key, header in ((shared.key, "x-api-key"), (shared.key, "Authorization")):
+        given: dict[str, Any] = {"api_key": key} if header == "x-api-key" else {"auth_token": key}
+        with anthropic.Anthropic(base_url=shared.url, max_retries=0, **given) as client:
+            assert [model.id for model in client.models.list()] == [BASE]
+            assert client.models.retrieve(BASE).id == BASE
+    with (
+        anthropic.Anthropic(base_url=shared.url, max_retries=0, api_key="wrong") as client,
+        pytest.raises(anthropic.AuthenticationError),
+    ):
+        client.models.list()
 
 
 @pytest.mark.parametrize(
