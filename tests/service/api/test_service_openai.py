@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from support.gateway_parts import wait_until
 from support.service_parts import BASE, CSV, ServiceUnderTest, rows, running_service
+from watchword.release.engine import weights_name
 from watchword.service.settings import TenantLimits
 from watchword.service.types import JobError
 
@@ -201,6 +202,23 @@ def test_models_are_the_bases_and_the_tenants_own(service: ServiceUnderTest) -> 
     assert not service.worker.release.exists(), "the weights of a deleted model are still there"
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model=name, messages=[{"role": "user", "content": "Hi"}])
+
+
+def test_the_engine_forgets_weights_that_no_model_has_any_more(service: ServiceUnderTest) -> None:
+    client, name = service.client(), weights_name("w" * 64)
+    models = [ended(client, job_of(service).id).fine_tuned_model for _ in range(2)]
+    adapter = service.settings.adapters / name
+    adapter.mkdir(parents=True)
+
+    def unloaded() -> list[Any]:
+        return [body for body in service.engine.bodies if body == {"lora_name": name}]
+
+    client.models.delete(models[0])
+    assert adapter.exists(), "another model has the same weights"
+    client.models.delete(models[1])
+    wait_until(lambda: len(unloaded()) == 1)
+    assert not adapter.exists()
+    assert len(unloaded()) == 1
 
 
 def test_another_tenants_objects_do_not_exist(service: ServiceUnderTest) -> None:
