@@ -68,7 +68,7 @@ def test_no_flag_of_ours_stands_outside_the_command_line() -> None:
 def test_each_argument_that_a_message_names_has_its_flag() -> None:
     named = {name for path in library() for text in texts(path) for name in NAMED.findall(text)}
     assert named - NO_ARGUMENTS - CONFIGURATION == set(FLAGS)
-    assert CONFIGURATION <= {field for kind in (UpstreamSettings, ModelSettings) for field in kind.__struct_fields__}
+    assert {field for kind in (UpstreamSettings, ModelSettings) for field in kind.__struct_fields__} >= CONFIGURATION
 
 
 def test_each_flag_is_an_option_of_a_command() -> None:
