@@ -27,7 +27,7 @@ _UNLOAD_TIMEOUT = aiohttp.ClientTimeout(total=30)
 class EnginePlace:
     """What the gateway needs to reach an engine. ``port`` is the embedded one's own.
 
-    ``context`` is the most tokens that it reads at once, None for as many as the base model can.
+    ``context`` is the most tokens that it reads at once, None where the settings do not say.
     """
 
     url: str
@@ -35,6 +35,11 @@ class EnginePlace:
     api_key_env: str | None = None
     port: int | None = None
     context: int | None = None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it is the one beside the API."""
+        return self.port is not None
 
 
 def engine_place(settings: ServiceSettings, *, port: int = PORT) -> EnginePlace:

@@ -180,7 +180,7 @@ class WebhookSettings(_Settings, frozen=True):
 class EngineSettings(_Settings, frozen=True):
     """``[engine]``: what answers chats: the embedded one, or an OpenAI-compatible server at ``url``.
 
-    ``context`` is the most tokens that a server reads at once, where it is less than the base model could.
+    ``context`` is the most tokens that a server reads at once; without it, its limit tells how long the secret is.
     """
 
     kind: Literal["embedded", "vllm", "openai"] = "embedded"

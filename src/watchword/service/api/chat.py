@@ -73,8 +73,8 @@ class OwnedRelease(FolderRelease):
 class TunedModels:
     """Models by the rows of the database. They are opened when they are first asked for."""
 
-    def __init__(self, database: Database, *, loads_adapters: bool, context: int | None = None) -> None:
-        self._database, self._loads_adapters, self._context = database, loads_adapters, context
+    def __init__(self, database: Database, engine: EnginePlace) -> None:
+        self._database, self._engine = database, engine
 
     async def names(self) -> Sequence[str]:
         """None: there may be thousands."""
@@ -90,12 +90,18 @@ class TunedModels:
         except NotFoundError:
             return None
         # A server that loads nothing at run time has the weights under this name already, or does not know it.
-        called = None if self._loads_adapters else weights_name(found.weights_digest)
-        context = self._context or context_of(found.base)
-        settings = ModelSettings(
-            name=name, release=found.location, upstream=_ENGINE, upstream_model=called, context=context
-        )
+        called = None if _loads(self._engine) else weights_name(found.weights_digest)
+        settings = ModelSettings(name=name, release=found.location, upstream=_ENGINE, upstream_model=called)
+        settings.context = self._engine.context
+        # Another server may have been started with less than the base model can read.
+        if self._engine.embedded and settings.context is None:
+            settings.context = context_of(found.base)
         return OfferedModel(settings, OwnedRelease(found))
+
+
+def _loads(engine: EnginePlace) -> bool:
+    """Whether the engine loads adapters at run time."""
+    return engine.kind != "openai"
 
 
 @functools.cache
@@ -109,7 +115,7 @@ def context_of(base: str) -> int | None:
 
 def chat_gateway(database: Database, engine: EnginePlace, limit: Limit, key: bytes, adapters: Path) -> Gateway:
     """The gateway of this process. The engine loads releases' adapters from the folder ``adapters``."""
-    loads = engine.kind != "openai"
+    loads = _loads(engine)
     upstream = UpstreamSettings(
         name=_ENGINE,
         url=engine.url,
@@ -122,7 +128,7 @@ def chat_gateway(database: Database, engine: EnginePlace, limit: Limit, key: byt
         Configuration(upstreams=[upstream], models=[]),
         key,
         tenants=KeyTenants(database, limit),
-        models=TunedModels(database, loads_adapters=loads, context=engine.context),
+        models=TunedModels(database, engine),
         on_leak=_Leaks(database).note,
     )
 
