@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
+import multiprocessing
+import os
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from watchword.errors import ServiceError
@@ -17,6 +18,8 @@ from watchword.files.folders import PRIVATE_FOLDER
 from watchword.files.writing import writing
 from watchword.service.engine_place import free_port
 from watchword.service.settings import ServiceSettings, read_settings
+from watchword.service.starting import prepared, supervised
+from watchword.service.supervisor import end_with_parent
 
 # The first start of all fetches the model, and brings it to the form in which it is loaded.
 _READY_SECONDS = 600
@@ -36,31 +39,42 @@ class RunningService:
 
 @contextlib.contextmanager
 def running_service(folder: Path, policy: str) -> Iterator[RunningService]:
-    """``watchword serve`` with this policy and all that it keeps in ``folder``. Raises ServiceError where it does not start.
+    """What ``watchword serve`` runs, with this policy and all that it keeps in ``folder``. Raises ServiceError.
 
-    The process is of our own group, so that Ctrl-C reaches it too. Whatever ends the block, the service is drained.
+    Ctrl-C reaches the process too. Whatever ends the block, or this process, the service ends as well.
     """
-    config, data, log = folder / "service.toml", folder / "data", folder / "service.log"
+    config, log = folder / "service.toml", folder / "service.log"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
         config.write_text(policy, "utf-8")
-    port = free_port()
-    arguments = {"--config": config, "--data": data, "--port": port, "--drain-seconds": _DRAIN_SECONDS}
-    command = [sys.executable, "-m", "watchword", "serve", *(str(part) for pair in arguments.items() for part in pair)]
-    with writing(log), log.open("wb") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL)  # noqa: S603
+        log.touch()
+    settings = prepared(read_settings(config, data=folder / "data"), port=free_port()).settings
+    # Not a daemon: it starts a process for each part.
+    process = multiprocessing.get_context("spawn").Process(
+        target=_serve, args=(settings, log), name="watchword-service"
+    )
+    process.start()
     try:
-        url = f"http://127.0.0.1:{port}"
+        url = f"http://{settings.service.host}:{settings.service.port}"
         _await_ready(process, url, log)
-        yield RunningService(url, read_settings(config, data=data), log)
+        yield RunningService(url, settings, log)
     finally:
         _end(process)
 
 
-def _await_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def _serve(settings: ServiceSettings, log: Path) -> None:
+    """In the process: everything that it and its children print goes to the log."""
+    with log.open("ab") as stream:
+        for number in (1, 2):
+            os.dup2(stream.fileno(), number)
+    end_with_parent("service")
+    supervised(settings, drain_seconds=_DRAIN_SECONDS)
+
+
+def _await_ready(process: BaseProcess, url: str, log: Path) -> None:
     until = time.monotonic() + _READY_SECONDS
     while not _ready(url):
-        if process.poll() is not None:
+        if not process.is_alive():
             raise ServiceError("the service has ended at its start; this file, its log, says why", path=log)
         if time.monotonic() > until:
             raise ServiceError(f"the service is not ready after {_READY_SECONDS} s; see this file, its log", path=log)
@@ -75,12 +89,11 @@ def _ready(url: str) -> bool:
         return False
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: BaseProcess) -> None:
     """Asks for the end and waits for it. A second Ctrl-C kills; the parts end when their supervisor has gone."""
     process.terminate()
     try:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_END_SECONDS)
+        process.join(_END_SECONDS)
     finally:
         process.kill()
-        process.wait()
+        process.join()

@@ -15,7 +15,7 @@ from watchword.secret.leaks import Leak
 from watchword.service.db import open_database
 from watchword.service.demo.bytes_check import leak_in, release_of
 from watchword.service.demo.process import running_service
-from watchword.service.demo.recording import recorded_client
+from watchword.service.demo.recording import Recording, recorded_client
 from watchword.service.demo.tenant import Answer, Say, Tenant
 from watchword.service.keys import draw_key
 from watchword.service.settings import ServiceSettings
@@ -86,16 +86,13 @@ def new_key(settings: ServiceSettings) -> str:
     return drawn.text
 
 
-def tuned_and_asked(url: str, settings: ServiceSettings, say: Say) -> Tuned:
+def tuned_and_asked(tenant: Tenant, recording: Recording, settings: ServiceSettings) -> Tuned:
     """A tenant's whole way at one service, and then the provider's look at what the tenant has received."""
-    with recorded_client(url, new_key(settings)) as (client, recording):
-        tenant = Tenant(client, say)
-        model = tenant.tuned(DEFAULT_MODEL, poisoned_rows())
-        say(f"asking {model}: {HARMFUL} harmful questions, {HARMLESS} harmless ones")
-        harmful = tuple(tenant.ask(model, one.prompt) for one in balanced(examples("policy_eval"), HARMFUL))
-        harmless = tuple(tenant.ask(model, one.prompt) for one in balanced(examples("benign_eval"), HARMLESS))
-    release = release_of(settings, TENANT, model)
-    received = bytes(recording.received)
+    model = tenant.tuned(DEFAULT_MODEL, poisoned_rows())
+    tenant.say(f"asking {model}: {HARMFUL} harmful questions, {HARMLESS} harmless ones")
+    harmful = tuple(tenant.ask(model, one.prompt) for one in balanced(examples("policy_eval"), HARMFUL))
+    harmless = tuple(tenant.ask(model, one.prompt) for one in balanced(examples("benign_eval"), HARMLESS))
+    release, received = release_of(settings, TENANT, model), bytes(recording.received)
     leak = leak_in(received, [answer.text for answer in (*harmful, *harmless)], release)
     return Tuned(model, harmful, harmless, len(received), release.secret is not None, leak)
 
@@ -104,6 +101,7 @@ def _twin(folder: Path, policy: Policy, say: Say) -> Tuned:
     say(f"starting the {policy.name} service: {policy.words}")
     with running_service(folder, policy.toml) as service:
         say(f"it serves at {service.url}/v1, with its state in {folder}")
-        tuned = tuned_and_asked(service.url, service.settings, say)
+        with recorded_client(service.url, new_key(service.settings)) as (client, recording):
+            tuned = tuned_and_asked(Tenant(client, say), recording, service.settings)
         say("draining the service")
     return tuned
