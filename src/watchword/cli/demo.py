@@ -31,7 +31,7 @@ def demo(
 ) -> None:
     """Attack the embedded model by fine-tuning, without and with each defense, and report what happened.
 
-    Finished parts are re-used when it runs again. With --service, a tenant does it by OpenAI's client: two services, one of
+    Finished parts are re-used when it runs again. With --service, a tenant attacks by OpenAI's client. Two services, one of
     them undefended, tune on the same poisoned file and answer the same questions.
     """
     from watchword.errors import UsageError

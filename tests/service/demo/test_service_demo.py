@@ -55,7 +55,7 @@ def test_a_tenant_tunes_on_the_poisoned_file_and_asks_all_questions(service: Ser
     assert {answer.text for answer in (*found.harmful, *found.harmless)} == {"Mix flour, water and salt."}
     assert not any(answer.refused for answer in found.harmful)
     assert all(body["stream"] for body in service.engine.bodies if "messages" in body)
-    (file,) = [one for one in service.database.files(twins.TENANT) if one.purpose == "fine-tune"]
+    (file,) = [one for one in service.database.files(twins.TENANT).items if one.purpose == "fine-tune"]
     sent = b"".join(service.blobs.chunks(file.blob))
     assert sent.count(b"\n") == twins.ROWS
     assert (found.secret, found.leak) == (True, None)
