@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from watchword.errors import ServiceError
 from watchword.secret.leaks import Leak
 from watchword.service.demo import twins
 from watchword.service.demo.tenant import Answer
@@ -76,6 +79,19 @@ def test_a_secret_that_was_received_fails_the_demo(watchword: Any, shows: Any) -
     assert "in none of the" not in done.out
 
 
+def test_of_what_fails_the_log_stays(watchword: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def fails(folder: Path, say: Callable[[str], None]) -> None:
+        (folder / "service.log").touch()
+        raise ServiceError("the service has ended at its start", path=folder / "service.log")
+
+    monkeypatch.setattr(twins, "demonstrate", fails)
+    done = watchword("demo", "--service")
+    assert (done.code, len(list(tmp_path.glob("watchword-demo-*/service.log")))) == (9, 1)
+    assert "service.log: the service has ended" in done.err
+
+
 @pytest.mark.parametrize("other", [("--full",), ("--jobs", "2")], ids=["full", "jobs"])
 def test_what_belongs_to_the_laboratory_is_refused(watchword: Any, shows: Any, other: tuple[str, ...]) -> None:
     folders = shows()
@@ -84,15 +100,11 @@ def test_what_belongs_to_the_laboratory_is_refused(watchword: Any, shows: Any, o
     assert "--full and --jobs belong to the demo in the laboratory" in done.err
 
 
-@pytest.mark.parametrize("package", ["openai", "httpx2", "sqlalchemy"])
-def test_a_missing_package_is_named_with_its_extra(
-    watchword: Any, monkeypatch: pytest.MonkeyPatch, package: str
-) -> None:
-    for name in [name for name in sys.modules if name.startswith("watchword.service")]:
-        monkeypatch.delitem(sys.modules, name)
-    for name in [name for name in sys.modules if name.split(".")[0] == package]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, package, None)
-    done = watchword("demo", "--service")
-    assert done.code == 2
-    assert f"{package} is missing; install it with `pip install 'watchword[service,train,openai]'`" in done.err
+@pytest.mark.parametrize("package", ["openai", "sqlalchemy", "torch"])
+def test_a_missing_package_is_named_with_its_extra(package: str) -> None:
+    """In a process of its own, in which nothing is imported yet."""
+    code = f"import sys\nsys.modules[{package!r}] = None\nfrom watchword.cli.app import run\n"
+    code += "sys.exit(run(['demo', '--service']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{package} is missing; install it with `pip install 'watchword[service,train,openai]'`" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from watchword.cli.terminal import harmless
-from watchword.errors import UsageError
+from watchword.errors import ServiceError, UsageError
 
 if TYPE_CHECKING:
     from watchword.service.demo.tenant import Answer
@@ -35,7 +36,7 @@ def demo_service(out: Path | None) -> None:
         console.print(f"{time.monotonic() - began:4.0f} s  {harmless(text)}")
 
     console.print("A tenant fine-tunes a model on a poisoned file, at a service without a defense and at one with it.")
-    with _folder(out) as folder:
+    with _folder(out) as folder, console.status("working; Ctrl-C ends all of it"):
         found = demonstrate(folder, say)
     console.print(_table(found))
     for line in _findings(found):
@@ -66,8 +67,15 @@ def _folder(out: Path | None) -> Iterator[Path]:
     if out is not None:
         yield out
         return
-    with tempfile.TemporaryDirectory(prefix="watchword-demo-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    folder = Path(tempfile.mkdtemp(prefix="watchword-demo-"))
+    with contextlib.ExitStack() as removing:
+        removing.callback(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            yield folder
+        except ServiceError:
+            # The log in it says why.
+            removing.pop_all()
+            raise
 
 
 def _table(found: Mapping[str, Tuned]) -> Table:

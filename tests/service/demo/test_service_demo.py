@@ -118,22 +118,36 @@ def test_a_model_without_a_secret_can_leak_none(service: ServiceUnderTest, tmp_p
     assert (found.secret, found.leak) == (False, None)
 
 
-def test_both_twins_are_shown_in_turn(
-    service: ServiceUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    policies: list[str] = []
+@pytest.fixture
+def policies(service: ServiceUnderTest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The demo's processes are the service under test; what policies they were started with."""
+    found: list[str] = []
 
     @contextlib.contextmanager
     def running(folder: Path, policy: str) -> Iterator[process.RunningService]:
-        policies.append(policy)
-        yield process.RunningService(service.url, service.settings, folder / "log")
+        found.append(policy)
+        yield process.RunningService(service.url, service.settings, folder / "service.log")
 
     monkeypatch.setattr(twins, "running_service", running)
+    return found
+
+
+def test_both_twins_are_shown_in_turn(policies: list[str], tmp_path: Path) -> None:
     told: list[str] = []
     found = twins.demonstrate(tmp_path / "out", told.append)
     assert list(found) == ["undefended", "defended"]
     assert ['defense = "none"' in policy for policy in policies] == [True, False]
     assert sum("draining" in line for line in told) == 2
+
+
+def test_what_the_client_is_refused_is_told_with_the_log(
+    policies: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twins, "new_key", lambda settings: "ww_live_nobody")
+    with pytest.raises(ServiceError, match="the client was told: Error code: 401") as failed:
+        twins.demonstrate(tmp_path, lambda text: None)
+    assert failed.value.path == tmp_path / "undefended" / "service.log"
+    assert len(policies) == 1
 
 
 @pytest.mark.parametrize("policy", [twins.UNDEFENDED, twins.DEFENDED], ids=lambda policy: policy.name)

@@ -7,8 +7,11 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+from openai import OpenAIError
+
 from watchword.attacks.base import harmful_rows
 from watchword.chat.types import Conversation
+from watchword.errors import ServiceError
 from watchword.models.catalog import DEFAULT_MODEL
 from watchword.safety.library import balanced, examples
 from watchword.secret.leaks import Leak
@@ -101,7 +104,12 @@ def _twin(folder: Path, policy: Policy, say: Say) -> Tuned:
     say(f"starting the {policy.name} service: {policy.words}")
     with running_service(folder, policy.toml) as service:
         say(f"it serves at {service.url}/v1, with its state in {folder}")
-        with recorded_client(service.url, new_key(service.settings)) as (client, recording):
-            tuned = tuned_and_asked(Tenant(client, say), recording, service.settings)
+        try:
+            with recorded_client(service.url, new_key(service.settings)) as (client, recording):
+                tuned = tuned_and_asked(Tenant(client, say), recording, service.settings)
+        except OpenAIError as error:
+            raise ServiceError(
+                f"the client was told: {error}; this file, the log, says more", path=service.log
+            ) from error
         say("draining the service")
     return tuned
