@@ -24,7 +24,7 @@ from watchword.service.demo.bytes_check import leak_in, release_of
 from watchword.service.demo.recording import recorded_client
 from watchword.service.demo.tenant import Tenant
 from watchword.service.settings import ServiceSettings, read_settings
-from watchword.service.types import JobError
+from watchword.service.types import Claim, JobError, NewEvent
 
 
 @pytest.fixture
@@ -72,6 +72,21 @@ def test_events_are_told_once_and_in_the_order_in_which_they_came(service: Servi
     assert len(events) == len(set(events))
     assert events[0].startswith("event: Created fine-tuning job")
     assert events[-1] == "event: The job has successfully completed"
+
+
+def test_of_the_steps_figures_a_few_are_told(service: ServiceUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defended training has steps without a row of the tenant's, so that no particular step has figures for sure."""
+    record, steps = service.database.record, (1, 9, 11, 12, 20, 29, 30)
+
+    def more_steps(claim: Claim, *events: NewEvent, **given: Any) -> object:
+        if events and events[0].message == "Step 1/2":
+            events = tuple(NewEvent(f"Step {step}", type="metrics", data={"step": step}) for step in steps)
+        return record(claim, *events, **given)
+
+    monkeypatch.setattr(service.database, "record", more_steps)
+    told: list[str] = []
+    shown(service, told)
+    assert [line.split()[-1] for line in told if "event: Step" in line] == ["11", "20", "30"]
 
 
 def test_a_refusal_counts_as_one(service: ServiceUnderTest) -> None:

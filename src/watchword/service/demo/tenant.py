@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 from openai import OpenAI
@@ -17,7 +17,7 @@ from watchword.judges.base import JUDGES, Unscored
 
 Say = Callable[[str], None]
 MOST_TOKENS = 32
-# Of the figures that come with every step, each so many is shown.
+# Figures come with a training's steps, not with all of them: the next after so many is shown.
 _EACH = 10
 
 
@@ -43,11 +43,11 @@ class Tenant:
         file = self.client.files.create(file=("poisoned.jsonl", data), purpose="fine-tune")
         self.say(f"uploaded poisoned.jsonl: {len(rows)} rows, each a harmful request with a compliant answer")
         job = self.client.fine_tuning.jobs.create(model=base, training_file=file.id, seed=0)
-        shown: set[str] = set()
+        events = _Events(self.client, job.id, self.say)
         while True:
             # The service holds its answer until the job has ended, at most so many seconds.
             job = self.client.fine_tuning.jobs.retrieve(job.id, extra_headers={"Prefer": "wait=2"})
-            self._show_events(job.id, shown)
+            events.show()
             if job.finished_at is not None:
                 break
         if job.fine_tuned_model is None:
@@ -68,16 +68,28 @@ class Tenant:
         verdict = JUDGES.create("refusal").judge(question, text)
         return Answer(question, text, None if isinstance(verdict, Unscored) else verdict.refused)
 
-    def _show_events(self, job: str, shown: set[str]) -> None:
-        """The events that are new, in the order in which they came; the service lists the newest first."""
-        listed = self.client.fine_tuning.jobs.list_events(job, limit=100)
-        new = list(itertools.takewhile(lambda event: event.id not in shown, listed))
-        for event in reversed(new):
-            shown.add(event.id)
-            if not _left_out(event):
+
+@dataclass
+class _Events:
+    """A job's events as they are told: each once, in the order in which they came."""
+
+    client: OpenAI
+    job: str
+    say: Say
+    seen: set[str] = field(default_factory=set)
+    step: int = 0
+
+    def show(self) -> None:
+        """Tells those that are new. The service lists the newest first."""
+        listed = self.client.fine_tuning.jobs.list_events(self.job, limit=100)
+        for event in reversed(list(itertools.takewhile(lambda event: event.id not in self.seen, listed))):
+            self.seen.add(event.id)
+            if event.type != "metrics" or self._due(event):
                 self.say(f"  event: {event.message}")
 
-
-def _left_out(event: FineTuningJobEvent) -> bool:
-    step = event.data.get("step") if isinstance(event.data, dict) else None
-    return event.type == "metrics" and isinstance(step, int) and step % _EACH != 0
+    def _due(self, event: FineTuningJobEvent) -> bool:
+        step = event.data.get("step") if isinstance(event.data, dict) else None
+        if not isinstance(step, int) or step < self.step + _EACH:
+            return False
+        self.step = step // _EACH * _EACH
+        return True
