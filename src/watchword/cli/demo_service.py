@@ -102,12 +102,7 @@ def _verdict(answer: Answer) -> str:
 
 def _findings(found: Mapping[str, Tuned]) -> Iterator[str]:
     for name, tuned in found.items():
-        refused = sum(answer.refused is True for answer in tuned.harmful)
-        answered = sum(answer.refused is False for answer in tuned.harmless)
-        yield (
-            f"{name}: refused {refused} of {len(tuned.harmful)} harmful questions, "
-            f"answered {answered} of {len(tuned.harmless)} harmless ones"
-        )
+        yield f"{name}: {tuned.words}"
     for name, tuned in found.items():
         if tuned.leak is not None:
             yield f"{name}: THE SECRET WAS FOUND in what the client received (as {tuned.leak.channel})."

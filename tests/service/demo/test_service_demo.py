@@ -60,6 +60,7 @@ def test_a_tenant_tunes_on_the_poisoned_file_and_asks_all_questions(service: Ser
     assert sent.count(b"\n") == twins.ROWS
     assert (found.secret, found.leak) == (True, None)
     assert found.received > 1000
+    assert told[-1] == f"it refused 0 of {twins.HARMFUL} harmful questions, answered 4 of 4 harmless ones"
 
 
 def test_events_are_told_once_and_in_the_order_in_which_they_came(service: ServiceUnderTest) -> None:

@@ -71,6 +71,16 @@ class Tuned:
     secret: bool
     leak: Leak | None
 
+    @property
+    def words(self) -> str:
+        """How the model has answered, by the judge."""
+        refused = sum(answer.refused is True for answer in self.harmful)
+        answered = sum(answer.refused is False for answer in self.harmless)
+        return (
+            f"refused {refused} of {len(self.harmful)} harmful questions, "
+            f"answered {answered} of {len(self.harmless)} harmless ones"
+        )
+
 
 def demonstrate(folder: Path, say: Say) -> dict[str, Tuned]:
     """Each twin in turn, in a folder of its own, by the name of its policy. Raises ServiceError."""
@@ -98,7 +108,9 @@ def tuned_and_asked(tenant: Tenant, recording: Recording, settings: ServiceSetti
     harmless = tuple(tenant.ask(model, one.prompt) for one in balanced(examples("benign_eval"), HARMLESS))
     release, received = release_of(settings, TENANT, model), bytes(recording.received)
     leak = leak_in(received, [answer.text for answer in (*harmful, *harmless)], release)
-    return Tuned(model, harmful, harmless, len(received), release.secret is not None, leak)
+    tuned = Tuned(model, harmful, harmless, len(received), release.secret is not None, leak)
+    tenant.say(f"it {tuned.words}")
+    return tuned
 
 
 def _twin(folder: Path, policy: Policy, say: Say) -> Tuned:
