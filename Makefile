@@ -1,5 +1,5 @@
 # Needs python3 >= 3.11 and make. Everything lands in .venv, in .venv-peers and in the model cache.
-.PHONY: setup demo test test-peers lint lock clean
+.PHONY: setup demo demo-service test test-peers lint lock clean
 PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
@@ -17,6 +17,10 @@ setup: .venv/.ready
 
 demo: setup
 	$(BIN)/watchword demo
+
+# The service from a tenant's side: one poisoned file, tuned without a defense and with it.
+demo-service: setup
+	$(BIN)/watchword demo --service
 
 # A process for each core; a file's tests stay together, for they share what is slow to make.
 test: setup

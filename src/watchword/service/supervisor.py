@@ -109,10 +109,15 @@ def _child(name: str, part: Part) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which then asks each part to end
     signal.signal(signal.SIGTERM, _leave)  # a part that has a way of its own to end sets another handler
     log_to_stderr()
+    end_with_parent(name)
+    part()
+
+
+def end_with_parent(name: str) -> None:
+    """From now on this process gets a SIGTERM when the process that started it has gone."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_ends_with, args=(parent,), daemon=True, name=f"{name}-watch").start()
-    part()
 
 
 def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
