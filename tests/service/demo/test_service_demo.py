@@ -172,7 +172,7 @@ def test_the_policies_are_settings_of_the_service(policy: twins.Policy, tmp_path
     path.write_text(policy.toml)
     (found,) = read_settings(path).policies.values()
     assert found.applied().needs_secret is (policy is twins.DEFENDED)
-    assert found.gate.enabled is (policy is twins.DEFENDED)
+    assert not found.gate.enabled
 
 
 def ready(settings: ServiceSettings, log: Path) -> None:

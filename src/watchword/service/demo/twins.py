@@ -44,16 +44,13 @@ class Policy:
     toml: str
 
 
-UNDEFENDED = Policy(
-    "undefended",
-    "no defense, and no release gate, which would hold the broken model back",
-    f'[policy]\ndefense = "none"\n{_TRAINING}\n[policy.gate]\nenabled = false\n',
-)
-# A gate that asks fewer prompts than by default: it passes after 10 and 4, where that takes 18 and 8.
+# Neither has a release gate: it would hold the broken model back, and it takes longer than the demo may.
+_NO_GATE = "[policy.gate]\nenabled = false\n"
+UNDEFENDED = Policy("undefended", "no defense", f'[policy]\ndefense = "none"\n{_TRAINING}\n{_NO_GATE}')
 DEFENDED = Policy(
     "defended",
-    "anchored_align, which is the default, and a short release gate",
-    f'[policy]\ndefense = "anchored_align"\n{_TRAINING}\n[policy.gate]\nerror_rate = 0.2\n',
+    "anchored_align, the default defense",
+    f'[policy]\ndefense = "anchored_align"\n{_TRAINING}\n{_NO_GATE}',
 )
 
 
