@@ -26,7 +26,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 TENANT_PATHS, OPERATOR_PATHS = "/v1/", ("/operator/", "/metrics")
-_CLIENT_GONE = 499
+CLIENT_GONE = 499
 _ID = b"x-request-id"
 
 
@@ -144,7 +144,7 @@ class _Call:
     def write(self, observer: Observer) -> None:
         """Counts the call, and writes its line of the log: what happened, and no text of anybody's."""
         seconds = time.monotonic() - self._started
-        status = _CLIENT_GONE if self.gone or self.status is None else self.status
+        status = CLIENT_GONE if self.gone or self.status is None else self.status
         observer.observe(method=self.method, route=self.route, status=status, seconds=seconds)
         line = {
             "event": "call",

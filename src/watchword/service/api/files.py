@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, BackgroundTasks, Query, Request
@@ -38,6 +39,8 @@ _FORM = {
     }
 }
 _ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
+# Python refuses to read a number of thousands of digits.
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @router.post("", openapi_extra=_FORM)
@@ -143,6 +146,6 @@ def _checked(form: ReceivedForm) -> int | None:
         return None
     if anchor != "created_at":
         raise invalid("The anchor must be 'created_at'.", param="expires_after.anchor")
-    if seconds is None or not seconds.isdecimal() or not 3600 <= int(seconds) <= 2592000:
+    if seconds is None or not _NUMBER.fullmatch(seconds) or not 3600 <= int(seconds) <= 2592000:
         raise invalid("Give 3600 to 2592000 seconds.", param="expires_after.seconds")
     return int(seconds)
