@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import sqlite3
 import time
@@ -14,18 +15,24 @@ from sqlalchemy.exc import (
     ArgumentError,
     DataError,
     DBAPIError,
+    InterfaceError,
+    InternalError,
     NoSuchModuleError,
     OperationalError,
     StatementError,
 )
+from sqlalchemy.exc import DatabaseError as DamagedError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from watchword.errors import DatabaseError, UsageError, WatchwordError
+from watchword.files.folders import PRIVATE_FILE
 from watchword.service.settings import TenantLimits
 
 Clock = Callable[[], float]
 LimitsOf = Callable[[str], TenantLimits]
 _BUSY_MS = 30_000
 _WRITES = "watchword_writes"
+_BACKENDS = ("sqlite", "postgresql", "postgres")
 
 
 def no_limits_set(tenant: str) -> TenantLimits:  # noqa: ARG001
@@ -73,6 +80,12 @@ def connected(url: str | URL) -> Engine:
     """The engine for a URL. Raises UsageError for one that cannot be."""
     try:
         place = make_url(url)
+        if place.get_backend_name() not in _BACKENDS:
+            raise UsageError(
+                f"{place.get_backend_name()} is no database of the service; give sqlite:///PATH or "
+                "postgresql://USER@HOST/NAME",
+                param="database",
+            )
         if place.drivername in ("postgresql", "postgres"):
             place = place.set(drivername="postgresql+psycopg")
         engine = create_engine(place, **_options(place))
@@ -85,6 +98,7 @@ def connected(url: str | URL) -> Engine:
             f"{error.name} is missing; install it with `pip install 'watchword[postgres]'`", param="database"
         ) from None
     if engine.dialect.name == "sqlite":
+        _make_private(str(place.database))
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -106,6 +120,14 @@ def _options(place: URL) -> dict[str, Any]:
     if not place.database or place.database == ":memory:" or "mode=memory" in str(place):
         raise UsageError("the service's database must be a file, which all of its processes share", param="database")
     return {"pool_size": 10, "max_overflow": 20}
+
+
+def _make_private(path: str) -> None:
+    """Makes the file where there is none, for its owner alone; SQLite gives its log the same rights."""
+    # A folder that is not there is told by the first connection.
+    if not path.startswith("file:"):
+        with contextlib.suppress(OSError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE))
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
@@ -133,16 +155,28 @@ def _translated() -> Iterator[None]:
         yield
     except DataError as error:
         raise UsageError(f"a value cannot be stored: {_said(error)}") from error
+    except OverflowError as error:
+        raise UsageError("a number is larger than a database takes; give one below 2**63") from error
+    except PoolTimeoutError as error:
+        raise DatabaseError(
+            "the database is busy: no connection became free; try again, or run more processes"
+        ) from error
     except StatementError as error:
         if isinstance(error.orig, WatchwordError):
             raise error.orig from None
-        if isinstance(error, OperationalError):
-            raise _unusable(error) from error
+        if (told := _unusable(error)) is not None:
+            raise told from error
         raise
 
 
-def _unusable(error: DBAPIError) -> DatabaseError:
-    return DatabaseError(f"the database does not answer: {_said(error)}; check its URL, and that it runs")
+def _unusable(error: StatementError) -> DatabaseError | None:
+    """What is wrong with the database itself; None where a statement of ours was wrong."""
+    if isinstance(error, OperationalError | InterfaceError | InternalError):
+        return DatabaseError(f"the database does not answer: {_said(error)}; check its URL, and that it runs")
+    # Of what is more than that, SQLite says no more than the class of all of them.
+    if type(error) is DamagedError:
+        return DatabaseError(f"the database is damaged: {_said(error)}; restore it from its backup")
+    return None
 
 
 def _said(error: DBAPIError) -> str:
