@@ -126,9 +126,11 @@ def test_a_database_that_does_not_answer_is_a_clean_error() -> None:
 def test_a_file_that_is_no_database_is_told_so(tmp_path: Path) -> None:
     path = tmp_path / "service.db"
     path.write_bytes(b"no database at all " * 500)
-    with contextlib.closing(Database(f"sqlite:///{path}", audit_key=AUDIT_KEY)) as database:
-        with pytest.raises(DatabaseError, match=r"is damaged: .*; restore it from its backup"):
-            database.migrate()
+    with (
+        contextlib.closing(Database(f"sqlite:///{path}", audit_key=AUDIT_KEY)) as database,
+        pytest.raises(DatabaseError, match=r"is damaged: .*; restore it from its backup"),
+    ):
+        database.migrate()
 
 
 def test_a_damaged_page_is_told_so(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import re
 from typing import Annotated, Literal
 
+import anyio.to_thread
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 from fastapi.responses import StreamingResponse
 
@@ -63,7 +64,7 @@ async def create(request: Request, service: ServiceDep, caller: Caller, after: B
         expires_at=None if lifetime is None else now() + lifetime,
     )
     file = await asyncio.to_thread(stored, service, caller, wanted)
-    after.add_task(check, service, file)
+    after.add_task(check_in_turn, service, file)
     return file_object(file)
 
 
@@ -119,6 +120,11 @@ def stored(service: Service, caller: Principal, wanted: NewFile) -> StoredFile:
     except BaseException:
         service.blobs.delete(wanted.blob)
         raise
+
+
+async def check_in_turn(service: Service, file: StoredFile) -> None:
+    """``check`` beside the calls, one file after another: files that wait hold no thread that calls need."""
+    await anyio.to_thread.run_sync(check, service, file, limiter=service.checker.turns)
 
 
 def check(service: Service, file: StoredFile) -> None:
