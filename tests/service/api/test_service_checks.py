@@ -18,7 +18,7 @@ def test_files_that_wait_for_their_check_stop_no_call(idle: ServiceUnderTest, mo
     """More of them than there are threads for calls."""
     go_on, client = threading.Event(), idle.client()
 
-    def slow(self: FileChecker, path: Path) -> CheckedFile:  # noqa: ARG001
+    def slow(self: FileChecker, path: Path) -> CheckedFile:
         go_on.wait(60)
         return CheckedFile(None)
 
