@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from support.gateway_parts import LogLines, call, wait_until
+from support.gateway_parts import call, wait_until
 from support.service_parts import BASE, ServiceUnderTest, rows
 from watchword.errors import CallError
 from watchword.service.api.bodies import BoundedBodies
@@ -121,17 +119,6 @@ def test_no_kind_of_body_is_held_beyond_its_bound(path: str, kind: bytes) -> Non
         asyncio.run(app(scope, receive, send))
     assert error.value.openai_code == "request_too_large"
     assert asked == 11
-
-
-@pytest.fixture
-def lines() -> Iterator[list[str]]:
-    found, logger = LogLines(), logging.getLogger("watchword.service")
-    logger.addHandler(found)
-    before = logger.level
-    logger.setLevel(logging.DEBUG)
-    yield found.lines
-    logger.removeHandler(found)
-    logger.setLevel(before)
 
 
 def test_a_client_that_leaves_in_its_upload_is_no_failure(shared: ServiceUnderTest, lines: list[str]) -> None:

@@ -10,9 +10,11 @@ import anyio.to_thread
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 from fastapi.responses import StreamingResponse
 
-from watchword.errors import NotFoundError
+from watchword.errors import NotFoundError, WatchwordError
 from watchword.service.api.context import Caller, Service, ServiceDep, now, tenant_key
+from watchword.service.api.edge import reason_of
 from watchword.service.api.receiving import ReceivedForm, receive_form, unknown_field
+from watchword.service.logs import log
 from watchword.service.types import FileState, NewFile, Principal, StoredFile
 from watchword.service.wire.base import Page, page_of
 from watchword.service.wire.faults import invalid
@@ -123,8 +125,14 @@ def stored(service: Service, caller: Principal, wanted: NewFile) -> StoredFile:
 
 
 async def check_in_turn(service: Service, file: StoredFile) -> None:
-    """``check`` beside the calls, one file after another: files that wait hold no thread that calls need."""
-    await anyio.to_thread.run_sync(check, service, file, limiter=service.checker.turns)
+    """``check`` beside the calls, one file after another: files that wait hold no thread that calls need.
+
+    The call is answered already: a check that failed is noted here, and made again by the housekeeping.
+    """
+    try:
+        await anyio.to_thread.run_sync(check, service, file, limiter=service.checker.turns)
+    except WatchwordError as error:
+        log.error({"event": "check failed", "file": file.id, "kind": type(error).__name__, "why": reason_of(error)})
 
 
 def check(service: Service, file: StoredFile) -> None:

@@ -18,6 +18,7 @@ from watchword.errors import (
     DatabaseError,
     DataError,
     NotFoundError,
+    OutputError,
     QuotaError,
     RepeatedKeyError,
     UsageError,
@@ -89,7 +90,8 @@ def fault_of(error: WatchwordError) -> CallError:
     """Any of our errors as one that a tenant may read: no path, and nothing of a secret, a model or the machine."""
     if isinstance(error, CallError):
         return error
-    if isinstance(error, DatabaseError):
+    # A full disk is the provider's to mend, and worth another try as well.
+    if isinstance(error, DatabaseError | OutputError):
         return CallError("Try again in a moment.", openai_code="service_unavailable", retry_after=2)
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
     if code is None:
