@@ -128,3 +128,7 @@ def test_what_only_a_job_or_a_chat_would_meet_is_told_at_the_start(
         read_settings(written(tmp_path, text))
     assert refused.value.field == field
     assert problem in refused.value.problem
+
+
+def test_a_launcher_may_be_spelled_with_a_hyphen(tmp_path: Path) -> None:
+    assert read_settings(written(tmp_path, '[worker]\nlauncher = "in-process"')).worker.launcher == "in-process"

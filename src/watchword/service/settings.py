@@ -20,6 +20,7 @@ from watchword.defenses.base import DEFENSES, Defense
 from watchword.errors import DataError, UsageError
 from watchword.finetune.launch.base import LAUNCHERS
 from watchword.models.catalog import DEFAULT_MODEL
+from watchword.registry import spelled
 from watchword.secret.generate import DEFAULT_TOKENS
 from watchword.secret.kept import SEALED
 from watchword.secret.wrapping import ProviderKey
@@ -288,7 +289,7 @@ def read_settings(path: Path | None = None, *, data: Path | None = None) -> Serv
 def _with_launcher(worker: WorkerSettings, path: Path | None) -> WorkerSettings:
     """The settings themselves. Raises DataError for a launcher that there is not: else each job would fail of it."""
     # By name: the launchers themselves load torch, which no API needs.
-    if worker.launcher not in LAUNCHERS.names():
+    if spelled(worker.launcher) not in LAUNCHERS.names():
         choices = ", ".join(LAUNCHERS.names())
         raise DataError(
             f"there is no launcher {worker.launcher!r}; choose one of {choices}", path=path, field="worker.launcher"
