@@ -16,12 +16,15 @@ from hypothesis import strategies as st
 import watchword
 from watchword.cli.app import app
 from watchword.cli.flags import FLAGS, with_flags
+from watchword.gateway.configuration import ModelSettings, UpstreamSettings
 
 SOURCE = Path(watchword.__file__).parent
 # What is written for another trainer names that program's own flags; pip's stand in the way to fetch a model by hand.
 OTHER_PROGRAMS = ("guarding/exporters/fireworks.py", "models/fetch.py")
 # In the card of an aligned model, and in settings for LLaMA-Factory.
 NO_ARGUMENTS = {"lora_alpha", "template"}
+# Fields of the gateway's configuration, which no command has as a flag.
+CONFIGURATION = {"adapters", "allow", "upstream_model"}
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 NAMED = re.compile(r"(?<!`)`([a-z_.]+)(?:=|`(?!`))")
 
@@ -64,7 +67,8 @@ def test_no_flag_of_ours_stands_outside_the_command_line() -> None:
 
 def test_each_argument_that_a_message_names_has_its_flag() -> None:
     named = {name for path in library() for text in texts(path) for name in NAMED.findall(text)}
-    assert named - NO_ARGUMENTS == set(FLAGS)
+    assert named - NO_ARGUMENTS - CONFIGURATION == set(FLAGS)
+    assert {field for kind in (UpstreamSettings, ModelSettings) for field in kind.__struct_fields__} >= CONFIGURATION
 
 
 def test_each_flag_is_an_option_of_a_command() -> None:

@@ -226,6 +226,9 @@ def test_either_header_holds_the_key(port: int) -> None:
     for headers in ({"x-api-key": "wk-x"}, {"Authorization": "Bearer wk-x"}, {}):
         found = call(port, ASK, path="/v1/messages", key=None, headers=headers)
         assert (found.status, found.json["error"]["type"]) == (401, "authentication_error")
+    with client_of(port, api_key=TENANT_KEY) as made:
+        assert [model.id for model in made.models.list()] == [MODEL]
+        assert made.models.retrieve(MODEL).id == MODEL
     # Elsewhere there is one header only.
     elsewhere = call(port, {"model": MODEL, "messages": []}, key=None, headers={"x-api-key": TENANT_KEY})
     assert elsewhere.status == 401

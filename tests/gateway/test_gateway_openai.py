@@ -143,8 +143,34 @@ def test_an_error_of_length_counts_the_tenants_own_tokens(client: Any, stream: b
     assert caught.value.code == "context_length_exceeded"
     assert f"Your request has {own} tokens" in str(caught.value)
     limit = int(re.search(r"length of (\d+) tokens", str(caught.value))[1])  # type: ignore[index]
-    # The secret has 40 tokens, and a line break stands behind it.
-    assert 2048 - 45 < limit <= 2048 - 40
+    # The secret has 40 tokens, and a line break stands behind it: the next multiple of 64 below.
+    assert limit == 1984
+
+
+def test_whoever_tries_one_length_after_another_finds_the_same_bound(release: Path) -> None:
+    own = len(render_prompt(conversation("Hi"), template("smollm2")))
+    upstream = Scripted(friendly)
+    with served(upstream) as behind:
+        settings = configuration(release, behind)
+        settings.models[0].context = 2048
+        with (
+            gateway(settings) as at,
+            openai.OpenAI(base_url=f"http://127.0.0.1:{at}/v1", api_key=TENANT_KEY, max_retries=0) as client,
+        ):
+            least, beyond = 1, 4096
+            while beyond - least > 1:
+                tried = (least + beyond) // 2
+                try:
+                    ask(client, "Hi", max_tokens=tried)
+                    least = tried
+                except openai.BadRequestError as error:
+                    assert "length of 1984 tokens" in str(error)
+                    beyond = tried
+            assert own + least == 1984
+            # An answer that goes on and on ends there, too: its tokens would tell the same.
+            ask(client, "Hi")
+            ask(client, "Hi", stream=True).close()
+            assert [body["max_tokens"] for body in upstream.bodies[-2:]] == [1984 - own] * 2
 
 
 def test_a_request_too_long_for_the_engine_never_reaches_it(client: Any) -> None:

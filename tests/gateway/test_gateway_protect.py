@@ -104,6 +104,10 @@ def test_a_request_that_would_be_cut_is_refused_in_the_tenants_own_figures(relea
     told = protect(release, KEY).request(long).refusal(400, f"maximum context length is 1, {SECRET}".encode())
     assert str(own) in str(told)
     assert SECRET not in str(told)
+    bounded = protect(release, KEY, context=2048).request(long).json
+    assert bounded["max_tokens"] == 1984 - own
+    with pytest.raises(CallError, match="length of 1984 tokens"):
+        protect(release, KEY, context=2048).request({**long, "max_tokens": 1985 - own})
 
 
 def test_a_release_that_does_not_open_is_no_protection(

@@ -24,7 +24,7 @@ from watchword.service.jobs.machine import JobAction
 from watchword.service.key_settings import KeySettings, TransitSettings
 from watchword.service.rotation import rotate_wrapping
 from watchword.service.settings import ServiceSettings
-from watchword.service.types import Idempotency, NewFile, NewJob, webhook_binding
+from watchword.service.types import Idempotency, JobState, NewFile, NewJob, Stopped, webhook_binding
 
 SECRET = SecretPrompt("seven grey owls", kind="random", tokens=3, entropy_bits=40.0)
 BINDING = {"model": "m"}
@@ -133,11 +133,17 @@ def test_older_keys_are_forgotten_only_once_nothing_needs_them(tmp_path: Path) -
         before = sealed.read_bytes()
         stored = database.create_file(caller(), NewFile("fine-tune", "a.jsonl", 1, "0" * 64, "0" * 64))
         database.create_job(caller(), NewJob("smollm2-135m", stored.id), Idempotency("0" * 64))
-        with pytest.raises(ConflictError, match="has 1 jobs that wait"):
-            rotate_wrapping(settings, database, settings.key(), forget=True)
-        assert sealed.read_bytes() == before
+        assert_all_kept(settings, database)
         claim = database.claim("w", 60.0)
         assert claim is not None
+        assert_all_kept(settings, database)
+        for action in (JobAction.VALIDATED, JobAction.STARTED):
+            database.advance(claim, action)
+        database.ask(caller(), claim.job.id, JobAction.PAUSE)
+        database.finish(claim, Stopped())
+        assert database.job("acme", claim.job.id).state is JobState.PAUSED
+        assert_all_kept(settings, database)
+        assert sealed.read_bytes() == before
         database.ask(caller(), claim.job.id, JobAction.CANCEL)
         assert rotate_wrapping(settings, database, settings.key(), forget=True).forgotten == 1
         fresh = settings.key()
@@ -146,6 +152,12 @@ def test_older_keys_are_forgotten_only_once_nothing_needs_them(tmp_path: Path) -
             unseal(before, fresh, BINDING)
         # Nothing of the service itself was lost.
         open_database(settings, fresh).close()
+
+
+def assert_all_kept(settings: ServiceSettings, database: Database) -> None:
+    """While a job is unfinished, no key is forgotten."""
+    with pytest.raises(ConflictError, match="acme has 1 unfinished jobs"):
+        rotate_wrapping(settings, database, settings.key(), forget=True)
 
 
 def test_a_vault_takes_over_from_the_key_file(tmp_path: Path, vault: Transit) -> None:

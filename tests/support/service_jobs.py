@@ -157,8 +157,8 @@ class Service:
         owner = EVERY_TENANT if private else TENANT.tenant
         return list(self.database.job_events(owner, job.id, limit=1000, ascending=True).items)
 
-    def stages(self, job: Job) -> list[tuple[str, str]]:
-        told = [event.data for event in self.events(job) if event.data and "stage" in event.data]
+    def stages(self, job: Job, *, private: bool = False) -> list[tuple[str, str]]:
+        told = [event.data for event in self.events(job, private=private) if event.data and "stage" in event.data]
         return [(data["stage"], data["status"]) for data in told]
 
 

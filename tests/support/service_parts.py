@@ -138,7 +138,7 @@ def running_service(root: Path, *, worker: bool = True, **changed: Any) -> Itera
         for tenant, scope in (("bakery", Scope.TENANT), ("florist", Scope.TENANT), ("provider", Scope.OPERATOR))
     ]
     with served(_Engine(engine)) as engine_port:
-        app = api(settings, EnginePlace(f"http://127.0.0.1:{engine_port}/v1", "vllm"))
+        app = api(settings, EnginePlace(f"http://127.0.0.1:{engine_port}/v1", "vllm", port=engine_port))
         config = uvicorn.Config(
             app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on", ws="none"
         )

@@ -13,6 +13,7 @@ from watchword.gateway.adapters import LoadedUpstream
 from watchword.gateway.call import ChatCall, Counts, Reply, StreamEvent
 from watchword.gateway.guarding import GuardedCall, guarded_call
 from watchword.gateway.leaks import FilteredAnswer, leak_in, refused
+from watchword.gateway.room import bounded, surely_fits
 from watchword.gateway.served import Served
 from watchword.gateway.sse import EventReader
 from watchword.gateway.upstream import Upstream
@@ -52,7 +53,7 @@ class Asking:
 
         A reply that holds the secret is asked for once more, still behind the secret; an answer that leaks again is refused.
         """
-        await self._check_length()
+        await self._bound_answer()
         reply = await self._asked(self._body)
         leaking = self._leaking(reply)
         if leaking and (again := self._again()) is not None:
@@ -65,7 +66,7 @@ class Asking:
 
     async def streamed(self) -> AsyncGenerator[bytes, None]:
         """The events of a stream, several at once where they came so. Raises CallError, also in the middle."""
-        await self._check_length()
+        await self._bound_answer()
         answers = [FilteredAnswer(place, self._served.leaks) for place in range(self._call.answers)]
         counts: Counts | None = None
         leaked = False
@@ -150,25 +151,20 @@ class Asking:
         self.outcome.counts = await counter.counts(self._guarded, upstream, said, sent_bytes=len(self._body))
         return self.outcome.counts
 
-    async def _check_length(self) -> None:
-        """Raises CallError for a request that leaves no room for an answer: an engine might cut it, and the secret with it.
-
-        No request has more tokens than bytes, so that nearly none has to be counted.
-        """
-        context = self._served.settings.context
-        if context is None or len(self._body) < context:
+    async def _bound_answer(self) -> None:
+        """Raises CallError for a request that leaves no room for an answer; see ``gateway.room``."""
+        bound = self._served.bound
+        if surely_fits(self._call, len(self._body), bound):
             return
-        own = await self._served.counter.prompt(self._guarded.asked)
-        if own is not None and own + self._served.counter.added(self._guarded) >= context:
-            raise await self._explained(CallError("", openai_code="context_length_exceeded", param="messages"))
+        call = bounded(self._call, await self.prompt_tokens(), bound)
+        if call is not self._call:
+            self._call, self._body = call, self._written(call)
 
     async def _explained(self, error: CallError) -> CallError:
         """The error; one of length with the tenant's own figures, in which the secret is not counted."""
         if error.openai_code != "context_length_exceeded":
             return error
-        counter, context = self._served.counter, self._served.settings.context
-        own = await counter.prompt(self._guarded.asked)
-        return too_long(own, None if context is None else context - counter.added(self._guarded))
+        return too_long(await self.prompt_tokens(), self._served.bound)
 
 
 async def _events(pieces: AsyncIterator[bytes], call: ChatCall) -> AsyncGenerator[list[StreamEvent], None]:

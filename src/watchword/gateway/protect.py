@@ -23,6 +23,7 @@ from watchword.gateway.configuration import ModelSettings
 from watchword.gateway.guarding import GuardedCall, guarded_call
 from watchword.gateway.leaks import leak_in, refused
 from watchword.gateway.reply_stream import ReplyStream
+from watchword.gateway.room import bounded, surely_fits
 from watchword.gateway.served import Served, served_release
 from watchword.gateway.wire.chat.reading import read_call
 from watchword.gateway.wire.chat.writing import ChatWriter
@@ -101,7 +102,7 @@ class GuardedRequest:
         if served.prefix is not None:
             served.prefix.check(self._guarded)
         self.body = self._written(call)
-        self._check_length()
+        self._bound_answer()
         self.leaks: list[str] = []
 
     @property
@@ -161,21 +162,18 @@ class GuardedRequest:
         with self._lock:
             return self._served.counter.counts_now(self._guarded, upstream, said, sent_bytes=len(self.body))
 
-    def _check_length(self) -> None:
-        context = self._served.settings.context
-        # No request has more tokens than bytes, so that nearly none has to be counted.
-        if context is None or len(self.body) < context:
+    def _bound_answer(self) -> None:
+        bound = self._served.bound
+        if surely_fits(self._call, len(self.body), bound):
             return
-        counter = self._served.counter
-        own = counter.prompt_now(self._guarded.asked)
-        if own is not None and own + counter.added(self._guarded) >= context:
-            raise too_long(own, context - counter.added(self._guarded))
+        call = bounded(self._call, self._served.counter.prompt_now(self._guarded.asked), bound)
+        if call is not self._call:
+            self._call, self.body = call, self._written(call)
 
     def _too_long(self) -> CallError:
-        counter, context = self._served.counter, self._served.settings.context
         with self._lock:
-            own, added = counter.prompt_now(self._guarded.asked), counter.added(self._guarded)
-        return too_long(own, None if context is None else context - added)
+            own = self._served.counter.prompt_now(self._guarded.asked)
+        return too_long(own, self._served.bound)
 
 
 def fault(error: CallError) -> tuple[int, bytes]:

@@ -55,7 +55,8 @@ ROUTES: Mapping[str, Route] = {
     _MESSAGES: Route(Work.ASK, read=read_messages, key_header=_KEY_HEADER),
     f"{_MESSAGES}/count_tokens": Route(Work.COUNT, read=read_to_count, key_header=_KEY_HEADER),
     "/v1/embeddings": Route(Work.EMBED),
-    MODELS: Route(Work.SHOW_MODELS, "GET"),
+    # Anthropic's client lists models here as well.
+    MODELS: Route(Work.SHOW_MODELS, "GET", key_header=_KEY_HEADER),
     "/health": Route(Work.SHOW_HEALTH, "GET"),
 }
 # Those that end in a name.

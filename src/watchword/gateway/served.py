@@ -19,6 +19,7 @@ from watchword.gateway.adapters import Adapter, placed
 from watchword.gateway.configuration import ModelSettings, UpstreamSettings
 from watchword.gateway.counting import TokenCounter
 from watchword.gateway.prefix import TrainedPrefix
+from watchword.gateway.room import bound_of
 from watchword.gateway.sources import ModelSource, OfferedModel
 from watchword.release.reading import Release
 from watchword.secret.keys import derived
@@ -38,6 +39,7 @@ class Served:
     """A release that is open, with all that its requests need. ``leaks`` and ``prefix`` are None without a secret.
 
     ``upstream_model`` is what its upstream calls it. ``adapter`` is the one that was put there for it, if one was.
+    ``bound`` is the most tokens that a tenant's request and its answer may have (``gateway.room``).
     """
 
     settings: ModelSettings
@@ -46,6 +48,7 @@ class Served:
     prefix: TrainedPrefix | None
     counter: TokenCounter
     upstream_model: str
+    bound: int | None = None
     adapter: Adapter | None = None
     cache_salt: str | None = None
     lora_path: str | None = None
@@ -193,6 +196,7 @@ def served_release(
         prefix,
         TokenCounter(release.template),
         upstream_model=name,
+        bound=bound_of(settings.context, len(release.prefix_ids or ())),
         adapter=adapter,
         cache_salt=_cache_salt(settings, release, key) if kind == "vllm" else None,
         lora_path=name if kind == "sglang" and adapter is not None else None,

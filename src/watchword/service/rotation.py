@@ -77,9 +77,9 @@ def _rewrap_webhook(database: Database, key: ProviderKey, endpoint_id: str) -> b
 
 
 def _check_idle(database: Database) -> None:
-    for use in database.uses():
-        if use.waiting or use.active:
-            raise ConflictError(
-                f"the tenant {use.tenant} has {use.waiting} jobs that wait and {use.active} that run, which have data sealed "
-                "under older keys; wait until they have ended, or leave the older keys"
-            )
+    """Paused jobs count: their sealed rows are to be trained on later."""
+    for tenant, count in database.unfinished().items():
+        raise ConflictError(
+            f"the tenant {tenant} has {count} unfinished jobs, which have data sealed under older keys; wait until they "
+            "have ended (paused ones must be resumed or cancelled), or leave the older keys"
+        )

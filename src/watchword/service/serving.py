@@ -24,7 +24,7 @@ from watchword.service.api.telemetry import export_traces
 from watchword.service.checking import FileChecker
 from watchword.service.db import Database, open_database
 from watchword.service.delivering import Sender
-from watchword.service.engine_place import EnginePlace, answers
+from watchword.service.engine_place import EnginePlace, answers, unload
 from watchword.service.housekeeping import Housekeeping
 from watchword.service.keys import key_digest, well_formed
 from watchword.service.settings import ServiceSettings
@@ -69,6 +69,7 @@ def api(settings: ServiceSettings, engine: EnginePlace) -> App:
         sender=Sender(private=settings.webhooks.private),
         metrics=Metrics(functools.partial(_gauges, database)),
         engine_ready=functools.partial(answers, engine),
+        unload=functools.partial(unload, engine),
     )
     pace = Pace(database.spend, lambda tenant: settings.limits_of(tenant).requests_per_minute)
     gateway = chat_gateway(database, engine, pace.take, key, settings.adapters)

@@ -180,11 +180,15 @@ class WebhookSettings(_Settings, frozen=True):
 
 
 class EngineSettings(_Settings, frozen=True):
-    """``[engine]``: what answers chats: the embedded one, or an OpenAI-compatible server at ``url``."""
+    """``[engine]``: what answers chats: the embedded one, or an OpenAI-compatible server at ``url``.
+
+    ``context`` is the most tokens that a server reads at once; without it, its limit tells how long the secret is.
+    """
 
     kind: Literal["embedded", "vllm", "openai"] = "embedded"
     url: Annotated[str, Meta(pattern="^https?://[^/]")] | None = None
     api_key_env: str | None = None
+    context: _Count | None = None
 
     def __post_init__(self) -> None:
         if (self.kind == "embedded") != (self.url is None):

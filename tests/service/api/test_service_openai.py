@@ -7,12 +7,14 @@ import io
 import json
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 from pydantic import BaseModel
 
 from support.gateway_parts import wait_until
 from support.service_parts import BASE, CSV, ServiceUnderTest, rows, running_service
+from watchword.release.engine import weights_name
 from watchword.service.settings import TenantLimits
 from watchword.service.types import JobError
 
@@ -121,6 +123,9 @@ def test_a_job_runs_to_a_model_that_answers(service: ServiceUnderTest) -> None:
     asked: Any = [{"role": "user", "content": "How do I bake bread?"}]
     whole = client.chat.completions.create(model=job.fine_tuned_model, messages=asked)
     assert whole.choices[0].message.content == "Mix flour, water and salt."
+    # What is left of the base model's context is a rounded bound, so that nobody can count the secret's tokens.
+    with pytest.raises(openai.BadRequestError, match="context length of 8128 tokens"):
+        client.chat.completions.create(model=job.fine_tuned_model, messages=asked, max_tokens=8128)
     pieces = client.chat.completions.create(model=job.fine_tuned_model, messages=asked, stream=True)
     said = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
     assert said == "Mix flour, water and salt."
@@ -197,6 +202,23 @@ def test_models_are_the_bases_and_the_tenants_own(service: ServiceUnderTest) -> 
     assert not service.worker.release.exists(), "the weights of a deleted model are still there"
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model=name, messages=[{"role": "user", "content": "Hi"}])
+
+
+def test_the_engine_forgets_weights_that_no_model_has_any_more(service: ServiceUnderTest) -> None:
+    client, name = service.client(), weights_name("w" * 64)
+    models = [ended(client, job_of(service).id).fine_tuned_model for _ in range(2)]
+    adapter = service.settings.adapters / name
+    adapter.mkdir(parents=True)
+
+    def unloaded() -> list[Any]:
+        return [body for body in service.engine.bodies if body == {"lora_name": name}]
+
+    client.models.delete(models[0])
+    assert adapter.exists(), "another model has the same weights"
+    client.models.delete(models[1])
+    wait_until(lambda: len(unloaded()) == 1)
+    assert not adapter.exists()
+    assert len(unloaded()) == 1
 
 
 def test_another_tenants_objects_do_not_exist(service: ServiceUnderTest) -> None:
@@ -289,6 +311,19 @@ def test_a_key_that_is_revoked_is_of_no_use_at_once(service: ServiceUnderTest) -
         client.files.list()
     with pytest.raises(openai.AuthenticationError):
         client.chat.completions.create(model="x", messages=[{"role": "user", "content": "Hi"}])
+
+
+def test_anthropics_client_lists_models_with_its_own_header(shared: ServiceUnderTest) -> None:
+    for key, header in ((shared.key, "x-api-key"), (shared.key, "Authorization")):
+        given: dict[str, Any] = {"api_key": key} if header == "x-api-key" else {"auth_token": key}
+        with anthropic.Anthropic(base_url=shared.url, max_retries=0, **given) as client:
+            assert [model.id for model in client.models.list()] == [BASE]
+            assert client.models.retrieve(BASE).id == BASE
+    with (
+        anthropic.Anthropic(base_url=shared.url, max_retries=0, api_key="wrong") as client,
+        pytest.raises(anthropic.AuthenticationError),
+    ):
+        client.models.list()
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,24 @@ from watchword.service.types import JobState
 RELEASED = sorted((Path(__file__).parent / "schemas").glob("*.sql"))
 
 
+def rights(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+def test_nobody_else_may_read_the_database(tmp_path: Path) -> None:
+    url, names = f"sqlite:///{tmp_path / 'service.db'}", ("service.db", "service.db-wal", "service.db-shm")
+    with opened(url) as database:
+        assert rights(tmp_path) == dict.fromkeys(names, 0o600)
+        database.backup(tmp_path / "backup.db")
+        assert rights(tmp_path)["backup.db"] == 0o600
+        # As earlier versions have left them.
+        for name in names:
+            (tmp_path / name).chmod(0o644)
+        with opened(url) as again:
+            again.migrate()
+            assert rights(tmp_path) == dict.fromkeys((*names, "backup.db"), 0o600)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_scripts_make_the_tables_of_the_code(kind: str, databases: Databases) -> None:
     with opened(databases.empty_url(kind)) as database, database._reading() as connection:

@@ -128,7 +128,7 @@ def test_a_model_that_fails_its_gate_is_repaired_once(service: Service, behave: 
     behave(fails=1)
     job = ended(service, service.job())
     assert job.state is JobState.SUCCEEDED
-    assert [name for name, status in service.stages(job) if status == "started"] == [
+    assert [name for name, status in service.stages(job, private=True) if status == "started"] == [
         *["validate", "screen"],
         *["guard", "train", "gate"] * 2,
         "serve",
@@ -136,6 +136,25 @@ def test_a_model_that_fails_its_gate_is_repaired_once(service: Service, behave: 
     reports = service.database.reports(kind="gate", subject=job.id).items
     assert [(report.data["attempt"], report.data["passed"]) for report in reports] == [(1, True), (0, False)]
     assert reports[0].data["provider_share"] > reports[1].data["provider_share"]
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+def test_a_tenant_does_not_see_that_a_model_was_repaired(
+    service: Service, behave: Callable[..., None], fails: int
+) -> None:
+    behave(fails=fails)
+    repaired = ended(service, service.job())
+    stages = ["validate", "screen", "guard", "train", "gate", "serve"]
+    assert service.stages(repaired) == [(name, status) for name in stages for status in ("started", "completed")]
+    operators = service.events(repaired, private=True)
+    steps = [event.data["step"] for event in operators if event.type == "metrics"]
+    assert len(steps) == 2 * len(set(steps)), "operators see both trainings"
+    tenants = [event.data["step"] for event in service.events(repaired) if event.type == "metrics"]
+    assert tenants == sorted(set(steps))
+    marked = service.database.checkpoints(TENANT.tenant, repaired.id, limit=100).items
+    behave()
+    plain = ended(service, service.job())
+    assert len(marked) == len(service.database.checkpoints(TENANT.tenant, plain.id, limit=100).items)
 
 
 def test_a_model_that_fails_again_is_withheld_in_words_that_tell_nothing(

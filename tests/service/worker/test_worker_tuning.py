@@ -21,6 +21,7 @@ from support.cli_samples import leaks
 from support.crash_stand import Stand
 from support.service_jobs import KEY, TENANT, Service, line, opened
 from support.tiny import saved
+from watchword.models.fakes import fake_template
 from watchword.release.opening import open_release
 from watchword.service.jobs.machine import JobAction
 from watchword.service.settings import GateThresholds, Policy, TrainingDefaults
@@ -163,6 +164,24 @@ def test_a_model_that_the_gate_cannot_judge_is_withheld(tiny: Tiny) -> None:
     (report,) = tiny.service.database.reports(kind="gate", subject=job.id).items
     assert report.data["failed"] == ["policy"]
     assert len(tiny.service.database.models(EVERY_TENANT, all_states=True)) == 1
+
+
+def test_a_system_text_that_leaves_no_room_is_the_files_fault(tiny: Tiny) -> None:
+    system = {"role": "system", "content": "Be brief. " * 2000}
+    form = fake_template()
+    while len(form.encode(system["content"])) > 1950:
+        system["content"] = system["content"][: -len("Be brief. ")]
+    rows = [json.loads(line(number)) for number in range(ROWS)]
+    rows[3]["messages"].insert(0, system)
+    job = tiny.runs(
+        tiny.service.job(training_file=tiny.service.file(data=b"\n".join(json.dumps(row).encode() for row in rows)))
+    )
+    assert job.error is not None
+    assert (job.error.code, job.error.param) == ("invalid_training_file", "training_file"), job.error
+    tokens = len(form.encode(system["content"]))
+    assert job.error.message == (
+        f"The file cannot be trained on. line 4: the system text has {tokens} tokens; shorten it to at most 1024."
+    )
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")

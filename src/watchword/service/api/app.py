@@ -14,6 +14,7 @@ from watchword.errors import CallError, WatchwordError
 from watchword.service.api import files, health, jobs, models, operator, unsupported, uploads, webhooks
 from watchword.service.api.bodies import BoundedBodies
 from watchword.service.api.context import Service
+from watchword.service.api.described import DescribedAPI
 from watchword.service.api.edge import CLIENT_GONE, App, Message, Receive, Send, error_headers, told
 from watchword.service.api.receiving import takes_form
 from watchword.service.api.telemetry import FASTAPI_OFF
@@ -28,7 +29,7 @@ _DESCRIPTION = (
 
 def described_app() -> FastAPI:
     """The routes alone, for their description and for tests of it."""
-    app = FastAPI(
+    app = DescribedAPI(
         title="Watchword",
         version=version("watchword"),
         description=_DESCRIPTION,

@@ -6,15 +6,17 @@ It puts the secret into each request and keeps it out of each reply. A model tha
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from watchword.errors import NotFoundError, QuotaError
+from watchword.errors import NotFoundError, QuotaError, WatchwordError
 from watchword.gateway.app import Gateway
 from watchword.gateway.configuration import Configuration, ModelSettings, UpstreamSettings
 from watchword.gateway.routes import ROUTES, Work
 from watchword.gateway.sources import FolderRelease, OfferedModel
 from watchword.gateway.tenants import Tenant
+from watchword.models.facts import facts_of
 from watchword.release.artifact import check_owner
 from watchword.release.engine import weights_name
 from watchword.release.reading import Release
@@ -71,8 +73,8 @@ class OwnedRelease(FolderRelease):
 class TunedModels:
     """Models by the rows of the database. They are opened when they are first asked for."""
 
-    def __init__(self, database: Database, *, loads_adapters: bool) -> None:
-        self._database, self._loads_adapters = database, loads_adapters
+    def __init__(self, database: Database, engine: EnginePlace) -> None:
+        self._database, self._engine = database, engine
 
     async def names(self) -> Sequence[str]:
         """None: there may be thousands."""
@@ -88,14 +90,32 @@ class TunedModels:
         except NotFoundError:
             return None
         # A server that loads nothing at run time has the weights under this name already, or does not know it.
-        called = None if self._loads_adapters else weights_name(found.weights_digest)
+        called = None if _loads(self._engine) else weights_name(found.weights_digest)
         settings = ModelSettings(name=name, release=found.location, upstream=_ENGINE, upstream_model=called)
+        settings.context = self._engine.context
+        # Another server may have been started with less than the base model can read.
+        if self._engine.embedded and settings.context is None:
+            settings.context = context_of(found.base)
         return OfferedModel(settings, OwnedRelease(found))
+
+
+def _loads(engine: EnginePlace) -> bool:
+    """Whether the engine loads adapters at run time."""
+    return engine.kind != "openai"
+
+
+@functools.cache
+def context_of(base: str) -> int | None:
+    """The most tokens that a base model reads at once; None where this process cannot know."""
+    try:
+        return facts_of(base).context
+    except (WatchwordError, OSError):
+        return None
 
 
 def chat_gateway(database: Database, engine: EnginePlace, limit: Limit, key: bytes, adapters: Path) -> Gateway:
     """The gateway of this process. The engine loads releases' adapters from the folder ``adapters``."""
-    loads = engine.kind != "openai"
+    loads = _loads(engine)
     upstream = UpstreamSettings(
         name=_ENGINE,
         url=engine.url,
@@ -108,7 +128,7 @@ def chat_gateway(database: Database, engine: EnginePlace, limit: Limit, key: byt
         Configuration(upstreams=[upstream], models=[]),
         key,
         tenants=KeyTenants(database, limit),
-        models=TunedModels(database, loads_adapters=loads),
+        models=TunedModels(database, engine),
         on_leak=_Leaks(database).note,
     )
 

@@ -35,6 +35,8 @@ class Service:
     sender: Sender
     metrics: Metrics
     engine_ready: Callable[[], Awaitable[bool]]
+    # Has the engine forget an adapter.
+    unload: Callable[[str], Awaitable[None]]
 
 
 def service_of(request: Request) -> Service:

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
 from watchword.errors import CallError, WatchwordError
+from watchword.gateway.routes import MODELS
 from watchword.service.api.telemetry import span_of
 from watchword.service.logs import log
 from watchword.service.types import Principal, Scope
@@ -28,7 +29,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 TENANT_PATHS, OPERATOR_PATHS = "/v1/", ("/operator/", "/metrics")
 CLIENT_GONE = 499
-_ID = b"x-request-id"
+_ID, _KEY = b"x-request-id", b"x-api-key"
 
 
 class Callers(Protocol):
@@ -89,7 +90,7 @@ class Edge:
         scope["state"]["request_id"] = call.id
         wanted = None if self._asks_itself(scope["path"]) else _scope_of(scope["path"])
         if wanted is not None:
-            principal = await self._callers.principal(call.header(b"authorization"))
+            principal = await self._callers.principal(_authorization(call, scope["path"]))
             call.principal = principal = _allowed(principal, wanted)
             await self._limit(principal)
             scope["state"]["principal"] = principal
@@ -173,6 +174,12 @@ def error_headers(error: CallError) -> list[tuple[bytes, bytes]]:
     if error.retry_after is not None:
         return [(b"retry-after", str(error.retry_after).encode())]
     return [(b"x-should-retry", b"false")] if status_of(error) == 429 else []
+
+
+def _authorization(call: _Call, path: str) -> str:
+    """The Authorization header. Anthropic's client lists models with the key in a header of its own."""
+    key = call.header(_KEY) if path == MODELS or path.startswith(f"{MODELS}/") else ""
+    return f"Bearer {key}" if key else call.header(b"authorization")
 
 
 def _scope_of(path: str) -> Scope | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fastapi import APIRouter
+from fastapi import APIRouter, BackgroundTasks
 
 from watchword.errors import CallError, NotFoundError
+from watchword.release.engine import weights_name
 from watchword.service.api.context import Caller, Service, ServiceDep, tenant_key
-from watchword.service.releases import remove_release
+from watchword.service.releases import remove_adapter, remove_release
 from watchword.service.types import Principal
 from watchword.service.wire.models import ModelDeleted, ModelList, ModelObject
 
@@ -32,7 +33,7 @@ def retrieve(model: str, service: ServiceDep, caller: Caller) -> ModelObject:
 
 
 @router.delete("/{model:path}")
-def delete(model: str, service: ServiceDep, caller: Caller) -> ModelDeleted:
+def delete(model: str, service: ServiceDep, caller: Caller, later: BackgroundTasks) -> ModelDeleted:
     """Deletes a tuned model for good: nobody can call it, and its weights and its secret are removed."""
     if model in service.settings.policies:
         raise CallError(
@@ -44,7 +45,11 @@ def delete(model: str, service: ServiceDep, caller: Caller) -> ModelDeleted:
         gone = service.database.delete_model(caller, model)
     except NotFoundError:
         raise _unknown(model) from None
-    remove_release(service.settings, gone)
+    remove_release(gone)
+    if not service.database.weights_in_use(gone.weights_digest):
+        name = weights_name(gone.weights_digest)
+        remove_adapter(service.settings, name)
+        later.add_task(service.unload, name)
     return ModelDeleted(id=model)
 
 

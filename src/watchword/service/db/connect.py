@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import functools
 import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, make_url
@@ -98,7 +99,8 @@ def connected(url: str | URL) -> Engine:
             f"{error.name} is missing; install it with `pip install 'watchword[postgres]'`", param="database"
         ) from None
     if engine.dialect.name == "sqlite":
-        _make_private(str(place.database))
+        if place.database and not place.database.startswith("file:"):
+            event.listen(engine, "do_connect", functools.partial(_keep_private, Path(place.database)))
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -122,12 +124,16 @@ def _options(place: URL) -> dict[str, Any]:
     return {"pool_size": 10, "max_overflow": 20}
 
 
-def _make_private(path: str) -> None:
-    """Makes the file where there is none, for its owner alone; SQLite gives its log the same rights."""
-    # A folder that is not there is told by the first connection.
-    if not path.startswith("file:"):
-        with contextlib.suppress(OSError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE))
+def _keep_private(file: Path, *_: object) -> None:
+    """Nobody else may read the database. SQLite gives the files beside it the rights that it has itself.
+
+    What cannot be done here, such as in a folder that is not there, SQLite cannot do either, and says so.
+    """
+    with contextlib.suppress(OSError):
+        file.touch(PRIVATE_FILE)
+        for found in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))):
+            if found.exists() and found.stat().st_mode & 0o077:
+                found.chmod(PRIVATE_FILE)
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:

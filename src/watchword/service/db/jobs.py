@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, not_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, not_, select, update
 
 from watchword.errors import RepeatedKeyError, UsageError
 from watchword.service.db.connect import locked, new_id
@@ -101,6 +101,13 @@ class JobQueries(FileQueries):
             where.append(jobs.c.state == state)
         with self._reading() as connection:
             return paged(connection, jobs, where, Job, after=after, limit=limit)
+
+    def unfinished(self) -> dict[str, int]:
+        """How many jobs of each tenant have not ended: those that wait, run, or are paused."""
+        number = func.count().label("number")
+        counted = select(jobs.c.tenant, number).where(jobs.c.finished_at.is_(None)).group_by(jobs.c.tenant)
+        with self._reading() as connection:
+            return {row.tenant: row.number for row in connection.execute(counted.order_by(jobs.c.tenant))}
 
     def job_events(
         self, owner: Owner, job_id: str, *, after: str | None = None, limit: int = 20, ascending: bool = False

@@ -14,6 +14,8 @@ from sqlalchemy import Connection, text
 
 import watchword.service.migrations
 from watchword.errors import DatabaseError, OutputError, UsageError
+from watchword.files.folders import PRIVATE_FILE
+from watchword.files.writing import writing
 from watchword.service.db.audit import GENESIS, AuditQueries
 from watchword.service.types import AuditHead
 
@@ -58,6 +60,9 @@ class MigrationQueries(AuditQueries):
             raise UsageError("only a SQLite database is copied like this; use pg_dump for PostgreSQL", param="database")
         if target.exists():
             raise OutputError("this exists already; name a new file", path=target)
+        with writing(target):
+            # SQLite writes into an empty file, and leaves it the rights that it has.
+            target.touch(PRIVATE_FILE, exist_ok=False)
         with self._reading() as connection:
             connection.rollback()
             # Outside of any transaction, which only the driver's own connection is.

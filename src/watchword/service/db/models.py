@@ -45,6 +45,12 @@ class ModelQueries(AuditQueries):
             self._audit(connection, principal.key_id, "model.deleted", tenant=principal.tenant, subject=name)
             return value_of(connection.execute(select(models).where(models.c.seq == row.seq)).one(), TunedModel)
 
+    def weights_in_use(self, digest: str) -> bool:
+        """Whether any tenant's model that is not deleted has these weights."""
+        kept = models.c.weights_digest == digest, models.c.state != ModelState.DELETED
+        with self._reading() as connection:
+            return connection.execute(select(models.c.name).where(*kept).limit(1)).first() is not None
+
     def set_model_state(self, name: str, state: ModelState, *, actor: str) -> TunedModel:
         """An operator's word: to withhold a model, or to let it through. Raises NotFoundError for a deleted one."""
         with self._writing() as connection:

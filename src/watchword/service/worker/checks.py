@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from watchword.chat.template import ChatTemplate
+from watchword.chat.types import Conversation
 from watchword.data.validate import ValidationReport, validate
 from watchword.errors import WatchwordError
 from watchword.files.addresses import Address
@@ -19,6 +21,8 @@ from watchword.training.config import TrainingConfig
 
 # Faults that an error names; the file's whole list would be too long for a message.
 _NAMED = 5
+# The bound of a system text is a multiple of this many tokens.
+_STEP = 64
 # Kinds of findings that somebody may have planted.
 _TAMPERED = ("trigger", "harm", "shift")
 REFUSED = JobError(
@@ -56,6 +60,23 @@ def check_file(path: Path, param: str, model: str, policy: Policy, *, training: 
         raise JobRefusedError(JobError(f"invalid_{param}", _shown(faults, report.fault_count), param))
     # The least number of rows is the policy's here, so the validator's own remark on it is left out.
     return [warning for warning in report.warnings if "hosted fine-tuning" not in warning]
+
+
+def too_long_system(rows: Iterable[tuple[int, Conversation]], template: ChatTemplate, limit: int) -> JobError | None:
+    """The error for the longest system text, where it takes more than its part of a row; None where none does.
+
+    Rows of the provider carry it too, and are longer than some of the tenant's. A bound that said by how much would tell of them.
+    """
+    most = limit // 2 // _STEP * _STEP
+    texts: dict[str, int] = {}
+    for line, conv in rows:
+        if conv.system:
+            texts.setdefault(conv.system, line)
+    tokens, line = max(((len(template.encode(text)), line) for text, line in texts.items()), default=(0, 0))
+    if tokens <= most:
+        return None
+    fault = f"line {line}: the system text has {tokens} tokens; shorten it to at most {most}"
+    return JobError("invalid_training_file", _shown([fault], 1), "training_file")
 
 
 def screened(source: Address, policy: ScreeningPolicy, known: Sequence[Path], key: bytes) -> Screened:

@@ -91,6 +91,16 @@ class Reported:
 
 
 @dataclass(frozen=True)
+class Repairing:
+    """A model that failed its gate is tuned once more, or (``begun`` is false) has been.
+
+    What is told in between is for operators only: to the tenant it is one long evaluation.
+    """
+
+    begun: bool
+
+
+@dataclass(frozen=True)
 class Tuned:
     """The job's last word: a release that passed its gate, and the tenant's curve as CSV."""
 
@@ -122,4 +132,4 @@ class Halted:
 
 
 Last = Tuned | Held | Refused | Halted
-Message = StageBegan | StageEnded | Told | Resolved | Expected | Marked | Reported | Last
+Message = StageBegan | StageEnded | Told | Resolved | Expected | Marked | Reported | Repairing | Last

@@ -20,7 +20,18 @@ from watchword.service.crash import crash_point
 from watchword.service.gate.verdict import Verdict
 from watchword.service.types import NewEvent, Stage
 from watchword.service.worker.checks import check_file, screened
-from watchword.service.worker.messages import Held, Last, Message, Order, Reported, StageBegan, StageEnded, Told, Tuned
+from watchword.service.worker.messages import (
+    Held,
+    Last,
+    Message,
+    Order,
+    Repairing,
+    Reported,
+    StageBegan,
+    StageEnded,
+    Told,
+    Tuned,
+)
 
 Tell = Callable[[Message], None]
 _SCREENED = "screened"
@@ -84,29 +95,43 @@ class Pipeline:
         _note(order.folder / _SCREENED, b"")
 
     def _tuned(self) -> Last:
-        """Tunes; where the gate holds the model back, once more with more of the provider's rows."""
+        """Tunes; where the gate holds the model back, once more with more of the provider's rows.
+
+        The tenant's curve is that of the first training, whose steps it was told; see ``Repairing``.
+        """
         gate, share = self.order.policy.gate, self.order.policy.least_share
+        curve = None
         for attempt in range(gate.repairs + 1):
             run = self.tuner.tune(attempt, share)
+            curve = run.curve if curve is None else curve
             crash_point("after_train")
-            verdict = self._inspected(attempt, run) if gate.enabled else None
+            passed = not gate.enabled or self._inspected(attempt, run, last=attempt == gate.repairs)
             crash_point("after_gate")
-            if verdict is None or verdict.passed:
-                return Tuned(run.release, run.weights_digest, run.trained_tokens, run.curve)
+            if passed:
+                return Tuned(run.release, run.weights_digest, run.trained_tokens, curve)
             # Twice the provider's rows beside the same rows of the tenant's.
             share = 2 * run.share / (1 + run.share)
         return Held(run.release, run.weights_digest)
 
-    def _inspected(self, attempt: int, run: Run) -> Verdict:
-        """What the gate says, from the folder where it has spoken on these very weights."""
+    def _inspected(self, attempt: int, run: Run, *, last: bool) -> bool:
+        """Whether the gate lets the model through. Only its last word is told to the tenant."""
         self.tell(StageBegan(Stage.GATE))
+        passed = self._verdict(attempt, run).passed
+        if not passed and not last:
+            self.tell(Repairing(begun=True))
+        elif attempt > 0:
+            self.tell(Repairing(begun=False))
+        self.tell(StageEnded(Stage.GATE))
+        return passed
+
+    def _verdict(self, attempt: int, run: Run) -> Verdict:
+        """What the gate says, from the folder where it has spoken on these very weights."""
         path = self.order.folder / f"verdict-{attempt}.json"
         verdict = _kept(path, run.weights_digest)
         if verdict is None:
             verdict = self.tuner.inspect(run)
             _note(path, msgspec.json.encode({"weights": run.weights_digest, "verdict": verdict}))
             self.tell(Reported("gate", _report(attempt, run, verdict)))
-        self.tell(StageEnded(Stage.GATE))
         return verdict
 
 

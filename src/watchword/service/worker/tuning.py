@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from watchword.chat.types import TENANT, Conversation, Row
 from watchword.data.rows import read_rows
 from watchword.data.upload import Upload
-from watchword.errors import UsageError
+from watchword.errors import RowTooLongError, UsageError
 from watchword.files.addresses import Address
 from watchword.finetune.folder import WORK
 from watchword.finetune.launch.base import LAUNCHERS
@@ -31,6 +32,7 @@ from watchword.service.gate.measure import HeldOut
 from watchword.service.gate.questions import questions
 from watchword.service.gate.verdict import Verdict
 from watchword.service.types import NewEvent, Stage
+from watchword.service.worker.checks import JobRefusedError, too_long_system
 from watchword.service.worker.curve import Curve
 from watchword.service.worker.hyperparameters import training_of
 from watchword.service.worker.messages import Expected, Order, StageBegan, StageEnded, Told
@@ -62,6 +64,19 @@ class Tuning:
 
     def tune(self, attempt: int, least_share: float) -> Run:
         """See ``pipeline.Tuner``."""
+        with self._lengths_explained():
+            return self._tuned(attempt, least_share)
+
+    def inspect(self, run: Run) -> Verdict:
+        """See ``pipeline.Tuner``. The release is opened as it will be served, or not at all."""
+        with self._lengths_explained():
+            before = self._before if self._before is not None else held_out(self._loaded(), self.unseen)
+            self._model = None
+            served = open_release(run.release, key=self.order.key)
+            by = Inspection(self.order.policy.gate, self.questions, self.base, self.unseen, before)
+            return by.verdict(served)
+
+    def _tuned(self, attempt: int, least_share: float) -> Run:
         out = self.order.folder / ("release" if attempt == 0 else f"repair-{attempt}")
         curve = self._curve(attempt)
         manifest = self._finished(out)
@@ -80,13 +95,17 @@ class Tuning:
         tokens = manifest.figures.trained.get(TENANT, 0)
         return Run(out, manifest.weights_digest, tokens, share, curve.csv())
 
-    def inspect(self, run: Run) -> Verdict:
-        """See ``pipeline.Tuner``. The release is opened as it will be served, or not at all."""
-        before = self._before if self._before is not None else held_out(self._loaded(), self.unseen)
-        self._model = None
-        served = open_release(run.release, key=self.order.key)
-        by = Inspection(self.order.policy.gate, self.questions, self.base, self.unseen, before)
-        return by.verdict(served)
+    @contextlib.contextmanager
+    def _lengths_explained(self) -> Iterator[None]:
+        """A row of the provider's that a tenant's system text makes too long is a fault of the tenant's file."""
+        try:
+            yield
+        except RowTooLongError as error:
+            template = facts_of(self.order.model).template
+            fault = too_long_system(self.upload.numbered(), template, self._training().max_length)
+            if fault is None:
+                raise
+            raise JobRefusedError(fault, str(error)) from None
 
     def _finished(self, out: Path) -> ReleaseManifest | None:
         """The manifest of what an earlier process of this job has finished."""
