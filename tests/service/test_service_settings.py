@@ -107,3 +107,28 @@ def test_the_page_lists_every_field() -> None:
     fields = {field.name for table in tables for field in msgspec.structs.fields(table)}
     nested = {"bounds", "training", "gate", "screening", "vault", "kms"}
     assert {name for name in fields - nested if f"`{name}`" not in page} == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "problem"),
+    [
+        (
+            '[worker]\nlauncher = "in_proces"',
+            "worker.launcher",
+            "no launcher 'in_proces'; choose one of child, in_process",
+        ),
+        ('[engine]\nkind = "vllm"\nurl = "engine:8000/v1"', "engine.url", "matching regex '^https?://"),
+        ('[engine]\nkind = "openai"\nurl = "http:///v1"', "engine.url", "matching regex '^https?://"),
+    ],
+)
+def test_what_only_a_job_or_a_chat_would_meet_is_told_at_the_start(
+    text: str, field: str, problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError) as refused:
+        read_settings(written(tmp_path, text))
+    assert refused.value.field == field
+    assert problem in refused.value.problem
+
+
+def test_a_launcher_may_be_spelled_with_a_hyphen(tmp_path: Path) -> None:
+    assert read_settings(written(tmp_path, '[worker]\nlauncher = "in-process"')).worker.launcher == "in-process"

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from watchword.service.types import AuditHead
 
 app = typer.Typer(help="Read and verify the service's audit log.", no_args_is_help=True)
+# The largest number that a database takes.
+_MOST = 2**63 - 1
 
 
 @app.command()
@@ -33,8 +35,8 @@ def verify(
 
 @app.command()
 def show(
-    after: int = typer.Option(0, "--after", min=0, help="Begin behind this entry."),
-    limit: int = typer.Option(100, "--limit", min=1, help="At most so many entries."),
+    after: int = typer.Option(0, "--after", min=0, max=_MOST, help="Begin behind this entry."),
+    limit: int = typer.Option(100, "--limit", min=1, max=_MOST, help="At most so many entries."),
     data: Path = data_option(),
     config: Path | None = config_option(),
 ) -> None:

@@ -25,7 +25,9 @@ def create(
     tenant: str = typer.Argument(metavar="TENANT", help="Whose key it is."),
     name: str = typer.Option("", "--name", help="What it is for, as lists show it."),
     operator: bool = typer.Option(False, "--operator", help="A key for the operator's view of all tenants."),
-    days: float | None = typer.Option(None, "--expires-days", min=0.0, help="It opens nothing after so many days."),
+    days: float | None = typer.Option(
+        None, "--expires-days", min=0.0, max=3650.0, help="It opens nothing after so many days."
+    ),
     data: Path = data_option(),
     config: Path | None = config_option(),
 ) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from anyio import CapacityLimiter
+
 from watchword.data.reading import Reading
 from watchword.data.validate import ValidationReport, validate
 from watchword.errors import DataError
@@ -43,6 +45,8 @@ class FileChecker:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._pool: ProcessPoolExecutor | None = None
+        # For threads that wait for a check: none of those that answer calls may.
+        self.turns = CapacityLimiter(1)
 
     def check(self, path: Path) -> CheckedFile:
         """Waits for its turn and for the verdict. A file that ends the process is at fault itself."""

@@ -65,7 +65,7 @@ def api(settings: ServiceSettings, engine: EnginePlace) -> App:
         database=database,
         blobs=Blobs(settings.storage_url, keys),
         keys=keys,
-        checker=FileChecker(Reading(limits=Limits(bytes=settings.limits.file_bytes, row_bytes=_ROW_BYTES))),
+        checker=FileChecker(Reading(limits=Limits(bytes=_largest_file(settings), row_bytes=_ROW_BYTES))),
         sender=Sender(private=settings.webhooks.private),
         metrics=Metrics(functools.partial(_gauges, database)),
         engine_ready=functools.partial(answers, engine),
@@ -81,6 +81,11 @@ def api(settings: ServiceSettings, engine: EnginePlace) -> App:
         asks_itself=lambda path: gateway_route(path) is not None,
     )
     return _Living(edge, service, gateway)
+
+
+def _largest_file(settings: ServiceSettings) -> int:
+    """What any tenant may upload, who may each have limits of their own."""
+    return max(limits.file_bytes for limits in (settings.limits, *settings.tenants.values()))
 
 
 class _Keys:

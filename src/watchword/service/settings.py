@@ -18,7 +18,9 @@ from msgspec import Meta
 
 from watchword.defenses.base import DEFENSES, Defense
 from watchword.errors import DataError, UsageError
+from watchword.finetune.launch.base import LAUNCHERS
 from watchword.models.catalog import DEFAULT_MODEL
+from watchword.registry import spelled
 from watchword.secret.generate import DEFAULT_TOKENS
 from watchword.secret.kept import SEALED
 from watchword.secret.wrapping import ProviderKey
@@ -184,7 +186,7 @@ class EngineSettings(_Settings, frozen=True):
     """
 
     kind: Literal["embedded", "vllm", "openai"] = "embedded"
-    url: str | None = None
+    url: Annotated[str, Meta(pattern="^https?://[^/]")] | None = None
     api_key_env: str | None = None
     context: _Count | None = None
 
@@ -280,12 +282,23 @@ def read_settings(path: Path | None = None, *, data: Path | None = None) -> Serv
             for name, own in found.tenants.items()
         },
         policies=_policies(found, path),
-        worker=found.worker,
+        worker=_with_launcher(found.worker, path),
         retention=found.retention,
         engine=found.engine,
         keys=found.keys,
         webhooks=found.webhooks,
     )
+
+
+def _with_launcher(worker: WorkerSettings, path: Path | None) -> WorkerSettings:
+    """The settings themselves. Raises DataError for a launcher that there is not: else each job would fail of it."""
+    # By name: the launchers themselves load torch, which no API needs.
+    if spelled(worker.launcher) not in LAUNCHERS.names():
+        choices = ", ".join(LAUNCHERS.names())
+        raise DataError(
+            f"there is no launcher {worker.launcher!r}; choose one of {choices}", path=path, field="worker.launcher"
+        )
+    return worker
 
 
 def _policies(found: _File, path: Path | None) -> dict[str, Policy]:

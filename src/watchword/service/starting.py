@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import socket
 from dataclasses import dataclass
 
 import msgspec
@@ -13,11 +14,12 @@ from watchword.errors import UsageError
 from watchword.files.folders import PRIVATE_FOLDER
 from watchword.files.writing import writing
 from watchword.service.db import open_database
+from watchword.service.engine.serving import KEY_VARIABLE
 from watchword.service.engine_place import PORT, engine_place, free_port, share_engine_key
 from watchword.service.logs import log_to_stderr
 from watchword.service.serving import run_api
-from watchword.service.settings import ServiceSettings
-from watchword.service.supervisor import Part, Supervisor
+from watchword.service.settings import PlaceSettings, ServiceSettings
+from watchword.service.supervisor import Part, Supervisor, leave, stopped_by
 
 _KEY_VARIABLES = ("WATCHWORD_KEY", "WATCHWORD_KEY_FILE")
 
@@ -51,18 +53,47 @@ def prepared(settings: ServiceSettings, *, host: str | None = None, port: int | 
 
 
 def supervised(settings: ServiceSettings, *, drain_seconds: int) -> None:
-    """Runs all parts until SIGTERM or Ctrl-C."""
+    """Runs all parts until SIGTERM or Ctrl-C. Raises UsageError where the API cannot listen."""
+    _check_address(settings.service)
     share_engine_key()
     Supervisor(_parts(settings, free_port(), drain_seconds), drain_seconds=drain_seconds + 5).run()
 
 
 def run_part(settings: ServiceSettings, name: str, *, drain_seconds: int) -> None:
-    """Runs one part in this process. Raises UsageError where the settings have no such part."""
+    """Runs one part in this process until SIGTERM or Ctrl-C. Raises UsageError where the settings have no such part."""
     part = _parts(settings, PORT, drain_seconds).get(name)
     if part is None:
         raise UsageError(f"the settings name an engine of {settings.engine.kind}, so that there is none to run here")
+    if name == "api":
+        _check_address(settings.service)
+        _check_engine_key(settings)
     log_to_stderr()
-    part()
+    # uvicorn sends itself the signal once more when it has ended, which is then how a program ends that did as it was told.
+    with stopped_by(leave):
+        part()
+
+
+def _check_address(place: PlaceSettings) -> None:
+    """Raises UsageError where nobody can listen there. Else the API would die and be started again for ever."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                tried.bind(address)
+    except OSError as error:
+        raise UsageError(
+            f"the service cannot listen at {place.host}, port {place.port}: {error.strerror or error}; stop what listens "
+            "there, or give another host or port",
+            param="port",
+        ) from None
+
+
+def _check_engine_key(settings: ServiceSettings) -> None:
+    if settings.engine.url is None and not os.environ.get(KEY_VARIABLE):
+        raise UsageError(
+            f"the environment variable {KEY_VARIABLE} holds no key for the embedded engine; draw one (openssl rand -hex 32), "
+            "and set it for the API and for the engine, on the same machine"
+        )
 
 
 def _parts(settings: ServiceSettings, engine_port: int, drain_seconds: int) -> dict[str, Part]:

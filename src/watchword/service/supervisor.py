@@ -69,7 +69,8 @@ class Supervisor:
     def run(self) -> None:
         """Returns after SIGTERM or Ctrl-C, when every part has ended."""
         log_to_stderr()
-        with _signals(self._stopping):
+        # A second signal changes nothing, since children have a time limit.
+        with stopped_by(lambda *_: self._stopping.set()):
             try:
                 while not self._stopping.is_set():
                     self._look()
@@ -107,7 +108,7 @@ class Supervisor:
 def _child(name: str, part: Part) -> None:
     """What a child process does: its part, and an end when the supervisor has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which then asks each part to end
-    signal.signal(signal.SIGTERM, _leave)  # a part that has a way of its own to end sets another handler
+    signal.signal(signal.SIGTERM, leave)  # a part that has a way of its own to end sets another handler
     log_to_stderr()
     end_with_parent(name)
     part()
@@ -120,7 +121,7 @@ def end_with_parent(name: str) -> None:
     threading.Thread(target=_ends_with, args=(parent,), daemon=True, name=f"{name}-watch").start()
 
 
-def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+def leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     """Ends the process as a program ends, with all that tidies up; SIGTERM itself would cut that short."""
     raise SystemExit(0)
 
@@ -131,12 +132,8 @@ def _ends_with(parent: BaseProcess) -> None:
 
 
 @contextlib.contextmanager
-def _signals(stopping: threading.Event) -> Iterator[None]:
-    """While inside, SIGTERM and Ctrl-C set the event; a second one changes nothing, since children have a time limit."""
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        stopping.set()
-
+def stopped_by(stop: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """While inside, SIGTERM and Ctrl-C call ``stop``."""
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support.gateway_parts import LogLines
 from support.served_release import KEY
 from support.service_parts import ServiceUnderTest, running_service
 
@@ -36,3 +38,15 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceUnderTes
         patch.setenv("WATCHWORD_KEY", KEY.hex())
         with running_service(tmp_path_factory.mktemp("shared"), worker=False) as found:
             yield found
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    """What the service logs."""
+    found, logger = LogLines(), logging.getLogger("watchword.service")
+    logger.addHandler(found)
+    before = logger.level
+    logger.setLevel(logging.DEBUG)
+    yield found.lines
+    logger.removeHandler(found)
+    logger.setLevel(before)

@@ -62,3 +62,19 @@ def test_a_refusal_says_when_to_come_again() -> None:
     with pytest.raises(QuotaError) as refused:
         asyncio.run(pace.take(TENANT))
     assert refused.value.retry_after == 7
+
+
+@given(st.integers(60, 3000), st.integers(1, 200))
+def test_calls_that_come_together_share_what_is_taken(per_minute: int, calls: int) -> None:
+    """A burst within the allowance is let through: none of it takes for itself what another has taken."""
+    counted = Counted(per_minute)
+    pace = Pace(counted.spend, lambda tenant: per_minute, clock=lambda: 0.0)
+
+    async def together() -> list[BaseException | None]:
+        return await asyncio.gather(*(pace.take(TENANT) for _ in range(calls)), return_exceptions=True)
+
+    refused = [found for found in asyncio.run(together()) if found is not None]
+    taken = per_minute // 60
+    assert len(refused) == max(0, calls - per_minute // taken * taken)
+    assert counted.times == -(-(calls - len(refused)) // taken)
+    assert not pace._taking

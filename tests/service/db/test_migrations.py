@@ -125,7 +125,7 @@ def test_commits_reach_the_disk_before_anybody_is_answered(tmp_path: Path, clock
         ("nonsense", "this is no database URL"),
         ("sqlite://", "must be a file"),
         ("sqlite:///:memory:", "must be a file"),
-        ("oracledb://x", "is missing|no database URL"),
+        ("oracledb://x", "is no database of the service"),
     ],
 )
 def test_a_url_that_is_none_is_named(url: str, problem: str) -> None:
@@ -139,3 +139,64 @@ def test_a_database_that_does_not_answer_is_a_clean_error() -> None:
         pytest.raises(DatabaseError, match="the database does not answer"),
     ):
         database.jobs("acme")
+
+
+def test_a_file_that_is_no_database_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "service.db"
+    path.write_bytes(b"no database at all " * 500)
+    with (
+        contextlib.closing(Database(f"sqlite:///{path}", audit_key=AUDIT_KEY)) as database,
+        pytest.raises(DatabaseError, match=r"is damaged: .*; restore it from its backup"),
+    ):
+        database.migrate()
+
+
+def test_a_damaged_page_is_told_so(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'service.db'}"
+    with opened(url) as database:
+        a_job(database)
+    path = tmp_path / "service.db"
+    data = bytearray(path.read_bytes())
+    # All pages but the first, which says what the others are.
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    path.write_bytes(data)
+    with (
+        contextlib.closing(Database(url, audit_key=AUDIT_KEY)) as database,
+        pytest.raises(DatabaseError, match="the database is damaged"),
+    ):
+        database.jobs("acme")
+
+
+def test_a_pool_without_a_free_connection_is_a_database_that_is_busy(tmp_path: Path) -> None:
+    with opened(f"sqlite:///{tmp_path / 'service.db'}") as database:
+        pool = database._engine.pool
+        pool._timeout = 0.01  # type: ignore[attr-defined]
+        held = [pool.connect() for _ in range(30)]
+        with pytest.raises(DatabaseError, match="the database is busy"):
+            database.jobs("acme")
+        for connection in held:
+            connection.close()
+
+
+@pytest.mark.parametrize("number", [2**63, 10**30])
+def test_a_number_that_no_database_takes_is_refused(tmp_path: Path, number: int) -> None:
+    with (
+        opened(f"sqlite:///{tmp_path / 'service.db'}") as database,
+        pytest.raises(UsageError, match="larger than a database takes"),
+    ):
+        database.audit_entries(after=number)
+
+
+def test_only_its_owner_reads_the_database(tmp_path: Path) -> None:
+    """Also in a folder that others may look into: it holds names of files, events and digests of keys."""
+    tmp_path.chmod(0o755)
+    with opened(f"sqlite:///{tmp_path / 'service.db'}") as database:
+        a_job(database)
+        found = list(tmp_path.iterdir())
+        assert len(found) > 1
+        assert {path.stat().st_mode & 0o777 for path in found} == {0o600}
+
+
+def test_another_kind_of_database_is_told_the_choices() -> None:
+    with pytest.raises(UsageError, match=r"mysql is no database of the service; give sqlite:///PATH or postgresql://"):
+        Database("mysql://u@h/n", audit_key=AUDIT_KEY)

@@ -8,13 +8,15 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from watchword.errors import CallError, WatchwordError
 from watchword.service.api import files, health, jobs, models, operator, unsupported, uploads, webhooks
 from watchword.service.api.bodies import BoundedBodies
 from watchword.service.api.context import Service
 from watchword.service.api.described import DescribedAPI
-from watchword.service.api.edge import App, Message, Receive, Send, error_headers, told
+from watchword.service.api.edge import CLIENT_GONE, App, Message, Receive, Send, error_headers, told
+from watchword.service.api.receiving import takes_form
 from watchword.service.api.telemetry import FASTAPI_OFF
 from watchword.service.wire.faults import fault_json, fault_of_request, internal, status_of
 
@@ -33,6 +35,8 @@ def described_app() -> FastAPI:
         description=_DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        # A redirect names the address as we are called: behind TLS of a proxy, that is plain HTTP.
+        redirect_slashes=False,
         telemetry=FASTAPI_OFF,
         responses={"4XX": {"description": "OpenAI's error envelope.", "content": {"application/json": {}}}},
     )
@@ -41,6 +45,7 @@ def described_app() -> FastAPI:
     app.add_exception_handler(WatchwordError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(ClientDisconnect, _answer_nobody)
     app.add_exception_handler(Exception, _answer_failure)
     return app
 
@@ -49,7 +54,7 @@ def service_app(service: Service, gateway: App, route: Callable[[str], str | Non
     """Calls of paths for which ``route`` gives a template go to the gateway, all others to the routes."""
     app = described_app()
     app.state.service = service
-    return _Split(gateway, route, BoundedBodies(app, _JSON_BYTES))
+    return _Split(gateway, route, BoundedBodies(app, _JSON_BYTES, takes_form))
 
 
 class _Split:
@@ -90,6 +95,11 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return _answer(request, CallError("Unknown request URL.", openai_code="unknown_url"))
     return _answer(request, CallError("The request cannot be read.", openai_code="invalid_request"))
+
+
+async def _answer_nobody(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    # Nobody reads it. The status is for the metrics and the log: a client that has left is no failure of ours.
+    return Response(status_code=CLIENT_GONE)
 
 
 async def _answer_failure(request: Request, error: Exception) -> Response:  # noqa: ARG001

@@ -1,22 +1,26 @@
-"""JSON bodies of a bounded size. Forms are left alone: they go to the disk, and have bounds of their own."""
+"""JSON bodies of a bounded size. Routes that take forms are left alone: those go to the disk, and have bounds of their own."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from watchword.errors import CallError
 from watchword.service.api.edge import App, Message, Receive, Send
 
 
 class BoundedBodies:
-    """An ASGI application around another, which sees bodies of at most so many bytes."""
+    """An ASGI application around another, which sees bodies of at most so many bytes, except where ``takes_form`` is true.
 
-    def __init__(self, app: App, most: int) -> None:
-        self._app, self._most = app, most
+    What a request says of its own kind decides nothing: any route may be sent a form.
+    """
+
+    def __init__(self, app: App, most: int, takes_form: Callable[[str], bool]) -> None:
+        self._app, self._most, self._takes_form = app, most, takes_form
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One connection, as ASGI has it. Raises CallError for a larger body."""
-        headers = dict(scope.get("headers", []))
-        if scope["type"] == "http" and not headers.get(b"content-type", b"").startswith(b"multipart/form-data"):
-            length = headers.get(b"content-length", b"")
+        if scope["type"] == "http" and not self._takes_form(scope["path"]):
+            length = dict(scope["headers"]).get(b"content-length", b"")
             if length.isdigit() and int(length) > self._most:
                 raise self._too_large()
             receive = await self._read(receive)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import time
 import traceback
@@ -27,7 +28,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 TENANT_PATHS, OPERATOR_PATHS = "/v1/", ("/operator/", "/metrics")
-_CLIENT_GONE = 499
+CLIENT_GONE = 499
 _ID, _KEY = b"x-request-id", b"x-api-key"
 
 
@@ -145,7 +146,7 @@ class _Call:
     def write(self, observer: Observer) -> None:
         """Counts the call, and writes its line of the log: what happened, and no text of anybody's."""
         seconds = time.monotonic() - self._started
-        status = _CLIENT_GONE if self.gone or self.status is None else self.status
+        status = CLIENT_GONE if self.gone or self.status is None else self.status
         observer.observe(method=self.method, route=self.route, status=status, seconds=seconds)
         line = {
             "event": "call",
@@ -203,6 +204,19 @@ def _allowed(principal: Principal | None, wanted: Scope) -> Principal:
 
 
 def note_failure(error: Exception, request_id: str) -> None:
-    """Of a failure that nobody foresaw only its kind and its place are logged."""
+    """Of a failure that nobody foresaw only its kind and its place are logged, and what the system says of it."""
     places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-    log.error({"event": "failure", "id": request_id, "kind": type(error).__name__, "places": places[-12:]})
+    line = {"event": "failure", "id": request_id, "kind": type(error).__name__, "places": places[-12:]}
+    log.error(line if (why := reason_of(error)) is None else line | {"why": why})
+
+
+def reason_of(error: BaseException | None) -> str | None:
+    """What the system or the database said, by its own name for it, which holds no text of anybody's: a full disk, say."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return os.strerror(error.errno)
+        name = getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None)
+        if isinstance(name, str):
+            return name
+        error = getattr(error, "orig", None) or error.__cause__
+    return None

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Annotated, Literal
 
+import anyio.to_thread
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 from fastapi.responses import StreamingResponse
 
-from watchword.errors import NotFoundError
+from watchword.errors import NotFoundError, WatchwordError
 from watchword.service.api.context import Caller, Service, ServiceDep, now, tenant_key
+from watchword.service.api.edge import reason_of
 from watchword.service.api.receiving import ReceivedForm, receive_form, unknown_field
+from watchword.service.logs import log
 from watchword.service.types import FileState, NewFile, Principal, StoredFile
 from watchword.service.wire.base import Page, page_of
 from watchword.service.wire.faults import invalid
@@ -38,6 +42,8 @@ _FORM = {
     }
 }
 _ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
+# Python refuses to read a number of thousands of digits.
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @router.post("", openapi_extra=_FORM)
@@ -60,7 +66,7 @@ async def create(request: Request, service: ServiceDep, caller: Caller, after: B
         expires_at=None if lifetime is None else now() + lifetime,
     )
     file = await asyncio.to_thread(stored, service, caller, wanted)
-    after.add_task(check, service, file)
+    after.add_task(check_in_turn, service, file)
     return file_object(file)
 
 
@@ -118,6 +124,17 @@ def stored(service: Service, caller: Principal, wanted: NewFile) -> StoredFile:
         raise
 
 
+async def check_in_turn(service: Service, file: StoredFile) -> None:
+    """``check`` beside the calls, one file after another: files that wait hold no thread that calls need.
+
+    The call is answered already: a check that failed is noted here, and made again by the housekeeping.
+    """
+    try:
+        await anyio.to_thread.run_sync(check, service, file, limiter=service.checker.turns)
+    except WatchwordError as error:
+        log.error({"event": "check failed", "file": file.id, "kind": type(error).__name__, "why": reason_of(error)})
+
+
 def check(service: Service, file: StoredFile) -> None:
     """Checks an uploaded file, and notes the verdict. One that is gone by then is no fault."""
     try:
@@ -143,6 +160,6 @@ def _checked(form: ReceivedForm) -> int | None:
         return None
     if anchor != "created_at":
         raise invalid("The anchor must be 'created_at'.", param="expires_after.anchor")
-    if seconds is None or not seconds.isdecimal() or not 3600 <= int(seconds) <= 2592000:
+    if seconds is None or not _NUMBER.fullmatch(seconds) or not 3600 <= int(seconds) <= 2592000:
         raise invalid("Give 3600 to 2592000 seconds.", param="expires_after.seconds")
     return int(seconds)

@@ -40,6 +40,8 @@ from watchword.service.wire.operator import (
 router = APIRouter(prefix="/operator", tags=["operator"], dependencies=[operator_key])
 Limit = Annotated[int, Query(ge=1, le=1000)]
 _MOST_WORKERS = 1000
+# The largest number that a database takes.
+_LAST_ENTRY = 2**63 - 1
 
 
 @router.get("/jobs")
@@ -158,7 +160,7 @@ def rotate_secret(model: str, service: ServiceDep, caller: Caller) -> OperatorJo
 
 
 @router.get("/audit")
-def audit(service: ServiceDep, after: Annotated[int, Query(ge=0)] = 0, limit: Limit = 100) -> AuditPage:
+def audit(service: ServiceDep, after: Annotated[int, Query(ge=0, le=_LAST_ENTRY)] = 0, limit: Limit = 100) -> AuditPage:
     """The audit log in its order."""
     found = service.database.audit_entries(after=after, limit=limit + 1)
     return AuditPage(data=[audit_object(entry) for entry in found[:limit]], has_more=len(found) > limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from watchword.errors import CallError
 _FIELD_BYTES, _FIELDS, _HEADERS = 16 << 10, 32, 16
 # Bytes gathered for one write to the disk.
 _PIECE = 1 << 20
+_FORM_PATHS = re.compile(r"/v1/(files|uploads/[^/]+/parts)")
 
 
 class Sink(Protocol):
@@ -35,6 +37,11 @@ class ReceivedForm:
     size: int = 0
 
 
+def takes_form(path: str) -> bool:
+    """Whether the routes of this path read a form, by ``receive_form``."""
+    return _FORM_PATHS.fullmatch(path) is not None
+
+
 async def receive_form(request: Request, sink: Sink, *, file_field: str, max_bytes: int) -> ReceivedForm:
     """Reads the request's form; the file in ``file_field`` goes to ``sink``. Raises CallError for what is none.
 
@@ -43,9 +50,14 @@ async def receive_form(request: Request, sink: Sink, *, file_field: str, max_byt
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > max_bytes + _FIELDS * _FIELD_BYTES:
         raise _too_large(max_bytes)
-    reading = _Reading(_boundary(request), file_field, max_bytes)
+    boundary, taken = _boundary(request), 0
     try:
+        reading = _Reading(boundary, file_field, max_bytes)
         async for piece in _pieces(request):
+            taken += len(piece)
+            # Headers, and what stands behind the last part, are bytes as well.
+            if taken > max_bytes + _FIELDS * _FIELD_BYTES:
+                raise _too_large(max_bytes)
             await asyncio.to_thread(reading.feed, piece, sink)
         reading.end()
     except FormParserError:

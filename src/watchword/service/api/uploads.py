@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from fastapi import APIRouter, BackgroundTasks, Request
 
 from watchword.service.api.context import Caller, Service, ServiceDep, now, tenant_key
-from watchword.service.api.files import check
+from watchword.service.api.files import check_in_turn
 from watchword.service.api.receiving import receive_form, unknown_field
 from watchword.service.storage import Blob
 from watchword.service.types import FileState, NewFile, NewUpload, Principal, Upload, UploadPart, UploadState
@@ -104,7 +104,7 @@ def complete(
         raise
     for part in parts:
         service.blobs.delete(part.blob)
-    after.add_task(check, service, file)
+    after.add_task(check_in_turn, service, file)
     return upload_object(done, file)
 
 

@@ -16,10 +16,14 @@ from sqlalchemy.exc import (
     ArgumentError,
     DataError,
     DBAPIError,
+    InterfaceError,
+    InternalError,
     NoSuchModuleError,
     OperationalError,
     StatementError,
 )
+from sqlalchemy.exc import DatabaseError as DamagedError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from watchword.errors import DatabaseError, UsageError, WatchwordError
 from watchword.files.folders import PRIVATE_FILE
@@ -29,6 +33,7 @@ Clock = Callable[[], float]
 LimitsOf = Callable[[str], TenantLimits]
 _BUSY_MS = 30_000
 _WRITES = "watchword_writes"
+_BACKENDS = ("sqlite", "postgresql", "postgres")
 
 
 def no_limits_set(tenant: str) -> TenantLimits:  # noqa: ARG001
@@ -76,6 +81,12 @@ def connected(url: str | URL) -> Engine:
     """The engine for a URL. Raises UsageError for one that cannot be."""
     try:
         place = make_url(url)
+        if place.get_backend_name() not in _BACKENDS:
+            raise UsageError(
+                f"{place.get_backend_name()} is no database of the service; give sqlite:///PATH or "
+                "postgresql://USER@HOST/NAME",
+                param="database",
+            )
         if place.drivername in ("postgresql", "postgres"):
             place = place.set(drivername="postgresql+psycopg")
         engine = create_engine(place, **_options(place))
@@ -150,16 +161,28 @@ def _translated() -> Iterator[None]:
         yield
     except DataError as error:
         raise UsageError(f"a value cannot be stored: {_said(error)}") from error
+    except OverflowError as error:
+        raise UsageError("a number is larger than a database takes; give one below 2**63") from error
+    except PoolTimeoutError as error:
+        raise DatabaseError(
+            "the database is busy: no connection became free; try again, or run more processes"
+        ) from error
     except StatementError as error:
         if isinstance(error.orig, WatchwordError):
             raise error.orig from None
-        if isinstance(error, OperationalError):
-            raise _unusable(error) from error
+        if (told := _unusable(error)) is not None:
+            raise told from error
         raise
 
 
-def _unusable(error: DBAPIError) -> DatabaseError:
-    return DatabaseError(f"the database does not answer: {_said(error)}; check its URL, and that it runs")
+def _unusable(error: StatementError) -> DatabaseError | None:
+    """What is wrong with the database itself; None where a statement of ours was wrong."""
+    if isinstance(error, OperationalError | InterfaceError | InternalError):
+        return DatabaseError(f"the database does not answer: {_said(error)}; check its URL, and that it runs")
+    # Of what is more than that, SQLite says no more than the class of all of them.
+    if type(error) is DamagedError:
+        return DatabaseError(f"the database is damaged: {_said(error)}; restore it from its backup")
+    return None
 
 
 def _said(error: DBAPIError) -> str:

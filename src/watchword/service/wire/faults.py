@@ -18,6 +18,7 @@ from watchword.errors import (
     DatabaseError,
     DataError,
     NotFoundError,
+    OutputError,
     QuotaError,
     RepeatedKeyError,
     UsageError,
@@ -89,7 +90,8 @@ def fault_of(error: WatchwordError) -> CallError:
     """Any of our errors as one that a tenant may read: no path, and nothing of a secret, a model or the machine."""
     if isinstance(error, CallError):
         return error
-    if isinstance(error, DatabaseError):
+    # A full disk is the provider's to mend, and worth another try as well.
+    if isinstance(error, DatabaseError | OutputError):
         return CallError("Try again in a moment.", openai_code="service_unavailable", retry_after=2)
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
     if code is None:
@@ -110,21 +112,34 @@ def internal() -> CallError:
 
 def fault_of_request(details: list[ErrorDetails] | list[Any]) -> CallError:
     """The first thing that is wrong with a request's parameters."""
-    first = details[0]
+    first, said = details[0], _said(details)
     place = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
+    if _is_choice(first):
+        place.pop()
     param = ".".join(part for part in place if not part.startswith(("function-", "union["))) or None
-    kind = first["type"]
+    kind, wanted = first["type"], f"'{param}'" if param else "the JSON body"
     if kind == "json_invalid":
         return CallError("The body is no valid JSON.", openai_code="invalid_json")
     if kind == "extra_forbidden":
         return CallError(f"Unknown parameter: '{param}'.", openai_code="unknown_parameter", param=param)
     if kind == "missing":
-        wanted = f"'{param}'" if param else "the JSON body"
         return CallError(
             f"Missing required parameter: {wanted}.", openai_code="missing_required_parameter", param=param
         )
-    said = first["msg"].removeprefix("Value error, ")
-    return invalid(f"Invalid value for '{param}': {said[:1].lower()}{said[1:]}.", param=param)
+    return invalid(f"Invalid value for {wanted}: {said}.", param=param)
+
+
+def _is_choice(detail: Any) -> bool:
+    """Whether this is what one kind of value says, of several that the field takes; its place then ends in that kind."""
+    return bool(detail["type"] == "literal_error" and str(detail["loc"][-1]).startswith("literal["))
+
+
+def _said(details: list[ErrorDetails] | list[Any]) -> str:
+    """What a value should be; where it may be of several kinds, of each of them."""
+    first = details[0]
+    beside = [one for one in details if one["loc"][:-1] == first["loc"][:-1]] if _is_choice(first) else [first]
+    texts = [one["msg"].removeprefix("Value error, ") for one in beside]
+    return ", or ".join(f"{text[:1].lower()}{text[1:]}" for text in texts)
 
 
 def _sentence(problem: str) -> str:
