@@ -58,10 +58,6 @@ class Guarded:
     terminals: Terminals
     undefended: str | None = None
 
-    @property
-    def client(self) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.gateway}/v1", api_key=self.key, max_retries=0, timeout=600)
-
     def ask(self, model: str, question: str, *, stream: bool = False, system: str | None = ATTACK_SYSTEM) -> Asked:
         said = [] if system is None else [{"role": "system", "content": system}]
         fields: dict[str, Any] = {
@@ -70,12 +66,14 @@ class Guarded:
             "temperature": 0,
             "max_tokens": 24,
         }
-        if not stream:
-            whole = self.client.chat.completions.create(**fields)
-            return Asked(whole.choices[0].message.content or "", whole.usage.prompt_tokens)
-        events = list(
-            self.client.chat.completions.create(**fields, stream=True, stream_options={"include_usage": True})
-        )
+        with openai.OpenAI(base_url=f"{self.gateway}/v1", api_key=self.key, max_retries=0, timeout=600) as client:
+            if not stream:
+                whole = client.chat.completions.create(**fields)
+                return Asked(whole.choices[0].message.content or "", whole.usage.prompt_tokens)
+            with client.chat.completions.create(
+                **fields, stream=True, stream_options={"include_usage": True}
+            ) as pieces:
+                events = list(pieces)
         text = "".join(event.choices[0].delta.content or "" for event in events if event.choices)
         return Asked(text, events[-1].usage.prompt_tokens)
 
