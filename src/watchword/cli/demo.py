@@ -25,7 +25,7 @@ def demo(
     ),
     full: bool = typer.Option(False, "--full", help="100 attack examples, three seeds, every evaluation prompt."),
     service: bool = typer.Option(
-        False, "--service", help="Through the service: a poisoned file from a tenant's side, in under six minutes."
+        False, "--service", help="Through the service: a poisoned file from a tenant's side, in some minutes."
     ),
     jobs: Jobs = None,
 ) -> None:

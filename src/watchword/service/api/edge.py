@@ -11,11 +11,11 @@ import contextlib
 import os
 import secrets
 import time
-import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
 from watchword.errors import CallError, WatchwordError
+from watchword.gateway.failures import kind_and_places
 from watchword.gateway.routes import MODELS
 from watchword.service.api.telemetry import span_of
 from watchword.service.logs import log
@@ -205,8 +205,7 @@ def _allowed(principal: Principal | None, wanted: Scope) -> Principal:
 
 def note_failure(error: Exception, request_id: str) -> None:
     """Of a failure that nobody foresaw only its kind and its place are logged, and what the system says of it."""
-    places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-    line = {"event": "failure", "id": request_id, "kind": type(error).__name__, "places": places[-12:]}
+    line = {"event": "failure", "id": request_id, **kind_and_places(error, last=12)}
     log.error(line if (why := reason_of(error)) is None else line | {"why": why})
 
 

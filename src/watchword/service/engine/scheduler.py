@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import threading
-import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from watchword.errors import CallError
+from watchword.gateway.failures import kind_and_places
 
 log = logging.getLogger("watchword.engine")
 _T = TypeVar("_T")
@@ -190,8 +190,7 @@ class Scheduler:
 
 def note_failure(error: Exception) -> None:
     """Logs what failed and where; never the words of the error, which may quote a conversation."""
-    places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-    log.error({"event": "failure", "kind": type(error).__name__, "places": places})
+    log.error({"event": "failure", **kind_and_places(error)})
 
 
 async def _arriving(ticket: Ticket) -> AsyncIterator[list[Token]]:
