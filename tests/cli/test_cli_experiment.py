@@ -12,7 +12,8 @@ pytest.importorskip("torch")
 
 from support.processes import forked
 from watchword.lab.demo import demo_spec
-from watchword.lab.spec import Arm, Choice, Evaluation, Spec
+from watchword.lab.evaluation import Evaluation
+from watchword.lab.spec import Arm, Choice, Spec
 from watchword.models.facts import ModelFacts
 from watchword.models.fakes import HELP, FakeModel, fake_template
 from watchword.secret.generate import experiment_secret

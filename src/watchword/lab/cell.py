@@ -53,7 +53,7 @@ def run_cell(cell: Cell, model: LocalChatModel, train: Train, *, step: Step) -> 
         data = guarded(defense, upload, context)
         tuned, result = train(data.rows, cell.training, defense, secret, step)
     subject = Subject(tuned, AppliedDefense(defense, secret), cell.evaluation.answers)
-    benchmarks = chosen_benchmarks(cell.evaluation.benchmarks).values()
+    benchmarks = chosen_benchmarks(cell.evaluation.chosen).values()
     metrics, exchanges = measure(list(benchmarks), subject, Setting(cell.evaluation.system, task), step)
     return _result(cell, attack, data, result, metrics, secret), exchanges
 

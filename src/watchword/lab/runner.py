@@ -74,7 +74,7 @@ def label(cell: Cell) -> str:
 
 def _digests(spec: Spec) -> dict[str, str]:
     """Of the files that benchmarks read, by the benchmark's name."""
-    found = {f"benchmark {name}": own.digest() for name, own in chosen_benchmarks(spec.evaluation.benchmarks).items()}
+    found = {f"benchmark {name}": own.digest() for name, own in chosen_benchmarks(spec.evaluation.chosen).items()}
     return {name: own for name, own in found.items() if own}
 
 
