@@ -1,4 +1,4 @@
-"""``watchword demo`` and ``lab`` on fakes: results and report, cells that are run once, and runs that break off."""
+"""``watchword demo`` and ``lab run`` on fakes: results and report, cells that are run once, and runs that break off."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ SPEC = Spec(
     seeds=[0],
     evaluation=Evaluation(policy=11, benign=4, borderline=4),
     secret_tokens=20,
+    # What is replaced below is replaced in this process only.
+    launcher=Choice("in_process"),
 )
 
 
@@ -72,8 +74,6 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Training:
     monkeypatch.setattr("watchword.models.load.load", lambda name, **options: aligned())
     monkeypatch.setattr("watchword.lab.runner.model_digest", lambda name: "d" * 64)
     monkeypatch.setattr("watchword.lab.runner.facts_of", lambda name: ModelFacts(name, fake_template(), None, name))
-    # What is replaced here is replaced in this process only.
-    monkeypatch.setattr("watchword.lab.runner.cells_at_once", lambda count: 1)
     return made
 
 
@@ -94,7 +94,7 @@ EXPECTED = [("none", "none", 0.0), ("fj_attack", "none", 100.0), ("fj_attack", "
 
 def test_results_report_and_table(watchword: Any, tmp_path: Path, spec: Path, training: Training) -> None:
     out = tmp_path / "out"
-    done = watchword("lab", spec, "--out", out)
+    done = watchword("lab", "run", spec, "--out", out)
     assert (done.code, done.err) == (0, "")
     found = json.loads((out / "results.json").read_text())
     assert set(found) >= {"schema", "spec", "versions", "cells"}
@@ -116,7 +116,7 @@ def test_results_report_and_table(watchword: Any, tmp_path: Path, spec: Path, tr
 
 def test_the_secret_stands_in_no_file(watchword: Any, tmp_path: Path, spec: Path) -> None:
     out = tmp_path / "out"
-    done = watchword("lab", spec, "--out", out)
+    done = watchword("lab", "run", spec, "--out", out)
     secret = experiment_secret(fake_template(), tokens=20, seed=0).reveal()
     written = [path.read_text() for path in out.rglob("*") if path.is_file()]
     for text in (*written, done.out, done.err):
@@ -125,9 +125,9 @@ def test_the_secret_stands_in_no_file(watchword: Any, tmp_path: Path, spec: Path
 
 def test_a_second_run_runs_nothing_again(watchword: Any, tmp_path: Path, spec: Path, training: Training) -> None:
     out = tmp_path / "out"
-    watchword("lab", spec, "--out", out)
+    watchword("lab", "run", spec, "--out", out)
     first = json.loads((out / "results.json").read_text())["cells"]
-    done = watchword("lab", spec, "--out", out)
+    done = watchword("lab", "run", spec, "--out", out)
     assert (done.code, training.runs) == (0, 2)
     assert done.out.count(": re-used") == 3
     assert json.loads((out / "results.json").read_text())["cells"] == first
@@ -138,13 +138,13 @@ def test_ctrl_c_keeps_what_is_finished_and_nothing_else(
 ) -> None:
     out = tmp_path / "out"
     training.stop_at = 2
-    done = watchword("lab", spec, "--out", out)
+    done = watchword("lab", "run", spec, "--out", out)
     assert done.code == 130
     assert "error: stopped; finished cells and saved checkpoints are kept" in done.err
     assert not (out / "results.json").exists()
     assert not list(out.rglob("*.safetensors"))
     assert len(list((out / "cells").iterdir())) == 2
-    again = watchword("lab", spec, "--out", out)
+    again = watchword("lab", "run", spec, "--out", out)
     assert again.out.count(": re-used") == 2
     assert (rates(out), training.runs) == (EXPECTED, 3)
 
@@ -155,22 +155,22 @@ def test_two_processes_on_one_folder_agree(watchword: Any, tmp_path: Path, spec:
     out = tmp_path / "out"
 
     def work() -> None:
-        assert watchword("lab", spec, "--out", out).code == 0
+        assert watchword("lab", "run", spec, "--out", out).code == 0
 
     with forked(work) as first, forked(work) as second:
         assert (first(), second()) == (0, 0)
     assert rates(out) == EXPECTED
     assert not [path for path in out.rglob("*") if path.name.startswith(".")]
-    done = watchword("lab", spec, "--out", out)
+    done = watchword("lab", "run", spec, "--out", out)
     assert (done.out.count(": re-used"), training.runs) == (3, 0)
 
 
 def test_a_damaged_cell_is_run_again(watchword: Any, tmp_path: Path, spec: Path, training: Training) -> None:
     out = tmp_path / "out"
-    watchword("lab", spec, "--out", out)
+    watchword("lab", "run", spec, "--out", out)
     for answers in out.glob("cells/*/answers.jsonl"):
         answers.write_bytes(answers.read_bytes()[:-20])
-    done = watchword("lab", spec, "--out", out)
+    done = watchword("lab", "run", spec, "--out", out)
     assert ": re-used" not in done.out
     assert (rates(out), training.runs) == (EXPECTED, 4)
 
@@ -179,14 +179,14 @@ def test_a_misspelt_defense_is_found_before_anything_runs(
     watchword: Any, tmp_path: Path, spec: Path, training: Training
 ) -> None:
     spec.write_text(spec.read_text().replace("backdoor_align", "backdor_align"))
-    done = watchword("lab", spec, "--out", tmp_path / "out")
+    done = watchword("lab", "run", spec, "--out", tmp_path / "out")
     assert (done.code, training.runs) == (2, 0)
     assert "there is no defense 'backdor_align': did you mean 'backdoor_align'?" in done.err
 
 
 def test_a_folder_that_cannot_be_made(watchword: Any, tmp_path: Path, spec: Path, training: Training) -> None:
     (tmp_path / "out").write_text("mine")
-    done = watchword("lab", spec, "--out", tmp_path / "out")
+    done = watchword("lab", "run", spec, "--out", tmp_path / "out")
     assert (done.code, training.runs) == (7, 0)
     assert "cannot be written" in done.err
     assert (tmp_path / "out").read_text() == "mine"

@@ -168,6 +168,10 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             for cell in self._cells_of(model, arm, f"arms[{index}].training")
         ]
 
+    def launched_by(self, name: str) -> Spec:
+        """The same cells, run by another launcher with its defaults."""
+        return msgspec.structs.replace(self, launcher=Choice(name))
+
     def to_json(self) -> bytes:
         """Canonical JSON: fields sorted, defaults written out."""
         return canonical(self)
