@@ -59,14 +59,18 @@ class Ray(CellLauncher):
             result, whole = ray.get(ready)
         except ray.exceptions.RayError as error:
             raise TrainingError(
-                f"the process of the cell {label} was lost on the cluster ({type(error).__name__}); a lack of memory is the "
-                "usual reason: give each cell more cpus, so that fewer run at once. Finished cells are kept"
+                f"the cell {label} was lost on the cluster: {_last_line(error)}. Where memory is short, give each cell more "
+                "cpus, so that fewer run at once. Finished cells are kept"
             ) from error
         if isinstance(result, WatchwordError):
             raise result
         unpacked(whole, store.root)
         found: CellResult = result
         return found
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
 
 
 def packed(root: Path, paths: Sequence[str]) -> bytes:
