@@ -35,3 +35,21 @@ def run(
     if launcher is not None and Choice(launcher).name != told.launcher.name:
         told = told.launched_by(launcher)
     experiment(told, out or Path("runs") / told.name, jobs)
+
+
+@app.command("report")
+def report(
+    folder: Path = typer.Argument(metavar="DIR", help="A folder with results.json, as `lab run` leaves it."),
+) -> None:
+    """Make the report of a finished run anew: the page with every answer, pictures, summary.json, CSV and Parquet."""
+    from rich.console import Console
+
+    from watchword.lab.report.table import render_table
+    from watchword.lab.report.whole import read_results, write_whole
+
+    results, console = read_results(folder), Console(highlight=False, soft_wrap=True)
+    out = folder if folder.is_dir() else folder.parent
+    missing = write_whole(out, results)
+    Console().print(render_table(results))
+    for line in (*missing, f"report: {out / 'report.html'}"):
+        console.print(line, markup=False)
