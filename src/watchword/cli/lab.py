@@ -53,3 +53,27 @@ def report(
     Console().print(render_table(results))
     for line in (*missing, f"report: {out / 'report.html'}"):
         console.print(line, markup=False)
+
+
+@app.command("compare", cls=ListingCommand)
+def compare(
+    first: Path = typer.Argument(metavar="A", help="A finished run's folder."),
+    second: Path = typer.Argument(metavar="B", help="Another, or the same to compare two of its defenses."),
+    metric: list[str] = typer.Option(["asr", "over_refusal"], "--metric", help="What to compare, of {metrics}."),
+    defense: str | None = typer.Option(None, "--defense", help="Only the arms of A with this defense."),
+    against: str | None = typer.Option(None, "--against", help="The arms of B with this one; default that of A."),
+    json_out: Path | None = typer.Option(None, "--json", help="Write the comparisons here."),
+) -> None:
+    """Compare two runs prompt by prompt: the difference with its bootstrap interval, and McNemar's exact test."""
+    from rich.console import Console
+
+    from watchword.lab.compare import Side
+    from watchword.lab.compare import compare as compared
+    from watchword.lab.report.comparison import comparison_table, write_comparisons
+    from watchword.lab.report.whole import read_results
+
+    sides = [Side(folder, read_results(folder)) for folder in (first, second)]
+    found = compared(sides[0], sides[1], metric, defense=defense, against=against)
+    if json_out is not None:
+        write_comparisons(json_out, found)
+    Console().print(comparison_table(found))

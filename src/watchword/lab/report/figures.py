@@ -111,7 +111,7 @@ def _both(entries: Sequence[Entry]) -> Figure:
 
 def _swept(sweep: Sweep, number: int) -> Figure:
     """Attack success and over-refusal against one setting that the experiment varies."""
-    question, finding = f"What does the {sweep.name} change?", findings.swept(sweep)
+    question, finding = f"What changes with the {sweep.name}?", findings.swept(sweep)
     metrics = [(ASR.name, "attack success"), (OVER_REFUSAL.name, "over-refusal")]
     points = [(curve, value, arm) for curve in sweep.curves for value, arm in curve.points]
     rows = tuple(

@@ -93,12 +93,16 @@ def swept(sweep: Sweep) -> str:
         # Of many curves, the one that moves most and the one that moves least.
         found = sorted(found, key=lambda pair: _value(pair[1][1][1]) - _value(pair[1][0][1]))
         found = [found[-1], found[0]]
-    parts = [
-        f"{curve.series.label} under {curve.attack} lets through {percent(low)} at {best:g} and {percent(high)} at {worst:g}"
-        for curve, ((best, low), (worst, high)) in found
-    ]
+    parts = [f"{curve.series.label} under {curve.attack} lets through {_between(ends)}" for curve, ends in found]
     among = f"; these move most and least of {len(sweep.curves)} lines" if len(sweep.curves) > FEW else ""
     return f"{'; '.join(parts)}{among}."
+
+
+def _between(ends: tuple[tuple[float, Rate], tuple[float, Rate]]) -> str:
+    (best, low), (worst, high) = ends
+    if low.value == high.value:
+        return f"{percent(low)} at every value"
+    return f"{percent(low)} at {best:g} and {percent(high)} at {worst:g}"
 
 
 def _ends(curve: Curve) -> tuple[tuple[float, Rate], tuple[float, Rate]] | None:

@@ -14,7 +14,7 @@ from watchword.lab.spec import canonical
 NAMES = {
     "defense.safety": "number of safety examples",
     "secret.secret_tokens": "length of the secret, tokens",
-    "training.epochs": "epochs",
+    "training.epochs": "number of epochs",
     "training.batch_size": "batch size",
     "training.learning_rate": "learning rate",
     "attack.n": "number of attack examples",
