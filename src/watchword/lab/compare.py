@@ -18,7 +18,8 @@ from watchword.lab.store import CellResult, Store
 from watchword.registry import did_you_mean, spelled
 
 # Verdicts by question, prompt and run of an arm; None where no verdict could be given.
-_Verdicts = dict[tuple[str, tuple[int, int | None]], bool | None]
+_Run = tuple[int, int | None]
+_Verdicts = dict[tuple[str, _Run], bool | None]
 
 
 class ArmComparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,8 +119,8 @@ def _fixed(arm: ArmResult) -> bytes:
     return canonical([arm.attack, arm.attack_examples, own])
 
 
-def _run(cell: CellResult) -> tuple[int, int | None]:
-    """The run of an arm. A defense without a secret has no seed of one, so only the cell's own seed pairs it."""
+def _run(cell: CellResult) -> _Run:
+    """The run of an arm: its seed, and that of its secret where secrets were drawn apart."""
     return cell.seed, cell.cell.secret_seed if cell.cell is not None else None
 
 
@@ -128,12 +129,21 @@ def _compared(first: _Verdicts, second: _Verdicts) -> Comparison | None:
     pairs: dict[str, list[Pair]] = {}
     unpaired = 0
     for (prompt, run), hit in first.items():
-        partner = (prompt, run) if (prompt, run) in second else (prompt, (run[0], None))
-        if partner not in second:
-            continue
-        other = second[partner]
-        if hit is None or other is None:
-            unpaired += 1
-        else:
-            pairs.setdefault(prompt, []).append((hit, other))
+        for other in _partners(second, prompt, run):
+            if hit is None or other is None:
+                unpaired += 1
+            else:
+                pairs.setdefault(prompt, []).append((hit, other))
     return compared(pairs, unpaired=unpaired) if pairs else None
+
+
+def _partners(second: _Verdicts, prompt: str, run: _Run) -> list[bool | None]:
+    """The other side's verdicts on this prompt in the same run; where only one side has secrets, in every run of the seed."""
+    if (prompt, run) in second:
+        return [second[prompt, run]]
+    seed, secret = run
+    return [
+        hit
+        for (other, (own, secret_of_other)), hit in second.items()
+        if (other, own) == (prompt, seed) and None in (secret, secret_of_other)
+    ]

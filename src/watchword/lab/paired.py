@@ -73,9 +73,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
     if min(only_first, only_second) < 0:
         raise UsageError(f"{only_first} and {only_second} are no counts of pairs; give numbers of at least 0")
     differ, fewer = only_first + only_second, min(only_first, only_second)
-    tail = sum(math.comb(differ, k) for k in range(fewer + 1))
+    tail: int = sum(math.comb(differ, k) for k in range(fewer + 1))
     # Whole numbers up to the last step: 2^-n underflows where many pairs differ.
-    return min(1.0, float(2 * tail / 2**differ)) if differ < 1000 else _large(differ, fewer)
+    p: float = 2 * tail / 2**differ
+    return min(1.0, p)
 
 
 def bootstrap(
@@ -91,13 +92,3 @@ def bootstrap(
     found.sort()
     cut = (1 - level) / 2
     return found[math.floor(cut * (resamples - 1))], found[math.ceil((1 - cut) * (resamples - 1))]
-
-
-def _large(differ: int, fewer: int) -> float:
-    """The same by logarithms."""
-    logs = [
-        math.lgamma(differ + 1) - math.lgamma(k + 1) - math.lgamma(differ - k + 1) - differ * math.log(2)
-        for k in range(fewer + 1)
-    ]
-    top = max(logs)
-    return min(1.0, 2 * math.exp(top) * math.fsum(math.exp(log - top) for log in logs))
