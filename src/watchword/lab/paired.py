@@ -73,10 +73,12 @@ def mcnemar(only_first: int, only_second: int) -> float:
     if min(only_first, only_second) < 0:
         raise UsageError(f"{only_first} and {only_second} are no counts of pairs; give numbers of at least 0")
     differ, fewer = only_first + only_second, min(only_first, only_second)
-    tail: int = sum(math.comb(differ, k) for k in range(fewer + 1))
     # Whole numbers up to the last step: 2^-n underflows where many pairs differ.
-    p: float = 2 * tail / 2**differ
-    return min(1.0, p)
+    tail = ways = 1
+    for k in range(fewer):
+        ways = ways * (differ - k) // (k + 1)
+        tail += ways
+    return min(1.0, 2 * tail / (1 << differ))
 
 
 def bootstrap(
