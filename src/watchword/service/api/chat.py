@@ -10,7 +10,7 @@ import functools
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from watchword.errors import NotFoundError, QuotaError, WatchwordError
+from watchword.errors import ModelUnavailableError, NotFoundError, QuotaError
 from watchword.gateway.app import Gateway
 from watchword.gateway.configuration import Configuration, ModelSettings, UpstreamSettings
 from watchword.gateway.routes import ROUTES, Work
@@ -91,11 +91,14 @@ class TunedModels:
             return None
         # A server that loads nothing at run time has the weights under this name already, or does not know it.
         called = None if _loads(self._engine) else weights_name(found.weights_digest)
-        settings = ModelSettings(name=name, release=found.location, upstream=_ENGINE, upstream_model=called)
-        settings.context = self._engine.context
-        # Another server may have been started with less than the base model can read.
-        if self._engine.embedded and settings.context is None:
-            settings.context = context_of(found.base)
+        settings = ModelSettings(
+            name=name,
+            release=found.location,
+            upstream=_ENGINE,
+            upstream_model=called,
+            # The embedded engine reads what the base model can. Of another server the settings must say it.
+            context=self._engine.context or context_of(found.base),
+        )
         return OfferedModel(settings, OwnedRelease(found))
 
 
@@ -105,12 +108,12 @@ def _loads(engine: EnginePlace) -> bool:
 
 
 @functools.cache
-def context_of(base: str) -> int | None:
-    """The most tokens that a base model reads at once; None where this process cannot know."""
-    try:
-        return facts_of(base).context
-    except (WatchwordError, OSError):
-        return None
+def context_of(base: str) -> int:
+    """The most tokens that a base model reads at once. Raises WatchwordError where this process cannot know."""
+    context = facts_of(base).context
+    if context is None:
+        raise ModelUnavailableError(f"how many tokens {base!r} reads is not known; give `context` in [engine]")
+    return context
 
 
 def chat_gateway(database: Database, engine: EnginePlace, limit: Limit, key: bytes, adapters: Path) -> Gateway:
