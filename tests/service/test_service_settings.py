@@ -75,6 +75,7 @@ def test_a_tenant_and_a_model_say_only_what_differs(tmp_path: Path) -> None:
         ("[policy.bounds]\nn_epochs = [3, 1]", "policy.bounds", "must not exceed"),
         ("[models.m]\nsecret_tokens = 'x'", "models.m.secret_tokens", "Expected `int`"),
         ("[engine]\nkind = 'vllm'", "engine", "give url"),
+        ("[engine]\nkind = 'vllm'\nurl = 'http://engine:8000/v1'", "engine", "give context"),
         ("[keys]\nprovider = 'safe'", "keys.provider", "Invalid enum value"),
         ("[keys.vault]\nkey = 'k'", "keys.vault", "missing required field `address`"),
         ("[nothing]", None, "unknown field `nothing`"),

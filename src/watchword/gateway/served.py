@@ -48,7 +48,7 @@ class Served:
     prefix: TrainedPrefix | None
     counter: TokenCounter
     upstream_model: str
-    bound: int | None = None
+    bound: int
     adapter: Adapter | None = None
     cache_salt: str | None = None
     lora_path: str | None = None

@@ -195,7 +195,7 @@ class WebhookSettings(_Settings, frozen=True):
 class EngineSettings(_Settings, frozen=True):
     """``[engine]``: what answers chats: the embedded one, or an OpenAI-compatible server at ``url``.
 
-    ``context`` is the most tokens that a server reads at once; without it, its limit tells how long the secret is.
+    ``context`` is the most tokens that it reads at once: a server's own limit would tell how long the secret is.
     """
 
     kind: Literal["embedded", "vllm", "openai"] = "embedded"
@@ -206,6 +206,8 @@ class EngineSettings(_Settings, frozen=True):
     def __post_init__(self) -> None:
         if (self.kind == "embedded") != (self.url is None):
             raise ValueError("give url for another kind than embedded, and only then")
+        if self.url is not None and self.context is None:
+            raise ValueError("give context, the most tokens that the server at url reads at once")
 
 
 class _File(_Settings, frozen=True):
