@@ -45,7 +45,7 @@ def run_cell(cell: Cell, model: LocalChatModel, train: Train, *, step: Step) -> 
     result, data, task = None, Guarded([]), list[Conversation]()
     secret = secret_of(cell, defense, model) if attack else None
     if attack is not None and cell.training is not None:
-        tenant = AttackContext(cell.seed, model.template)
+        tenant = AttackContext(cell.seed, model.template, cell.secret_tokens)
         upload, task = attack.upload((), tenant), attack.held_out(tenant)
         context = DefenseContext.beside(
             model, refuses, secret=secret, max_length=cell.training.max_length, seed=cell.seed, step=step
