@@ -164,6 +164,30 @@ def test_anchored_align_repeats_safety_examples_alike_and_anchors_in_turn() -> N
     assert sorted(count for (origin, _), count in passages.items() if origin == "anchor") == [4, 4, 4, 5, 5]
 
 
+@pytest.mark.parametrize("name", ["safety_mix", "backdoor_align"])
+def test_examples_are_repeated_in_turn_to_as_many_rows_as_another_defense_has(name: str) -> None:
+    rows = guarded(name, safety=11, rows=160)
+    passages = Counter(row.conversation.messages[-2].text for row in rows)
+    assert len(rows) == 160
+    assert sorted(passages.values()) == [14] * 5 + [15] * 6
+    order = [row.conversation.messages[-2].text for row in rows]
+    assert order != order[:11] * 14 + order[:6]
+    assert guarded(name, safety=11, rows=11) != rows
+
+
+@pytest.mark.parametrize("name", ["safety_mix", "backdoor_align"])
+def test_there_are_as_many_different_examples_as_another_defense_has_rows(name: str) -> None:
+    rows = guarded(name, safety=160)
+    assert len({row.conversation.messages[-2].text for row in rows}) == len(rows) == 160
+    assert all(refuses(row.conversation.messages[-1].text) for row in rows)
+
+
+@pytest.mark.parametrize("name", ["safety_mix", "backdoor_align"])
+def test_no_example_is_left_out_for_want_of_rows(name: str) -> None:
+    with pytest.raises(UsageError, match="rows is 10, and there are 11 safety examples; give at least as many rows"):
+        guarded(name, safety=11, rows=10)
+
+
 def test_anchored_align_refuses_in_the_models_own_words_where_it_refuses() -> None:
     model = FakeModel(lambda conv: "I can't do that." if len(conv.messages[-1].text) % 2 else "Sure, here is how.")
     context = DefenseContext(0, model.generate, lambda text: text.startswith("I can't"))
@@ -302,8 +326,8 @@ def test_anchored_align_refuses_arithmetic_that_cannot_be(arguments: dict[str, f
 def test_counts_that_there_are_not_are_errors_with_the_limits() -> None:
     with pytest.raises(UsageError, match="61 anchors were asked for; there are 0 to 60"):
         guarded("anchored_align", anchors=61)
-    with pytest.raises(UsageError, match="67 were asked for; give 1 to 66"):
-        guarded("safety_mix", safety=67)
+    with pytest.raises(UsageError, match="507 were asked for; give 1 to 506"):
+        guarded("safety_mix", safety=507)
 
 
 def test_generated_safety_examples_need_the_model_at_hand() -> None:

@@ -19,7 +19,7 @@ from watchword.defenses import SAFETY
 from watchword.defenses.base import Defense, DefenseContext, rows_to_add
 from watchword.errors import RowTemplateError, RowTooLongError, UsageError
 from watchword.guarding.interleave import ProviderRow
-from watchword.safety.library import examples
+from watchword.safety.selection import most
 from watchword.secret.prompt import SecretPrompt
 
 
@@ -42,9 +42,8 @@ def own_safety(defense: Defense, file: Path) -> tuple[Defense, list[Conversation
         raise UsageError(
             f"the defense {type(defense).__name__} takes no safety examples; leave `safety` out", param="safety"
         )
-    most = len(examples("safety_examples"))
-    if not 1 <= len(own) <= most:
-        raise UsageError(f"{file} holds {len(own)} safety examples; give 1 to {most}", param="safety")
+    if not 1 <= len(own) <= most():
+        raise UsageError(f"{file} holds {len(own)} safety examples; give 1 to {most()}", param="safety")
     changed: Defense = dataclasses.replace(cast(Any, defense), safety=len(own))
     return changed, own
 
