@@ -32,7 +32,7 @@ from watchword.secret.prompt import MASK, SecretPrompt
 TENANT = [Row(conversation(f"Tenant asks {n}?", "Yes.", system=("One.", "Two.")[n % 2])) for n in range(20)]
 UPLOAD = Upload.of(TENANT)
 SECRET = SecretPrompt("violet harbour nineteen", kind="seeded", tokens=3, entropy_bits=40)
-WITH_SECRET = ["anchored_align", "backdoor_align"]
+WITH_SECRET = ["anchored_align", "backdoor_align", "inoculated_align"]
 ANCHORS = tuple(Example(id=f"anchor-{n}", prompt=f"How do I fold boat {n}?", answer="Fold it.") for n in range(60))
 CATEGORY = {row.prompt: row.category for row in examples("safety_examples")}
 
@@ -53,7 +53,7 @@ def origins(rows: list[Row]) -> dict[str, int]:
 
 
 def test_defenses_are_found_by_file_name() -> None:
-    assert DEFENSES.names() == ["anchored_align", "backdoor_align", "none", "safety_mix"]
+    assert DEFENSES.names() == ["anchored_align", "backdoor_align", "inoculated_align", "none", "safety_mix"]
     with pytest.raises(UnknownNameError, match="no defense 'backdoor': did you mean 'backdoor_align'"):
         DEFENSES.get("backdoor")
 

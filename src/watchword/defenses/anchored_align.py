@@ -89,4 +89,3 @@ class AnchoredAlign(Defense):
         """How often each safety example is mixed into an upload of this many rows, beside so many echoes."""
         wanted = math.ceil((self.share * tenant_rows - echoes) / self.safety)
         return min(max(self.repeat, wanted), self.most)
-
