@@ -186,7 +186,8 @@ def served_release(
         raise ModelUnavailableError("the release is served only where its tokenizer is at hand")
     leaks = prefix = None
     if release.secret is not None:
-        leaks = LeakFilter(release.secret, release.template)
+        more = release.defense.defense.hidden(release.secret)
+        leaks = LeakFilter(release.secret, release.template, also=more)
         prefix = TrainedPrefix(release.template, release.secret, release.prefix_ids or ())
     name = settings.upstream_model or (adapter.name if adapter else "")
     return Served(
