@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 pytest.importorskip("openai")
@@ -19,6 +20,7 @@ from watchword.benchmarks.base import BENCHMARKS, Setting, Subject, measure
 from watchword.defenses import AppliedDefense
 from watchword.defenses.base import Defense
 from watchword.errors import OutputError, UsageError
+from watchword.lab.spec import Cell, Spec, canonical, complete
 from watchword.models.fakes import HELP, REFUSAL, FakeModel
 from watchword.rates import Rate
 
@@ -193,3 +195,18 @@ def test_mt_bench_asks_turn_by_turn_and_shows_the_judge_what_went_before(tmp_pat
 @pytest.mark.parametrize("name", ["harmfulness", "mt_bench"])
 def test_rubrics_hold_both_places_once(name: str) -> None:
     assert rubric_text(name).count("{request}") == rubric_text(name).count("{reply}") == 1
+
+
+def test_a_spec_keeps_its_endpoint_through_json() -> None:
+    told = {"harmfulness": {"judge": {"url": "http://localhost", "model": "m"}, "count": 2}}
+    spec = {
+        "name": "rated",
+        "model": "m",
+        "seeds": [0],
+        "arms": [{"attack": {"name": "none"}}],
+        "evaluation": {"benchmarks": told},
+    }
+    (cell,) = map(complete, Spec.from_json(json.dumps(spec)).cells())
+    again = msgspec.json.decode(msgspec.json.encode(cell), type=Cell)
+    assert canonical(complete(again)) == canonical(cell)
+    assert cell.evaluation.benchmarks["harmfulness"]["judge"].key_variable == "OPENAI_API_KEY"
