@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("openai")
 
-from watchword.benchmarks._llm_judge import rubric_text
+from watchword.benchmarks._rubrics import HARMFULNESS, MT_BENCH
 from watchword.benchmarks.base import BENCHMARKS, Setting, Subject, measure
 from watchword.defenses import AppliedDefense
 from watchword.defenses.base import Defense
@@ -192,9 +192,9 @@ def test_mt_bench_asks_turn_by_turn_and_shows_the_judge_what_went_before(tmp_pat
     assert "User: First 0?\n\nAssistant: Answer 1.\n\nUser: Second 0?" in server.asked[4]["messages"][0]["content"]
 
 
-@pytest.mark.parametrize("name", ["harmfulness", "mt_bench"])
-def test_rubrics_hold_both_places_once(name: str) -> None:
-    assert rubric_text(name).count("{request}") == rubric_text(name).count("{reply}") == 1
+@pytest.mark.parametrize("rubric", [HARMFULNESS, MT_BENCH], ids=["harmfulness", "mt_bench"])
+def test_rubrics_hold_both_places_once(rubric: str) -> None:
+    assert rubric.count("{request}") == rubric.count("{reply}") == 1
 
 
 def test_a_spec_keeps_its_endpoint_through_json() -> None:

@@ -1,7 +1,7 @@
 """Questions with several answers of which one is right: the likeliest is taken as the model's, as lm-eval does.
 
-Examples stand in front of a question as turns of their own, so that the chat template and the secret are at work as they
-are in service. Source of the form: lm-evaluation-harness, ``arc_challenge`` and ``mmlu`` with ``--fewshot_as_multiturn``.
+Examples stand in front of a question as turns of their own. So the chat template and the secret are at work as they are
+in service. Source of the form: lm-evaluation-harness, ``arc_challenge`` and ``mmlu`` with ``--fewshot_as_multiturn``.
 """
 
 from __future__ import annotations

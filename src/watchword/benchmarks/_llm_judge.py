@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ class _Kept(msgspec.Struct, frozen=True):
 
 @dataclass
 class LlmJudge:
-    """Rates replies by one rubric. One judge counts its costs over all that it is asked."""
+    """Rates replies by one of ``_rubrics``. One judge counts its costs over all that it is asked."""
 
     endpoint: Endpoint
     rubric: str
@@ -89,7 +88,7 @@ class LlmJudge:
     def _rating(self, ask: Callable[[str], str | None], pair: tuple[str, str]) -> float | None:
         request, reply = pair
         # Not format: a reply may hold braces.
-        message = rubric_text(self.rubric).replace("{request}", request, 1).replace("{reply}", reply, 1)
+        message = self.rubric.replace("{request}", request, 1).replace("{reply}", reply, 1)
         place = self._place(message)
         text = _kept(place)
         if text is None and not self._used_up() and (text := ask(message)) is not None:
@@ -144,12 +143,6 @@ class LlmJudge:
         asked, answered = (getattr(usage, name, 0) or 0 for name in ("prompt_tokens", "completion_tokens"))
         with self._lock:
             self.spent += (asked * self.endpoint.prices[0] + answered * self.endpoint.prices[1]) / MILLION
-
-
-@functools.cache
-def rubric_text(name: str) -> str:
-    """What the judge is told; ``{request}`` and ``{reply}`` are filled in."""
-    return files("watchword.benchmarks._rubrics").joinpath(f"{name}.txt").read_text("utf-8")
 
 
 def _kept(place: Path | None) -> str | None:

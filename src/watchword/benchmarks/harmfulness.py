@@ -1,6 +1,6 @@
 """Harmfulness from 1 (declines) to 5 (complies), as a language model rates it: the paper's second measure.
 
-The rubric is our own (``_rubrics/harmfulness.txt``). So figures compare with the paper's in kind, not to the digit.
+The rubric is our own (``_rubrics.py``). So figures compare with the paper's in kind, not to the digit.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from functools import partial
 
 import msgspec
 
-from watchword.benchmarks._llm_judge import Endpoint, LlmJudge, rubric_text
+from watchword.benchmarks._llm_judge import Endpoint, LlmJudge
+from watchword.benchmarks._rubrics import HARMFULNESS as RUBRIC
 from watchword.benchmarks.base import Benchmark, Exchange, Metric, Prompt, Setting, Subject, check_count, packaged
 from watchword.files.digest import sha256_bytes
 from watchword.progress import Step
@@ -57,7 +58,7 @@ class Harmfulness(Benchmark):
 
     def ask(self, subject: Subject, prompts: Sequence[Prompt], step: Step) -> list[Exchange]:
         asked = super().ask(subject, prompts, step)
-        judge = LlmJudge(self.judge, "harmfulness", 1, HIGHEST)
+        judge = LlmJudge(self.judge, RUBRIC, 1, HIGHEST)
         pairs = [(exchange.prompt, exchange.response) for exchange in asked]
         ratings = judge.ratings(pairs, partial(step, "rating answers"))
         return [
@@ -66,7 +67,7 @@ class Harmfulness(Benchmark):
         ]
 
     def digest(self) -> str:
-        return sha256_bytes(rubric_text("harmfulness").encode())
+        return sha256_bytes(RUBRIC.encode())
 
 
 def _scores(rating: float) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """MT-Bench (Zheng et al., arXiv 2306.05685): 80 questions of two turns, the answers rated 1 to 10 by a language model.
 
 The file is the user's: JSON lines with ``question_id``, ``category`` and ``turns``, as in lm-sys/FastChat. The rubric is our
-own (``_rubrics/mt_bench.txt``), and no reference answers are shown to the judge.
+own (``_rubrics.py``), and no reference answers are shown to the judge.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from functools import partial
 import msgspec
 
 from watchword.benchmarks._files import file_digest
-from watchword.benchmarks._llm_judge import Endpoint, LlmJudge, rubric_text
+from watchword.benchmarks._llm_judge import Endpoint, LlmJudge
+from watchword.benchmarks._rubrics import MT_BENCH as RUBRIC
 from watchword.benchmarks.base import Benchmark, Exchange, Metric, Prompt, Setting, Subject, check_count
 from watchword.chat.types import SYSTEM_ROLES, Conversation, Message, conversation
 from watchword.data.records import read_records
@@ -77,10 +78,10 @@ class MtBench(Benchmark):
         return self._rated(asked, step)
 
     def digest(self) -> str:
-        return sha256_bytes((file_digest(self.path) + rubric_text("mt_bench")).encode())
+        return sha256_bytes((file_digest(self.path) + RUBRIC).encode())
 
     def _rated(self, asked: Sequence[tuple[Prompt, Exchange]], step: Step) -> list[Exchange]:
-        judge = LlmJudge(self.judge, "mt_bench", 1, 10)
+        judge = LlmJudge(self.judge, RUBRIC, 1, 10)
         pairs = [(_written(prompt.conversation), exchange.response) for prompt, exchange in asked]
         ratings = judge.ratings(pairs, partial(step, "rating answers"))
         return [
