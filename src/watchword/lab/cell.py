@@ -77,7 +77,7 @@ def run_cell(
     secret = secret_of(cell, defense, model) if attack else None
     trained, task = _Trained(lambda: model, {}, None), list[Conversation]()
     if attack is not None and cell.training is not None:
-        tenant = AttackContext(cell.seed, model.template, cell.secret_tokens)
+        tenant = AttackContext(cell.seed, model.template, cell.secret_tokens, secret)
         task = attack.held_out(tenant)
         known = _kept(cell, keeping, opened)
         trained = known or _trained(cell, attack.upload((), tenant), defense, model, secret, train, step, keeping)
