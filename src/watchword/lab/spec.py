@@ -222,7 +222,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 seed=self.seeds[0],
             )
             return
-        secret_seeds: list[int | None] = [*self.secret_seeds] if _has_secret(arm.defense) else []
+        drawn = self.secret_seeds and DEFENSES.create(arm.defense.name, **arm.defense.arguments).needs_secret
+        secret_seeds: list[int | None] = [*self.secret_seeds] if drawn else []
         for setting, seed, secret_seed in itertools.product(self._settings(), self.seeds, secret_seeds or [None]):
             own = {name: value for name, value in setting.items() if name not in _OF_SECRET}
             # An arm's own override stands: it was written for that arm.
@@ -312,11 +313,6 @@ def _secret_kind(given: Any) -> SecretKind:
     except msgspec.ValidationError:
         raise SpecError(f"{GRID}: secret_kind is {given!r}; choose from {', '.join(get_args(SecretKind))}") from None
     return kind
-
-
-def _has_secret(defense: Choice) -> bool:
-    """Whether a secret stands in front of its requests. A name that there is not is found when the cells are completed."""
-    return defense.name in DEFENSES.names() and DEFENSES.get(defense.name).needs_secret
 
 
 def _check_fields(given: Iterable[str], where: str, *, more: Sequence[str] = ()) -> None:
