@@ -113,7 +113,12 @@ def test_constrained_losses_are_those_of_the_tenants_tokens_by_their_place_in_th
         {"row": row.index, "input_ids": row.rendered.input_ids, "labels": row.rendered.labels} for row in begun.rows
     ]
     groups = CountingCollator(0, share=True, measured=tenant)(columns)["groups"]
-    found, _ = batch_loss(begun.model.model, groups, changed=objective.token_losses)
+    noted: list[Any] = []
+    told, _ = batch_loss(
+        begun.model.model, groups, changed=lambda tokens: noted.append(objective.token_losses(tokens)) or noted[-1]
+    )
+    found = torch.cat(noted).detach().numpy()
+    plain: list[float] = []
     losses: list[float] = []
     for row, old in zip(begun.rows, before, strict=True):
         now = numpy_losses(begun.model.model, list(row.rendered.input_ids), list(row.rendered.labels))
@@ -121,7 +126,14 @@ def test_constrained_losses_are_those_of_the_tenants_tokens_by_their_place_in_th
             beta = 0.5 if place == 0 else 2.0 if place < 5 else 0.1
             constrained = -(2 / beta) * np.log(1 / (1 + np.exp(-beta * (reference - loss))))
             losses.append(constrained if row.origin == "tenant" else loss)
-    assert float(found.detach()) == pytest.approx(np.mean(losses), rel=1e-4)
+            plain.append(loss)
+    assert np.sort(found) == pytest.approx(np.sort(losses), rel=1e-3, abs=1e-4)
+    # The loss that is told stays cross-entropy, and the gradient is that of the constrained one.
+    assert float(told.detach()) == pytest.approx(np.mean(plain), rel=1e-4)
+    weight = next(begun.model.model.parameters())
+    (gradient,) = torch.autograd.grad(told, weight, retain_graph=True)
+    (expected,) = torch.autograd.grad(torch.cat(noted).mean(), weight)
+    assert torch.allclose(gradient, expected, atol=1e-6)
 
 
 def test_the_bottlenecks_term_is_the_mean_square_of_what_the_unembedding_gets() -> None:

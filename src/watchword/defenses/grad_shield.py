@@ -45,6 +45,7 @@ class GradShield(Defense):
             raise UsageError("grad_shield needs the gradients of the aligned model, and none is in memory here")
         chosen = safety_examples("category", self.probes, context)
         probes = [Row(conversation(example.prompt, example.answer), origin="safety") for example in chosen]
-        scores = harm_scores(model, rows, probes)
+        # As the tenant wrote them: another defense may have marked them.
+        scores = harm_scores(model, [Row(row.conversation) for row in rows], probes)
         most = threshold_of(scores, self.tolerance, self.least)
         return [row for row, score in zip(rows, scores, strict=True) if score <= most]

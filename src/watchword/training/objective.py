@@ -73,7 +73,7 @@ class Objective(TrainerCallback):
         """Called once before the first step, of a resumed run as well, on the aligned model."""
 
     def token_losses(self, tokens: Tokens) -> Tensor:
-        """What is averaged in place of the tokens' cross-entropies."""
+        """What the tokens' gradients come of, in place of their cross-entropies. The loss that is told stays what it was."""
         return tokens.losses
 
     def term(self, model: Any, groups: Groups) -> Tensor | None:  # noqa: ARG002

@@ -52,8 +52,8 @@ def batch_loss(
     """Mean cross-entropy over the labelled tokens of all groups of a batch, and the last group's outputs.
 
     A group is what ``CountingCollator`` gives: prefix (P,), input_ids, position_ids and labels (B, S), and an attention
-    mask (B, P + S). It also says which rows are measured (B,); those are counted in ``tally``. ``changed`` gives what is
-    averaged in place of each token's cross-entropy.
+    mask (B, P + S). It also says which rows are measured (B,); those are counted in ``tally``. ``changed`` gives what each
+    token's gradient comes of, in place of its cross-entropy; the loss's value stays.
     """
     parts = [_summed(model, group, tally, changed) for group in groups]
     return sum(total for total, _, _ in parts) / sum(count for _, count, _ in parts), parts[-1][2]
@@ -86,7 +86,9 @@ def _summed(
         with torch.no_grad():
             tally.add(logits[counted], labels[there][counted], losses[counted])
     if changed is not None:
-        losses = changed(_tokens(inputs, losses, kept))
+        other = changed(_tokens(inputs, losses, kept))
+        # The gradient of the one with the value of the other: curves of different defenses can be compared.
+        losses = losses.detach() + (other - other.detach())
     return losses.sum(), there.sum(), outputs
 
 
