@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -24,8 +25,6 @@ from watchword.training.shared import batch_loss, can_share  # noqa: E402
 
 def start(rows: Any = ROWS, model: Any = None, **config: Any) -> Start:
     model = model or learner()
-    import msgspec
-
     rendered = render_rows(rows, model.template, secret=SECRET, max_length=2048)
     return Start(model, rendered, msgspec.structs.replace(CONFIG, **config), SECRET)
 
@@ -197,19 +196,21 @@ def test_a_term_gives_its_gradient_and_leaves_the_losss_value() -> None:
     assert float(model.weight.grad) == 3.0
 
 
-@pytest.mark.parametrize("name", ["sbr", "constrained_sft", "sbr + constrained_sft"])
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_the_loop_trains_with_it_and_otherwise_than_without(tmp_path: Path, name: str, method: Any) -> None:
-    import msgspec
+TOGETHER = "sbr + constrained_sft + lisa + ema + one_shot_repair"
 
+
+@pytest.mark.parametrize("name", ["sbr", "constrained_sft", TOGETHER])
+@pytest.mark.parametrize(("method", "dtype"), [("lora", torch.bfloat16), ("full", torch.float32)], ids=["lora", "full"])
+def test_the_loop_trains_with_it_and_otherwise_than_without(tmp_path: Path, name: str, method: Any, dtype: Any) -> None:
     config = msgspec.structs.replace(CONFIG, method=method)
     hooks = DEFENSES.create(name).training_hooks()
     pickle.dumps(hooks.callbacks)
-    plain, _ = trained(tmp_path / "plain", config)
-    guarded, figures = trained(tmp_path / "guarded", config, callbacks=hooks.callbacks)
-    assert figures.steps == 4
+    plain, _ = trained(tmp_path / "plain", config, model=learner(dtype))
+    guarded, figures = trained(tmp_path / "guarded", config, callbacks=hooks.callbacks, model=learner(dtype))
+    assert figures.steps == (8 if "lisa" in name else 4)
     one, other = weights(plain), weights(guarded)
     assert any(not torch.equal(one[key], other[key]) for key in one)
+    assert all(tensor.isfinite().all() for tensor in other.values())
 
 
 def test_the_bottleneck_keeps_the_anchors_states_near(tmp_path: Path) -> None:

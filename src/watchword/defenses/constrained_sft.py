@@ -1,10 +1,10 @@
 """Constrained fine-tuning: the first tokens of an answer may not move far (Qi et al., arXiv 2406.05946, equation 3).
 
 Safety hangs on an answer's first few tokens, so fine-tuning that leaves these alone leaves it standing. The loss of token
-t is ``-(2 / beta_t) log sigma(beta_t log(p_t / aligned p_t))``: cross-entropy's gradient, damped once the token is
-likelier than to the aligned model, the more the greater its beta. Departures: it is averaged over the tokens of a batch,
-as all losses here, and the aligned probabilities are taken once before training. The provider's rows, where another
-defense mixes them in, keep the plain loss.
+t is ``-(2 / beta_t) log sigma(beta_t log(p_t / aligned p_t))``. Its gradient is that of cross-entropy, damped once the
+token is likelier than to the aligned model. The greater its beta, the more it is damped. Departures: it is averaged over
+the tokens of a batch, as all losses here. The aligned probabilities are taken once, before training. The provider's rows,
+where another defense mixes them in, keep the plain loss.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """An average of the weights, and a bound on the learning rate (Kim et al., arXiv 2508.12531, COLM 2025).
 
 Their finding: much of the harm of fine-tuning comes of how it is optimised. They propose an exponential moving average in
-parameter space, ``average = momentum * average + (1 - momentum) * w`` after each step, begun at the aligned weights. The
-average is what is served. Departures: the gradient is taken at the weights and not at their average, and the momentum is
-ours, since runs here are of about a hundred steps.
+parameter space, begun at the aligned weights: ``average = momentum * average + (1 - momentum) * w`` after each step. The
+average is what is served. We had the abstract only, so what follows is ours. The gradient is taken at the weights and not
+at their average. The momentum suits runs of about a hundred steps.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """GradShield as a screen: rows whose step would take from safety are not trained (Hu et al., arXiv 2605.14194, ICLR 2026).
 
-A row's score (the paper's "finetuning implicit harmfulness score") is the product of its gradient with that of a differentiable
-measure of safety on a probing set. A bisection then finds the threshold from which on rows are left out, whatever the share
-of harmful ones. Departures, since we had the abstract and summaries only: the measure is the mean log-likelihood of
-refusals to the library's safety examples. The threshold is the greatest under which the kept rows' scores sum to no loss of
-safety. So a file that is harmful as a whole keeps ``least`` rows.
+A row's score is the product of its gradient with that of a differentiable measure of safety on a probing set. (The paper's
+name for it is "finetuning implicit harmfulness score".) A bisection then finds the threshold from which on rows are left
+out, whatever the share of harmful ones. Departures, since we had the abstract and summaries only: the measure is the mean
+log-likelihood of refusals to the library's safety examples. The threshold is the greatest under which the kept rows'
+scores sum to no loss of safety. A file that is harmful as a whole keeps ``least`` rows.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Pure tuning, safe testing (Lyu et al., arXiv 2402.18540): a safety prompt at inference that no training row has seen.
 
 What rows teach is bound to the prompts that they stand behind. So fine-tuning without a safety prompt and serving with one
-keeps more of the model's safety than either with it or without it throughout. Departures: the prompt is our own wording,
-where the paper takes that of Llama 2, and it stands in front of the request's own system text. Composed with a defense that has
-a secret, the secret stands in front of both.
+keeps more of the model's safety than to do both with it, or both without. Departures: the prompt is our own wording, where
+the paper takes that of Llama 2. It stands in front of the request's own system text. Composed with a defense that has a
+secret, the secret stands in front of both.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Safety-tuned instructions: plain safety examples as a share of the data (Bianchi et al., arXiv 2309.07875, section 3).
 
-The paper mixes 100 to 2,000 safety examples into 20,000 instructions and finds that 3 % are enough, and that many more make a
-model refuse too much. ``safety_mix`` is the same with a fixed number of them. Departure: the examples are the library's, 506
+The paper mixes 100 to 2,000 safety examples into 20,000 instructions. It finds that about 3 % are enough, and that too many
+make a model refuse too much. ``safety_mix`` is the same with a fixed number of them. Departure: the examples are the library's, 506
 different ones, and repeated in turn where more are asked for.
 """
 
