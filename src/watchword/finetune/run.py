@@ -133,6 +133,8 @@ def train_defended(
         upload.check(model.template, limit)
         validation = _validation(job, model.template, limit)
         data = run.guarded(upload, model, own)
+        if remarks is not None:
+            remarks.count("the defense left these out of the training", data.left_out)
         by = trainer or InProcess()
         loaded = model if by.takes_loaded_models else None
         # Freed before another process loads its own.

@@ -7,6 +7,7 @@ what went in. The service, the laboratory and the command line all train through
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import time
@@ -35,6 +36,7 @@ from watchword.secret.prompt import SecretPrompt
 from watchword.training.adapter import write_settings
 from watchword.training.config import Batching, TrainingConfig, TrainingResult
 from watchword.training.events import Cancel, CheckpointSaved, Events, LossMeasured, StepDone, never, no_events
+from watchword.training.objective import Objectives, Start
 from watchword.training.optimizer import MasterAdamW
 from watchword.training.rows import (
     SHARED_AT_LEAST,
@@ -70,7 +72,8 @@ def fine_tune(
     ``out`` receives the adapter (LoRA) or the whole model (full), as safetensors, once the run is complete. It gets
     checkpoints on the way when ``config.checkpoint_steps`` is set; ``resume`` goes on from the newest of them.
     ``on_progress`` is called with (steps done, steps in all), and ``events`` is told of steps, losses and checkpoints.
-    ``validation`` rows are measured after each epoch, and ``events`` is told of them.
+    ``validation`` rows are measured after each epoch, and ``events`` is told of them. A callback that is an ``Objective``
+    takes part in the loss.
     After a resume, ``loss`` holds the whole curve; seconds and tokens count what this process did. ``cancel`` is asked
     after each step: the run then keeps a checkpoint and ends.
 
@@ -86,9 +89,10 @@ def fine_tune(
         measuring = [Validation(unseen, _collator(model, unseen), config.batch_size, events)] if unseen else []
         callbacks = [watch, *callbacks, stop, *measuring, _BeforeSteps(adjust_threads)]
         trainer = _trainer(model, rendered, config, out, collator, callbacks)
-        trainer.tally = watch.tally
+        trainer.tally, trainer.objectives = watch.tally, Objectives(callbacks)
         started = time.perf_counter()
         with _quiet_trainer(), _writing(out):
+            trainer.order = trainer.objectives.begin(_start(model, trainer, rendered, config, secret))
             trainer.train(resume_from_checkpoint=newest_checkpoint(out) if resume else None)
         seconds = time.perf_counter() - started
     stop.check()
@@ -97,6 +101,13 @@ def fine_tune(
     collator.check_complete(rendered, config.epochs - begun)
     _save(trainer, out)
     return model.with_weights(trainer.model), _result(seconds, collator, watch, rendered, config.epochs)
+
+
+def _start(
+    model: LoadedModel, trainer: _Trainer, rows: list[TrainingRow], config: TrainingConfig, secret: SecretPrompt | None
+) -> Start:
+    """What objectives may look at: the model with the weights that will be trained."""
+    return Start(dataclasses.replace(model, model=trainer.model), rows, config, secret)
 
 
 def _collator(model: LoadedModel, rows: Sequence[TrainingRow]) -> CountingCollator:
@@ -124,6 +135,8 @@ class _Trainer(SFTTrainer):
 
     batches: Batching
     tally: Tally | None = None
+    objectives = Objectives()
+    order: Any = None
 
     def compute_loss(
         self,
@@ -133,7 +146,10 @@ class _Trainer(SFTTrainer):
         num_items_in_batch: Any = None,  # noqa: ARG002
     ) -> Any:
         """Mean cross-entropy over labelled tokens: TRL's value, without logits of prompts and without common work."""
-        loss, outputs = batch_loss(model, inputs["groups"], self.tally)
+        groups = inputs["groups"]
+        changed = self.objectives.token_losses if self.objectives else None
+        loss, outputs = batch_loss(model, groups, self.tally, changed)
+        loss = self.objectives.added(loss, model, groups)
         return (loss, outputs) if return_outputs else loss
 
     def create_optimizer(self, model: Any = None) -> Any:
@@ -151,7 +167,9 @@ class _Trainer(SFTTrainer):
         for name, param in self.model.named_parameters():
             param.data = param.data.to(types[name])
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Batches:  # noqa: ARG002
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:  # noqa: ARG002
+        if self.order is not None:
+            return self.order
         rows = self.train_dataset["input_ids"]
         groups = [tuple(ids[:SHARED_AT_LEAST]) for ids in rows]
         lengths = [len(ids) for ids in rows]

@@ -87,7 +87,8 @@ class CountingCollator:
     Returns ``{"groups": [...]}``. Each group has prefix (P,), input_ids, position_ids and labels (B, S), and
     attention_mask (B, P + S). Rows are padded between prefix and rest, so that answers end in the same column. P is 0
     unless ``share``, for short common beginnings, and for rows that begin like no other: these are grouped by length.
-    ``measured`` (B,) tells which rows are among those of that name: the tenant's, whose figures are told apart.
+    ``measured`` (B,) tells which rows are among those of that name: the tenant's, whose figures are told apart. ``rows`` (B,)
+    are the rows' places in the input.
     ``seen`` counts every row's passages, ``tokens`` all tokens of the rows, padding apart.
     """
 
@@ -118,6 +119,7 @@ class CountingCollator:
             "attention_mask": mask,
             "labels": torch.tensor([_padded(row["labels"][common:], width, IGNORED) for row in rows]),
             "measured": torch.tensor([row["row"] in self.measured for row in rows]),
+            "rows": torch.tensor([row["row"] for row in rows]),
         }
 
     def _common(self, rows: Sequence[Mapping[str, Any]]) -> int:

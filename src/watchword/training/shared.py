@@ -8,7 +8,7 @@ to training: the same loss to rounding, for less than half of the work on prefix
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from transformers.cache_utils import DynamicLayer
 
 from watchword.chat.render import IGNORED
 from watchword.training.events import TokenFigures
+from watchword.training.objective import Tokens
 
 
 @dataclass
@@ -42,17 +43,25 @@ class Tally:
         return found
 
 
-def batch_loss(model: Any, groups: Sequence[Mapping[str, Tensor]], tally: Tally | None = None) -> tuple[Tensor, Any]:
+TokenLosses = Callable[[Tokens], Tensor]
+
+
+def batch_loss(
+    model: Any, groups: Sequence[Mapping[str, Tensor]], tally: Tally | None = None, changed: TokenLosses | None = None
+) -> tuple[Tensor, Any]:
     """Mean cross-entropy over the labelled tokens of all groups of a batch, and the last group's outputs.
 
     A group is what ``CountingCollator`` gives: prefix (P,), input_ids, position_ids and labels (B, S), and an attention
-    mask (B, P + S). It also says which rows are measured (B,); those are counted in ``tally``.
+    mask (B, P + S). It also says which rows are measured (B,); those are counted in ``tally``. ``changed`` gives what each
+    token's gradient comes of, in place of its cross-entropy; the loss's value stays.
     """
-    parts = [_summed(model, group, tally) for group in groups]
+    parts = [_summed(model, group, tally, changed) for group in groups]
     return sum(total for total, _, _ in parts) / sum(count for _, count, _ in parts), parts[-1][2]
 
 
-def _summed(model: Any, inputs: Mapping[str, Tensor], tally: Tally | None) -> tuple[Tensor, Tensor, Any]:
+def _summed(
+    model: Any, inputs: Mapping[str, Tensor], tally: Tally | None, changed: TokenLosses | None
+) -> tuple[Tensor, Tensor, Any]:
     """Cross-entropy summed over labelled tokens, their number, and the outputs.
 
     Logits are made only for the columns that some row has a label behind.
@@ -76,7 +85,22 @@ def _summed(model: Any, inputs: Mapping[str, Tensor], tally: Tally | None) -> tu
         counted = inputs["measured"][:, None].expand_as(there)[there]
         with torch.no_grad():
             tally.add(logits[counted], labels[there][counted], losses[counted])
+    if changed is not None:
+        other = changed(_tokens(inputs, losses, kept))
+        # The gradient of the one with the value of the other: curves of different defenses can be compared.
+        losses = losses.detach() + (other - other.detach())
     return losses.sum(), there.sum(), outputs
+
+
+def _tokens(inputs: Mapping[str, Tensor], losses: Tensor, kept: Tensor) -> Tokens:
+    """Where the labelled tokens stand, in the order of ``losses`` (N,); ``kept`` are the K columns with labels."""
+    there = inputs["labels"][:, 1:] != IGNORED
+    ordinals = there.cumsum(1) - 1
+    # Labels before the answer that a token is of, as many as stood at the last column without one.
+    before = torch.where(there, 0, ordinals + 1).cummax(1).values
+    at = there[:, kept]
+    rows, tenant = (inputs[name][:, None].expand_as(at)[at] for name in ("rows", "measured"))
+    return Tokens(losses, rows, (ordinals - before)[:, kept][at], ordinals[:, kept][at], tenant)
 
 
 def can_share(model: Any) -> bool:
