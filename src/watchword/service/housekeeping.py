@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from watchword.errors import WatchwordError
@@ -21,12 +21,16 @@ _CHECK_SECONDS = 120.0
 
 @dataclass
 class Housekeeping:
-    """Several processes may do this at once. ``check`` looks at an uploaded file once more."""
+    """Several processes may do this at once. ``check`` looks at an uploaded file once more.
+
+    ``remove_retired`` removes releases that no model has any more.
+    """
 
     database: Database
     blobs: Blobs
     retention: RetentionSettings
     check: Callable[[StoredFile], None]
+    remove_retired: Callable[[], Awaitable[None]]
     clock: Callable[[], float] = time.time
     _swept: float = 0.0
 
@@ -35,6 +39,7 @@ class Housekeeping:
         while True:
             try:
                 await asyncio.to_thread(self.once)
+                await self.remove_retired()
             except (WatchwordError, OSError) as error:
                 log.error({"event": "housekeeping failed", "kind": type(error).__name__})
             await asyncio.sleep(_EVERY_SECONDS)
