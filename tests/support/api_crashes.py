@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import random
 import signal
@@ -33,7 +34,17 @@ from watchword.service.releases import Removal
 from watchword.service.serving import api
 from watchword.service.settings import ServiceSettings
 from watchword.service.storage import Blobs
-from watchword.service.types import FileState, Idempotency, Job, NewFile, NewJob, NewModel, Principal, Succeeded
+from watchword.service.types import (
+    FileState,
+    Idempotency,
+    Job,
+    NewFile,
+    NewJob,
+    NewModel,
+    Principal,
+    StoredFile,
+    Succeeded,
+)
 
 TENANT, MODEL = "bakery", "ft:smollm2-135m:bakery::made"
 # Reached more than once in a story, so that each seed kills at another time.
@@ -231,11 +242,16 @@ def _keep_house(settings: ServiceSettings, database: Database, blobs: Blobs) -> 
     late = time.time() + 1000.0
     removal = Removal(settings, database, _unloaded)
     house = Housekeeping(
-        database, blobs, settings.retention, lambda file: check(service, file), removal.of_all, clock=lambda: late
+        database, blobs, settings.retention, functools.partial(_checked, service), removal.of_all, clock=lambda: late
     )
     house.once()
+    asyncio.run(house.check_lost())
     asyncio.run(removal.of_all(grace=-1000.0))
     blobs.sweep(database.blob_names(), older_than=late)
+
+
+async def _checked(service: Any, file: StoredFile) -> None:
+    check(service, file)
 
 
 async def _unloaded(name: str) -> bool:

@@ -17,7 +17,7 @@ from watchword.service.api.app import service_app
 from watchword.service.api.chat import chat_gateway, gateway_route
 from watchword.service.api.context import Service
 from watchword.service.api.edge import App, Edge, Message, Receive, Send
-from watchword.service.api.files import check
+from watchword.service.api.files import check_in_turn
 from watchword.service.api.metrics import Gauges, Metrics
 from watchword.service.api.pace import Pace
 from watchword.service.api.telemetry import export_traces
@@ -66,7 +66,10 @@ def api(settings: ServiceSettings, engine: EnginePlace) -> App:
         database=database,
         blobs=Blobs(settings.storage_url, keys),
         keys=keys,
-        checker=FileChecker(Reading(limits=Limits(bytes=_largest_file(settings), row_bytes=_ROW_BYTES))),
+        checker=FileChecker(
+            Reading(limits=Limits(bytes=_largest_file(settings), row_bytes=_ROW_BYTES)),
+            lambda tenant: settings.limits_of(tenant).weight,
+        ),
         sender=Sender(private=settings.webhooks.private),
         metrics=Metrics(functools.partial(_gauges, database)),
         engine_ready=functools.partial(answers, engine),
@@ -129,7 +132,7 @@ class _Living:
             service.database,
             service.blobs,
             service.settings.retention,
-            functools.partial(check, service),
+            functools.partial(check_in_turn, service),
             service.removal.of_all,
         )
         async with self._gateway.running():
