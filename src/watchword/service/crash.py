@@ -44,6 +44,7 @@ API_POINTS = (
     "before_job_commit",
     "after_job_commit",
     "after_job_asked",
+    "after_model_deleted",
 )
 
 

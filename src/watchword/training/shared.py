@@ -29,17 +29,19 @@ class Tally:
     tokens: int = 0
     loss: float = 0.0
     correct: int = 0
+    rows: int = 0
 
-    def add(self, logits: Tensor, labels: Tensor, losses: Tensor) -> None:
-        """Counts N tokens: logits (N, V), labels and losses (N,)."""
+    def add(self, logits: Tensor, labels: Tensor, losses: Tensor, *, rows: int = 0) -> None:
+        """Counts N tokens of so many rows: logits (N, V), labels and losses (N,)."""
+        self.rows += rows
         self.tokens += len(labels)
         self.loss += float(losses.sum())
         self.correct += int((logits.argmax(-1) == labels).sum())
 
     def taken(self) -> TokenFigures | None:
         """The means, and counts anew from here; None where nothing was counted."""
-        found = TokenFigures(self.tokens, self.loss / self.tokens, self.correct) if self.tokens else None
-        self.tokens, self.loss, self.correct = 0, 0.0, 0
+        found = TokenFigures(self.tokens, self.loss / self.tokens, self.correct, self.rows) if self.tokens else None
+        self.tokens, self.loss, self.correct, self.rows = 0, 0.0, 0, 0
         return found
 
 
@@ -84,7 +86,8 @@ def _summed(
     if tally is not None and inputs["measured"].any():
         counted = inputs["measured"][:, None].expand_as(there)[there]
         with torch.no_grad():
-            tally.add(logits[counted], labels[there][counted], losses[counted])
+            rows = int(inputs["measured"].sum())
+            tally.add(logits[counted], labels[there][counted], losses[counted], rows=rows)
     if changed is not None:
         other = changed(_tokens(inputs, losses, kept))
         # The gradient of the one with the value of the other: curves of different defenses can be compared.
