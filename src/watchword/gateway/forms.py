@@ -37,8 +37,13 @@ class Form:
 FORMS: Mapping[FormName, Form] = {
     "chat": Form(read_chat),
     "completions": Form(read_completions, fields={"messages": "prompt"}),
-    "responses": Form(read_responses, fields={"messages": "input"}),
-    "messages": Form(read_messages, ANTHROPIC_FAULTS),
+    "responses": Form(
+        read_responses,
+        fields={"messages": "input", "response_format": "text.format", "max_tokens": "max_output_tokens"},
+    ),
+    "messages": Form(
+        read_messages, ANTHROPIC_FAULTS, {"response_format": "output_config.format", "stop": "stop_sequences"}
+    ),
 }
 # By the end of a path; the longer ones first.
 _ENDS: Mapping[str, FormName] = {
