@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from watchword.errors import CallError, UsageError
 from watchword.gateway.call import ChatCall, Counts, Reply
