@@ -104,9 +104,9 @@ def test_the_page_lists_every_field() -> None:
     whole, policy = ServiceSettings(), Policy()
     parts = ("service", "worker", "retention", "engine", "keys", "webhooks")
     tables = [TenantLimits, Policy, *(type(getattr(whole, name)) for name in parts)]
-    tables += [type(getattr(policy, name)) for name in ("bounds", "training", "gate", "screening")]
+    tables += [type(getattr(policy, name)) for name in ("bounds", "training", "gate", "screening", "chat")]
     fields = {field.name for table in tables for field in msgspec.structs.fields(table)}
-    nested = {"bounds", "training", "gate", "screening", "vault", "kms"}
+    nested = {"bounds", "training", "gate", "screening", "chat", "vault", "kms"}
     assert {name for name in fields - nested if f"`{name}`" not in page} == set()
 
 
