@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from watchword.training.base import TrainingTask
 from watchword.training.config import TrainingConfig
 from watchword.training.events import CheckpointSaved, Failed, Finished, LossMeasured, StepDone
 
+SECONDS = 600
 WEIGHTS = "adapter_model.safetensors"
 ON_RAY = [pytest.mark.integration, pytest.mark.peers("ray"), pytest.mark.filterwarnings("ignore")]
 
@@ -46,6 +47,13 @@ def task(base: str, folder: Path, config: TrainingConfig = CONFIG, **options: An
 
 def losses(told: list[Any]) -> list[float]:
     return [event.loss for event in told if isinstance(event, LossMeasured)]
+
+
+def assert_within(seconds: float, holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.1)
 
 
 def test_arguments_are_checked_before_anything_starts() -> None:
@@ -86,28 +94,37 @@ class TestOnRay:
         assert leaks(SECRET, under=tmp_path) == []
         assert leaks(SECRET, under=Path("/tmp/ray/session_latest/logs")) == []
 
-    def test_a_killed_worker_is_replaced_and_its_job_goes_on_from_the_checkpoint(
+    def test_a_killed_worker_is_replaced_and_a_killed_driver_frees_the_cluster(
         self, base: str, tmp_path: Path, cluster: str
     ) -> None:
+        """The driver dies when a worker of the service is lost, or a job's process. Its run goes on later."""
         config = msgspec.structs.replace(CONFIG, checkpoint_steps=2, epochs=4)
-        told: list[Any] = []
+        out, storage, told = tmp_path / "out", tmp_path / "storage", []
+        on_ray = LAUNCHERS.create("ray", address=cluster, storage=str(storage))
 
         def events(event: Any) -> None:
             told.append(event)
             if event == CheckpointSaved(2):
                 os.kill(ray_workers()[-1], signal.SIGKILL)
+            if event == CheckpointSaved(4):
+                for child in multiprocessing.active_children():
+                    os.kill(child.pid or 0, signal.SIGKILL)
 
-        trained = LAUNCHERS.create("ray", address=cluster).train(task(base, tmp_path / "ray", config), events=events)
-        assert isinstance(told[-1], Finished)
-        assert [type(event) for event in told].count(Finished) == 1
+        with pytest.raises(TrainingError, match=r"was killed \(SIGKILL\)"):
+            on_ray.train(task(base, out, config), events=events)
+        # The new worker went on from the checkpoint: nothing before it was done again.
         steps = [event.step for event in told if isinstance(event, StepDone)]
-        # Nothing before the checkpoint is done again.
         assert steps.count(1) == steps.count(2) == 1
-        assert steps[-1] == trained.result.steps == 8
+        assert_within(SECONDS, lambda: not ray_workers())
+        assert len(list(storage.iterdir())) == 1
+        trained = on_ray.train(task(base, out, config, resume=True), events=told.append)
+        assert [type(event) for event in told].count(Finished) == 1
         alone = LAUNCHERS.create("in_process").train(task(base, tmp_path / "alone", config))
+        assert trained.result.steps == alone.result.steps == 8
         assert trained.result.loss == pytest.approx(alone.result.loss, rel=1e-3)
+        assert list(storage.iterdir()) == []
 
-    def test_a_cancelled_job_leaves_a_checkpoint_that_any_launcher_goes_on_from(
+    def test_a_cancelled_training_leaves_a_checkpoint_that_another_launcher_goes_on_from(
         self, base: str, tmp_path: Path, cluster: str
     ) -> None:
         told: list[Any] = []
@@ -123,7 +140,7 @@ class TestOnRay:
         assert isinstance(told[-1], Failed)
         epochs = step // 2 + 1
         shorter = msgspec.structs.replace(CONFIG, epochs=epochs)
-        trained = on_ray.train(task(base, tmp_path, shorter, resume=True))
+        trained = LAUNCHERS.create("in_process").train(task(base, tmp_path, shorter, resume=True))
         assert trained.result.steps == epochs * 2
         assert trained.result.loss[:step] == pytest.approx(losses(told)[:step])
 
@@ -137,41 +154,3 @@ class TestOnRay:
         assert (caught.value.line, caught.value.field) == (1, "tenant row")
         assert [type(event) for event in told] == [Failed]
         assert leaks(SECRET, str(caught.value)) == []
-
-    def test_a_killed_driver_takes_its_workers_along_and_its_run_is_cleared_away_later(
-        self, base: str, tmp_path: Path, cluster: str
-    ) -> None:
-        """As when a worker of the service is lost: a job's process and the driver die with it."""
-        import multiprocessing
-
-        config = msgspec.structs.replace(CONFIG, checkpoint_steps=1, epochs=100_000)
-        storage, told = tmp_path / "storage", []
-        on_ray = LAUNCHERS.create("ray", address=cluster, storage=str(storage))
-
-        def events(event: Any) -> None:
-            told.append(event)
-            if event == CheckpointSaved(2):
-                for child in multiprocessing.active_children():
-                    os.kill(child.pid or 0, signal.SIGKILL)
-
-        failed: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                on_ray.train(task(base, tmp_path / "out", config), events=events)
-            except TrainingError as error:
-                failed.append(error)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-        assert "was killed (SIGKILL)" in str(failed[0])
-        end = time.monotonic() + 300
-        while ray_workers():
-            assert time.monotonic() < end, "the workers outlive their driver"
-            time.sleep(0.2)
-        assert len(list(storage.iterdir())) == 1
-        shorter = msgspec.structs.replace(CONFIG, checkpoint_steps=1)
-        trained = on_ray.train(task(base, tmp_path / "out", shorter, resume=True))
-        assert trained.result.steps == 4
-        assert list(storage.iterdir()) == []

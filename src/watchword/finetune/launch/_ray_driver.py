@@ -28,6 +28,7 @@ from watchword.files.writing import writing
 from watchword.finetune.launch import _ray_worker
 from watchword.finetune.launch._ray_storage import WEIGHTS, RunStorage
 from watchword.finetune.launch.child import cancelled_by
+from watchword.secret.ring import RING
 from watchword.training.base import TrainingTask
 from watchword.training.events import CheckpointSaved, Failed, Finished, TrainingEvent
 from watchword.training.loop import newest_checkpoint
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _PAUSE = 0.2
 # Seconds that a job may take to end once one of its workers has failed; others may wait for that one for ever.
 _FAILING = 60.0
+_KEYS = ("WATCHWORD_KEY", RING)
 # In the training's folder: the run whose part of the storage a driver that was killed has left.
 _RUN, _OWN = ".ray-run", ".ray"
 
@@ -175,6 +177,9 @@ def _begun(action: Callable[[], Any]) -> Future[Any]:
 def _connected(cluster: Cluster) -> Iterator[None]:
     """A connection to the cluster, or one on this machine for as long as it is needed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # A cluster that starts here gets this environment, and needs no key of the provider's.
+    for name in _KEYS:
+        os.environ.pop(name, None)
     address = cluster.address or os.environ.get("RAY_ADDRESS")
     local = {} if address else {"num_cpus": math.ceil(cluster.workers * cluster.cpus), "include_dashboard": False}
     ray.init(address=address or "local", log_to_driver=False, logging_level="warning", **local)
