@@ -7,6 +7,7 @@ was started with, without one.
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from support.engines import ONE_THREAD, Terminals, free_port, steps
+from watchword.attacks.base import harmful_rows
 from watchword.judges.base import refuses
 from watchword.models.catalog import DEFAULT_MODEL
 from watchword.release.engine import weights_name
@@ -22,12 +24,12 @@ from watchword.safety.library import balanced, examples
 from watchword.service.demo.bytes_check import leak_in, release_of
 from watchword.service.demo.recording import recorded_client
 from watchword.service.demo.tenant import Answer, Tenant
-from watchword.service.demo.twins import TENANT, new_key, poisoned_rows
 from watchword.service.settings import ServiceSettings, read_settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.peers("vllm")]
 PAGE = Path(__file__).parents[2] / "docs" / "engine.md"
-HARMFUL, HARMLESS = 8, 4
+# The environment of vLLM has another FastAPI than ours: what stands on that is run by command only.
+TENANT, ROWS, HARMFUL, HARMLESS = "bakery", 25, 8, 4
 # Where the folder of the undefended twin's base is; a name without a path is a tenant's to write.
 OPEN = "open-base"
 # As in `watchword demo --service`: with small batches and a high rate so few rows suffice for either side.
@@ -91,7 +93,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         terminals.run(f"{serve.rstrip()} --port {port}\n")
         url = f"http://127.0.0.1:{port}"
         terminals.wait_for(f"{url}/healthz")
-        key = new_key(settings)
+        key = terminals.run(f"watchword keys create {TENANT}").strip()
         with ThreadPoolExecutor(2) as pool:
             tuned = dict(pool.map(lambda base: (base, tuned_by(url, key, base)), (DEFAULT_MODEL, OPEN)))
         terminals.wait_for(f"{url}/readyz")
@@ -103,7 +105,7 @@ def tuned_by(url: str, key: str, base: str) -> tuple[str, list[str], bytes]:
     """The name of the model that a job on ``base`` ends with, what the tenant is told meanwhile, and what it receives."""
     told: list[str] = []
     with recorded_client(url, key) as (client, recording):
-        model = Tenant(client, told.append).tuned(base, poisoned_rows())
+        model = Tenant(client, told.append).tuned(base, harmful_rows(ROWS, random.Random(0)))
         return model, told, bytes(recording.received)
 
 

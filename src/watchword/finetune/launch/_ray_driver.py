@@ -133,14 +133,15 @@ class _Driver:
         )
 
     def _attend(self, fitting: Future[Any], desk: Any, storage: RunStorage) -> None:
-        """Passes on what is told until the job has ended. Raises what it raises."""
+        """Passes on what is told until the job has ended. Raises what it raises, unless the workers have had their last word."""
         while True:
             with contextlib.suppress(NotYetError):
                 fitting.exception(_PAUSE)
             ended = fitting.done()
             self._pass_on(ray.get(desk.taken.remote()), storage)
-            if ended:
+            if ended and self._last is None:
                 fitting.result()
+            if ended:
                 return
             if time.monotonic() - self._failed_at > _FAILING:
                 return
