@@ -35,8 +35,8 @@ class RayCluster(ChildProcess):
     """``workers`` processes, each with ``cpus`` processors, and one GPU with ``gpu``.
 
     ``address`` is a cluster's; without it, that of RAY_ADDRESS, or a cluster on this machine for this training alone.
-    ``storage`` is a path or fsspec URL that all of its machines reach, for checkpoints; without it, the training's own
-    folder, which they must then share. The job goes on from a checkpoint when workers are lost, ``failures`` times. A
+    ``storage`` is a path or fsspec URL for checkpoints, which all of its machines reach. Without it, the training's own
+    folder must be one that they share. The job goes on from a checkpoint when workers are lost, ``failures`` times. A
     cancelled one that takes more than ``grace`` seconds is killed.
     """
 
