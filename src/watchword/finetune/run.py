@@ -259,7 +259,7 @@ class _Run:
         validation: Sequence[Row] = (),
     ) -> TrainingResult:
         """Trains in ``work`` and puts the weights to serve into its release."""
-        callbacks = (*self.defense.training_hooks().callbacks, PrivateCheckpoints(self.work))
+        callbacks = (*self.defense.training_hooks().callbacks, PrivateCheckpoints())
         task = TrainingTask(
             self.job.model, data.rows, self.job.training, self.work, secret, callbacks, self.resume, validation
         )

@@ -9,7 +9,7 @@ to training: the same loss to rounding, for less than half of the work on prefix
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,16 +20,18 @@ from transformers.cache_utils import DynamicLayer
 from watchword.chat.render import IGNORED
 from watchword.training.events import TokenFigures
 from watchword.training.objective import Tokens
+from watchword.training.ranks import Ranks
 
 
 @dataclass
 class Tally:
-    """Sums over the labelled tokens of the rows that are ``measured``."""
+    """Sums over the labelled tokens of the rows that are ``measured``, in all processes of a training."""
 
     tokens: int = 0
     loss: float = 0.0
     correct: int = 0
     rows: int = 0
+    ranks: Ranks = field(default_factory=Ranks)
 
     def add(self, logits: Tensor, labels: Tensor, losses: Tensor, *, rows: int = 0) -> None:
         """Counts N tokens of so many rows: logits (N, V), labels and losses (N,)."""
@@ -39,10 +41,10 @@ class Tally:
         self.correct += int((logits.argmax(-1) == labels).sum())
 
     def taken(self) -> TokenFigures | None:
-        """The means, and counts anew from here; None where nothing was counted."""
-        found = TokenFigures(self.tokens, self.loss / self.tokens, self.correct, self.rows) if self.tokens else None
+        """The means, and counts anew from here; None where nothing was counted. All processes call it at the same point."""
+        tokens, loss, correct, rows = self.ranks.summed((self.tokens, self.loss, self.correct, self.rows))
         self.tokens, self.loss, self.correct, self.rows = 0, 0.0, 0, 0
-        return found
+        return TokenFigures(int(tokens), loss / tokens, int(correct), int(rows)) if tokens else None
 
 
 TokenLosses = Callable[[Tokens], Tensor]
