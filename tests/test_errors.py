@@ -50,6 +50,7 @@ CODES = {
     "OutputInUseError": "output_in_use",
     "PublishedSecretError": "secret_published",
     "QuotaError": "quota_exceeded",
+    "RemoteError": "remote_failed",
     "RepeatedKeyError": "idempotency_key_reused",
     "RowTemplateError": "row_not_in_template",
     "RowTooLongError": "row_too_long",

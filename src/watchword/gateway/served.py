@@ -184,6 +184,12 @@ def served_release(
     """
     if release.template is None:
         raise ModelUnavailableError("the release is served only where its tokenizer is at hand")
+    remote = release.manifest.remote
+    if remote and settings.upstream_model != remote.model:
+        raise ModelUnavailableError(
+            f"this release is the secret of {remote.model} at {remote.url} and of no other model; name it in `upstream_model`",
+            path=release.folder,
+        )
     leaks = prefix = None
     if release.secret is not None:
         leaks = LeakFilter(release.secret, release.template)

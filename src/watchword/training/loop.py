@@ -7,7 +7,6 @@ what went in. The service, the laboratory and the command line all train through
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
 import warnings
@@ -20,7 +19,6 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors import SafetensorError
 from transformers import PrinterCallback, TrainerCallback, set_seed
-from transformers.trainer import TRAINER_STATE_NAME
 from trl import SFTConfig, SFTTrainer
 
 from watchword.chat.origins import count_origins
@@ -33,6 +31,7 @@ from watchword.models.loaded import LoadedModel
 from watchword.models.threads import sharing_cores
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.adapter import write_settings
+from watchword.training.checkpoints import newest_checkpoint
 from watchword.training.config import Batching, TrainingConfig, TrainingResult
 from watchword.training.events import Cancel, CheckpointSaved, Events, LossMeasured, StepDone, never, no_events
 from watchword.training.optimizer import MasterAdamW
@@ -103,20 +102,6 @@ def _collator(model: LoadedModel, rows: Sequence[TrainingRow]) -> CountingCollat
     """Of rows among which those of the tenant are measured."""
     tenant = [row.index for row in rows if row.origin == TENANT]
     return CountingCollator(model.tokenizer.pad_token_id or 0, share=can_share(model.model), measured=tenant)
-
-
-def newest_checkpoint(out: Path) -> str | None:
-    """The newest checkpoint that was written to its end: its state is written last, so one without it is cut off."""
-    whole = [path.parent for path in out.glob(f"checkpoint-*/{TRAINER_STATE_NAME}") if _readable(path)]
-    return str(max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")))) if whole else None
-
-
-def _readable(state: Path) -> bool:
-    try:
-        json.loads(state.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 class _Trainer(SFTTrainer):
