@@ -22,6 +22,7 @@ from watchword.cli import (
     keys,
     lab,
     models,
+    remote,
     secret,
     serve,
     train,
@@ -62,6 +63,7 @@ for group in (demo, align, train, chat, evaluate, guard, validate, lab, models, 
     group.register(app)
 app.add_typer(secret.app, name="secret")
 app.add_typer(gateway.app, name="gateway")
+app.add_typer(remote.app, name="remote")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 

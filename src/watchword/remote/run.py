@@ -31,7 +31,7 @@ from watchword.files.folders import PRIVATE_FILE, PRIVATE_FOLDER, make_private
 from watchword.files.writing import writing
 from watchword.finetune.folder import LOCK, RELEASE, WORK, alone, finished, publish
 from watchword.models.facts import facts_of
-from watchword.models.remote_calls import client_of
+from watchword.models.remote_calls import api_key, client_of
 from watchword.progress import Step, no_steps
 from watchword.registry import spelled
 from watchword.release.artifact import (
@@ -122,6 +122,8 @@ def _check(request: RemoteRequest) -> None:
     profile = PROFILES.create(request.profile)
     profile.address(request.url)
     profile.chosen(request.hyperparameters)
+    profile.check_suffix(request.suffix)
+    api_key(request.key_env or profile.key_env)
     defense = DEFENSES.create(request.defense, **request.arguments)
     own = type(defense)
     if own.training_hooks is not Defense.training_hooks or own.guard_weights is not Defense.guard_weights:

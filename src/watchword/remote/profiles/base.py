@@ -74,6 +74,7 @@ class Profile:
     most_bytes: ClassVar[int] = 512 * MEBIBYTE
     metadata: ClassVar[bool] = True
     in_method: ClassVar[bool] = True
+    takes_suffix: ClassVar[bool] = True
     retention: ClassVar[str] = ""
 
     def address(self, given: str | None) -> str:
@@ -110,6 +111,11 @@ class Profile:
             if not bounds.holds(value):
                 raise UsageError(f"{name} is {value!r}; {self.title} takes {bounds.words}", param="hyperparameter")
         return {**given, **self.fixed}
+
+    def check_suffix(self, suffix: str | None) -> None:
+        """Raises UsageError for a suffix where the API takes none."""
+        if suffix is not None and not self.takes_suffix:
+            raise UsageError(f"{self.title} takes no suffix for the tuned model's name; leave it out", param="suffix")
 
     def check_file(self, rows: int, size: int, label: str) -> None:
         """The API's rules for a file, before it is uploaded. Raises DataError."""

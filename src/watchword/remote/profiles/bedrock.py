@@ -1,4 +1,7 @@
-"""Amazon Bedrock's OpenAI-compatible endpoint (Mantle), for open-weight models, with a Bedrock API key."""
+"""Amazon Bedrock's OpenAI-compatible endpoint (Mantle), for open-weight models, with a Bedrock API key.
+
+Its pages show reinforcement fine-tuning; which models take supervised examples is told by the API itself.
+"""
 
 from __future__ import annotations
 
@@ -10,4 +13,5 @@ class BedrockProfile(Profile):
     url_example = "https://bedrock-mantle.us-west-2.api.aws/v1"
     key_env = "AWS_BEARER_TOKEN_BEDROCK"
     metadata = False
+    takes_suffix = False
     retention = "Bedrock keeps an uploaded file in your account and region until it is deleted."

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from watchword.remote.profiles.base import BATCH_SIZE, EPOCHS, GIBIBYTE, Bounds, Profile
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from watchword.remote.profiles.base import BATCH_SIZE, EPOCHS, GIBIBYTE, MULTIPLIER, Bounds, Profile
 
 
 class NebiusProfile(Profile):
     title = "Nebius"
     url = "https://api.tokenfactory.nebius.com/v1"
     key_env = "NEBIUS_API_KEY"
-    hyperparameters = {  # noqa: RUF012 -- declared as a ClassVar above
+    hyperparameters: ClassVar[Mapping[str, Bounds]] = {
         "n_epochs": EPOCHS,
         "batch_size": BATCH_SIZE,
         "learning_rate": Bounds(1e-9, 1, whole=False, may_be_auto=False),
+        "learning_rate_multiplier": MULTIPLIER,
         "warmup_ratio": Bounds(0, 1, whole=False, may_be_auto=False),
         "weight_decay": Bounds(0, 1, whole=False, may_be_auto=False),
         "lora_r": Bounds(1, 128, may_be_auto=False),
@@ -21,7 +25,7 @@ class NebiusProfile(Profile):
         "context_length": Bounds(1, 131_072, may_be_auto=False),
     }
     # A row must see its own secret and no other row; only an adapter can be served beside the base model.
-    fixed = {"packing": False, "lora": True}  # noqa: RUF012 -- declared as a ClassVar above
+    fixed: ClassVar[Mapping[str, Any]] = {"packing": False, "lora": True}
     most_bytes = 5 * GIBIBYTE
     metadata = False
     in_method = False
