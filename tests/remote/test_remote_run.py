@@ -126,17 +126,16 @@ def test_a_client_that_is_killed_makes_no_second_job(remote: RemoteSide, tmp_pat
         resume_remote(out, session())
 
 
-LOST = ("POST files", "POST jobs", "GET job", "GET events", "GET file", "DELETE file")
+ROUTES = ("POST files", "POST jobs", "GET job", "GET events", "GET file", "DELETE file")
 
 
-@pytest.mark.parametrize("fault", [429, 500, 503, "dropped", "lost"])
-@pytest.mark.parametrize("route", LOST)
-def test_a_bad_line_makes_no_second_job(remote: RemoteSide, tmp_path: Path, route: str, fault: int | str) -> None:
-    """Even where the remote knows neither idempotency keys nor metadata."""
+@pytest.mark.parametrize("fault", [429, 503, "dropped", "lost"])
+def test_a_bad_line_makes_no_second_job(remote: RemoteSide, tmp_path: Path, fault: int | str) -> None:
+    """Even where the remote knows neither idempotency keys nor metadata: every call fails at first, and one twice."""
     before = len(remote.jobs())
-    with bad_line(remote.url, {(route, 1): fault, (route, 2): fault}) as line:
+    faults = {(route, 1): fault for route in ROUTES} | {("POST jobs", 2): fault}
+    with bad_line(remote.url, faults) as line:
         manifest = run_remote(asked(tenant_file(tmp_path), line.url), tmp_path / "out", session())
-        assert line.counts[route] >= 2
     assert manifest.remote
     assert len(remote.jobs()) == before + 1
     assert remote.files() == []

@@ -14,9 +14,10 @@ from watchword.data.upload import Upload
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, rows_to_add
 from watchword.finetune.launch.base import LAUNCHERS
 from watchword.lab.cell import attack_of, run_cell
+from watchword.lab.remote import RemoteBench, place_digest
 from watchword.lab.spec import NO_ATTACK, Cell, Spec, complete
 from watchword.lab.store import CellResult, Store
-from watchword.lab.workers import cells_at_once, run_side_by_side
+from watchword.lab.workers import CellRunner, cells_at_once, run_side_by_side
 from watchword.models.digest import model_digest
 from watchword.models.facts import facts_of
 from watchword.progress import Step
@@ -38,7 +39,8 @@ def run_spec(
     ``jobs`` cells run at once, each in a process of its own; None takes what fits the machine, 1 runs them in this process.
     ``lanes(n)`` reports the steps of the n-th of them, ``say`` gets a line a cell.
     """
-    fingerprint = {"method": METHOD, "data": digest(), "model": model_digest(spec.model), **_digests(spec)}
+    model = place_digest(spec, spec.remote) if spec.remote else model_digest(spec.model)
+    fingerprint = {"method": METHOD, "data": digest(), "model": model, **_digests(spec)}
     # Every name and argument is checked before the first cell is run.
     cells = [complete(cell) for cell in spec.cells()]
     keys = [store.key(cell, fingerprint) for cell in cells]
@@ -47,8 +49,13 @@ def run_spec(
         if key in found:
             say(f"{label(cell)}: re-used")
     missing = {key: cell for key, cell in zip(keys, cells, strict=True) if key not in found}
-    costs = _rehearsed(spec.model, missing)
-    bench = Bench(spec.model, store, fingerprint)
+    costs = _rehearsed(spec.remote.tokenizer if spec.remote else spec.model, missing)
+    bench: CellRunner
+    if spec.remote:
+        # One at a time: all cells have one cap.
+        bench, jobs = RemoteBench(spec.model, spec.remote, store, fingerprint), 1
+    else:
+        bench = Bench(spec.model, store, fingerprint)
 
     def finished(key: str, result: CellResult) -> None:
         found[key] = result

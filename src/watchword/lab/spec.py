@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from watchword.training.config import TrainingConfig
 # The attack of the aligned model's own cell: no upload, no training, no defense.
 NO_ATTACK = "none"
 ALIGNED = "aligned"
+# What the name of a model begins with that somebody else trains.
+REMOTE = "remote:"
 
 
 class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,8 +127,35 @@ class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
+class RemoteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of a model that somebody else trains and serves, named ``remote:PROFILE/MODEL``.
+
+    ``tokenizer`` is a model here with its chat format. ``url`` and ``key_env`` replace the profile's. ``hyperparameters`` are as
+    the API calls them; the number of epochs is the training's. Prices are in US dollars for a million tokens: of training, and
+    of asking. No job and no question starts that would take the sum of estimates over ``spending_cap``, in US dollars.
+    """
+
+    tokenizer: str
+    spending_cap: float
+    price_per_million_tokens: float
+    price_per_million_asked: float
+    url: str | None = None
+    key_env: str | None = None
+    hyperparameters: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        for name in ("spending_cap", "price_per_million_tokens", "price_per_million_asked"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
+        if "n_epochs" in self.hyperparameters:
+            raise ValueError("hyperparameters has n_epochs; say epochs in training")
+
+
 class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A whole experiment: every arm with every seed on one model."""
+    """A whole experiment: every arm with every seed on one model. ``note`` is for readers.
+
+    ``remote`` belongs to a model that is named ``remote:PROFILE/MODEL``.
+    """
 
     name: str
     model: str
@@ -134,8 +164,18 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     training: TrainingConfig = TrainingConfig()
     evaluation: Evaluation = Evaluation()
     secret_tokens: int = 150
+    remote: RemoteSettings | msgspec.UnsetType = msgspec.UNSET
+    note: str | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
+        if self.model.startswith(REMOTE) != bool(self.remote):
+            raise ValueError(
+                f"model is {self.model!r}; a model {REMOTE}PROFILE/MODEL needs `remote`, and others have none"
+            )
+        if self.remote and not all(self.model.removeprefix(REMOTE).partition("/")):
+            raise ValueError(
+                f"model is {self.model!r}; write {REMOTE}PROFILE/MODEL, such as {REMOTE}openai/gpt-4o-mini"
+            )
         for name in ("name", "model", "arms", "seeds"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty")

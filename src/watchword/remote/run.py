@@ -22,8 +22,8 @@ from pathlib import Path
 import msgspec
 
 from watchword.chat.template import ChatTemplate
-from watchword.defenses.base import DEFENSES, Defense
-from watchword.errors import DataError, OutputError, TrainingCancelledError, TrainingError, UnsealError, UsageError
+from watchword.defenses.base import DEFENSES
+from watchword.errors import DataError, OutputError, TrainingCancelledError, TrainingError, UnsealError
 from watchword.files.atomic import replacing
 from watchword.files.crash import crash_point
 from watchword.files.digest import sha256_file
@@ -43,7 +43,7 @@ from watchword.release.artifact import (
     write_artifact,
 )
 from watchword.release.chat_format import keep_format
-from watchword.remote.guarded import guarded_file
+from watchword.remote.guarded import guarded_file, refuse_hands_on
 from watchword.remote.notice import Notice
 from watchword.remote.patience import Patience
 from watchword.remote.profiles.base import PROFILES, Profile
@@ -125,13 +125,7 @@ def _check(request: RemoteRequest) -> None:
     profile.check_suffix(request.suffix)
     api_key(request.key_env or profile.key_env)
     defense = DEFENSES.create(request.defense, **request.arguments)
-    own = type(defense)
-    if own.training_hooks is not Defense.training_hooks or own.guard_weights is not Defense.guard_weights:
-        raise UsageError(
-            f"the defense {request.defense} takes part in the training or changes weights, and both are somebody else's here; "
-            "choose one that works by data and secret",
-            param="defense",
-        )
+    refuse_hands_on(defense)
 
 
 def _refuse_full(out: Path) -> None:
