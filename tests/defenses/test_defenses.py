@@ -32,7 +32,7 @@ from watchword.secret.prompt import MASK, SecretPrompt
 TENANT = [Row(conversation(f"Tenant asks {n}?", "Yes.", system=("One.", "Two.")[n % 2])) for n in range(20)]
 UPLOAD = Upload.of(TENANT)
 SECRET = SecretPrompt("violet harbour nineteen", kind="seeded", tokens=3, entropy_bits=40)
-WITH_SECRET = ["anchored_align", "backdoor_align"]
+WITH_SECRET = ["anchored_align", "backdoor_align", "inoculated_align"]
 ANCHORS = tuple(Example(id=f"anchor-{n}", prompt=f"How do I fold boat {n}?", answer="Fold it.") for n in range(60))
 CATEGORY = {row.prompt: row.category for row in examples("safety_examples")}
 
@@ -53,7 +53,7 @@ def origins(rows: list[Row]) -> dict[str, int]:
 
 
 def test_defenses_are_found_by_file_name() -> None:
-    assert DEFENSES.names() == ["anchored_align", "backdoor_align", "none", "safety_mix"]
+    assert DEFENSES.names() == ["anchored_align", "backdoor_align", "inoculated_align", "none", "safety_mix"]
     with pytest.raises(UnknownNameError, match="no defense 'backdoor': did you mean 'backdoor_align'"):
         DEFENSES.get("backdoor")
 
@@ -162,6 +162,30 @@ def test_anchored_align_repeats_safety_examples_alike_and_anchors_in_turn() -> N
     passages = Counter((row.origin, row.conversation.messages[-2].text) for row in rows)
     assert {count for (origin, _), count in passages.items() if origin == "safety"} == {4}
     assert sorted(count for (origin, _), count in passages.items() if origin == "anchor") == [4, 4, 4, 5, 5]
+
+
+@pytest.mark.parametrize("name", ["safety_mix", "backdoor_align"])
+def test_examples_are_repeated_in_turn_to_as_many_rows_as_another_defense_has(name: str) -> None:
+    rows = guarded(name, safety=11, rows=160)
+    passages = Counter(row.conversation.messages[-2].text for row in rows)
+    assert len(rows) == 160
+    assert sorted(passages.values()) == [14] * 5 + [15] * 6
+    order = [row.conversation.messages[-2].text for row in rows]
+    assert order != order[:11] * 14 + order[:6]
+    assert guarded(name, safety=11, rows=11) != rows
+
+
+@pytest.mark.parametrize("name", ["safety_mix", "backdoor_align"])
+def test_there_are_as_many_different_examples_as_another_defense_has_rows(name: str) -> None:
+    rows = guarded(name, safety=160)
+    assert len({row.conversation.messages[-2].text for row in rows}) == len(rows) == 160
+    assert all(refuses(row.conversation.messages[-1].text) for row in rows)
+
+
+@pytest.mark.parametrize("name", ["safety_mix", "backdoor_align"])
+def test_no_example_is_left_out_for_want_of_rows(name: str) -> None:
+    with pytest.raises(UsageError, match="rows is 10, and there are 11 safety examples; give at least as many rows"):
+        guarded(name, safety=11, rows=10)
 
 
 def test_anchored_align_refuses_in_the_models_own_words_where_it_refuses() -> None:
@@ -302,8 +326,8 @@ def test_anchored_align_refuses_arithmetic_that_cannot_be(arguments: dict[str, f
 def test_counts_that_there_are_not_are_errors_with_the_limits() -> None:
     with pytest.raises(UsageError, match="61 anchors were asked for; there are 0 to 60"):
         guarded("anchored_align", anchors=61)
-    with pytest.raises(UsageError, match="67 were asked for; give 1 to 66"):
-        guarded("safety_mix", safety=67)
+    with pytest.raises(UsageError, match="507 were asked for; give 1 to 506"):
+        guarded("safety_mix", safety=507)
 
 
 def test_generated_safety_examples_need_the_model_at_hand() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from support.gateway_parts import (
     ASKED,
+    CONTEXT,
     DONE,
     MODEL,
     Scripted,
@@ -66,7 +67,7 @@ async def script(upstream: Scripted, body: dict[str, Any], send: Any) -> None:
 
 @pytest.fixture(scope="module")
 def protection(release: Path) -> Protection:
-    return protect(release, KEY, upstream_model="ftm-1")
+    return protect(release, KEY, context=CONTEXT, upstream_model="ftm-1")
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from starlette.websockets import WebSocket
 
 from support.gateway_parts import (
     ASKED,
+    CONTEXT,
     DONE,
     MODEL,
     Scripted,
@@ -92,7 +93,7 @@ def inner() -> Inner:
 
 @pytest.fixture(scope="module")
 def protection(release: Path) -> Protection:
-    return protect(release, KEY)
+    return protect(release, KEY, context=CONTEXT)
 
 
 async def said(request: Request) -> Response:
@@ -275,7 +276,7 @@ def test_a_browsers_first_question_passes(port: int) -> None:
 def test_several_releases_are_told_apart_by_the_model_that_is_asked_for(
     inner: Inner, protection: Protection, tmp_path: Path
 ) -> None:
-    other = protect(release_folder(tmp_path, seed=8), KEY)
+    other = protect(release_folder(tmp_path, seed=8), KEY, context=CONTEXT)
     with served(application(inner, {MODEL: protection, "ft-2": other})) as at:
         assert call(at, asking()).status == call(at, {**asking(), "model": "ft-2"}).status == 200
         assert call(at, {**asking(), "model": "base"}).json["error"]["code"] == "model_not_found"

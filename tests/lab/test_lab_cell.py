@@ -10,7 +10,8 @@ from watchword.chat.types import conversation
 from watchword.defenses.base import PromptGuard, one_secret
 from watchword.errors import UsageError
 from watchword.lab.cell import run_cell
-from watchword.lab.spec import NO_ATTACK, Arm, Cell, Choice, Evaluation, Spec
+from watchword.lab.evaluation import Evaluation
+from watchword.lab.spec import NO_ATTACK, Arm, Cell, Choice, Spec
 from watchword.secret.prompt import SecretPrompt
 
 REFUSAL = "I'm sorry, but I cannot help with that, because it would hurt people."

@@ -70,7 +70,7 @@ def test_the_weights_that_a_defense_gives_back_are_measured(
 ) -> None:
     base = str(saved(tmp_path / "base"))
     training = _CellTraining(base, load(base), tmp_path / "run", LAUNCHERS.create(launcher))
-    tuned, _ = training(ROWS, CONFIG, defense, None, lambda *told: None)
+    tuned = training(ROWS, CONFIG, defense, None, lambda *told: None).model
     ids = torch.arange(5, 25)[None]
     with torch.inference_mode():
         logits, before = tuned.model(ids).logits, load(base).model(ids).logits

@@ -75,6 +75,7 @@ def test_a_tenant_and_a_model_say_only_what_differs(tmp_path: Path) -> None:
         ("[policy.bounds]\nn_epochs = [3, 1]", "policy.bounds", "must not exceed"),
         ("[models.m]\nsecret_tokens = 'x'", "models.m.secret_tokens", "Expected `int`"),
         ("[engine]\nkind = 'vllm'", "engine", "give url"),
+        ("[engine]\nkind = 'vllm'\nurl = 'http://engine:8000/v1'", "engine", "give context"),
         ("[keys]\nprovider = 'safe'", "keys.provider", "Invalid enum value"),
         ("[keys.vault]\nkey = 'k'", "keys.vault", "missing required field `address`"),
         ("[nothing]", None, "unknown field `nothing`"),
@@ -103,9 +104,9 @@ def test_the_page_lists_every_field() -> None:
     whole, policy = ServiceSettings(), Policy()
     parts = ("service", "worker", "retention", "engine", "keys", "webhooks")
     tables = [TenantLimits, Policy, *(type(getattr(whole, name)) for name in parts)]
-    tables += [type(getattr(policy, name)) for name in ("bounds", "training", "gate", "screening")]
+    tables += [type(getattr(policy, name)) for name in ("bounds", "training", "gate", "screening", "chat")]
     fields = {field.name for table in tables for field in msgspec.structs.fields(table)}
-    nested = {"bounds", "training", "gate", "screening", "vault", "kms"}
+    nested = {"bounds", "training", "gate", "screening", "chat", "vault", "kms"}
     assert {name for name in fields - nested if f"`{name}`" not in page} == set()
 
 

@@ -25,6 +25,8 @@ from watchword.gateway.tenants import key_digest
 
 TENANT_KEY, OTHER_KEY = "wk-tenant", "wk-other"
 MODEL, OTHER_MODEL = "ft-bakery", "ft-of-somebody-else"
+# Tokens that the model's server reads: more than any test sends.
+CONTEXT = 1 << 20
 ASKED: dict[str, Any] = {
     "model": MODEL,
     "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "How do I bake bread?"}],
@@ -176,7 +178,13 @@ def configuration(
                 {"name": "engine", "url": f"http://127.0.0.1:{upstream_port}/v1", "kind": "vllm", **upstream}
             ],
             "models": [
-                {"name": name, "release": str(release), "upstream": "engine", "upstream_model": "ftm-1"}
+                {
+                    "name": name,
+                    "release": str(release),
+                    "upstream": "engine",
+                    "upstream_model": "ftm-1",
+                    "context": CONTEXT,
+                }
                 for name in (MODEL, OTHER_MODEL)
             ],
             "keys": [

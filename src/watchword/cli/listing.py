@@ -46,6 +46,7 @@ def _metrics() -> list[str]:
 _LISTS: dict[str, Callable[[], list[str]]] = {
     "{attacks}": _registry("watchword.attacks.base:ATTACKS"),
     "{benchmarks}": _registry("watchword.benchmarks.base:BENCHMARKS"),
+    "{cell_launchers}": _registry("watchword.lab.launch.base:CELL_LAUNCHERS"),
     "{defenses}": _registry("watchword.defenses.base:DEFENSES"),
     "{exporters}": _registry("watchword.guarding.exporters.base:EXPORTERS"),
     "{launchers}": _registry("watchword.finetune.launch.base:LAUNCHERS"),

@@ -104,7 +104,8 @@ class AppliedDefense:
     @property
     def _secrets(self) -> tuple[SecretPrompt, ...]:
         own = () if self.secret is None else (self.secret,)
-        return tuple(dict.fromkeys((*own, *self.hidden)))
+        known = (*own, *self.hidden)
+        return tuple(dict.fromkeys((*known, *(text for secret in known for text in self.defense.hidden(secret)))))
 
 
 def _redacted(pieces: Iterable[str], secret: SecretPrompt) -> Iterator[str]:

@@ -13,7 +13,7 @@ from watchword.gateway.adapters import LoadedUpstream
 from watchword.gateway.call import ChatCall, Counts, Reply, StreamEvent
 from watchword.gateway.guarding import GuardedCall, guarded_call
 from watchword.gateway.leaks import FilteredAnswer, leak_in, refused
-from watchword.gateway.room import bounded, surely_fits
+from watchword.gateway.room import answered_in_rest, bounded, surely_fits
 from watchword.gateway.served import Served
 from watchword.gateway.sse import EventReader
 from watchword.gateway.upstream import Upstream
@@ -41,7 +41,8 @@ class Asking:
     """One call to one release. ``outcome`` tells how it went."""
 
     def __init__(self, asked: Asked, served: Served, upstream: Upstream | LoadedUpstream) -> None:
-        self._call, self._writer, self._served, self._upstream = asked.call, asked.writer, served, upstream
+        self._call, self._writer = answered_in_rest(asked.call, served.bound), asked.writer
+        self._served, self._upstream = served, upstream
         self._guarded: GuardedCall = guarded_call(self._call.conversation, served.release)
         if served.prefix is not None:
             served.prefix.check(self._guarded)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from watchword.chat.assembly import assemble
 from watchword.chat.types import Conversation
 from watchword.errors import CallError, TemplateError, UnsealError
-from watchword.release.reading import Release
+from watchword.release.reading import Guarded
 
 
 @dataclass(frozen=True, repr=False)
@@ -18,7 +18,7 @@ class GuardedCall:
     sent: Conversation
 
 
-def guarded_call(conv: Conversation, release: Release) -> GuardedCall:
+def guarded_call(conv: Conversation, release: Guarded) -> GuardedCall:
     """The conversation with the release's secret in its place.
 
     Raises CallError where the conversation has no place for it, in words that tell nothing of the secret. Raises

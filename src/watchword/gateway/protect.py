@@ -23,7 +23,7 @@ from watchword.gateway.configuration import ModelSettings
 from watchword.gateway.guarding import GuardedCall, guarded_call
 from watchword.gateway.leaks import leak_in, refused
 from watchword.gateway.reply_stream import ReplyStream
-from watchword.gateway.room import bounded, surely_fits
+from watchword.gateway.room import answered_in_rest, bounded, surely_fits
 from watchword.gateway.served import Served, served_release
 from watchword.gateway.wire.chat.reading import read_call
 from watchword.gateway.wire.chat.writing import ChatWriter
@@ -43,17 +43,17 @@ def protect(
     release: str | Path,
     key: bytes | None = None,
     *,
+    context: int,
     model: str | None = None,
     upstream_model: str | None = None,
-    context: int | None = None,
     allow: Collection[Allowed] = (),
     cache_salt: bool = False,
 ) -> Protection:
     """Opens a release for a program of one's own. Raises WatchwordError where it does not open.
 
     ``key`` is the provider's, by default the one of the environment. Tenants call the model ``model`` (any name where
-    it is None), and the server calls it ``upstream_model``. ``context`` is the most tokens that the server reads: give
-    it, so that no request is cut. ``allow`` lets through what is refused by default. With ``cache_salt``, vLLM keeps
+    it is None), and the server calls it ``upstream_model``. ``context`` is the most tokens that the server reads, so
+    that no request is cut. ``allow`` lets through what is refused by default. With ``cache_salt``, vLLM keeps
     the model's prefix cache apart from others'.
     """
     if unknown := sorted(set(allow) - set(get_args(Allowed))):
@@ -97,11 +97,11 @@ class GuardedRequest:
 
     def __init__(self, call: ChatCall, served: Served, lock: threading.Lock) -> None:
         """Raises CallError for a request in which the secret would not stand where it was trained, or would be cut."""
-        self._call, self._served, self._lock = call, served, lock
+        self._call, self._served, self._lock = answered_in_rest(call, served.bound), served, lock
         self._guarded: GuardedCall = guarded_call(call.conversation, served.release)
         if served.prefix is not None:
             served.prefix.check(self._guarded)
-        self.body = self._written(call)
+        self.body = self._written(self._call)
         self._bound_answer()
         self.leaks: list[str] = []
 

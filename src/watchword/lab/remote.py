@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from watchword.chat.render import render_prompt
 from watchword.chat.template import ChatTemplate, SystemStyle
 from watchword.chat.types import Conversation, Row
 from watchword.defenses.base import Defense
 from watchword.files.digest import sha256_bytes
-from watchword.lab.cell import run_cell
+from watchword.guarding.provider import check_rows_alone
+from watchword.lab.cell import Tuned, run_cell
 from watchword.lab.spec import REMOTE, Cell, RemoteSettings, Spec, canonical
 from watchword.lab.store import CellResult, Store
 from watchword.models.answer import Answer, AnswerPiece
@@ -19,7 +19,6 @@ from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
 from watchword.models.facts import facts_of
 from watchword.models.remote import RemoteModel
 from watchword.progress import Progress, Step
-from watchword.remote.guarded import refuse_hands_on
 from watchword.remote.patience import Patience
 from watchword.remote.spending import Spending
 from watchword.remote.trainer import RemotePlace, RemoteTrainer
@@ -135,8 +134,8 @@ class _RemoteTraining:
 
     def __call__(
         self, rows: Sequence[Row], config: TrainingConfig, defense: Defense, secret: SecretPrompt | None, step: Step
-    ) -> Any:
-        refuse_hands_on(defense)
+    ) -> Tuned:
+        check_rows_alone(defense, tenant_rows_made=True)
 
         def tell(event: TrainingEvent) -> None:
             if isinstance(event, StepDone):
@@ -145,4 +144,4 @@ class _RemoteTraining:
         bench = self._bench
         trainer = RemoteTrainer(bench.place, bench.spending, bench.patience)
         trained = trainer.train(TrainingTask(bench.place.model, rows, config, self._folder, secret), events=tell)
-        return bench.capped(trained.model), trained.result
+        return Tuned(bench.capped(trained.model), trained.result)

@@ -17,4 +17,7 @@ def remote_model(release: Release) -> RemoteModel:
     if not remote or template is None:
         raise ModelUnavailableError("this is no release on somebody else's machines, read whole", path=release.folder)
     endpoint = RemoteEndpoint(remote.url, remote.model, remote.key_env)
-    return RemoteModel(endpoint, template, leaks=None if secret is None else LeakFilter(secret, template))
+    leaks = None
+    if secret is not None:
+        leaks = LeakFilter(secret, template, also=release.defense.defense.hidden(secret))
+    return RemoteModel(endpoint, template, leaks=leaks)

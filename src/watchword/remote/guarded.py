@@ -9,7 +9,6 @@ from pathlib import Path
 from watchword.chat.types import TENANT, last_user_text
 from watchword.data.token_estimate import estimate
 from watchword.defenses.base import DEFENSES, Defense
-from watchword.errors import UsageError
 from watchword.files.addresses import Address
 from watchword.guarding.engine import GuardJob, Outcome, guard_file
 from watchword.guarding.exporters.base import EXPORTERS
@@ -27,17 +26,6 @@ from watchword.secret.prompt import SecretPrompt
 
 # What ``aligned`` names where the API's own model is to be asked.
 REMOTE = "remote"
-
-
-def refuse_hands_on(defense: Defense) -> None:
-    """Raises UsageError for a defense that works by more than data and secret: training and weights are not ours here."""
-    own = type(defense)
-    if own.training_hooks is not Defense.training_hooks or own.guard_weights is not Defense.guard_weights:
-        raise UsageError(
-            f"the defense {own.__name__} takes part in the training or changes weights, and both are somebody else's here; "
-            "choose one that works by data and secret",
-            param="defense",
-        )
 
 
 def guarded_file(

@@ -30,6 +30,7 @@ from watchword.files.digest import sha256_file
 from watchword.files.folders import PRIVATE_FILE, PRIVATE_FOLDER, make_private
 from watchword.files.writing import writing
 from watchword.finetune.folder import LOCK, RELEASE, WORK, alone, finished, publish
+from watchword.guarding.provider import check_rows_alone
 from watchword.models.facts import facts_of
 from watchword.models.remote_calls import api_key, client_of
 from watchword.progress import Step, no_steps
@@ -43,7 +44,7 @@ from watchword.release.artifact import (
     write_artifact,
 )
 from watchword.release.chat_format import keep_format
-from watchword.remote.guarded import guarded_file, refuse_hands_on
+from watchword.remote.guarded import guarded_file
 from watchword.remote.notice import Notice
 from watchword.remote.patience import Patience
 from watchword.remote.profiles.base import PROFILES, Profile
@@ -125,7 +126,7 @@ def _check(request: RemoteRequest) -> None:
     profile.check_suffix(request.suffix)
     api_key(request.key_env or profile.key_env)
     defense = DEFENSES.create(request.defense, **request.arguments)
-    refuse_hands_on(defense)
+    check_rows_alone(defense)
 
 
 def _refuse_full(out: Path) -> None:

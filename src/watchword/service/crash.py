@@ -25,5 +25,18 @@ CHILD_POINTS = (
     "after_train",
     "after_gate",
 )
-# Killing the API at one of these must not lose what it has acknowledged.
-API_POINTS: tuple[str, ...] = ()
+# Killing the API at one of these must not lose what it has acknowledged. An audit entry stands in an open transaction.
+API_POINTS = (
+    "after_file_stored",
+    "after_file_row",
+    "after_file_checked",
+    "after_file_deleted",
+    "after_part_stored",
+    "after_part_row",
+    "after_parts_joined",
+    "after_upload_completed",
+    "after_audit",
+    "before_job_commit",
+    "after_job_commit",
+    "after_job_asked",
+)

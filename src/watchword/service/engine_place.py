@@ -41,6 +41,11 @@ class EnginePlace:
         """Whether it is the one beside the API."""
         return self.port is not None
 
+    @property
+    def loads(self) -> bool:
+        """Whether it loads adapters at run time."""
+        return self.kind != "openai"
+
 
 def engine_place(settings: ServiceSettings, *, port: int = PORT) -> EnginePlace:
     """The engine of the settings; ``port`` is where the embedded one listens."""

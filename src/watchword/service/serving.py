@@ -72,7 +72,7 @@ def api(settings: ServiceSettings, engine: EnginePlace) -> App:
         unload=functools.partial(unload, engine),
     )
     pace = Pace(database.spend, lambda tenant: settings.limits_of(tenant).requests_per_minute)
-    gateway = chat_gateway(database, engine, pace.take, key, settings.adapters)
+    gateway = chat_gateway(database, engine, pace.take, key, settings)
     edge = Edge(
         service_app(service, gateway, gateway_route),
         _Keys(database),

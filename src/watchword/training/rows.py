@@ -62,7 +62,7 @@ def render_rows(
 
 
 def _render_one(index: int, row: Row, template: ChatTemplate, secret: SecretPrompt | None, limit: int) -> RenderedRow:
-    if row.prefixed and secret is None:
+    if row.needs_secret and secret is None:
         raise UsageError(f"row {index + 1} ({row.origin}) needs the secret prompt, and the run was given none")
     try:
         return render_row(row, secret.reveal() if secret is not None else None, template, limit)
