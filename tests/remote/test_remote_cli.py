@@ -69,7 +69,7 @@ def test_a_run_tells_what_it_will_do_and_shows_a_table(
         "a million",
         "created the job",
         "sealed",
-        "Policy-violating",
+        "ASR",
         "95 %",
     ):
         assert text in shown, shown

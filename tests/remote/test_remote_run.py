@@ -102,25 +102,29 @@ def test_a_release_of_another_remote_model_does_not_open(remote: RemoteSide, tmp
         read_release(out, KEY)
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_a_client_that_is_killed_makes_no_second_job(remote: RemoteSide, tmp_path: Path, point: str) -> None:
+def test_a_client_that_is_killed_at_every_step_makes_one_job(remote: RemoteSide, tmp_path: Path) -> None:
+    """One run, killed at each point in turn: every next process goes on from what the one before has left."""
     out, data, before = tmp_path / "out", tenant_file(tmp_path), len(remote.jobs())
-    reached = tmp_path / "reached"
-    reached.mkdir()
+    for point in POINTS:
+        (tmp_path / point).mkdir()
 
-    def killed() -> None:
-        os.environ[ASKED_BY] = f"{point}:{OFTEN.get(point, 1)}:{reached}"
-        run_remote(asked(data, remote.url), out, session())
+        def killed(point: str = point) -> None:
+            os.environ[ASKED_BY] = f"{point}:{OFTEN.get(point, 1)}:{tmp_path / point}"
+            if out.exists():
+                resume_remote(out, session())
+            else:
+                run_remote(asked(data, remote.url), out, session())
 
-    with forked(killed) as ended:
-        assert ended() == -signal.SIGKILL
+        with forked(killed) as ended:
+            assert ended() == -signal.SIGKILL, point
+        assert len(remote.jobs()) == before + (POINTS.index(point) >= POINTS.index("after_create")), point
     with pytest.raises(OutputError, match="not empty"):
         run_remote(asked(data, remote.url), out, session())
     manifest = resume_remote(out, session())
-    assert len(remote.jobs()) == before + 1
     assert manifest.remote
     assert manifest.remote.job == remote.jobs()[0].id
     assert read_release(out, KEY).secret is not None
+    assert len(remote.jobs()) == before + 1
     assert remote.files() == []
     with pytest.raises(UsageError, match="no unfinished"):
         resume_remote(out, session())

@@ -15,7 +15,7 @@ from watchword.guarding.exporters.base import EXPORTERS
 from watchword.guarding.known import known_secrets
 from watchword.guarding.voice import aligned_model
 from watchword.models.base import ChatModel
-from watchword.models.facts import ModelFacts, facts_of, length_limit
+from watchword.models.facts import ModelFacts, length_limit
 from watchword.models.remote import RemoteEndpoint, RemoteModel
 from watchword.progress import Step
 from watchword.remote.notice import Estimate
@@ -30,6 +30,7 @@ REMOTE = "remote"
 
 def guarded_file(
     request: RemoteRequest,
+    model: ModelFacts,
     work: Path,
     secret: SecretPrompt | None,
     *,
@@ -38,8 +39,11 @@ def guarded_file(
     step: Step,
     tell: Tell,
 ) -> GuardedFile:
-    """Writes ``work/guarded.jsonl``. Raises what ``guarding.engine.guard_file`` raises, and DataError by the API's own rules."""
-    profile, model = PROFILES.create(request.profile), facts_of(request.tokenizer)
+    """Writes ``work/guarded.jsonl`` in the chat format of ``model``.
+
+    Raises what ``guarding.engine.guard_file`` raises, and DataError by the API's own rules.
+    """
+    profile = PROFILES.create(request.profile)
     defense, source = DEFENSES.create(request.defense, **request.arguments), Address.parse(request.data)
     job = GuardJob(
         source=source,

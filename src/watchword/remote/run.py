@@ -31,7 +31,7 @@ from watchword.files.folders import PRIVATE_FILE, PRIVATE_FOLDER, make_private
 from watchword.files.writing import writing
 from watchword.finetune.folder import LOCK, RELEASE, WORK, alone, finished, publish
 from watchword.guarding.provider import check_rows_alone
-from watchword.models.facts import facts_of
+from watchword.models.facts import ModelFacts, facts_of
 from watchword.models.remote_calls import api_key, client_of
 from watchword.progress import Step, no_steps
 from watchword.registry import spelled
@@ -50,20 +50,24 @@ from watchword.remote.patience import Patience
 from watchword.remote.profiles.base import PROFILES, Profile
 from watchword.remote.state import GUARDED, SECRET, GuardedFile, RemoteRequest, RunState, read_state, write_state
 from watchword.remote.types import JobRequest, RemoteJob
-from watchword.remote.work import WORK_POINTS, RemoteWork, Tell, silent
+from watchword.remote.work import RemoteWork, Tell, silent
 from watchword.secret.generate import generate_secret
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import seal, unseal
 from watchword.training.config import TrainingResult
 
-# Where a test may kill a run: at any of these, it goes on.
+# Where a test may kill a run, in the order in which it comes there. From any of these, it goes on.
 POINTS = (
     "after_start",
     "after_guard",
     "after_agree",
-    *WORK_POINTS,
+    "before_upload",
+    "after_upload",
     "after_file_noted",
+    "before_create",
+    "after_create",
     "after_job_noted",
+    "after_event",
     "before_release",
     "before_publish",
 )
@@ -158,9 +162,10 @@ class _Run:
     def to_the_end(self) -> ReleaseManifest:
         """All steps that are still to be done."""
         try:
-            template = facts_of(self.request.tokenizer).template
+            facts = facts_of(self.request.tokenizer)
+            template = facts.template
             secret = self._secret(template)
-            guarded = self._guarded(secret)
+            guarded = self._guarded(facts, secret)
             self._agreed(guarded, secret)
         except BaseException:
             # Nothing has left this machine, so there is nothing to go on with.
@@ -219,11 +224,12 @@ class _Run:
             stream.write(seal(secret, self.session.key, binding))
         return secret
 
-    def _guarded(self, secret: SecretPrompt | None) -> GuardedFile:
+    def _guarded(self, facts: ModelFacts, secret: SecretPrompt | None) -> GuardedFile:
         if self.state.guarded is None:
             session = self.session
             made = guarded_file(
                 self.request,
+                facts,
                 self.work,
                 secret,
                 key=session.key,

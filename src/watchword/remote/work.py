@@ -16,8 +16,6 @@ from watchword.secret.prompt import SecretPrompt
 from watchword.training.events import Cancel, never
 
 Tell = Callable[[str], None]
-# Where a test may kill a run; ``remote.run`` has more.
-WORK_POINTS = ("before_upload", "after_upload", "before_create", "after_create", "after_event")
 _FILE = "looking at the uploaded file"
 
 
