@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 from collections.abc import Iterator
@@ -134,4 +135,24 @@ def test_the_gateway_serves_the_release_and_no_other_model(remote: RemoteSide, o
     with gateway(place) as port:
         assert call(port, ASKED).status == 503
     with pytest.raises(ModelUnavailableError, match="upstream_model"):
-        protect(out, KEY, upstream_model="gpt-4o-mini")
+        protect(out, KEY, upstream_model="gpt-4o-mini", context=2048)
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 130)])
+def test_a_person_is_asked(
+    remote: RemoteSide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+) -> None:
+    """At a terminal, where bars move: they rest while the question stands there."""
+    asked_for: list[str] = []
+
+    def confirm(text: str) -> bool:
+        asked_for.append(text)
+        return answer == "y\n"
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", confirm)
+    given = [*options(tenant_file(tmp_path), tmp_path / "out", remote.url), "--evaluate", "0"]
+    assert run([str(part) for part in given]) == code
+    assert asked_for == ["Upload?"]
+    assert (tmp_path / "out").exists() == (code == 0)

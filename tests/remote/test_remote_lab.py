@@ -93,7 +93,7 @@ def test_nothing_is_created_beyond_the_cap(remote: RemoteSide, tmp_path: Path, c
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"name": "x", "model": "remote:openai/m", "arms": [], "seeds": [0]}', "needs `remote`"),
+        ('{"name": "x", "model": "remote:openai/m", "arms": [], "seeds": [0]}', "needs the field remote"),
         ('{"name": "x", "model": "m", "arms": [], "seeds": [0], "remote": REMOTE}', "others have none"),
         ('{"name": "x", "model": "remote:openai", "arms": [], "seeds": [0], "remote": REMOTE}', "PROFILE/MODEL"),
     ],

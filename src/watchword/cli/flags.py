@@ -15,7 +15,6 @@ _SAME = (
     "column",
     "drop_columns",
     "drop_thoughts",
-    "hyperparameter",
     "key_env",
     "known",
     "launcher",

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from watchword.cli.arguments import KNOWN, parsed_arguments, reads_tenant_data
 from watchword.cli.listing import ListingCommand
-from watchword.cli.progress import reporter
+from watchword.cli.progress import Reporter, paused, reporter
 from watchword.data.reading import Reading
 from watchword.models.catalog import DEFAULT_MODEL
 
@@ -151,7 +151,7 @@ def _done(
 
 @contextlib.contextmanager
 def _session(console: Console, known: list[Path], *, yes: bool) -> Iterator[RemoteSession]:
-    """With progress as the house has it. A question is asked before the progress begins to move."""
+    """With progress as the house has it, which rests while a question is asked."""
     from watchword.provenance import versions
     from watchword.remote.run import RemoteSession
     from watchword.secret.keys import provider_key
@@ -160,7 +160,7 @@ def _session(console: Console, known: list[Path], *, yes: bool) -> Iterator[Remo
     with reporter(console) as progress:
         yield RemoteSession(
             key=key,
-            agree=lambda notice: _agreed(console, notice, yes),
+            agree=lambda notice: _agreed(console, notice, yes, progress),
             known=known,
             versions=versions(),
             step=progress.step,
@@ -168,7 +168,7 @@ def _session(console: Console, known: list[Path], *, yes: bool) -> Iterator[Remo
         )
 
 
-def _agreed(console: Console, notice: Notice, yes: bool) -> bool:
+def _agreed(console: Console, notice: Notice, yes: bool, shown: Reporter) -> bool:
     from watchword.cli.flags import with_flags
     from watchword.errors import UsageError
 
@@ -178,7 +178,8 @@ def _agreed(console: Console, notice: Notice, yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise UsageError("nobody is there to agree to this; read it, and give --yes")
-    return typer.confirm("Upload?")
+    with paused(shown):
+        return typer.confirm("Upload?")
 
 
 def _show(console: Console, manifest: ReleaseManifest, out: Path) -> None:

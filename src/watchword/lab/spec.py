@@ -283,7 +283,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 def _check_remote(spec: Spec) -> None:
     """Raises ValueError where the model's name and ``remote`` do not go together."""
     if any(name.startswith(REMOTE) for name in (spec.model, *spec.models)) != bool(spec.remote):
-        raise ValueError(f"a model {REMOTE}PROFILE/MODEL needs `remote`, and others have none")
+        raise ValueError(f"a model {REMOTE}PROFILE/MODEL needs the field remote, and others have none")
     if not spec.remote:
         return
     if not all(spec.model.removeprefix(REMOTE).partition("/")):

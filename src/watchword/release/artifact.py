@@ -99,7 +99,7 @@ class ReleaseManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def __post_init__(self) -> None:
         if (self.training is None) != bool(self.remote):
-            raise ValueError("a manifest has either `training` or `remote`")
+            raise ValueError("a manifest has either training or remote")
 
     @property
     def method(self) -> str:
