@@ -16,7 +16,7 @@ from watchword.errors import UnsealError
 from watchword.models.digest import model_digest
 from watchword.models.facts import facts_of
 from watchword.progress import Step, no_steps
-from watchword.release.artifact import ReleaseManifest, check_template, signed_manifest
+from watchword.release.artifact import ReleaseManifest, check_template, refuse_remote, signed_manifest
 from watchword.release.engine import engine_name, place_adapter
 from watchword.release.reading import at_hand_for
 
@@ -40,12 +40,13 @@ def prepare(folder: Path, out: Path, *, key: bytes, merged: bool = False, step: 
     that it names; what was written has the chat template that was trained with. Raises what ``open_release`` raises.
     """
     out, manifest = out.absolute(), signed_manifest(folder, key)
+    refuse_remote(folder, manifest)
     with at_hand_for(folder):
         if model_digest(manifest.model) != manifest.model_digest:
             raise UnsealError(
                 f"{manifest.model} is not the model that this was tuned from any more; restore it", path=folder
             )
-        alone = merged or manifest.training.method != "lora"
+        alone = merged or manifest.method != "lora"
         model = _whole(folder, manifest, out, step) if alone else _tuned(manifest, out, step)
     facts = facts_of(model)
     check_template(manifest, facts.template)
@@ -76,7 +77,7 @@ def _base(model: str, digest: str, out: Path, step: Step) -> Path:
 def _whole(folder: Path, manifest: ReleaseManifest, out: Path, step: Step) -> Path:
     """The tuned model in one."""
     target = out / MODELS / engine_name(manifest)
-    if manifest.training.method == "lora":
+    if manifest.method == "lora":
         _export(manifest.model, target, folder, step)
     else:
         _export(folder, target, None, step)

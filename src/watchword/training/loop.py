@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
 import time
 import warnings
@@ -23,7 +22,6 @@ from peft import LoraConfig, get_peft_model
 from safetensors import SafetensorError
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback, set_seed
-from transformers.trainer import TRAINER_STATE_NAME
 from trl import SFTConfig, SFTTrainer
 
 from watchword.chat.origins import count_origins
@@ -36,6 +34,7 @@ from watchword.models.loaded import LoadedModel
 from watchword.models.threads import sharing_cores
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.adapter import write_settings
+from watchword.training.checkpoints import newest_checkpoint
 from watchword.training.config import Batching, TrainingConfig, TrainingResult
 from watchword.training.events import Cancel, CheckpointSaved, Events, LossMeasured, StepDone, never, no_events
 from watchword.training.objective import Objectives, Start
@@ -126,20 +125,6 @@ def _collator(model: LoadedModel, rows: Sequence[TrainingRow], ranks: Ranks) -> 
     tenant = [row.index for row in rows if row.origin == TENANT]
     pad_id = model.tokenizer.pad_token_id or 0
     return CountingCollator(pad_id, share=can_share(model.model), measured=tenant, ranks=ranks)
-
-
-def newest_checkpoint(out: Path) -> str | None:
-    """The newest checkpoint that was written to its end: its state is written last, so one without it is cut off."""
-    whole = [path.parent for path in out.glob(f"checkpoint-*/{TRAINER_STATE_NAME}") if _readable(path)]
-    return str(max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")))) if whole else None
-
-
-def _readable(state: Path) -> bool:
-    try:
-        json.loads(state.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 class _Trainer(SFTTrainer):
