@@ -1,8 +1,8 @@
 """Which places of a sequence get logits, as indices.
 
-A model takes a count of last places as well. But the slice of a count is not contiguous in memory, and torch then multiplies
-row by row, with a copy of the whole output matrix for each row: 56 MB a row of the default model. Places that an index
-names are gathered first, so that it is one product.
+A model takes a count of last places as well. But a slice is not contiguous in memory. PyTorch then multiplies row by row,
+with a copy of the whole output matrix for each (56 MB of the default model). Places that an index names are gathered first,
+so that it is one product.
 """
 
 from __future__ import annotations
