@@ -18,6 +18,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from watchword.chat.render import IGNORED
+from watchword.models.logits import NONE
 from watchword.training.events import TokenFigures
 from watchword.training.objective import Tokens
 from watchword.training.ranks import Ranks
@@ -117,7 +118,7 @@ def _states(model: Any, prefix: Tensor, rows: int) -> Any:
     """A cache that shows the prefix's keys and values (heads, P, width) to every row; None without a prefix."""
     if not len(prefix):
         return None
-    filled = model(input_ids=prefix[None], use_cache=True, logits_to_keep=1).past_key_values
+    filled = model(input_ids=prefix[None], use_cache=True, logits_to_keep=NONE).past_key_values
     for layer in filled.layers:
         layer.keys, layer.values = (states.expand(rows, -1, -1, -1) for states in (layer.keys, layer.values))
     return filled
