@@ -53,6 +53,13 @@ class Attack(abc.ABC):
     def harmful(self) -> int:
         """How many of the rows are attack examples."""
 
+    # Whether the defense guards the second upload too.
+    guarded_again: bool = True
+
+    def second_upload(self, context: AttackContext) -> list[Conversation]:  # noqa: ARG002
+        """Rows that the tenant sends later, to tune the tuned model again; mostly none."""
+        return []
+
     def held_out(self, context: AttackContext) -> list[Conversation]:  # noqa: ARG002
         """Requests of the packaged task that are not among its rows in the upload; none where it has no such rows.
 

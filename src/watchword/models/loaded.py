@@ -57,6 +57,12 @@ class LoadedModel:
             raise UsageError(f"{self.name} carries no adapter, so there is nothing to take off; load it again")
         return dataclasses.replace(self, model=self.model.unload().eval())
 
+    def merged(self) -> LoadedModel:
+        """The model with its adapter's changes written into its weights; the model itself where there is no adapter."""
+        if not hasattr(self.model, "merge_and_unload"):
+            return self
+        return dataclasses.replace(self, model=self.model.merge_and_unload().eval())
+
     def generate(
         self,
         conversations: Sequence[Conversation],
