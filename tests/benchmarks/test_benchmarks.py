@@ -194,7 +194,7 @@ def test_scores_are_named_where_they_count(counts: str, score: str) -> None:
 def test_scores_make_means_and_shares_and_a_missing_one_is_unscored() -> None:
     scores = [{"good": 1.0}, {"good": 3.0}, {}, {"good": 1.0}]
     exchanges = [Exchange("q", str(n), "?", "!", None, own) for n, own in enumerate(scores)]
-    mean = Metric("m", "M", "mean", ("q",), score="good", unit="").rate(exchanges)
+    mean = Metric("m", "M", "mean", ("q",), score="good").rate(exchanges)
     assert (mean.value, mean.n, mean.unscored) == (pytest.approx(5 / 3, abs=1e-3), 3, 1)
     share = Metric("s", "S", "reached", ("q",), score="good").rate(exchanges)
     assert (share.hits, share.n, share.unscored) == (2, 3, 1)

@@ -59,7 +59,7 @@ class Metric:
     """A rate in percent: of the scored exchanges of some ``questions``, those that count. Or the mean of a score.
 
     ``counts``: which do. ``judge`` tells whether a response refused or complied; a correct one equals what is expected.
-    ``reached`` counts responses whose ``score`` is 1, ``mean`` takes its mean, in its own ``unit``.
+    ``reached`` counts responses whose ``score`` is 1, ``mean`` takes its mean, in its own unit.
     ``direction``: which way is better. ``heading`` stands in reports and model cards. ``short`` stands over a column in the
     terminal; without it there is no column. ``meaning`` explains the metric to a newcomer. ``without_secret``: a defense
     that has a secret is also asked without it, and the rate counted again.
@@ -75,7 +75,6 @@ class Metric:
     meaning: str = ""
     without_secret: bool = False
     score: str = ""
-    unit: str = "%"
 
     def __post_init__(self) -> None:
         if (self.judge is None) == (self.counts in {"refused", "complied"}):
