@@ -244,9 +244,18 @@ def registered_metrics() -> dict[str, Metric]:
 
 
 def judged_metrics() -> dict[str, Metric]:
-    """The metrics by name that any answer to any prompt can be counted by: those that a judge tells."""
-    everywhere = [metric for benchmark in registered().values() for metric in benchmark.metrics]
-    return {metric.name: metric for metric in everywhere if metric.judge is not None}
+    """The metrics by name that any answer to any prompt can be counted by: those that a judge tells.
+
+    Of benchmarks that are not run by default, those that count something else than a metric before.
+    """
+    found: dict[str, Metric] = {}
+    for benchmark in sorted(registered().values(), key=lambda one: not one.by_default):
+        known = {(metric.counts, metric.judge) for metric in found.values()}
+        for metric in benchmark.metrics:
+            again = (metric.counts, metric.judge) in known and not benchmark.by_default
+            if metric.judge is not None and not again:
+                found[metric.name] = metric
+    return found
 
 
 def chosen_benchmarks(arguments: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Benchmark]:
