@@ -85,7 +85,7 @@ def _others(entries: Sequence[Entry], metrics: Sequence[Metric]) -> list[Figure]
 def _other(ident: str, question: str, entries: Sequence[Entry], metrics: Sequence[Metric]) -> Figure:
     arms, finding = _arms(entries), findings.spans(_arms(entries), metrics)
     shown = [(f"{metric.heading}, {metric.direction} is better", metric.name) for metric in metrics]
-    panels = [_panel(title, metric, arms) for (title, _), metric in zip(shown, metrics, strict=True)]
+    panels = [_rates(title, metric, arms) for title, metric in shown]
     picture = arm_bars(ident, question, finding, entries, panels)
     return Figure(ident, question, finding, picture, *_table(arms, shown))
 
@@ -189,15 +189,6 @@ def _rates(title: str, metric: str, arms: Sequence[ArmResult]) -> Panel:
         highest = max((bar.interval[1] for bar in found if bar is not None and bar.interval is not None), default=0.0)
         return Panel(title, found, top=max(highest, 1.0))
     return Panel(title, found, unit=" %")
-
-
-def _panel(title: str, metric: Metric, arms: Sequence[ArmResult]) -> Panel:
-    """Rates on the scale of percent; means on one that holds the highest."""
-    found = _rates(title, metric.name, arms)
-    if metric.unit == "%":
-        return found
-    top = max((bar.interval[1] if bar.interval else bar.value for bar in found.bars if bar is not None), default=1.0)
-    return Panel(title, found.bars, top=max(top, 1e-6), unit=f" {metric.unit}".rstrip())
 
 
 def _bar(rate: Rate | None, seeds: Sequence[Rate]) -> Bar | None:
