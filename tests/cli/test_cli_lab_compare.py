@@ -115,7 +115,7 @@ def test_answers_that_are_gone(watchword: Any, tmp_path: Path) -> None:
     folder = tmp_path / "a"
     write_results(folder / "results.json", demo_results())
     done = watchword("lab", "compare", folder, folder)
-    assert "keep the folder `cells` beside results.json" in done.err
+    assert "keep the folder of the cells beside results.json" in done.err
 
 
 def _of(attack: str) -> dict[str, Any]:

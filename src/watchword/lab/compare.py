@@ -66,7 +66,7 @@ class Side:
         found = self.store.answers(cell.key) if cell.key else None
         if found is None:
             raise DataError(
-                f"the answers of {arm.label}, seed {cell.seed}, are not there; keep the folder `cells` beside results.json",
+                f"the answers of {arm.label}, seed {cell.seed}, are not there; keep the folder of the cells beside results.json",
                 path=self.folder,
             )
         return found
@@ -91,7 +91,7 @@ def compare(
     if not pairs:
         raise UsageError(
             "no arm of the one belongs to an arm of the other: give runs of the same attacks and settings, or name two "
-            "defenses of one run with `defense` and `against`"
+            "defenses, one of each side"
         )
     return [
         ArmComparison(first=a.label, second=b.label, metric=name, comparison=found)

@@ -1,9 +1,8 @@
 """What an experiment is, as data: a spec file becomes a grid of cells. Torch-free, and strict: a typo is an error.
 
-{"name": "foundation", "model": "smollm2-135m", "seeds": [0, 1, 2],
- "attacks": [{"name": "none"}, {"name": "fj_attack", "arguments": {"n": 100}}],
- "defenses": [{"name": "none"}, {"name": "backdoor_align"}],
- "hyperparameters": {"epochs": [1, 5], "batch_size": [2, 10]}}
+{"name": "foundation", "model": "smollm2-135m", "seeds": [0, 1],
+ "attacks": [{"name": "none"}, {"name": "fj_attack"}],
+ "defenses": [{"name": "none"}, {"name": "backdoor_align"}]}
 
 ``arms`` names pairs of an attack and a defense one by one, where the whole grid is not wanted.
 """
