@@ -63,6 +63,10 @@ class Registry(Generic[T]):
         external = [name for name in self._entry_points() if name not in self._modules()]
         return [*self._modules(), *sorted(external)]
 
+    def knows(self, name: str) -> bool:
+        """Whether there is a strategy of this name."""
+        return spelled(name) in self.names()
+
     def get(self, name: str) -> type[T]:
         """The strategy's class. Raises UnknownNameError with the choices and the nearest one."""
         key = spelled(name)

@@ -19,6 +19,7 @@ from watchword.finetune.launch.base import LAUNCHERS
 from watchword.lab.cell import Tuned, attack_of, run_cell
 from watchword.lab.kept import EXCHANGES, Keeping, asked_keys, training_key
 from watchword.lab.launch.base import CELL_LAUNCHERS, Told
+from watchword.lab.remote import RemoteBench, place_digest
 from watchword.lab.spec import NO_ATTACK, Cell, Choice, Kept, Spec, complete
 from watchword.lab.store import CellResult, Store
 from watchword.models.digest import model_digest
@@ -54,7 +55,7 @@ def run_spec(
         if key in found:
             say(f"{label(cell)}: re-used")
     missing = {key: cell for key, cell in zip(keys, cells, strict=True) if key not in found}
-    costs = _rehearsed(missing)
+    costs = _rehearsed(missing, spec.remote.tokenizer if spec.remote else None)
     left = TimeLeft(costs)
 
     def finished(key: str, result: CellResult) -> None:
@@ -63,8 +64,14 @@ def run_spec(
 
     # Side by side the longest come first, so that the last to end is a short one.
     tasks = list(missing.items()) if launcher.in_turn else sorted(missing.items(), key=lambda task: -costs[task[0]])
-    bench = Bench(store, fingerprints, trainer=spec.trainer, keep=spec.keep)
-    if tasks:
+    if spec.remote:
+        # Here and one at a time: all cells have one cap, and the work is done elsewhere.
+        remote = RemoteBench(spec.model, spec.remote, store, fingerprints[spec.model])
+        for key, cell in tasks:
+            say(label(cell))
+            finished(key, remote.run(cell, key, lanes(0)))
+    elif tasks:
+        bench = Bench(store, fingerprints, trainer=spec.trainer, keep=spec.keep)
         launcher.run(bench, tasks, Told(lanes, label, finished, say), jobs)
     return [found[key] for key in keys]
 
@@ -98,7 +105,8 @@ def _fingerprint(model: str, spec: Spec) -> dict[str, str]:
     """What a cell only names, by digests: the model's weights, the packaged data, and the files that benchmarks read."""
     found = {f"benchmark {name}": own.digest() for name, own in chosen_benchmarks(spec.evaluation.chosen).items()}
     read = {name: own for name, own in found.items() if own}
-    return {"method": METHOD, "data": digest(), "model": model_digest(model), **read}
+    own = place_digest(spec, spec.remote) if spec.remote else model_digest(model)
+    return {"method": METHOD, "data": digest(), "model": own, **read}
 
 
 def _figures(result: CellResult) -> str:
@@ -180,9 +188,12 @@ class Bench:
             step("loading the model", 1, 1)
 
 
-def _rehearsed(cells: Mapping[str, Cell]) -> dict[str, int]:
-    """How many rows each cell will look at, roughly; a wrong argument is found here, before the first cell is run."""
-    templates = {name: facts_of(name).template for name in {cell.model for cell in cells.values()}}
+def _rehearsed(cells: Mapping[str, Cell], tokenizer: str | None = None) -> dict[str, int]:
+    """How many rows each cell will look at, roughly; a wrong argument is found here, before the first cell is run.
+
+    ``tokenizer`` is the model with the cells' chat format, where theirs is not here.
+    """
+    templates = {name: facts_of(tokenizer or name).template for name in {cell.model for cell in cells.values()}}
     return {key: rehearse(cell, templates[cell.model]) for key, cell in cells.items()}
 
 

@@ -21,6 +21,7 @@ from watchword.chat.types import conversation
 from watchword.errors import RowTooLongError
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
 from watchword.models.kv import SharedPrefix
+from watchword.models.logits import LAST
 from watchword.models.threads import sharing_cores
 from watchword.progress import Progress
 
@@ -201,7 +202,7 @@ class _Decoder:
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=LAST,
         )
         return out.logits[:, -1]
 
