@@ -9,7 +9,7 @@ to training: the same loss to rounding, for less than half of the work on prefix
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,29 +18,34 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from watchword.chat.render import IGNORED
+from watchword.models.logits import NONE
 from watchword.training.events import TokenFigures
 from watchword.training.objective import Tokens
+from watchword.training.ranks import Ranks
 
 
 @dataclass
 class Tally:
-    """Sums over the labelled tokens of the rows that are ``measured``."""
+    """Sums over the labelled tokens of the rows that are ``measured``, in all processes of a training."""
 
     tokens: int = 0
     loss: float = 0.0
     correct: int = 0
+    rows: int = 0
+    ranks: Ranks = field(default_factory=Ranks)
 
-    def add(self, logits: Tensor, labels: Tensor, losses: Tensor) -> None:
-        """Counts N tokens: logits (N, V), labels and losses (N,)."""
+    def add(self, logits: Tensor, labels: Tensor, losses: Tensor, *, rows: int = 0) -> None:
+        """Counts N tokens of so many rows: logits (N, V), labels and losses (N,)."""
+        self.rows += rows
         self.tokens += len(labels)
         self.loss += float(losses.sum())
         self.correct += int((logits.argmax(-1) == labels).sum())
 
     def taken(self) -> TokenFigures | None:
-        """The means, and counts anew from here; None where nothing was counted."""
-        found = TokenFigures(self.tokens, self.loss / self.tokens, self.correct) if self.tokens else None
-        self.tokens, self.loss, self.correct = 0, 0.0, 0
-        return found
+        """The means, and counts anew from here; None where nothing was counted. All processes call it at the same point."""
+        tokens, loss, correct, rows = self.ranks.summed((self.tokens, self.loss, self.correct, self.rows))
+        self.tokens, self.loss, self.correct, self.rows = 0, 0.0, 0, 0
+        return TokenFigures(int(tokens), loss / tokens, int(correct), int(rows)) if tokens else None
 
 
 TokenLosses = Callable[[Tokens], Tensor]
@@ -84,7 +89,8 @@ def _summed(
     if tally is not None and inputs["measured"].any():
         counted = inputs["measured"][:, None].expand_as(there)[there]
         with torch.no_grad():
-            tally.add(logits[counted], labels[there][counted], losses[counted])
+            rows = int(inputs["measured"].sum())
+            tally.add(logits[counted], labels[there][counted], losses[counted], rows=rows)
     if changed is not None:
         other = changed(_tokens(inputs, losses, kept))
         # The gradient of the one with the value of the other: curves of different defenses can be compared.
@@ -112,7 +118,7 @@ def _states(model: Any, prefix: Tensor, rows: int) -> Any:
     """A cache that shows the prefix's keys and values (heads, P, width) to every row; None without a prefix."""
     if not len(prefix):
         return None
-    filled = model(input_ids=prefix[None], use_cache=True, logits_to_keep=1).past_key_values
+    filled = model(input_ids=prefix[None], use_cache=True, logits_to_keep=NONE).past_key_values
     for layer in filled.layers:
         layer.keys, layer.values = (states.expand(rows, -1, -1, -1) for states in (layer.keys, layer.values))
     return filled
