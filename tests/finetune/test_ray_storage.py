@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 
 from watchword.errors import TrainingError, UsageError
 from watchword.finetune.launch._ray_storage import RunStorage
-from watchword.training.loop import newest_checkpoint
+from watchword.training.checkpoints import newest_checkpoint
 
 
 @pytest.fixture(params=["folder", "url"])

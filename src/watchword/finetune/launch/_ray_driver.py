@@ -30,8 +30,8 @@ from watchword.finetune.launch._ray_storage import WEIGHTS, RunStorage
 from watchword.finetune.launch.child import cancelled_by
 from watchword.secret.ring import RING
 from watchword.training.base import TrainingTask
+from watchword.training.checkpoints import newest_checkpoint
 from watchword.training.events import CheckpointSaved, Failed, Finished, TrainingEvent
-from watchword.training.loop import newest_checkpoint
 
 if TYPE_CHECKING:
     from watchword.finetune.launch.ray import Cluster
