@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from support.releases import KEY  # noqa: E402
-from support.secret_runs import secret_runs_in
+from support.secret_runs import secret_runs_in  # noqa: E402
 from watchword.chat.template import ChatTemplate  # noqa: E402
 from watchword.errors import ModelUnavailableError, UnsealError, WatchwordError  # noqa: E402
 from watchword.files.addresses import Address  # noqa: E402
