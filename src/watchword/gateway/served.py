@@ -48,7 +48,7 @@ class Served:
     prefix: TrainedPrefix | None
     counter: TokenCounter
     upstream_model: str
-    bound: int | None = None
+    bound: int
     adapter: Adapter | None = None
     cache_salt: str | None = None
     lora_path: str | None = None
@@ -184,9 +184,12 @@ def served_release(
     """
     if release.template is None:
         raise ModelUnavailableError("the release is served only where its tokenizer is at hand")
+    if isinstance(release, Release):
+        _check_remote(settings, release)
     leaks = prefix = None
     if release.secret is not None:
-        leaks = LeakFilter(release.secret, release.template)
+        more = release.defense.defense.hidden(release.secret)
+        leaks = LeakFilter(release.secret, release.template, also=more)
         prefix = TrainedPrefix(release.template, release.secret, release.prefix_ids or ())
     name = settings.upstream_model or (adapter.name if adapter else "")
     return Served(
@@ -202,6 +205,16 @@ def served_release(
         cache_salt=_cache_salt(settings, release, key) if kind == "vllm" and isinstance(release, Release) else None,
         lora_path=name if kind == "sglang" and adapter is not None else None,
     )
+
+
+def _check_remote(settings: ModelSettings, release: Release) -> None:
+    """Raises ModelUnavailableError where the upstream is to be asked for another model than somebody else has tuned."""
+    remote = release.manifest.remote
+    if remote and settings.upstream_model != remote.model:
+        raise ModelUnavailableError(
+            f"this release is the secret of {remote.model} at {remote.url} and of no other model; name it in `upstream_model`",
+            path=release.folder,
+        )
 
 
 def _cache_salt(settings: ModelSettings, release: Release, key: bytes) -> str:

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
-from watchword.errors import ModelUnavailableError, NotFoundError, WatchwordError
+from watchword.errors import ModelUnavailableError, NotFoundError
 from watchword.gateway.configuration import ModelSettings
 from watchword.gateway.sources import FolderRelease, OfferedModel, ReleaseSource, release_at
 from watchword.models.catalog import resolve
@@ -112,18 +112,20 @@ class ChatModels:
         return OfferedModel(self._settings(name, found.base, found.location, called), OwnedRelease(found))
 
     def _settings(self, name: str, base: str, release: str, called: str | None) -> ModelSettings:
-        settings = ModelSettings(name=name, release=release, upstream=ENGINE, upstream_model=called)
-        settings.context = self._engine.context
-        # Another server may have been started with less than the base model can read.
-        if self._engine.embedded and settings.context is None:
-            settings.context = context_of(base)
-        return settings
+        return ModelSettings(
+            name=name,
+            release=release,
+            upstream=ENGINE,
+            upstream_model=called,
+            # The embedded engine reads what the base model can. Of another server the settings must say it.
+            context=self._engine.context or context_of(base),
+        )
 
 
 @functools.cache
-def context_of(base: str) -> int | None:
-    """The most tokens that a base model reads at once; None where this process cannot know."""
-    try:
-        return facts_of(base).context
-    except (WatchwordError, OSError):
-        return None
+def context_of(base: str) -> int:
+    """The most tokens that a base model reads at once. Raises WatchwordError where this process cannot know."""
+    context = facts_of(base).context
+    if context is None:
+        raise ModelUnavailableError(f"how many tokens {base!r} reads is not known; give `context` in [engine]")
+    return context

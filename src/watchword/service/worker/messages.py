@@ -38,6 +38,7 @@ class Order:
     key: bytes = field(repr=False)
     owner: Mapping[str, str] = field(default_factory=dict)
     known: tuple[str, ...] = field(default=(), repr=False)
+    launcher_arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
