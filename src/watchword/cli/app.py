@@ -22,6 +22,7 @@ from watchword.cli import (
     keys,
     lab,
     models,
+    remote,
     secret,
     serve,
     train,
@@ -63,6 +64,7 @@ for group in (demo, align, train, chat, evaluate, guard, validate, models, serve
 app.add_typer(lab.app, name="lab")
 app.add_typer(secret.app, name="secret")
 app.add_typer(gateway.app, name="gateway")
+app.add_typer(remote.app, name="remote")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 

@@ -52,4 +52,5 @@ _LISTS: dict[str, Callable[[], list[str]]] = {
     "{launchers}": _registry("watchword.finetune.launch.base:LAUNCHERS"),
     "{judges}": _registry("watchword.judges.base:JUDGES"),
     "{metrics}": _metrics,
+    "{profiles}": _registry("watchword.remote.profiles.base:PROFILES"),
 }

@@ -10,10 +10,8 @@ from watchword.gateway.chances import FilteredChances, leak_in_chances
 from watchword.gateway.escapes import Reading, leak_in_text
 from watchword.gateway.joined import JoinedCalls, put_together
 from watchword.gateway.wire.reply import no_reply
-from watchword.secret.leaks import Leak, LeakFilter
+from watchword.secret.leaks import REFUSAL, Leak, LeakFilter
 
-# What a tenant gets in place of an answer that held the secret.
-REFUSAL = "I'm sorry, but I can't help with that."
 _FINISH = "content_filter"
 
 

@@ -184,6 +184,8 @@ def served_release(
     """
     if release.template is None:
         raise ModelUnavailableError("the release is served only where its tokenizer is at hand")
+    if isinstance(release, Release):
+        _check_remote(settings, release)
     leaks = prefix = None
     if release.secret is not None:
         more = release.defense.defense.hidden(release.secret)
@@ -203,6 +205,16 @@ def served_release(
         cache_salt=_cache_salt(settings, release, key) if kind == "vllm" and isinstance(release, Release) else None,
         lora_path=name if kind == "sglang" and adapter is not None else None,
     )
+
+
+def _check_remote(settings: ModelSettings, release: Release) -> None:
+    """Raises ModelUnavailableError where the upstream is to be asked for another model than somebody else has tuned."""
+    remote = release.manifest.remote
+    if remote and settings.upstream_model != remote.model:
+        raise ModelUnavailableError(
+            f"this release is the secret of {remote.model} at {remote.url} and of no other model; name it in `upstream_model`",
+            path=release.folder,
+        )
 
 
 def _cache_salt(settings: ModelSettings, release: Release, key: bytes) -> str:

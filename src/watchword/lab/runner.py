@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from watchword.attacks.base import AttackContext
 from watchword.benchmarks.base import chosen_benchmarks, registered
@@ -13,11 +13,13 @@ from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Row
 from watchword.data.upload import Upload
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, rows_to_add
+from watchword.errors import UsageError
 from watchword.files.writing import writing
 from watchword.finetune.launch.base import LAUNCHERS
 from watchword.lab.cell import Tuned, attack_of, run_cell
 from watchword.lab.kept import EXCHANGES, Keeping, asked_keys, training_key
 from watchword.lab.launch.base import CELL_LAUNCHERS, Told
+from watchword.lab.remote import RemoteBench, place_digest
 from watchword.lab.spec import NO_ATTACK, Cell, Choice, Kept, Spec, complete
 from watchword.lab.store import CellResult, Store
 from watchword.models.digest import model_digest
@@ -27,7 +29,7 @@ from watchword.safety.library import digest
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.base import Trained, Trainer, TrainingTask
 from watchword.training.config import TrainingConfig
-from watchword.training.events import StepDone, TrainingEvent
+from watchword.training.events import Events, StepDone, TrainingEvent
 
 # Parts of the keys of what is kept. Raise METHOD when code changes what a cell's judges say of the same answers, TRAINED when
 # it changes what a training learns, and ASKED when it changes what a model answers to the same prompts.
@@ -53,7 +55,7 @@ def run_spec(
         if key in found:
             say(f"{label(cell)}: re-used")
     missing = {key: cell for key, cell in zip(keys, cells, strict=True) if key not in found}
-    costs = _rehearsed(missing)
+    costs = _rehearsed(missing, spec.remote.tokenizer if spec.remote else None)
     left = TimeLeft(costs)
 
     def finished(key: str, result: CellResult) -> None:
@@ -62,8 +64,14 @@ def run_spec(
 
     # Side by side the longest come first, so that the last to end is a short one.
     tasks = list(missing.items()) if launcher.in_turn else sorted(missing.items(), key=lambda task: -costs[task[0]])
-    bench = Bench(store, fingerprints, trainer=spec.trainer, keep=spec.keep)
-    if tasks:
+    if spec.remote:
+        # Here and one at a time: all cells have one cap, and the work is done elsewhere.
+        remote = RemoteBench(spec.model, spec.remote, store, fingerprints[spec.model])
+        for key, cell in tasks:
+            say(label(cell))
+            finished(key, remote.run(cell, key, lanes(0)))
+    elif tasks:
+        bench = Bench(store, fingerprints, trainer=spec.trainer, keep=spec.keep)
         launcher.run(bench, tasks, Told(lanes, label, finished, say), jobs)
     return [found[key] for key in keys]
 
@@ -97,7 +105,8 @@ def _fingerprint(model: str, spec: Spec) -> dict[str, str]:
     """What a cell only names, by digests: the model's weights, the packaged data, and the files that benchmarks read."""
     found = {f"benchmark {name}": own.digest() for name, own in chosen_benchmarks(spec.evaluation.chosen).items()}
     read = {name: own for name, own in found.items() if own}
-    return {"method": METHOD, "data": digest(), "model": model_digest(model), **read}
+    own = place_digest(spec, spec.remote) if spec.remote else model_digest(model)
+    return {"method": METHOD, "data": digest(), "model": own, **read}
 
 
 def _figures(result: CellResult) -> str:
@@ -179,9 +188,12 @@ class Bench:
             step("loading the model", 1, 1)
 
 
-def _rehearsed(cells: Mapping[str, Cell]) -> dict[str, int]:
-    """How many rows each cell will look at, roughly; a wrong argument is found here, before the first cell is run."""
-    templates = {name: facts_of(name).template for name in {cell.model for cell in cells.values()}}
+def _rehearsed(cells: Mapping[str, Cell], tokenizer: str | None = None) -> dict[str, int]:
+    """How many rows each cell will look at, roughly; a wrong argument is found here, before the first cell is run.
+
+    ``tokenizer`` is the model with the cells' chat format, where theirs is not here.
+    """
+    templates = {name: facts_of(tokenizer or name).template for name in {cell.model for cell in cells.values()}}
     return {key: rehearse(cell, templates[cell.model]) for key, cell in cells.items()}
 
 
@@ -210,7 +222,14 @@ class _CellTraining:
         self.changed = False
 
     def __call__(
-        self, rows: Sequence[Row], config: TrainingConfig, defense: Defense, secret: SecretPrompt | None, step: Step
+        self,
+        rows: Sequence[Row],
+        config: TrainingConfig,
+        defense: Defense,
+        secret: SecretPrompt | None,
+        step: Step,
+        *,
+        before: Tuned | None = None,
     ) -> Tuned:
         def tell(event: TrainingEvent) -> None:
             if isinstance(event, StepDone):
@@ -219,10 +238,37 @@ class _CellTraining:
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.changed = self.trainer.takes_loaded_models
+        if before is not None:
+            return self._again(rows, config, defense, secret, before, tell)
         task = TrainingTask(self.name, rows, config, self.folder, secret, defense.training_hooks().callbacks)
         trained = self.trainer.train(task, loaded=self.model, events=tell)
         self.tuned = trained.model if config.method == "lora" else None
         return self._guarded(defense, trained, config)
+
+    def _again(
+        self,
+        rows: Sequence[Row],
+        config: TrainingConfig,
+        defense: Defense,
+        secret: SecretPrompt | None,
+        before: Tuned,
+        tell: Events,
+    ) -> Tuned:
+        """Trains the tuned model once more. No folder holds the outcome as one, so nothing of it can be kept."""
+        if not self.changed or type(defense).guard_weights is not Defense.guard_weights:
+            raise UsageError(
+                "a second training needs the first one's model in memory: train in this process, and with a defense that "
+                "leaves weights alone"
+            )
+        # Its weights are another model's from now on; the next cell loads the model anew.
+        self.tuned = None
+        loaded = cast(Any, before.model).merged()
+        folder = self.folder / "again"
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        task = TrainingTask(self.name, rows, config, folder, secret, defense.training_hooks().callbacks)
+        trained = self.trainer.train(task, loaded=loaded, events=tell)
+        return Tuned(trained.model, trained.result)
 
     def opened(self, weights: Path, config: TrainingConfig) -> Any:
         """The model with weights that a training has left."""

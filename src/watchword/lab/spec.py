@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ from watchword.training.config import TrainingConfig
 # The attack of the aligned model's own cell: no upload, no training, no defense.
 NO_ATTACK = "none"
 ALIGNED = "aligned"
+# What the name of a model begins with that somebody else trains.
+REMOTE = "remote:"
 # What of a cell can be kept, beside its figures: what the tenant sent, what was trained on, the weights, and every answer.
 Kept = Literal["attack", "guarded", "adapter", "answers"]
 # Kinds of secret that anybody can make again (``secret.kinds``). Others are for production, and stand in no experiment.
@@ -94,6 +97,30 @@ class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
+class RemoteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of a model that somebody else trains and serves, named ``remote:PROFILE/MODEL``.
+
+    ``tokenizer`` is a model here with its chat format. ``url`` and ``key_env`` replace the profile's. ``hyperparameters`` are as
+    the API calls them; the number of epochs is the training's. Prices are in US dollars for a million tokens: of training, and
+    of asking. No job and no question starts that would take the sum of estimates over ``spending_cap``, in US dollars.
+    """
+
+    tokenizer: str
+    spending_cap: float
+    price_per_million_tokens: float
+    price_per_million_asked: float
+    url: str | None = None
+    key_env: str | None = None
+    hyperparameters: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        for name in ("spending_cap", "price_per_million_tokens", "price_per_million_asked"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
+        if "n_epochs" in self.hyperparameters:
+            raise ValueError("hyperparameters has n_epochs; say epochs in training")
+
+
 class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole experiment: every arm with every seed on every model.
 
@@ -102,7 +129,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     defense that has a secret with several secrets.
 
     The rest changes no result. ``trainer`` names the launcher of each training, ``launcher`` what runs the cells, and
-    ``keep`` what stays of them for judges and benchmarks that come later.
+    ``keep`` what stays of them for judges and benchmarks that come later. ``remote`` belongs to a model that is named
+    ``remote:PROFILE/MODEL``, whose cells are run one after another. ``note`` is for readers.
     """
 
     name: str
@@ -121,8 +149,11 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     trainer: Choice = Choice("in_process")
     launcher: Choice = Choice("local")
     keep: list[Kept] = []
+    remote: RemoteSettings | msgspec.UnsetType = msgspec.UNSET
+    note: str | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
+        _check_remote(self)
         for name in ("name", "seeds"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty")
@@ -249,6 +280,18 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return [dict(zip(names, values, strict=True)) for values in itertools.product(*self.hyperparameters.values())]
 
 
+def _check_remote(spec: Spec) -> None:
+    """Raises ValueError where the model's name and ``remote`` do not go together."""
+    if any(name.startswith(REMOTE) for name in (spec.model, *spec.models)) != bool(spec.remote):
+        raise ValueError(f"a model {REMOTE}PROFILE/MODEL needs the field remote, and others have none")
+    if not spec.remote:
+        return
+    if not all(spec.model.removeprefix(REMOTE).partition("/")):
+        raise ValueError(f"model is {spec.model!r}; write {REMOTE}PROFILE/MODEL, such as {REMOTE}openai/gpt-4o-mini")
+    if spec.keep:
+        raise ValueError("keep is for models that are trained here: of others there are no weights")
+
+
 GRID = "hyperparameters"
 # Hyperparameters of the secret; all others are the training's.
 _OF_SECRET = ("secret_tokens", "secret_kind")
@@ -316,7 +359,7 @@ def _secret_kind(given: Any) -> SecretKind:
 
 def _has_secret(defense: Choice) -> bool:
     """Whether a secret stands in front of its requests. A name that there is not is found when the cells are completed."""
-    return defense.name in DEFENSES.names() and DEFENSES.get(defense.name).needs_secret
+    return DEFENSES.knows(defense.name) and DEFENSES.get(defense.name).needs_secret
 
 
 def _check_fields(given: Iterable[str], where: str, *, more: Sequence[str] = ()) -> None:

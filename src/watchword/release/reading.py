@@ -149,4 +149,4 @@ def _applied(folder: Path, manifest: ReleaseManifest, defense: Defense, secret: 
 
 def _weights_of(folder: Path, manifest: ReleaseManifest) -> str | Path:
     """What the release's own template belongs to: the model that an adapter was trained on, or a whole model in ``folder``."""
-    return manifest.model if manifest.training.method == "lora" else folder
+    return manifest.model if manifest.method == "lora" else folder

@@ -17,6 +17,8 @@ from watchword.secret.generate import secret_ids
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.runs import TokenRuns
 
+# What stands in the place of an answer that held the secret.
+REFUSAL = "I'm sorry, but I can't help with that."
 # Characters that a run of tokens has at least, where no tokenizer tells more.
 _SHORTEST = 20
 # Characters that a stream holds back at most: a disguise that is spread wider is found still, its beginning is out by then.
