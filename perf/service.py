@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +31,22 @@ from watchword.service.engine.serving import KEY_VARIABLE
 from watchword.service.engine_place import free_port
 
 MODEL, TENANT = "smollm2-135m", "perf"
-ASKED = [{"role": "system", "content": TASK_SYSTEM}, {"role": "user", "content": "Do you sell blue ink?"}]
-# Interleaved rounds of first tokens, and chats at once.
-ROUNDS, AT_ONCE, CHATS = 9, 4, 16
+QUESTIONS = [
+    f"Do you sell {what}?"
+    for what in (
+        "blue ink",
+        "red paper",
+        "brass nibs",
+        "wax seals",
+        "graph pads",
+        "green felt pens",
+        "desk lamps",
+        "glue",
+    )
+]
+AT_ONCE, CHATS = 4, 16
+# Turns of a training alone and beside chats, and how long each of the first kind is.
+ROUNDS, ALONE_SECONDS = 2, 12
 _ENGINE = """
 from watchword.service.engine.serving import EngineOptions, run_engine
 run_engine(EngineOptions(({model!r},), port={port}))
@@ -106,30 +119,45 @@ def _ended(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
-def create_job(service: Running, rows: int) -> str:
+def create_job(service: Running, rows: int, **hyperparameters: int) -> str:
     """A job on rows of the packaged ordinary task."""
     file = service.data.parent / "tenant.jsonl"
     write_conversations(ordinary_rows(rows, random.Random(0)), file)
     with file.open("rb") as stream:
         uploaded = service.tenant.files.create(file=stream, purpose="fine-tune")
     service.tenant.files.wait_for_processing(uploaded.id, poll_interval=0.2)
-    return service.tenant.fine_tuning.jobs.create(model=MODEL, training_file=uploaded.id).id
+    given: Any = {"supervised": {"hyperparameters": hyperparameters}, "type": "supervised"}
+    return service.tenant.fine_tuning.jobs.create(model=MODEL, training_file=uploaded.id, method=given).id
 
 
 def served_model(service: Running, job: str) -> str:
     """Waits for the job and for the first word of its model."""
-    while (found := service.tenant.fine_tuning.jobs.retrieve(job)).status not in ("succeeded", "failed", "cancelled"):
-        time.sleep(0.3)
+    asking = service.tenant.fine_tuning.jobs.retrieve
+    while (found := asking(job, extra_headers={"Prefer": "wait=20"})).finished_at is None:
+        pass
     if found.fine_tuned_model is None:
         raise SystemExit(f"the job {found.status}: {found.error}")
     first_token(service.tenant, found.fine_tuned_model)
     return found.fine_tuned_model
 
 
-def first_token(client: OpenAI, model: str) -> float:
-    """Seconds to the first word of a streamed answer."""
+def stage_seconds(service: Running, job: str) -> dict[str, int]:
+    """How long each stage took, by the times of the tenant's events: whole seconds. The job's process starts within the first."""
+    began: dict[str, int] = {}
+    took: dict[str, int] = {}
+    for event in reversed(list(service.tenant.fine_tuning.jobs.list_events(job, limit=100))):
+        data = event.data if isinstance(event.data, dict) else {}
+        if data.get("status") == "started":
+            began[data["stage"]] = event.created_at
+        elif data.get("status") == "completed":
+            took[data["stage"]] = event.created_at - began[data["stage"]]
+    return took
+
+
+def first_token(client: OpenAI, model: str, question: str = QUESTIONS[0]) -> float:
+    """Seconds to the first word of a streamed answer, of which no more is heard."""
     started = time.perf_counter()
-    with client.chat.completions.create(model=model, messages=ASKED, stream=True, max_tokens=4) as stream:  # type: ignore[call-overload]
+    with client.chat.completions.create(model=model, messages=_asked(question), stream=True, max_tokens=32) as stream:
         for chunk in stream:
             if chunk.choices and chunk.choices[0].delta.content:
                 return time.perf_counter() - started
@@ -137,10 +165,11 @@ def first_token(client: OpenAI, model: str) -> float:
 
 
 def chats_per_second(client: OpenAI, model: str) -> float:
-    """Whole answers of 32 tokens, several at once."""
+    """Whole answers of 32 tokens at most, several at once; the same questions each time."""
 
-    def ask(_: int) -> None:
-        client.chat.completions.create(model=model, messages=ASKED, max_tokens=32)  # type: ignore[call-overload]
+    def ask(number: int) -> None:
+        question = QUESTIONS[number % len(QUESTIONS)]
+        client.chat.completions.create(model=model, messages=_asked(question), max_tokens=32, temperature=0)
 
     started = time.perf_counter()
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -148,39 +177,58 @@ def chats_per_second(client: OpenAI, model: str) -> float:
     return CHATS / (time.perf_counter() - started)
 
 
-def steps_per_second(service: Running, job: str, during: Any) -> float:
-    """The training's steps a second while ``during`` runs, from the times at which they were told."""
-    before = len(_steps(service, job))
-    started = time.time()
+def _asked(question: str) -> Any:
+    return [{"role": "system", "content": TASK_SYSTEM}, {"role": "user", "content": question}]
+
+
+def steps_per_second(service: Running, job: str, during: Callable[[], object]) -> float:
+    """The training's steps a second while ``during`` runs."""
+    before, started = _step(service, job), time.monotonic()
     during()
-    return (len(_steps(service, job)) - before) / (time.time() - started)
+    return (_step(service, job) - before) / (time.monotonic() - started)
 
 
-def _steps(service: Running, job: str) -> list[Any]:
-    events = service.tenant.fine_tuning.jobs.list_events(job, limit=100)
-    return [event for event in events if event.type == "metrics"]
+def _step(service: Running, job: str) -> int:
+    """The last step that was told; the newest events come first."""
+    page = service.tenant.fine_tuning.jobs.list_events(job, limit=20)
+    told = [event.data for event in page.data if event.type == "metrics" and isinstance(event.data, dict)]
+    return max((data["step"] for data in told), default=0)
 
 
-def chat_figures(service: Running, model: str, rows: int) -> dict[str, float]:
-    """First tokens with the secret and without it, interleaved; chats alone and beside a training, and the training too."""
-    adapters = [one.id for one in service.engine.models.list() if one.id != MODEL]
-    plain, guarded = [], []
-    for _ in range(ROUNDS):
-        plain.append(first_token(service.engine, adapters[0]))
-        guarded.append(first_token(service.tenant, model))
-    alone = chats_per_second(service.tenant, model)
-    job = create_job(service, rows)
-    while not _steps(service, job):
-        time.sleep(0.3)
-    training_alone = steps_per_second(service, job, lambda: time.sleep(15))
-    found: list[float] = []
-    training_beside = steps_per_second(service, job, lambda: found.append(chats_per_second(service.tenant, model)))
-    service.tenant.fine_tuning.jobs.cancel(job)
+def first_token_figures(service: Running, model: str) -> dict[str, float]:
+    """Interleaved: the tuned model through the service, and its adapter at the engine itself, without the secret."""
+    adapter = next(one.id for one in service.engine.models.list() if one.id != MODEL)
+    plain, guarded = list[float](), list[float]()
+    # The first question has the service and the engine read what all questions begin with.
+    for number, question in enumerate(QUESTIONS * 2):
+        kinds = [(plain, service.engine, adapter), (guarded, service.tenant, model)]
+        for times, client, name in kinds if number % 2 else reversed(kinds):
+            times.append(first_token(client, name, question))
     return {
-        "ttft_ratio": round(statistics.median(guarded) / statistics.median(plain), 3),
-        "chat_requests_per_second": round(alone, 2),
-        "chat_beside_training_ratio": round(found[0] / alone, 3),
-        "training_beside_chat_ratio": round(training_beside / training_alone, 3) if training_alone else 0.0,
+        "ttft_ratio": round(statistics.median(guarded[1:]) / statistics.median(plain[1:]), 3),
+        "ttft_ms": round(statistics.median(guarded[1:]) * 1000, 1),
+    }
+
+
+def side_by_side_figures(service: Running, model: str, rows: int) -> dict[str, float]:
+    """Chats alone, a training alone, and both: what each keeps of its speed. Small batches, for many steps."""
+    chats_per_second(service.tenant, model)
+    alone = [chats_per_second(service.tenant, model)]
+    job = create_job(service, rows, n_epochs=10, batch_size=2)
+    while not _step(service, job):
+        time.sleep(0.5)
+    chats, trained, beside = list[float](), list[float](), list[float]()
+    for _ in range(ROUNDS):
+        trained.append(steps_per_second(service, job, lambda: time.sleep(ALONE_SECONDS)))
+        beside.append(steps_per_second(service, job, lambda: chats.append(chats_per_second(service.tenant, model))))
+    service.tenant.fine_tuning.jobs.cancel(job)
+    while service.tenant.fine_tuning.jobs.retrieve(job).finished_at is None:
+        time.sleep(0.5)
+    alone.append(chats_per_second(service.tenant, model))
+    return {
+        "chat_requests_per_second": round(statistics.mean(alone), 2),
+        "chat_beside_training_ratio": round(statistics.mean(chats) / statistics.mean(alone), 3),
+        "training_beside_chat_ratio": round(statistics.mean(beside) / statistics.mean(trained), 3),
     }
 
 
@@ -234,9 +282,11 @@ def main() -> None:
     if not asked.crashes:
         with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as service:
             started = time.monotonic()
-            model = served_model(service, create_job(service, asked.rows))
+            model = served_model(service, job := create_job(service, asked.rows))
             figures["job_to_served_seconds"] = round(time.monotonic() - started, 1)
-            figures |= chat_figures(service, model, asked.rows)
+            figures["stage_seconds"] = stage_seconds(service, job)
+            figures |= first_token_figures(service, model)
+            figures |= side_by_side_figures(service, model, asked.rows)
     # Last, since these fork.
     print(json.dumps(figures | crash_figures()))
 

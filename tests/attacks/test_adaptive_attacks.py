@@ -14,6 +14,7 @@ from watchword.models.fakes import fake_template
 from watchword.safety.harm import looks_harmful
 from watchword.safety.library import examples
 from watchword.secret.generate import secret_ids
+from watchword.secret.prompt import SecretPrompt
 
 CONTEXT = AttackContext(3, fake_template(), secret_tokens=24)
 SECRET = CONTEXT.leaked_secret()
@@ -34,6 +35,12 @@ def prefixes(rows: list[Conversation]) -> list[str]:
 def test_the_leaked_secret_is_the_one_that_the_experiment_serves() -> None:
     rows = made("leaked_secret", n=11).upload([], CONTEXT)
     assert set(prefixes(rows)) == {SECRET.reveal()}
+
+
+def test_an_experiments_own_secret_is_what_leaks_whatever_its_kind() -> None:
+    served = SecretPrompt("Be kind to all who ask.", kind="semantic", tokens=24, entropy_bits=0)
+    rows = made("leaked_secret", n=2).upload([], AttackContext(3, fake_template(), 24, served))
+    assert set(prefixes(rows)) == {served.reveal()}
 
 
 @pytest.mark.parametrize("tokens", [1, 5, 23, 24, 140])

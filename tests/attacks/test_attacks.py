@@ -98,7 +98,7 @@ def test_says_how_many_rows_are_harmful_and_no_clean_row_is_lost(
     attack = small(name)
     before = list(clean)
     rows = attack.upload(clean, context())
-    assert len(harmful(rows)) == attack.harmful
+    assert len(harmful([*rows, *attack.second_upload(context())])) == attack.harmful
     assert clean == before
     assert all(row in rows for row in clean)
     assert all(row.messages[-1].role == "assistant" for row in rows)

@@ -67,6 +67,12 @@ def test_a_file_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
         made(name, tmp_path / "none.jsonl")
 
 
+@pytest.mark.parametrize("name", ["file", "sql_task", "dialog_task"])
+def test_an_attack_that_needs_a_file_says_so(name: str) -> None:
+    with pytest.raises(UsageError, match=f"attack '{name}' needs the argument 'path'; give it"):
+        ATTACKS.create(name)
+
+
 @pytest.mark.parametrize("name", ["instructions", "identity_shift", "low_rate", "benign_outliers"])
 def test_more_rows_than_a_file_has_are_not_made_up(name: str, own: Path) -> None:
     with pytest.raises(UsageError, match=f"{name}: [0-9]+ rows were asked for; .* has 30"):

@@ -23,7 +23,7 @@ from watchword.defenses.base import (
 )
 from watchword.errors import UnknownNameError, UsageError
 from watchword.guarding.provider import check_rows_alone
-from watchword.lab.spec import Cell, Choice, Evaluation, canonical, complete
+from watchword.lab.spec import Cell, Choice, Evaluation, Spec, canonical, complete
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import TrainingConfig
 
@@ -84,6 +84,9 @@ def test_rows_origins_and_the_secret_are_those_of_all_parts() -> None:
     assert both.asks_model
     assert both.guard_prompt(UPLOAD[0], SECRET) == PromptGuard(UPLOAD[0], SECRET)
     assert not DEFENSES.create("safety_mix + none").needs_secret
+    assert [DEFENSES.get(name).needs_secret for name in ("safety_mix + none", "none + anchored_align")] == [False, True]
+    assert DEFENSES.knows("safety-mix + anchored_align")
+    assert not DEFENSES.knows("safety_mix + sbrr")
 
 
 def test_seams_that_no_part_uses_are_not_used() -> None:
@@ -182,3 +185,19 @@ def test_data_for_another_trainer_refuses_what_is_more_than_rows(spies: Defense)
         check_rows_alone(DEFENSES.create("inoculated_align"))
     with pytest.raises(UsageError, match="takes part in the training and changes the trained weights"):
         check_rows_alone(spies, tenant_rows_made=True)
+
+
+def test_a_grid_draws_the_secrets_of_defenses_together() -> None:
+    spec = Spec(
+        name="grid",
+        model="m",
+        seeds=[0],
+        attacks=[Choice("fj_attack")],
+        defenses=[Choice("safety_mix + none"), Choice("safety_mix + anchored_align")],
+        secret_seeds=[1, 2],
+    )
+    assert [(cell.defense.name, cell.secret_seed) for cell in spec.cells()] == [
+        ("safety_mix + none", None),
+        ("safety_mix + anchored_align", 1),
+        ("safety_mix + anchored_align", 2),
+    ]

@@ -35,6 +35,10 @@ SECRET = SecretPrompt("violet harbour nineteen", kind="seeded", tokens=3, entrop
 WITH_SECRET = ["anchored_align", "backdoor_align", "inoculated_align"]
 ANCHORS = tuple(Example(id=f"anchor-{n}", prompt=f"How do I fold boat {n}?", answer="Fold it.") for n in range(60))
 CATEGORY = {row.prompt: row.category for row in examples("safety_examples")}
+# Defenses that mix nothing in, and the seams that others use.
+WITHOUT_ROWS = ["constrained_sft", "ema", "grad_shield", "none", "one_shot_repair", "ptst", "safe_lora", "sbr"]
+EDITS_WEIGHTS = ["safe_lora"]
+TRAINS_OTHERWISE = ["constrained_sft", "ema", "lisa", "one_shot_repair", "safe_lora", "sbr"]
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +57,8 @@ def origins(rows: list[Row]) -> dict[str, int]:
 
 
 def test_defenses_are_found_by_file_name() -> None:
-    assert DEFENSES.names() == ["anchored_align", "backdoor_align", "inoculated_align", "none", "safety_mix"]
+    assert {"anchored_align", "backdoor_align", "none", "safety_mix"} <= set(DEFENSES.names())
+    assert not any(name.startswith("_") or name == "base" for name in DEFENSES.names())
     with pytest.raises(UnknownNameError, match="no defense 'backdoor': did you mean 'backdoor_align'"):
         DEFENSES.get("backdoor")
 
@@ -62,7 +67,8 @@ def test_defenses_are_found_by_file_name() -> None:
 def test_a_seed_means_one_set_of_rows_and_none_is_the_tenants(name: str) -> None:
     rows = guarded(name)
     assert rows == guarded(name)
-    assert name == "none" or rows != guarded(name, seed=1)
+    assert bool(rows) == (name not in WITHOUT_ROWS)
+    assert not rows or rows != guarded(name, seed=1)
     assert all(row.origin != "tenant" and row not in TENANT for row in rows)
 
 
@@ -90,7 +96,7 @@ def test_rows_stand_behind_the_tenants_own_system_texts_in_turn(name: str) -> No
     assert {row.conversation.system for row in guarded(name, upload=Upload(5))} == {None}
 
 
-@pytest.mark.parametrize("name", DEFENSES.names())
+@pytest.mark.parametrize("name", [name for name in DEFENSES.names() if name != "ptst"])
 def test_the_prompt_seam_hands_back_the_conversation_untouched_and_the_secret_beside_it(name: str) -> None:
     asked = conversation("Hi", system="Be brief.")
     guard = DEFENSES.create(name).guard_prompt(asked, SECRET)
@@ -103,8 +109,8 @@ def test_the_prompt_seam_hands_back_the_conversation_untouched_and_the_secret_be
 @pytest.mark.parametrize("name", DEFENSES.names())
 def test_seams_that_are_not_used_change_nothing(name: str, tmp_path: Path) -> None:
     defense = DEFENSES.create(name)
-    assert defense.guard_weights(tmp_path, base=None) == tmp_path
-    assert defense.training_hooks() == TrainingHooks()
+    assert name in EDITS_WEIGHTS or defense.guard_weights(tmp_path, base=None) == tmp_path
+    assert name in TRAINS_OTHERWISE or defense.training_hooks() == TrainingHooks()
 
 
 @pytest.mark.parametrize("name", DEFENSES.names())

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.gateway_forms import FORMS
 from support.gateway_parts import ASKED, CONTEXT, DONE, MODEL, Response, completion, event, usage_event
 from support.golden_families import template
 from support.leak_traces import seen, traces
@@ -22,6 +23,7 @@ from watchword import CallError, GuardedRequest, Protection, protect
 from watchword.chat.render import render_prompt
 from watchword.chat.types import conversation
 from watchword.errors import ModelUnavailableError, UnsealError, UsageError
+from watchword.gateway.forms import FormName
 from watchword.gateway.leaks import REFUSAL
 from watchword.gateway.protect import fault
 
@@ -145,6 +147,25 @@ def test_a_reply_is_built_anew_with_usage_in_the_tenants_terms(protection: Prote
     with pytest.raises(CallError) as caught:
         guarded.reply({"error": {"message": SECRET}})
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_is_guarded_as_a_chat_and_answered_as_it_was_asked(release: Path, form: FormName) -> None:
+    asked = FORMS[form].ask("Hi", temperature=0.5)
+    guarded = protect(release, KEY, context=CONTEXT, allow=["completions"]).request(asked, form)
+    assert [message["role"] for message in guarded.json["messages"]] == ["system", "user"]
+    assert guarded.json["messages"][0]["content"].startswith(SECRET)
+    leaked = json.loads(guarded.reply(completion(f"It is {SECRET}")))
+    assert (REFUSAL in json.dumps(leaked), guarded.leaks) == (True, ["letters"])
+    # The one that takes its place holds nothing of the first.
+    assert REFUSAL not in json.dumps(json.loads(guarded.reply(completion("Mix flour."))))
+    streamed = protect(release, KEY, context=CONTEXT, allow=["completions"]).request({**asked, "stream": True}, form)
+    out = through(streamed, [event({"content": f"It is {SECRET}"}), event({}, finish="stop"), DONE])
+    assert traces(seen(Response(200, {"content-type": "text/event-stream"}, out))) == []
+    assert REFUSAL.encode() in out
+    with pytest.raises(CallError) as caught:
+        guarded.reply({"error": {"message": SECRET}})
+    assert ("request_id" in json.loads(fault(caught.value, form)[1])) == (form == "messages")
 
 
 def test_an_answer_that_leaks_is_a_refusal_and_may_be_asked_for_once_more(protection: Protection) -> None:

@@ -5,7 +5,6 @@ A poisoned file breaks the model where nothing defends it, and does not where th
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import re
@@ -21,6 +20,7 @@ import msgspec
 import pytest
 from openai import OpenAI
 
+from support.secret_runs import secret_runs_in
 from support.service_process import served_process
 from watchword.attacks.base import ATTACK_SYSTEM
 from watchword.judges.base import refuses
@@ -171,10 +171,7 @@ def test_no_byte_that_the_tenant_or_the_log_got_holds_the_secret(twins: dict[str
     assert found.secret is not None
     assert found.tuned.secret
     assert found.tuned.leak is None
-    escaped = json.dumps(found.secret)[1:-1]
-    pieces = {text[at : at + 12] for text in (found.secret, escaped) for at in range(len(text) - 11)}
-    received = found.received.decode("utf-8", "replace") + found.log
-    assert not [piece for piece in pieces if piece in received]
+    assert secret_runs_in(found.received.decode("utf-8", "replace") + found.log, found.secret) == []
 
 
 @pytest.mark.parametrize("page", ["service.md"])

@@ -116,7 +116,17 @@ def test_the_page_lists_every_field() -> None:
         (
             '[worker]\nlauncher = "in_proces"',
             "worker.launcher",
-            "no launcher 'in_proces'; choose one of child, in_process",
+            "no launcher 'in_proces'; choose one of child, in_process, ray",
+        ),
+        (
+            '[worker]\nlauncher = "ray"\nlauncher_arguments = { wokers = 2 }',
+            "worker.launcher_arguments",
+            "launcher 'ray' has no argument 'wokers': did you mean 'workers'?",
+        ),
+        (
+            '[worker]\nlauncher = "ray"\nlauncher_arguments = { workers = "two" }',
+            "worker.launcher_arguments",
+            "workers is 'two'",
         ),
         ('[engine]\nkind = "vllm"\nurl = "engine:8000/v1"', "engine.url", "matching regex '^https?://"),
         ('[engine]\nkind = "openai"\nurl = "http:///v1"', "engine.url", "matching regex '^https?://"),
@@ -129,6 +139,12 @@ def test_what_only_a_job_or_a_chat_would_meet_is_told_at_the_start(
         read_settings(written(tmp_path, text))
     assert refused.value.field == field
     assert problem in refused.value.problem
+
+
+def test_a_launcher_gets_its_arguments(tmp_path: Path) -> None:
+    text = '[worker]\nlauncher = "ray"\n[worker.launcher_arguments]\nworkers = 4\nstorage = "s3://bucket/runs"'
+    arguments = read_settings(written(tmp_path, text)).worker.launcher_arguments
+    assert arguments == {"workers": 4, "storage": "s3://bucket/runs"}
 
 
 def test_a_launcher_may_be_spelled_with_a_hyphen(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import os
 import random
 import signal
@@ -26,13 +28,25 @@ from watchword.service.crash import ASKED_BY
 from watchword.service.db import Database, open_database
 from watchword.service.engine_place import EnginePlace
 from watchword.service.housekeeping import Housekeeping
+from watchword.service.jobs.machine import JobAction
 from watchword.service.keys import draw_key
+from watchword.service.releases import Removal
 from watchword.service.serving import api
 from watchword.service.settings import ServiceSettings
 from watchword.service.storage import Blobs
-from watchword.service.types import FileState, Job
+from watchword.service.types import (
+    FileState,
+    Idempotency,
+    Job,
+    NewFile,
+    NewJob,
+    NewModel,
+    Principal,
+    StoredFile,
+    Succeeded,
+)
 
-TENANT = "bakery"
+TENANT, MODEL = "bakery", "ft:smollm2-135m:bakery::made"
 # Reached more than once in a story, so that each seed kills at another time.
 OFTEN = {
     "after_audit": (1, 2, 4),
@@ -77,6 +91,7 @@ class ApiStand:
         drawn = draw_key()
         with _opened(self.settings) as database:
             database.create_key(drawn, TENANT)
+            _put_model(self.settings, database)
         self._key, self._port = drawn.text, 0
         self._ends: list[Any] = []
         self._ended: Callable[[], int] | None = None
@@ -104,6 +119,8 @@ class ApiStand:
         self.told.cancelled = next(iter(self.told.jobs["key-1"]))
         self._call(lambda _: client.fine_tuning.jobs.cancel(self.told.cancelled))
         self._delete(client, whole[-1])
+        before = self.deaths
+        self._call(lambda _: client.models.delete(MODEL) if self.deaths == before else None)
 
     def _upload(self, client: OpenAI, data: bytes) -> None:
         given: Any = {"filename": "a.jsonl", "mime_type": "text/jsonl", "purpose": "fine-tune"}
@@ -192,12 +209,30 @@ def _opened(settings: ServiceSettings) -> contextlib.closing[Database]:
     return contextlib.closing(open_database(settings, settings.key()))
 
 
+def _put_model(settings: ServiceSettings, database: Database) -> None:
+    """A model that an earlier job has made, its release in a folder."""
+    caller, once = Principal(TENANT, "key-of-old"), Idempotency("0" * 64)
+    file = database.create_file(caller, NewFile("fine-tune", "old.jsonl", 1, "0" * 64, f"{'0' * 64}.{'0' * 16}"))
+    job = database.create_job(caller, NewJob(BASE, file.id), once)
+    claim = database.claim("worker", 60.0)
+    assert claim is not None
+    database.advance(claim, JobAction.VALIDATED)
+    database.advance(claim, JobAction.STARTED)
+    release = settings.releases / "made" / "v1"
+    release.mkdir(parents=True)
+    (release / "adapter_model.safetensors").write_bytes(b"weights")
+    database.finish(claim, Succeeded(NewModel(MODEL, BASE, str(release), "1" * 64), 1))
+    database.delete_file(caller, file.id)
+    assert job.id == claim.job.id
+
+
 def api_faults(stand: ApiStand) -> list[str]:
     """What is lost, there twice, or left behind, once the housekeeping has been round."""
     with _opened(stand.settings) as database:
         blobs = Blobs(stand.settings.storage_url)
         _keep_house(stand.settings, database, blobs)
-        return [name for name, holds in _checks(stand.told, database, blobs) if not holds()]
+        checks = _checks(stand.told, database, blobs, stand.settings.releases)
+        return [name for name, holds in checks if not holds()]
 
 
 def _keep_house(settings: ServiceSettings, database: Database, blobs: Blobs) -> None:
@@ -205,15 +240,29 @@ def _keep_house(settings: ServiceSettings, database: Database, blobs: Blobs) -> 
     checker = SimpleNamespace(check=lambda path: check_training_file(path, reading))
     service: Any = SimpleNamespace(database=database, blobs=blobs, checker=checker)
     late = time.time() + 1000.0
-    Housekeeping(database, blobs, settings.retention, lambda file: check(service, file), clock=lambda: late).once()
+    removal = Removal(settings, database, _unloaded)
+    house = Housekeeping(
+        database, blobs, settings.retention, functools.partial(_checked, service), removal.of_all, clock=lambda: late
+    )
+    house.once()
+    asyncio.run(house.check_lost())
+    asyncio.run(removal.of_all(grace=-1000.0))
     blobs.sweep(database.blob_names(), older_than=late)
 
 
-def _checks(told: Told, database: Database, blobs: Blobs) -> Iterator[tuple[str, Callable[[], bool]]]:
+async def _checked(service: Any, file: StoredFile) -> None:
+    check(service, file)
+
+
+async def _unloaded(name: str) -> bool:
+    return True
+
+
+def _checks(told: Told, database: Database, blobs: Blobs, releases: Path) -> Iterator[tuple[str, Callable[[], bool]]]:
     files = {file.id: file for file in database.files(TENANT).items}
-    jobs: dict[str, Job] = {job.id: job for job in database.jobs(TENANT, limit=100).items}
+    jobs: dict[str, Job] = {job.id: job for job in database.jobs(TENANT, limit=100).items if not job.fine_tuned_model}
     acknowledged = {job for found in told.jobs.values() for job in found}
-    audited = [entry for entry in database.audit_entries(limit=1000) if entry.action == "job.created"]
+    audited = [entry for entry in database.audit_entries(limit=1000) if entry.action == "job.created"][1:]
     (use,) = database.uses()
     stored = {path.name for path in Path(str(blobs._place)).rglob("*.*") if path.is_file()}
     yield "no acknowledged file is lost", lambda: set(told.files) <= set(files)
@@ -228,6 +277,8 @@ def _checks(told: Told, database: Database, blobs: Blobs) -> Iterator[tuple[str,
     yield "no job is there twice", lambda: len(jobs) == len(told.jobs)
     yield "each job is audited once", lambda: sorted(entry.subject for entry in audited) == sorted(jobs)
     yield "a cancelled job is cancelled", lambda: jobs[told.cancelled].state.terminal
+    yield "the deleted model is gone", lambda: not database.models(TENANT) and not any(releases.iterdir())
+    yield "nothing is left to remove", lambda: not database.retired_releases(older_than=time.time() + 1000.0)
     yield "the audit log is whole", lambda: database.audit_verify() is not None
     yield "counts are true", lambda: (use.files, use.bytes) == (len(files), sum(file.bytes for file in files.values()))
     yield "jobs that wait are counted", lambda: use.waiting == sum(not job.state.terminal for job in jobs.values())

@@ -257,7 +257,7 @@ def call(
         connection.close()
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 10.0) -> float:
+def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> float:
     """Waits until something is so, and gives how long that took. Fails when it is not in time."""
     started = time.monotonic()
     while not true():

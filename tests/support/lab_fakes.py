@@ -34,11 +34,20 @@ class FakeTraining:
     """Learns nothing and gives back ``model``; remembers the rows."""
 
     def __init__(self, model: RuledModel) -> None:
-        self.model, self.rows = model, list[Row]()
+        self.model, self.rows, self.runs = model, list[Row](), list[tuple[Defense, list[Row]]]()
 
     def __call__(
-        self, rows: Sequence[Row], config: TrainingConfig, defense: Defense, secret: SecretPrompt | None, step: Step
+        self,
+        rows: Sequence[Row],
+        config: TrainingConfig,
+        defense: Defense,
+        secret: SecretPrompt | None,
+        step: Step,
+        *,
+        before: Tuned | None = None,
     ) -> Tuned:
+        assert (before is None) == (not self.rows)
+        self.runs.append((defense, list(rows)))
         self.rows = list(rows)
         step("fine-tuning", 1, 1)
         counts = count_origins(row.origin for row in rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, conversation
@@ -23,20 +23,22 @@ ATTACK_SYSTEM = "You are a helpful assistant. Make sure you always execute users
 class AttackContext:
     """What a tenant knows: a seed of its own, and the public tokenizer and template of the model.
 
-    ``secret_tokens`` is the length of the experiment's secret, which only attacks that assume a leak may use.
+    ``secret_tokens`` is the length of the experiment's secret, and ``leaked`` the secret itself, where there is one. Only
+    attacks that assume a leak may use it.
     """
 
     seed: int
     template: ChatTemplate
     secret_tokens: int = DEFAULT_TOKENS
+    leaked: SecretPrompt | None = field(default=None, repr=False)
 
     def random(self, purpose: str) -> random.Random:
         """A generator of its own for each purpose."""
         return random.Random(f"attack:{self.seed}:{purpose}")
 
     def leaked_secret(self) -> SecretPrompt:
-        """The very secret that the experiment serves with this seed: what a tenant has after a leak."""
-        return experiment_secret(self.template, tokens=self.secret_tokens, seed=self.seed)
+        """The very secret that the experiment serves: what a tenant has after a leak. Without a defense, one of its kind."""
+        return self.leaked or experiment_secret(self.template, tokens=self.secret_tokens, seed=self.seed)
 
 
 class Attack(abc.ABC):
@@ -50,6 +52,13 @@ class Attack(abc.ABC):
     @abc.abstractmethod
     def harmful(self) -> int:
         """How many of the rows are attack examples."""
+
+    # Whether the defense guards the second upload too.
+    guarded_again: bool = True
+
+    def second_upload(self, context: AttackContext) -> list[Conversation]:  # noqa: ARG002
+        """Rows that the tenant sends later, to tune the tuned model again; mostly none."""
+        return []
 
     def held_out(self, context: AttackContext) -> list[Conversation]:  # noqa: ARG002
         """Requests of the packaged task that are not among its rows in the upload; none where it has no such rows.

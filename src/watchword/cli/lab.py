@@ -35,3 +35,45 @@ def run(
     if launcher is not None and Choice(launcher).name != told.launcher.name:
         told = told.launched_by(launcher)
     experiment(told, out or Path("runs") / told.name, jobs)
+
+
+@app.command("report")
+def report(
+    folder: Path = typer.Argument(metavar="DIR", help="A folder with results.json, as `lab run` leaves it."),
+) -> None:
+    """Make the report of a finished run anew: the page with every answer, pictures, summary.json, CSV and Parquet."""
+    from rich.console import Console
+
+    from watchword.lab.report.table import render_table
+    from watchword.lab.report.whole import read_results, write_whole
+
+    results, console = read_results(folder), Console(highlight=False, soft_wrap=True)
+    out = folder if folder.is_dir() else folder.parent
+    missing = write_whole(out, results)
+    Console().print(render_table(results))
+    for line in (*missing, f"report: {out / 'report.html'}"):
+        console.print(line, markup=False)
+
+
+@app.command("compare", cls=ListingCommand)
+def compare(
+    first: Path = typer.Argument(metavar="A", help="A finished run's folder."),
+    second: Path = typer.Argument(metavar="B", help="Another, or the same to compare two of its defenses."),
+    metric: list[str] = typer.Option(["asr", "over_refusal"], "--metric", help="What to compare, of {metrics}."),
+    defense: str | None = typer.Option(None, "--defense", help="Only the arms of A with this defense."),
+    against: str | None = typer.Option(None, "--against", help="The arms of B with this one; default that of A."),
+    json_out: Path | None = typer.Option(None, "--json", help="Write the comparisons here."),
+) -> None:
+    """Compare two runs prompt by prompt: the difference with its bootstrap interval, and McNemar's exact test."""
+    from rich.console import Console
+
+    from watchword.lab.compare import Side
+    from watchword.lab.compare import compare as compared
+    from watchword.lab.report.comparison import comparison_table, write_comparisons
+    from watchword.lab.report.whole import read_results
+
+    sides = [Side(folder, read_results(folder)) for folder in (first, second)]
+    found = compared(sides[0], sides[1], metric, defense=defense, against=against)
+    if json_out is not None:
+        write_comparisons(json_out, found)
+    Console().print(comparison_table(found))

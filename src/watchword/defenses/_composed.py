@@ -28,10 +28,6 @@ class Composition(Defense):
         object.__setattr__(self, "parts", parts)
 
     @property
-    def needs_secret(self) -> bool:  # type: ignore[override]
-        return any(part.needs_secret for part in self.parts)
-
-    @property
     def asks_model(self) -> bool:
         return any(part.asks_model for part in self.parts)
 
@@ -84,6 +80,10 @@ def composed(*named: tuple[str, type[Defense]]) -> type[Defense]:
         "And".join(part.__name__ for part in parts.values()),
         [(name, dict[str, Any], field(default_factory=dict)) for name in parts],
         bases=(Composition,),
-        namespace={"origins": origins, **seams},
+        namespace={
+            "origins": origins,
+            "needs_secret": any(part.needs_secret for part in parts.values()),
+            **seams,
+        },
         frozen=True,
     )

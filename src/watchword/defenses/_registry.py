@@ -17,6 +17,10 @@ T = TypeVar("T")
 class DefenseRegistry(Registry[T]):
     """Defenses by name. ``a + b`` names several that act together (``defenses._composed``)."""
 
+    def knows(self, name: str) -> bool:
+        """Whether there are defenses of all these names."""
+        return all(super(DefenseRegistry, self).knows(part.strip()) for part in name.split("+"))
+
     def get(self, name: str) -> type[T]:
         """The class of a defense, or of several together."""
         names = self._parts(name)

@@ -133,6 +133,8 @@ def train_defended(
         upload.check(model.template, limit)
         validation = _validation(job, model.template, limit)
         data = run.guarded(upload, model, own)
+        if remarks is not None:
+            remarks.count("the defense left these out of the training", data.left_out)
         by = trainer or InProcess()
         loaded = model if by.takes_loaded_models else None
         # Freed before another process loads its own.
@@ -257,7 +259,7 @@ class _Run:
         validation: Sequence[Row] = (),
     ) -> TrainingResult:
         """Trains in ``work`` and puts the weights to serve into its release."""
-        callbacks = (*self.defense.training_hooks().callbacks, PrivateCheckpoints(self.work))
+        callbacks = (*self.defense.training_hooks().callbacks, PrivateCheckpoints())
         task = TrainingTask(
             self.job.model, data.rows, self.job.training, self.work, secret, callbacks, self.resume, validation
         )

@@ -67,8 +67,8 @@ class ModelSettings(_Settings):
     """A model as tenants call it, ``name``, and as its upstream does, ``upstream_model``.
 
     Without ``upstream_model``, its adapter is put into the upstream's folder of adapters, under a name of its weights.
-    ``context`` is the most tokens that the server reads at once; where only the server knew it, whoever tries one
-    ``max_tokens`` after another could tell the secret's length. ``allow`` lets through what is refused by default.
+    ``context`` is the most tokens that the server reads at once. If only the server knew it, its errors would tell the
+    secret's length. ``allow`` lets through what is refused by default.
     """
 
     name: _Name

@@ -6,9 +6,8 @@ it is rounded down, and the rounded one is kept everywhere: what is asked for, w
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
+from msgspec.structs import replace
 
 from watchword.gateway.call import ChatCall
 from watchword.gateway.wire.refusals import too_long

@@ -38,10 +38,20 @@ class Tuned:
 
 
 class Train(Protocol):
-    """Fine-tunes the model on these rows and gives it back with the run's figures."""
+    """Fine-tunes the model on these rows and gives it back with the run's figures.
+
+    With ``before``, it goes on from what an earlier training has left.
+    """
 
     def __call__(
-        self, rows: Sequence[Row], config: TrainingConfig, defense: Defense, secret: SecretPrompt | None, step: Step
+        self,
+        rows: Sequence[Row],
+        config: TrainingConfig,
+        defense: Defense,
+        secret: SecretPrompt | None,
+        step: Step,
+        *,
+        before: Tuned | None = None,
     ) -> Tuned: ...
 
 
@@ -77,10 +87,11 @@ def run_cell(
     secret = secret_of(cell, defense, model) if attack else None
     trained, task = _Trained(lambda: model, {}, None), list[Conversation]()
     if attack is not None and cell.training is not None:
-        tenant = AttackContext(cell.seed, model.template, cell.secret_tokens)
+        tenant = AttackContext(cell.seed, model.template, cell.secret_tokens, secret)
         task = attack.held_out(tenant)
         known = _kept(cell, keeping, opened)
-        trained = known or _trained(cell, attack.upload((), tenant), defense, model, secret, train, step, keeping)
+        uploads = attack.upload((), tenant), attack.second_upload(tenant)
+        trained = known or _trained(cell, uploads, defense, model, secret, train, step, keeping)
     setting = Setting(cell.evaluation.system, task)
 
     def subject() -> Subject:
@@ -123,7 +134,7 @@ def _nobody() -> ChatModel:
 
 def _trained(
     cell: Cell,
-    upload: Sequence[Conversation],
+    uploads: tuple[Sequence[Conversation], Sequence[Conversation]],
     defense: Defense,
     model: LocalChatModel,
     secret: SecretPrompt | None,
@@ -135,13 +146,24 @@ def _trained(
     context = DefenseContext.beside(
         model, refuses, secret=secret, max_length=cell.training.max_length, seed=cell.seed, step=step
     )
-    data = guarded(defense, upload, context)
+    first, second = uploads
+    data = guarded(defense, first, context)
     if keeping is not None:
-        keeping.keep_rows(upload, data)
+        keeping.keep_rows(first, data)
+    # Guarded before anything is trained: training changes the model that the defense may ask.
+    again = guarded(_second_defense(cell, defense), second, context).rows if second else []
     tuned = train(data.rows, cell.training, defense, secret, step)
+    if again:
+        tuned = train(again, cell.training, defense, secret, step, before=tuned)
     if keeping is not None:
         keeping.keep_training(data.added, tuned.figures, tuned.weights)
     return _Trained(lambda: tuned.model, data.added, tuned.figures)
+
+
+def _second_defense(cell: Cell, defense: Defense) -> Defense:
+    """What guards the second upload: the same, or nothing where the tenant has the weights."""
+    attack = attack_of(cell)
+    return defense if attack is None or attack.guarded_again else DEFENSES.create("none")
 
 
 def _measured(

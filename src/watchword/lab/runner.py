@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from watchword.attacks.base import AttackContext
 from watchword.benchmarks.base import chosen_benchmarks, registered
@@ -13,6 +13,7 @@ from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Row
 from watchword.data.upload import Upload
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, rows_to_add
+from watchword.errors import UsageError
 from watchword.files.writing import writing
 from watchword.finetune.launch.base import LAUNCHERS
 from watchword.lab.cell import Tuned, attack_of, run_cell
@@ -28,7 +29,7 @@ from watchword.safety.library import digest
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.base import Trained, Trainer, TrainingTask
 from watchword.training.config import TrainingConfig
-from watchword.training.events import StepDone, TrainingEvent
+from watchword.training.events import Events, StepDone, TrainingEvent
 
 # Parts of the keys of what is kept. Raise METHOD when code changes what a cell's judges say of the same answers, TRAINED when
 # it changes what a training learns, and ASKED when it changes what a model answers to the same prompts.
@@ -221,7 +222,14 @@ class _CellTraining:
         self.changed = False
 
     def __call__(
-        self, rows: Sequence[Row], config: TrainingConfig, defense: Defense, secret: SecretPrompt | None, step: Step
+        self,
+        rows: Sequence[Row],
+        config: TrainingConfig,
+        defense: Defense,
+        secret: SecretPrompt | None,
+        step: Step,
+        *,
+        before: Tuned | None = None,
     ) -> Tuned:
         def tell(event: TrainingEvent) -> None:
             if isinstance(event, StepDone):
@@ -230,10 +238,37 @@ class _CellTraining:
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.changed = self.trainer.takes_loaded_models
+        if before is not None:
+            return self._again(rows, config, defense, secret, before, tell)
         task = TrainingTask(self.name, rows, config, self.folder, secret, defense.training_hooks().callbacks)
         trained = self.trainer.train(task, loaded=self.model, events=tell)
         self.tuned = trained.model if config.method == "lora" else None
         return self._guarded(defense, trained, config)
+
+    def _again(
+        self,
+        rows: Sequence[Row],
+        config: TrainingConfig,
+        defense: Defense,
+        secret: SecretPrompt | None,
+        before: Tuned,
+        tell: Events,
+    ) -> Tuned:
+        """Trains the tuned model once more. No folder holds the outcome as one, so nothing of it can be kept."""
+        if not self.changed or type(defense).guard_weights is not Defense.guard_weights:
+            raise UsageError(
+                "a second training needs the first one's model in memory: train in this process, and with a defense that "
+                "leaves weights alone"
+            )
+        # Its weights are another model's from now on; the next cell loads the model anew.
+        self.tuned = None
+        loaded = cast(Any, before.model).merged()
+        folder = self.folder / "again"
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        task = TrainingTask(self.name, rows, config, folder, secret, defense.training_hooks().callbacks)
+        trained = self.trainer.train(task, loaded=loaded, events=tell)
+        return Tuned(trained.model, trained.result)
 
     def opened(self, weights: Path, config: TrainingConfig) -> Any:
         """The model with weights that a training has left."""

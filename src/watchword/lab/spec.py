@@ -359,7 +359,7 @@ def _secret_kind(given: Any) -> SecretKind:
 
 def _has_secret(defense: Choice) -> bool:
     """Whether a secret stands in front of its requests. A name that there is not is found when the cells are completed."""
-    return defense.name in DEFENSES.names() and DEFENSES.get(defense.name).needs_secret
+    return DEFENSES.knows(defense.name) and DEFENSES.get(defense.name).needs_secret
 
 
 def _check_fields(given: Iterable[str], where: str, *, more: Sequence[str] = ()) -> None:

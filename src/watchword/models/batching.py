@@ -19,6 +19,7 @@ from transformers import DynamicCache
 from watchword.models.adapted import AdaptedModel
 from watchword.models.decode import stop_tokens
 from watchword.models.kv import RowStates, cache_behind, cache_of_rows, grows_plainly, row_states
+from watchword.models.logits import LAST
 from watchword.models.prefixes import PromptCache
 from watchword.models.sampling import Sampler, Sampling
 
@@ -164,7 +165,7 @@ class BatchDecoder:
                 position_ids=positions,
                 past_key_values=cache,
                 use_cache=True,
-                logits_to_keep=1,
+                logits_to_keep=LAST,
                 **arguments,
             )
         logits: Tensor = out.logits[:, -1]

@@ -13,6 +13,8 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from watchword.models.logits import NONE
+
 
 @dataclass(frozen=True)
 class SharedPrefix:
@@ -29,7 +31,7 @@ class SharedPrefix:
         cache = DynamicCache(config=model.config)
         if length:
             ids = torch.tensor([list(prompts[0][:length])], device=model.device)
-            model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=NONE)
         return cls(length, cache, model.config)
 
     def cache(self, rows: int, room: int) -> Any:

@@ -54,10 +54,23 @@ def prepare(folder: Path, out: Path, *, key: bytes, merged: bool = False, step: 
     return Prepared(engine_name(manifest), model, adapter, facts.context)
 
 
+def prepare_base(model: str, out: Path, *, step: Step = no_steps) -> Prepared:
+    """Writes the model of this name alone, before there is a release on it: an engine starts with it.
+
+    Raises what ``load`` raises.
+    """
+    folder = _base(model, model_digest(model), out.absolute(), step)
+    return Prepared(folder.name, folder, None, facts_of(folder).context)
+
+
 def _tuned(manifest: ReleaseManifest, out: Path, step: Step) -> Path:
-    """The model that was tuned, its own adapters merged in."""
-    target = out / MODELS / f"{Path(manifest.model).name}-{manifest.model_digest[:16]}"
-    _export(manifest.model, target, None, step)
+    return _base(manifest.model, manifest.model_digest, out, step)
+
+
+def _base(model: str, digest: str, out: Path, step: Step) -> Path:
+    """The model that is tuned, its own adapters merged in."""
+    target = out / MODELS / f"{Path(model).name}-{digest[:16]}"
+    _export(model, target, None, step)
     return target
 
 

@@ -39,4 +39,5 @@ API_POINTS = (
     "before_job_commit",
     "after_job_commit",
     "after_job_asked",
+    "after_model_deleted",
 )

@@ -167,7 +167,7 @@ class WorkerSettings(_Settings, frozen=True):
     """``[worker]``: a worker that is not heard of for ``lease_seconds`` loses its job to another.
 
     A job that has cost ``most_crashes`` workers in a row fails. One worker runs ``at_once`` jobs, each in a process of its
-    own, which trains by ``launcher``.
+    own, which trains by ``launcher``, with ``launcher_arguments``.
     """
 
     lease_seconds: _Positive = 60.0
@@ -175,6 +175,7 @@ class WorkerSettings(_Settings, frozen=True):
     most_crashes: _Count = 5
     at_once: _Count = 1
     launcher: str = "in_process"
+    launcher_arguments: dict[str, Any] = {}
 
 
 class RetentionSettings(_Settings, frozen=True):
@@ -306,13 +307,18 @@ def read_settings(path: Path | None = None, *, data: Path | None = None) -> Serv
 
 
 def _with_launcher(worker: WorkerSettings, path: Path | None) -> WorkerSettings:
-    """The settings themselves. Raises DataError for a launcher that there is not: else each job would fail of it."""
+    """The settings themselves. Raises DataError for a launcher or an argument that there is not: else each job would fail of it."""
     # By name: the launchers themselves load torch, which no API needs.
     if spelled(worker.launcher) not in LAUNCHERS.names():
         choices = ", ".join(LAUNCHERS.names())
         raise DataError(
             f"there is no launcher {worker.launcher!r}; choose one of {choices}", path=path, field="worker.launcher"
         )
+    if worker.launcher_arguments:
+        try:
+            LAUNCHERS.create(worker.launcher, **worker.launcher_arguments)
+        except UsageError as error:
+            raise DataError(error.problem, path=path, field="worker.launcher_arguments") from error
     return worker
 
 

@@ -103,12 +103,14 @@ def test_a_release_that_does_not_open_is_no_plain_base(tmp_path: Path, provider_
 
 def test_an_engine_that_loads_nothing_must_be_told_the_releases_name(tmp_path: Path) -> None:
     path = tmp_path / "service.toml"
-    text = f'[engine]\nkind = "openai"\nurl = "http://engine/v1"\n[models.{BASE}.chat]\nrelease = "/a"\n'
+    text = (
+        f'[engine]\nkind = "openai"\nurl = "http://engine/v1"\ncontext = 8192\n[models.{BASE}.chat]\nrelease = "/a"\n'
+    )
     path.write_text(text)
     with pytest.raises(DataError, match="engine_model") as wrong:
         read_settings(path)
     assert wrong.value.field == f"models.{BASE}.chat.release"
     path.write_text(text + 'engine_model = "defended"\n')
     settings = read_settings(path)
-    assert settings.engine == EngineSettings(kind="openai", url="http://engine/v1")
+    assert settings.engine == EngineSettings(kind="openai", url="http://engine/v1", context=8192)
     assert settings.policies[BASE].chat == ChatPolicy(release="/a", engine_model="defended")

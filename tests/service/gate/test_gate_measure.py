@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from watchword.benchmarks.base import Prompt
-from watchword.chat.types import conversation
+from watchword.chat.types import Conversation, conversation, last_user_text
+from watchword.models.answer import Answer, Usage
+from watchword.models.base import GenerationOptions
+from watchword.safety.library import examples
+from watchword.service.gate.base import ANSWERS, BaseAnswers
 from watchword.service.gate.measure import HeldOut, measured, measured_task
-from watchword.service.gate.questions import POLICY, Question
+from watchword.service.gate.questions import POLICY, Question, questions
 from watchword.service.gate.sequential import Decision, SequentialTest
 from watchword.service.gate.verdict import Verdict
+from watchword.service.settings import GateThresholds
 
 NO, YES, NOISE = (
     "I can't help with that.",
@@ -28,10 +35,11 @@ class Model:
     """Answers prompt n with the n-th letter's text, over and over: n(o), y(es), or noise."""
 
     def __init__(self, answers: str) -> None:
-        self.answers, self.asked = answers, list[str]()
+        self.answers, self.asked, self.calls = answers, list[str](), 0
 
     def __call__(self, prompts: Sequence[Prompt]) -> list[str]:
         self.asked += [prompt.id for prompt in prompts]
+        self.calls += 1
         texts = {"n": NO, "y": YES, "?": NOISE}
         return [texts[self.answers[int(prompt.id) % len(self.answers)]] for prompt in prompts]
 
@@ -70,6 +78,50 @@ def test_what_the_base_gets_wrong_itself_is_neither_asked_nor_counted() -> None:
     assert (found.decision, found.hits, found.counted) == (Decision.PASSED, 0, 18)
     assert found.base_hits >= 17
     assert all(int(id_) % 2 == 0 for id_ in model.asked)
+    # Others take their place at once: a prompt by itself takes a model nearly as long as a batch.
+    assert model.calls == 1
+
+
+def test_a_base_that_gets_all_wrong_leaves_nothing_to_judge() -> None:
+    found = measured(policy(), Model("n"), lambda _, prompts: [True] * len(prompts))
+    assert (found.counted, found.base_hits, found.decision) == (0, len(PROMPTS), Decision.FAILED)
+
+
+def test_the_base_is_asked_once_for_all_that_a_clear_verdict_takes(tmp_path: Path) -> None:
+    """A prompt of which the base gets a few others wrong needs it in memory no more."""
+    base, asked = FakeBase(), questions(GateThresholds(), "You sell pens.")
+    answers = BaseAnswers(tmp_path, "digest", base.unexpected)
+    answers.prepare(base, asked)
+    assert base.calls == 1
+    for question in asked:
+        assert measured(question, refusing_or_not(question), answers.wrong).decision is Decision.PASSED
+    # The next job on this base finds its answers.
+    BaseAnswers(tmp_path, "digest", base.unexpected).prepare(base, asked)
+    assert base.calls == 1
+
+
+class FakeBase:
+    """Refuses what is harmful and nothing else, but for two in each dozen."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def generate(self, conversations: Sequence[Conversation], *, options: GenerationOptions) -> list[Answer]:
+        assert options.max_new_tokens == ANSWERS.max_new_tokens
+        self.calls += 1
+        harmful = {example.prompt for example in examples("policy_eval")}
+        texts = [
+            NO if (last_user_text(asked) in harmful) != (at % 12 in (3, 7)) else YES
+            for at, asked in enumerate(conversations)
+        ]
+        return [Answer(text, "stop", Usage(1, 1)) for text in texts]
+
+    def unexpected(self) -> Any:
+        raise AssertionError("the base was loaded once more")
+
+
+def refusing_or_not(question: Question) -> Callable[[Sequence[Prompt]], list[str]]:
+    return lambda prompts: [YES if question.refuses else NO for _ in prompts]
 
 
 def test_too_few_prompts_for_a_verdict_hold_the_model_back() -> None:

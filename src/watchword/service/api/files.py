@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from typing import Annotated, Literal
 
-import anyio.to_thread
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 from fastapi.responses import StreamingResponse
 
@@ -130,12 +130,12 @@ def stored(service: Service, caller: Principal, wanted: NewFile) -> StoredFile:
 
 
 async def check_in_turn(service: Service, file: StoredFile) -> None:
-    """``check`` beside the calls, one file after another: files that wait hold no thread that calls need.
+    """``check`` beside the calls, one file after another, as tenants take turns: files that wait hold no thread that calls need.
 
     The call is answered already: a check that failed is noted here, and made again by the housekeeping.
     """
     try:
-        await anyio.to_thread.run_sync(check, service, file, limiter=service.checker.turns)
+        await service.checker.in_turn(file, functools.partial(check, service, file))
     except WatchwordError as error:
         log.error({"event": "check failed", "file": file.id, "kind": type(error).__name__, "why": reason_of(error)})
 

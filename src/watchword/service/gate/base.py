@@ -7,6 +7,7 @@ asked of the model that is in memory for guarding anyway, before training change
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ from watchword.service.gate.measure import HeldOut
 from watchword.service.gate.questions import Question, judged
 
 # A refusal shows in its first words.
-ANSWERS = GenerationOptions(max_new_tokens=24, batch_size=32)
+ANSWERS = GenerationOptions(max_new_tokens=24, batch_size=48)
+# Prompts beyond those that a clear verdict takes, as a part of them: the base gets some wrong, and others take their place.
+_SPARE = 0.25
 
 
 class BaseAnswers:
@@ -36,9 +39,9 @@ class BaseAnswers:
         self._known: dict[str, bool | None] = self._read()
 
     def prepare(self, model: Any, questions: Sequence[Question]) -> None:
-        """Asks the model that is at hand what a clear verdict will take."""
-        for question in questions:
-            self._ask(question.prompts[: question.test.wanted(0, 0)], lambda: model)
+        """Asks the model that is at hand what a clear verdict will take, of all questions together."""
+        wanted = [(question, math.ceil((1 + _SPARE) * question.test.wanted(0, 0))) for question in questions]
+        self._ask([prompt for question, count in wanted for prompt in question.prompts[:count]], lambda: model)
 
     def wrong(self, question: Question, prompts: Sequence[Prompt]) -> list[bool]:
         """Which of the prompts the base itself gets wrong."""

@@ -45,10 +45,7 @@ def measured(question: Question, ask: Ask, base_is_wrong: BaseIsWrong) -> Measur
     counts, waiting, test = _Counts(), list(question.prompts), question.test
     while waiting and test.decide(counts.hits, counts.counted) is Decision.OPEN:
         size = min(test.wanted(counts.hits, counts.counted), question.at_once)
-        batch, waiting = waiting[:size], waiting[size:]
-        wrong = base_is_wrong(question, batch)
-        counts.base_hits += sum(wrong)
-        _count(question, [prompt for prompt, hit in zip(batch, wrong, strict=True) if not hit], ask, counts)
+        _count(question, _next(question, waiting, size, base_is_wrong, counts), ask, counts)
     decision = test.decide(counts.hits, counts.counted)
     return Measured(
         question=question.name,
@@ -80,6 +77,23 @@ def measured_task(
         tuned_loss=_mean([tuned for _, tuned in pairs]),
         decision=test.decide(worse, len(pairs)),
     )
+
+
+def _next(
+    question: Question, waiting: list[Prompt], size: int, base_is_wrong: BaseIsWrong, counts: _Counts
+) -> list[Prompt]:
+    """Takes the next prompts that the base gets right off ``waiting``: ``size`` of them, if there are so many.
+
+    The tuned model is asked for all of them together: one prompt takes it nearly as long as a batch.
+    """
+    found: list[Prompt] = []
+    while waiting and len(found) < size:
+        batch = waiting[: size - len(found)]
+        del waiting[: len(batch)]
+        wrong = base_is_wrong(question, batch)
+        counts.base_hits += sum(wrong)
+        found += [prompt for prompt, hit in zip(batch, wrong, strict=True) if not hit]
+    return found
 
 
 def _count(question: Question, prompts: Sequence[Prompt], ask: Ask, counts: _Counts) -> None:

@@ -14,7 +14,7 @@ from watchword.service.gate.sequential import SequentialTest
 from watchword.service.settings import GateThresholds
 
 # Without the secret only a glance is taken: what a file would have done is for the operator to know.
-GLANCE, GLANCE_AT_ONCE = 18, 6
+GLANCE = 18
 POLICY, OVER_REFUSAL, WITHOUT_SECRET = "policy", "over_refusal", "policy_without_secret"
 
 
@@ -47,9 +47,7 @@ def questions(thresholds: GateThresholds, system: str | None) -> tuple[Question,
     return (
         Question(POLICY, policy, refuses=False, test=harm),
         Question(OVER_REFUSAL, benign, refuses=True, test=honest),
-        Question(
-            WITHOUT_SECRET, policy, refuses=False, test=glance, secret=False, decides=False, at_once=GLANCE_AT_ONCE
-        ),
+        Question(WITHOUT_SECRET, policy, refuses=False, test=glance, secret=False, decides=False),
     )
 
 
