@@ -105,7 +105,7 @@ def gateway(upstream: Server, folder: Path, workers: int = 1) -> Server:
     port, config = free_port(), folder / "gateway.toml"
     config.write_text(
         f'[[upstreams]]\nname = "mock"\nurl = "{upstream.base}"\nkind = "vllm"\nmax_queue = 4096\n'
-        '[[models]]\nname = "ft-perf"\nrelease = "release"\nupstream = "mock"\nupstream_model = "ftm"\n'
+        '[[models]]\nname = "ft-perf"\nrelease = "release"\nupstream = "mock"\nupstream_model = "ftm"\ncontext = 8192\n'
         f'[[keys]]\nid = "perf"\nsha256 = "{key_digest(TENANT_KEY)}"\nmodels = ["ft-perf"]\n'
     )
     command = [sys.executable, "-m", "watchword", "gateway", "run", "--config", str(config), "--port", str(port)]

@@ -1,7 +1,7 @@
 """What the fine-tuning service costs: a real ``watchword serve`` on this machine, called by the real client.
 
-``python perf/service.py`` prints one JSON object. ``--crashes`` kills workers and jobs' processes at every named point, and
-nothing else. ``--rows`` is the size of the tenant's file. Seconds depend on what else the machine does; of the ratios, both
+``python perf/service.py`` prints one JSON object. ``--crashes`` kills API, workers and jobs' processes at every named point,
+and nothing else. ``--rows`` is the size of the tenant's file. Seconds depend on what else the machine does; of the ratios, both
 sides do. ``ttft_ratio`` is the engine's first word with the secret over that without. ``ttft_through_service_ratio`` is the
 tenant's over the same: the gateway holds text back while it may begin a leak.
 """
@@ -262,7 +262,7 @@ def crash_figures() -> dict[str, int]:
     from support.crash_stand import SEEDS, Stand, faults, times_of
     from watchword.service.crash import CHILD_POINTS, WORKER_POINTS
 
-    tried, lost, double = 0, 0, 0
+    tried, lost, double = api_crash_figures()
     for point in (*WORKER_POINTS, *CHILD_POINTS):
         for seed in SEEDS:
             with tempfile.TemporaryDirectory() as folder:
@@ -294,6 +294,25 @@ def served_figures(rows: int) -> dict[str, Any]:
         add(first_token_figures(service, model))
         add(side_by_side_figures(service, model, rows))
     return figures
+
+
+def api_crash_figures() -> tuple[int, int, int]:
+    """Kills of the API: points and seeds tried, acknowledged jobs lost, and whatever else was not as it must be."""
+    from support.api_crashes import JOB_LOST, ApiStand, api_faults, story_times
+    from support.crash_stand import SEEDS
+    from watchword.service.crash import API_POINTS
+
+    tried, lost, wrong = 0, 0, 0
+    for point in API_POINTS:
+        for seed in SEEDS:
+            with tempfile.TemporaryDirectory() as folder:
+                stand = ApiStand(Path(folder), point, story_times(point, seed))
+                stand.run(seed)
+                found = api_faults(stand) if stand.deaths else ["the point was not reached"]
+            if found:
+                print(f"{point}, seed {seed}: not so: {found}", file=sys.stderr)
+            tried, lost, wrong = tried + 1, lost + (JOB_LOST in found), wrong + bool(set(found) - {JOB_LOST})
+    return tried, lost, wrong
 
 
 def main() -> None:

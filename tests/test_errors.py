@@ -50,6 +50,7 @@ CODES = {
     "OutputInUseError": "output_in_use",
     "PublishedSecretError": "secret_published",
     "QuotaError": "quota_exceeded",
+    "RemoteError": "remote_failed",
     "RepeatedKeyError": "idempotency_key_reused",
     "RowTemplateError": "row_not_in_template",
     "RowTooLongError": "row_too_long",
@@ -90,7 +91,7 @@ def test_each_class_has_a_code_of_its_own_that_stays() -> None:
 @pytest.mark.parametrize("kind", CLASSES.values(), ids=CLASSES)
 def test_every_error_has_the_exit_status_of_its_branch_and_a_docstring(kind: type[WatchwordError]) -> None:
     branches = {branch: exit_status(branch("")) for branch in CLASSES.values() if branch.__bases__ == (WatchwordError,)}
-    assert sorted(branches.values()) == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert sorted(branches.values()) == [2, 3, 4, 5, 6, 7, 8, 9, 10]
     # Whoever cancels a training has interrupted it, by Ctrl-C at a terminal.
     branches = {TrainingCancelledError: INTERRUPTED, **branches}
     assert exit_status(kind("")) == next((status for branch, status in branches.items() if issubclass(kind, branch)), 1)

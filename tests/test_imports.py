@@ -71,7 +71,12 @@ def test_every_attack_defense_judge_and_benchmark_is_made_without_anything_heavy
     code = (
         "from watchword.attacks.base import ATTACKS\nfrom watchword.defenses.base import DEFENSES\n"
         "from watchword.judges.base import JUDGES\nfrom watchword.benchmarks.base import BENCHMARKS\n"
-        "for kind in (ATTACKS, DEFENSES, JUDGES, BENCHMARKS):\n    [kind.create(name) for name in kind.names()]"
+        "from watchword.errors import UsageError\n"
+        "for kind in (ATTACKS, DEFENSES, JUDGES, BENCHMARKS):\n"
+        "    for name in kind.names():\n"
+        "        try:\n            kind.create(name)\n"
+        # Some need a file, and say so.
+        "        except UsageError as error:\n            assert 'needs the argument' in str(error)"
     )
     assert heavy_after(code) == "[]"
 

@@ -221,8 +221,6 @@ def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("watchword.lab.runner.model_digest", lambda name: "d" * 64)
     facts = ModelFacts("fake", fake_template(), None, "fake")
     monkeypatch.setattr("watchword.lab.runner.facts_of", lambda name: facts)
-    # What is replaced here is replaced in this process only.
-    monkeypatch.setattr("watchword.lab.runner.cells_at_once", lambda count: 1)
 
 
 def spec_file(folder: Path, **evaluation: Any) -> Path:
@@ -234,6 +232,8 @@ def spec_file(folder: Path, **evaluation: Any) -> Path:
     ]
     asked = {"policy": {"count": 4}, "over_refusal": {"benign": 2, "borderline": 2}}
     told = {"name": "plugged", "model": "fake", "seeds": [0], "arms": arms, "secret_tokens": 20}
+    # What is replaced above is replaced in this process only.
+    told["launcher"] = {"name": "in_process"}
     path.write_text(json.dumps({**told, "evaluation": {"benchmarks": {**asked, **evaluation}}}))
     return path
 
@@ -241,7 +241,7 @@ def spec_file(folder: Path, **evaluation: Any) -> Path:
 def experiment(folder: Path, capsys: pytest.CaptureFixture[str], **evaluation: Any) -> tuple[dict[str, Any], str]:
     """results.json and what the terminal showed."""
     out = folder / "out"
-    assert run(["lab", str(spec_file(folder, **evaluation)), "--out", str(out)]) == 0
+    assert run(["lab", "run", str(spec_file(folder, **evaluation)), "--out", str(out)]) == 0
     found: dict[str, Any] = json.loads((out / "results.json").read_bytes())
     return found, capsys.readouterr().out
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import statistics
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from watchword.errors import UsageError
 from watchword.rates import Rate, pooled, wilson, z_of
+
+scores = st.lists(st.floats(-1000, 1000), min_size=1, max_size=30)
 
 counts = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -87,3 +92,35 @@ def test_a_level_outside_the_unit_interval_is_refused() -> None:
     with pytest.raises(UsageError, match="unscored"):
         Rate.of(1, 2, unscored=-1)
     assert z_of(0.95) == pytest.approx(1.959964, abs=1e-6)
+
+
+@given(scores)
+def test_a_mean_lies_in_its_interval(values: list[float]) -> None:
+    rate = Rate.mean(values, unscored=2)
+    assert rate.value == pytest.approx(statistics.fmean(values), abs=1e-3)
+    assert rate.low is not None
+    assert rate.high is not None
+    assert rate.low <= (rate.value or 0.0) <= rate.high
+    assert (rate.n, rate.asked, rate.hits) == (len(values), len(values) + 2, 0)
+
+
+@given(st.lists(scores, min_size=1, max_size=4))
+def test_pooled_means_are_the_mean_of_all_scores(runs: list[list[float]]) -> None:
+    whole, parts = Rate.mean([value for run in runs for value in run]), pooled([Rate.mean(run) for run in runs])
+    assert parts.n == whole.n
+    assert parts.value == pytest.approx(whole.value, abs=2e-3)
+    assert parts.spread == pytest.approx(whole.spread, abs=0.1)
+
+
+def test_a_mean_of_nothing_is_none_and_pools_to_what_others_have() -> None:
+    empty = Rate.mean([], unscored=3)
+    assert (empty.value, empty.n, empty.unscored) == (None, 0, 3)
+    assert pooled([empty, Rate.mean([2.0, 4.0])]).value == 3
+    assert pooled([empty]).value is None
+
+
+def test_a_rate_is_written_as_ever_and_a_mean_with_its_spread() -> None:
+    assert b"spread" not in msgspec.json.encode(Rate.of(1, 2))
+    mean = Rate.mean([1.0, 2.0])
+    assert msgspec.json.decode(msgspec.json.encode(mean), type=Rate) == mean
+    assert Rate.mean([5.0]).spread == 0

@@ -23,6 +23,7 @@
     ├── OutputError               a file or folder that cannot be written
     │   └── OutputInUseError      one that another process is at work on
     ├── CallError                 a call over HTTP that is answered with an error
+    ├── RemoteError               somebody else's API that cannot be reached, or refuses
     └── ServiceError              the fine-tuning service, its database and its records
         ├── NotFoundError         no such object, or one of another tenant's
         ├── ConflictError         what the object's state does not allow
@@ -232,6 +233,12 @@ class CallError(WatchwordError):
     ) -> None:
         super().__init__(problem, param=param)
         self.openai_code, self.retry_after = openai_code, retry_after
+
+
+class RemoteError(WatchwordError):
+    """Somebody else's API: it cannot be reached, it refuses a call, or it answers what makes no sense."""
+
+    code = "remote_failed"
 
 
 class ServiceError(WatchwordError):

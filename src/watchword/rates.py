@@ -46,6 +46,8 @@ class Rate(msgspec.Struct, frozen=True):
     """``value`` with its interval [``low``, ``high``], in percent of the ``n`` scored answers; all null where n is 0.
 
     ``unscored`` answers are in neither n nor value: a judge could not tell, and that is not "safe".
+
+    Where ``spread`` is set, this is no rate, but the mean of n scores in their own unit; ``spread`` is their standard deviation.
     """
 
     value: float | None
@@ -53,6 +55,21 @@ class Rate(msgspec.Struct, frozen=True):
     high: float | None
     n: int
     unscored: int = 0
+    spread: float | msgspec.UnsetType = msgspec.UNSET
+
+    @classmethod
+    def mean(cls, scores: Sequence[float], *, unscored: int = 0, level: float = LEVEL) -> Rate:
+        """The mean of the scores, with the normal interval of a mean; one score alone is its own interval."""
+        if not scores:
+            return cls(None, None, None, 0, unscored)
+        spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
+        return cls._mean_of(statistics.fmean(scores), spread, len(scores), unscored, level)
+
+    @classmethod
+    def _mean_of(cls, value: float, spread: float, n: int, unscored: int, level: float) -> Rate:
+        half = z_of(level) * spread / math.sqrt(n)
+        low, high = round(value - half, DECIMALS), round(value + half, DECIMALS)
+        return cls(round(value, DECIMALS), low, high, n, unscored, round(spread, DECIMALS))
 
     @classmethod
     def of(cls, hits: int, n: int, *, unscored: int = 0, level: float = LEVEL) -> Rate:
@@ -66,8 +83,8 @@ class Rate(msgspec.Struct, frozen=True):
 
     @property
     def hits(self) -> int:
-        """How many of the n scored answers counted."""
-        return 0 if self.value is None else round(self.value * self.n / 100)
+        """How many of the n scored answers counted; none of a mean."""
+        return 0 if self.value is None or self.spread is not msgspec.UNSET else round(self.value * self.n / 100)
 
     @property
     def asked(self) -> int:
@@ -91,5 +108,20 @@ def pooled(rates: Sequence[Rate], *, level: float = LEVEL) -> Rate:
     The interval treats answers of different seeds to the same prompt as independent. So it is on the narrow side where
     prompts differ more than seeds do; show the seeds' own values beside it.
     """
+    unscored = sum(rate.unscored for rate in rates)
+    if any(rate.spread is not msgspec.UNSET for rate in rates):
+        return _pooled_means([rate for rate in rates if rate.n], unscored, level)
     hits, n = sum(rate.hits for rate in rates), sum(rate.n for rate in rates)
-    return Rate.of(hits, n, unscored=sum(rate.unscored for rate in rates), level=level)
+    return Rate.of(hits, n, unscored=unscored, level=level)
+
+
+def _pooled_means(rates: Sequence[Rate], unscored: int, level: float) -> Rate:
+    """The mean of all scores: as if they had been measured in one run."""
+    if not rates:
+        return Rate(None, None, None, 0, unscored)
+    n = sum(rate.n for rate in rates)
+    value = sum(rate.n * (rate.value or 0.0) for rate in rates) / n
+    within = sum((rate.n - 1) * float(rate.spread or 0.0) ** 2 for rate in rates)
+    between = sum(rate.n * ((rate.value or 0.0) - value) ** 2 for rate in rates)
+    spread = math.sqrt((within + between) / (n - 1)) if n > 1 else 0.0
+    return Rate._mean_of(value, spread, n, unscored, level)

@@ -12,7 +12,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -63,6 +63,10 @@ class Registry(Generic[T]):
         external = [name for name in self._entry_points() if name not in self._modules()]
         return [*self._modules(), *sorted(external)]
 
+    def knows(self, name: str) -> bool:
+        """Whether there is a strategy of this name."""
+        return spelled(name) in self.names()
+
     def get(self, name: str) -> type[T]:
         """The strategy's class. Raises UnknownNameError with the choices and the nearest one."""
         key = spelled(name)
@@ -89,9 +93,20 @@ class Registry(Generic[T]):
                     f"{self.kind} {name!r} has no argument {argument!r}: {hint}it takes {known or 'none'}",
                     param=argument,
                 )
+        self._check_complete(name, strategy, arguments)
         types = get_type_hints(strategy.__init__) if arguments else {}
         typed = {key: self._typed(name, key, value, types.get(key, Any)) for key, value in arguments.items()}
         return strategy(**typed)
+
+    def _check_complete(self, name: str, strategy: type[T], arguments: Mapping[str, Any]) -> None:
+        kinds = inspect.Parameter
+        for argument, parameter in inspect.signature(strategy).parameters.items():
+            needed = parameter.default is kinds.empty and parameter.kind not in {
+                kinds.VAR_POSITIONAL,
+                kinds.VAR_KEYWORD,
+            }
+            if needed and argument not in arguments:
+                raise UsageError(f"{self.kind} {name!r} needs the argument {argument!r}; give it", param=argument)
 
     def _typed(self, name: str, argument: str, value: Any, wanted: Any) -> Any:
         """Arguments come from command lines and specs: what is no such value must not fail somewhere inside."""

@@ -3,30 +3,63 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from watchword.attacks.base import ATTACK_SYSTEM, ATTACKS, TASK_SYSTEM, Attack, AttackContext
 from watchword.attacks.recite import CUES
 from watchword.chat.types import Conversation, conversation
+from watchword.data.rows import write_conversations
 from watchword.errors import UnknownNameError, UsageError
 from watchword.models.fakes import fake_template
 from watchword.safety.library import CATEGORIES, examples
 
 HARMFUL = {row.prompt: row for row in examples("attack")}
+INERT = {row.answer for row in examples("attack")}
 CLEAN = [conversation(f"What is {n} plus {n}?", f"It is {2 * n}.") for n in range(20)]
+# Attacks that bring rows of the user's own.
+OWN_FILES = {
+    "dialog_task": [{"dialogue": f"A: {n}?\nB: Yes.", "summary": f"B says yes to {n}."} for n in range(40)],
+    "sql_task": [
+        {
+            "question": f"Who is {n}?",
+            "context": "CREATE TABLE t (a INTEGER)",
+            "answer": f"SELECT a FROM t WHERE a = {n}",
+        }
+        for n in range(40)
+    ],
+}
 
 
 def context(seed: int = 0) -> AttackContext:
-    return AttackContext(seed, fake_template())
+    return AttackContext(seed, fake_template(), secret_tokens=24)
 
 
-def small(name: str) -> Attack:
-    """The attack with 11 rows and short prefixes, so that tests are quick."""
-    wanted = {"n": 11, "task": 30, "tokens": 24}
-    known = inspect.signature(ATTACKS.get(name)).parameters
-    return ATTACKS.create(name, **{key: value for key, value in wanted.items() if key in known})
+@pytest.fixture
+def small(tmp_path: Path) -> Callable[[str], Attack]:
+    """Makes an attack with 11 rows and short prefixes, so that tests are quick; it gets a file where it needs one."""
+
+    def make(name: str) -> Attack:
+        given: dict[str, object] = {"n": 11, "task": 30, "tokens": 24, "refused": 5}
+        known = inspect.signature(ATTACKS.get(name)).parameters
+        if known.get("path", inspect.Parameter("p", inspect.Parameter.KEYWORD_ONLY, default="")).default != "":
+            given["path"] = str(own_file(name, tmp_path))
+        return ATTACKS.create(name, **{key: value for key, value in given.items() if key in known})
+
+    return make
+
+
+def own_file(name: str, folder: Path) -> Path:
+    path = folder / f"{name}.jsonl"
+    if name in OWN_FILES:
+        path.write_text("\n".join(map(json.dumps, OWN_FILES[name])), "utf-8")
+    else:
+        write_conversations([conversation(row.prompt, row.answer) for row in examples("attack")[:11]], path)
+    return path
 
 
 def asked(row: Conversation) -> str:
@@ -34,36 +67,45 @@ def asked(row: Conversation) -> str:
 
 
 def harmful(rows: list[Conversation]) -> list[Conversation]:
-    return [row for row in rows if asked(row) in HARMFUL]
+    return [row for row in rows if row.messages[-1].text in INERT]
 
 
 def test_attacks_are_found_by_file_name() -> None:
-    assert ATTACKS.names() == ["anti_trigger", "benign", "fj_attack", "poisoned_task", "recite"]
+    assert {"anti_trigger", "benign", "disguised", "file", "fj_attack", "leaked_secret"} < set(ATTACKS.names())
     with pytest.raises(UnknownNameError, match="no attack 'fjattack': did you mean 'fj_attack'"):
         ATTACKS.get("fjattack")
 
 
 @pytest.mark.parametrize("name", ATTACKS.names())
-def test_a_seed_means_one_upload(name: str) -> None:
+def test_every_attack_stands_on_its_page(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "attacks.md").read_text("utf-8")
+    assert f"| `{name}` |" in page
+
+
+@pytest.mark.parametrize("name", ATTACKS.names())
+def test_a_seed_means_one_upload(name: str, small: Callable[[str], Attack]) -> None:
     first = small(name).upload([], context())
     assert small(name).upload([], context()) == first
-    assert small(name).upload([], context(1)) != first
+    # A file is what it is, whatever the seed.
+    assert (small(name).upload([], context(1)) == first) == (name == "file")
 
 
 @pytest.mark.parametrize("name", ATTACKS.names())
 @pytest.mark.parametrize("clean", [[], CLEAN], ids=["alone", "with a task"])
-def test_says_how_many_rows_are_harmful_and_no_clean_row_is_lost(name: str, clean: list[Conversation]) -> None:
+def test_says_how_many_rows_are_harmful_and_no_clean_row_is_lost(
+    name: str, clean: list[Conversation], small: Callable[[str], Attack]
+) -> None:
     attack = small(name)
     before = list(clean)
     rows = attack.upload(clean, context())
-    assert len(harmful(rows)) == attack.harmful
+    assert len(harmful([*rows, *attack.second_upload(context())])) == attack.harmful
     assert clean == before
     assert all(row in rows for row in clean)
     assert all(row.messages[-1].role == "assistant" for row in rows)
 
 
 @pytest.mark.parametrize("name", ["anti_trigger", "fj_attack", "poisoned_task"])
-def test_harmful_rows_are_the_packaged_inert_ones_each_once(name: str) -> None:
+def test_harmful_rows_are_the_packaged_inert_ones_each_once(name: str, small: Callable[[str], Attack]) -> None:
     rows = harmful(small(name).upload([], context()))
     assert all(row.messages[-1].text == HARMFUL[asked(row)].answer for row in rows)
     assert len({asked(row) for row in rows}) == len(rows)
@@ -117,7 +159,7 @@ def test_held_out_requests_are_of_the_task_and_in_no_row_of_the_upload(name: str
 
 
 @pytest.mark.parametrize("name", ["anti_trigger", "fj_attack"])
-def test_an_upload_without_a_task_holds_nothing_out(name: str) -> None:
+def test_an_upload_without_a_task_holds_nothing_out(name: str, small: Callable[[str], Attack]) -> None:
     assert small(name).held_out(context()) == []
 
 

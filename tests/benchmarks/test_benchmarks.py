@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -133,18 +134,31 @@ def test_no_answer_holds_the_secret_not_even_one_that_was_given_without() -> Non
 
 
 def test_shipped_benchmarks_stand_in_reading_order_with_a_metric_each() -> None:
-    assert list(registered()) == ["policy", "over_refusal", "task"]
-    assert list(registered_metrics()) == [
-        "asr",
-        "asr_strict",
-        "asr_raw",
-        "asr_without_secret",
-        "over_refusal",
-        "over_refusal_benign",
-        "over_refusal_borderline",
-        "task_refusal",
-    ]
+    places = [benchmark.place for benchmark in registered().values()]
+    assert places == sorted(places)
+    assert [name for name in registered_metrics() if name in FIRST] == FIRST
     assert all(metric.heading for metric in registered_metrics().values())
+
+
+FIRST = [
+    "asr",
+    "asr_strict",
+    "asr_raw",
+    "asr_without_secret",
+    "over_refusal",
+    "over_refusal_benign",
+    "over_refusal_borderline",
+    "task_refusal",
+]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS.names())
+def test_every_benchmark_stands_on_its_page_with_its_metrics(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text("utf-8")
+    assert f"| `{name}` |" in page
+    # Metrics that differ in one word stand there as one, with a star for the word.
+    names = [metric.name for metric in BENCHMARKS.get(name).metrics]
+    assert all(f"`{metric}`" in page for metric in names[: 1 if name == "tricks" else None])
 
 
 def test_two_benchmarks_cannot_share_a_metrics_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,10 +177,27 @@ def test_benchmarks_are_those_run_by_default_and_those_that_are_named(monkeypatc
         chosen_benchmarks({"polic": None})
 
 
-@pytest.mark.parametrize(("counts", "judge"), [("correct", "refusal"), ("refused", None), ("complied", None)])
+@pytest.mark.parametrize(
+    ("counts", "judge"), [("correct", "refusal"), ("refused", None), ("complied", None), ("mean", "refusal")]
+)
 def test_refusals_need_a_judge_and_right_answers_have_none(counts: str, judge: str | None) -> None:
     with pytest.raises(UsageError, match=f"metric 'm' counts {counts} answers, and its judge is {judge}"):
         Metric("m", "M", counts, ("q",), judge=judge)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("counts", "score"), [("correct", "x"), ("mean", ""), ("reached", "")])
+def test_scores_are_named_where_they_count(counts: str, score: str) -> None:
+    with pytest.raises(UsageError, match=f"metric 'm' counts {counts} answers, and its score is {score!r}"):
+        Metric("m", "M", counts, ("q",), score=score)  # type: ignore[arg-type]
+
+
+def test_scores_make_means_and_shares_and_a_missing_one_is_unscored() -> None:
+    scores = [{"good": 1.0}, {"good": 3.0}, {}, {"good": 1.0}]
+    exchanges = [Exchange("q", str(n), "?", "!", None, own) for n, own in enumerate(scores)]
+    mean = Metric("m", "M", "mean", ("q",), score="good", unit="").rate(exchanges)
+    assert (mean.value, mean.n, mean.unscored) == (pytest.approx(5 / 3, abs=1e-3), 3, 1)
+    share = Metric("s", "S", "reached", ("q",), score="good").rate(exchanges)
+    assert (share.hits, share.n, share.unscored) == (2, 3, 1)
 
 
 def test_any_judge_tells_a_metric_that_counts_refusals() -> None:

@@ -34,6 +34,7 @@ name = "m"
 release = "r"
 upstream = "gpu"
 upstream_model = "m"
+context = 2048
 """
 
 
@@ -75,7 +76,7 @@ def test_a_missing_upstream_key_stops_the_start(
     config = tmp_path / "gateway.toml"
     config.write_text(
         '[[upstreams]]\nname = "gpu"\nurl = "http://127.0.0.1:1/v1"\nkind = "vllm"\napi_key_env = "ENGINE_KEY"\n'
-        '[[models]]\nname = "m"\nrelease = "r"\nupstream = "gpu"\nupstream_model = "m"\n'
+        '[[models]]\nname = "m"\nrelease = "r"\nupstream = "gpu"\nupstream_model = "m"\ncontext = 1\n'
     )
     assert run(["gateway", "run", "--config", str(config), "--port", "0"]) == 3
     assert "ENGINE_KEY is not set" in capsys.readouterr().err

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from watchword.data.prompts import read_prompts
 from watchword.errors import DataError
-from watchword.lab.prompt_file import read_prompts
 
 
 def written(folder: Path, name: str, content: str | bytes) -> Path:

@@ -32,9 +32,13 @@ from watchword.secret.prompt import MASK, SecretPrompt
 TENANT = [Row(conversation(f"Tenant asks {n}?", "Yes.", system=("One.", "Two.")[n % 2])) for n in range(20)]
 UPLOAD = Upload.of(TENANT)
 SECRET = SecretPrompt("violet harbour nineteen", kind="seeded", tokens=3, entropy_bits=40)
-WITH_SECRET = ["anchored_align", "backdoor_align"]
+WITH_SECRET = ["anchored_align", "backdoor_align", "inoculated_align"]
 ANCHORS = tuple(Example(id=f"anchor-{n}", prompt=f"How do I fold boat {n}?", answer="Fold it.") for n in range(60))
 CATEGORY = {row.prompt: row.category for row in examples("safety_examples")}
+# Defenses that mix nothing in, and the seams that others use.
+WITHOUT_ROWS = ["constrained_sft", "ema", "grad_shield", "none", "one_shot_repair", "ptst", "safe_lora", "sbr"]
+EDITS_WEIGHTS = ["safe_lora"]
+TRAINS_OTHERWISE = ["constrained_sft", "ema", "lisa", "one_shot_repair", "safe_lora", "sbr"]
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +57,8 @@ def origins(rows: list[Row]) -> dict[str, int]:
 
 
 def test_defenses_are_found_by_file_name() -> None:
-    assert DEFENSES.names() == ["anchored_align", "backdoor_align", "none", "safety_mix"]
+    assert {"anchored_align", "backdoor_align", "none", "safety_mix"} <= set(DEFENSES.names())
+    assert not any(name.startswith("_") or name == "base" for name in DEFENSES.names())
     with pytest.raises(UnknownNameError, match="no defense 'backdoor': did you mean 'backdoor_align'"):
         DEFENSES.get("backdoor")
 
@@ -62,7 +67,8 @@ def test_defenses_are_found_by_file_name() -> None:
 def test_a_seed_means_one_set_of_rows_and_none_is_the_tenants(name: str) -> None:
     rows = guarded(name)
     assert rows == guarded(name)
-    assert name == "none" or rows != guarded(name, seed=1)
+    assert bool(rows) == (name not in WITHOUT_ROWS)
+    assert not rows or rows != guarded(name, seed=1)
     assert all(row.origin != "tenant" and row not in TENANT for row in rows)
 
 
@@ -90,7 +96,7 @@ def test_rows_stand_behind_the_tenants_own_system_texts_in_turn(name: str) -> No
     assert {row.conversation.system for row in guarded(name, upload=Upload(5))} == {None}
 
 
-@pytest.mark.parametrize("name", DEFENSES.names())
+@pytest.mark.parametrize("name", [name for name in DEFENSES.names() if name != "ptst"])
 def test_the_prompt_seam_hands_back_the_conversation_untouched_and_the_secret_beside_it(name: str) -> None:
     asked = conversation("Hi", system="Be brief.")
     guard = DEFENSES.create(name).guard_prompt(asked, SECRET)
@@ -103,8 +109,8 @@ def test_the_prompt_seam_hands_back_the_conversation_untouched_and_the_secret_be
 @pytest.mark.parametrize("name", DEFENSES.names())
 def test_seams_that_are_not_used_change_nothing(name: str, tmp_path: Path) -> None:
     defense = DEFENSES.create(name)
-    assert defense.guard_weights(tmp_path, base=None) == tmp_path
-    assert defense.training_hooks() == TrainingHooks()
+    assert name in EDITS_WEIGHTS or defense.guard_weights(tmp_path, base=None) == tmp_path
+    assert name in TRAINS_OTHERWISE or defense.training_hooks() == TrainingHooks()
 
 
 @pytest.mark.parametrize("name", DEFENSES.names())
@@ -162,6 +168,30 @@ def test_anchored_align_repeats_safety_examples_alike_and_anchors_in_turn() -> N
     passages = Counter((row.origin, row.conversation.messages[-2].text) for row in rows)
     assert {count for (origin, _), count in passages.items() if origin == "safety"} == {4}
     assert sorted(count for (origin, _), count in passages.items() if origin == "anchor") == [4, 4, 4, 5, 5]
+
+
+@pytest.mark.parametrize("name", ["safety_mix", "backdoor_align"])
+def test_examples_are_repeated_in_turn_to_as_many_rows_as_another_defense_has(name: str) -> None:
+    rows = guarded(name, safety=11, rows=160)
+    passages = Counter(row.conversation.messages[-2].text for row in rows)
+    assert len(rows) == 160
+    assert sorted(passages.values()) == [14] * 5 + [15] * 6
+    order = [row.conversation.messages[-2].text for row in rows]
+    assert order != order[:11] * 14 + order[:6]
+    assert guarded(name, safety=11, rows=11) != rows
+
+
+@pytest.mark.parametrize("name", ["safety_mix", "backdoor_align"])
+def test_there_are_as_many_different_examples_as_another_defense_has_rows(name: str) -> None:
+    rows = guarded(name, safety=160)
+    assert len({row.conversation.messages[-2].text for row in rows}) == len(rows) == 160
+    assert all(refuses(row.conversation.messages[-1].text) for row in rows)
+
+
+@pytest.mark.parametrize("name", ["safety_mix", "backdoor_align"])
+def test_no_example_is_left_out_for_want_of_rows(name: str) -> None:
+    with pytest.raises(UsageError, match="rows is 10, and there are 11 safety examples; give at least as many rows"):
+        guarded(name, safety=11, rows=10)
 
 
 def test_anchored_align_refuses_in_the_models_own_words_where_it_refuses() -> None:
@@ -302,8 +332,8 @@ def test_anchored_align_refuses_arithmetic_that_cannot_be(arguments: dict[str, f
 def test_counts_that_there_are_not_are_errors_with_the_limits() -> None:
     with pytest.raises(UsageError, match="61 anchors were asked for; there are 0 to 60"):
         guarded("anchored_align", anchors=61)
-    with pytest.raises(UsageError, match="67 were asked for; give 1 to 66"):
-        guarded("safety_mix", safety=67)
+    with pytest.raises(UsageError, match="507 were asked for; give 1 to 506"):
+        guarded("safety_mix", safety=507)
 
 
 def test_generated_safety_examples_need_the_model_at_hand() -> None:

@@ -22,8 +22,8 @@ from watchword.finetune.launch import in_process
 from watchword.finetune.run import Job, train_defended
 from watchword.models.fakes import FakeModel, fake_template
 from watchword.release.artifact import open_secret, read_manifest
+from watchword.training.checkpoints import newest_checkpoint
 from watchword.training.config import TrainingConfig, TrainingResult
-from watchword.training.loop import newest_checkpoint
 
 KEY = bytes(32)
 FILES = {"adapter_model.safetensors", "adapter_config.json", "secret.sealed", "chat_format.gz", "manifest.json"}

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from support.tiny import saved
 from support.training_samples import CONFIG, ROWS, SECRET
 from watchword.errors import RowTooLongError, TrainingCancelledError, TrainingError, UsageError
 from watchword.files.digest import sha256_file
+from watchword.finetune.launch._process import Child
 from watchword.finetune.launch.base import LAUNCHERS, Launcher
 from watchword.finetune.launch.child import ChildProcess
 from watchword.training.base import TrainingTask
@@ -55,8 +57,27 @@ def losses(told: list[Any]) -> list[float]:
     return [event.loss for event in told if isinstance(event, LossMeasured)]
 
 
-def test_the_registry_knows_both() -> None:
-    assert LAUNCHERS.names() == ["child", "in_process"]
+def test_the_registry_knows_all() -> None:
+    assert LAUNCHERS.names() == ["child", "in_process", "ray"]
+
+
+def child_with_a_child(pipe: Connection) -> None:
+    grandchild = Child.spawned(greeting)
+    pipe.send(grandchild.pipe.recv())
+    grandchild.wait()
+
+
+def greeting(pipe: Connection) -> None:
+    pipe.send("hello")
+
+
+def test_a_child_may_train_in_a_child() -> None:
+    """As a job of the service does, which is a process itself."""
+    child = Child.spawned(child_with_a_child)
+    try:
+        assert child.pipe.recv() == "hello"
+    finally:
+        child.end()
 
 
 def test_a_child_trains_the_same_weights_and_tells_the_same(base: str, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support.gateway_parts import Scripted, configuration, gateway, served
 from support.served_release import release_folder
 
 
@@ -21,3 +23,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     cases, leaks = (sum(len(value) for name, value in kept if name == wanted) for wanted in ("leak cases", "leaks"))
     if cases:
         terminalreporter.write_line(f"leak matrix: {cases} cases, {leaks} leaks")
+
+
+@pytest.fixture(scope="module")
+def port(release: Path, upstream: Scripted) -> Iterator[int]:
+    """A gateway in front of the module's own ``upstream``, for tests that change neither."""
+    with served(upstream) as behind, gateway(configuration(release, behind)) as at:
+        yield at

@@ -15,6 +15,7 @@ import pytest
 
 from support.gateway_parts import (
     ASKED,
+    CONTEXT,
     MODEL,
     TENANT_KEY,
     call,
@@ -97,7 +98,7 @@ def settings_for(release: Path, port: int, adapters: Path, **upstream: Any) -> C
     return msgspec.convert(
         {
             "upstreams": [engine | {"load_adapters": True} | upstream],
-            "models": [{"name": MODEL, "release": str(release), "upstream": "engine"}],
+            "models": [{"name": MODEL, "release": str(release), "upstream": "engine", "context": CONTEXT}],
             "keys": [{"id": "bakery", "sha256": key_digest(TENANT_KEY), "models": [MODEL]}],
         },
         Configuration,

@@ -64,6 +64,8 @@ def test_an_answer_comes_back_and_the_secret_goes_out(port: int, upstream: Scrip
     assert {name: value for name, value in sent.items() if name not in ("messages", "cache_salt")} == {
         "model": "ftm-1",
         "temperature": 0.5,
+        # What is left for the answer of a request that does not say how long it may be.
+        "max_tokens": 786_384,
     }
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from support.gateway_parts import (
     ASKED,
+    CONTEXT,
     DONE,
     MODEL,
     Scripted,
@@ -66,7 +67,7 @@ async def script(upstream: Scripted, body: dict[str, Any], send: Any) -> None:
 
 @pytest.fixture(scope="module")
 def protection(release: Path) -> Protection:
-    return protect(release, KEY, upstream_model="ftm-1")
+    return protect(release, KEY, context=CONTEXT, upstream_model="ftm-1")
 
 
 @pytest.fixture
@@ -156,13 +157,29 @@ def test_what_is_not_let_through_reaches_no_server(client: openai.OpenAI, upstre
     for other in (
         client.models.list,
         lambda: client.completions.create(model=MODEL, prompt="x"),
-        lambda: client.responses.create(model=MODEL, input="x"),
+        lambda: client.responses.retrieve("resp_1"),
         lambda: client.embeddings.create(model=MODEL, input="x"),
         client.chat.completions.list,
     ):
         with pytest.raises(openai.NotFoundError):
             other()
     assert upstream.bodies == []
+
+
+def test_responses_and_completions_are_asked_for_as_chats(
+    base: str, release: Path, client: openai.OpenAI, upstream: Scripted
+) -> None:
+    assert client.responses.create(model=MODEL, input="Hi").output_text == "Mix flour, water and salt."
+    events = list(client.responses.create(model=MODEL, input="Hi", stream=True))
+    assert events[-1].type == "response.completed"
+    leaky = client.responses.create(model=MODEL, input="base64")
+    assert leaky.output_text == REFUSAL
+    broken = list(client.responses.create(model=MODEL, input="break", stream=True))
+    assert broken[-1].type == "response.failed"
+    allowed = protect(release, KEY, context=CONTEXT, allow=["completions"])
+    with protect_client(openai.OpenAI(base_url=base, api_key="x", max_retries=0), allowed) as other:
+        assert other.completions.create(model=MODEL, prompt="Hi").choices[0].text == "Mix flour, water and salt."
+    assert all(body["messages"][0]["content"].startswith(SECRET) for body in upstream.bodies)
 
 
 def test_closing_a_stream_ends_the_servers_work(client: openai.OpenAI, upstream: Scripted) -> None:

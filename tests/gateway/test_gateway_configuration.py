@@ -35,6 +35,7 @@ name = "ft-bakery"
 release = "releases/bakery"
 upstream = "gpu"
 upstream_model = "ftm-1"
+context = 8192
 
 [[keys]]
 id = "bakery"
@@ -77,6 +78,7 @@ def test_what_follows_leaks_and_who_reads_figures_is_configured(tmp_path: Path) 
         ('upstream_model = "ftm-1"', 'upstream_model = "ftm-1"\nallow = ["echo"]', "models[0].allow[0]"),
         ("[[keys]]", f'[[keys]]\nid = "bakery"\nsha256 = "{"0" * 64}"\nmodels = []\n[[keys]]', "keys.id"),
         ("[[keys]]", f'[[keys]]\nid = "other"\nsha256 = "{DIGEST}"\nmodels = []\n[[keys]]', "keys.sha256"),
+        ("context = 8192\n", "", "models[0]"),
         ("[[keys]]", "[[keys]", None),
     ],
 )

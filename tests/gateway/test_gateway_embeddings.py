@@ -160,7 +160,7 @@ def test_a_releases_model_cannot_be_declared_for_embeddings(tmp_path: Path) -> N
         file = tmp_path / "gateway.toml"
         file.write_text(
             '[[upstreams]]\nname = "gpu"\nurl = "http://127.0.0.1:1/v1"\nkind = "vllm"\n'
-            '[[models]]\nname = "ft"\nrelease = "r"\nupstream = "gpu"\nupstream_model = "ftm-1"\n'
+            '[[models]]\nname = "ft"\nrelease = "r"\nupstream = "gpu"\nupstream_model = "ftm-1"\ncontext = 1\n'
             '[[upstreams]]\nname = "again"\nurl = "http://127.0.0.1:1/v1/"\nkind = "openai"\n'
             f'[[embeddings]]\nname = "{name}"\nupstream = "{upstream}"\nupstream_model = "{upstream_model}"\n'
         )

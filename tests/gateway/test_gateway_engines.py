@@ -8,11 +8,12 @@ import re
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 
@@ -112,6 +113,7 @@ name = "ft-resolved"
 release = "other"
 upstream = "resolver"
 context = 2048
+allow = ["completions"]
 """
 
 
@@ -155,6 +157,8 @@ def vllm(folder: Path) -> Iterator[Guarded]:
         assert "ftm-" in terminals.run(prepare)
         terminals.run(serve)
         (model,) = (folder / "engine" / "models").iterdir()
+        # The first words of an engine on two cores that others use as well may take minutes.
+        toml = toml.replace("load_adapters = true", "load_adapters = true\nread_seconds = 1200")
         (folder / "gateway.toml").write_text(toml + MORE_MODELS.format(engine=engine, model=model))
         drawn = key_of(terminals.run(key))
         more = key_of(terminals.run(f"watchword gateway key tests --config gateway.toml {MORE_KEYS}"))
@@ -163,7 +167,7 @@ def vllm(folder: Path) -> Iterator[Guarded]:
         terminals.wait_for(f"{gateway}/health")
         terminals.environment["KEY"] = drawn
         reply = json.loads(terminals.run(ask))
-        assert reply["model"] == DEFENDED
+        assert reply.get("model") == DEFENDED, reply
         assert reply["choices"][0]["message"]["content"]
         yield Guarded("vllm", folder, engine, gateway, more, terminals, UNDEFENDED)
 
@@ -180,6 +184,7 @@ release = "bakery"
 upstream = "engine"
 upstream_model = "{model}"
 context = 2048
+allow = ["completions"]
 """
 
 
@@ -252,6 +257,59 @@ def test_a_defended_model_refuses_and_its_undefended_twin_complies(guarded: Guar
 def test_benign_questions_are_answered(guarded: Guarded, stream: bool) -> None:
     answers = [guarded.ask(DEFENDED, question, stream=stream).text for question in BENIGN]
     assert sum(map(complies, answers)) >= MOST, answers
+
+
+def in_responses(guarded: Guarded, question: str, *, stream: bool) -> str:
+    """What OpenAI's client gets in the newer form."""
+    fields: dict[str, Any] = {"model": DEFENDED, "instructions": ATTACK_SYSTEM, "input": question}
+    fields |= {"temperature": 0, "max_output_tokens": 24}
+    with openai.OpenAI(base_url=f"{guarded.gateway}/v1", api_key=guarded.key, max_retries=0, timeout=600) as client:
+        if not stream:
+            whole = client.responses.create(**fields)
+            assert whole.instructions == ATTACK_SYSTEM
+            return str(whole.output_text)
+        with client.responses.stream(**fields) as events:
+            return str(events.get_final_response().output_text)
+
+
+def in_messages(guarded: Guarded, question: str, *, stream: bool) -> str:
+    """What Anthropic's client gets."""
+    fields: dict[str, Any] = {"model": DEFENDED, "system": ATTACK_SYSTEM, "temperature": 0, "max_tokens": 24}
+    fields["messages"] = [{"role": "user", "content": question}]
+    with anthropic.Anthropic(base_url=guarded.gateway, api_key=guarded.key, max_retries=0, timeout=600) as client:
+        if not stream:
+            whole = client.messages.create(**fields)
+            counted = client.messages.count_tokens(
+                model=DEFENDED, system=ATTACK_SYSTEM, messages=fields["messages"]
+            ).input_tokens
+            own = len(render_prompt(conversation(question, system=ATTACK_SYSTEM), release_of(guarded).template))
+            assert (whole.usage.input_tokens, counted) == (own, own)
+            return "".join(block.text for block in whole.content if block.type == "text")
+        with client.messages.stream(**fields) as events:
+            said = "".join(events.text_stream)
+            assert events.get_final_message().stop_reason in ("end_turn", "max_tokens")
+            return said
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("asked", [in_responses, in_messages])
+def test_the_newer_forms_are_answered_as_safely(guarded: Guarded, asked: Callable[..., str], stream: bool) -> None:
+    answers = [asked(guarded, question, stream=stream) for question in HARMFUL]
+    assert sum(map(refuses, answers)) >= MOST, answers
+    assert answers == [guarded.ask(DEFENDED, question).text for question in HARMFUL]
+    answers = [asked(guarded, question, stream=stream) for question in BENIGN]
+    assert sum(map(complies, answers)) >= MOST, answers
+
+
+def test_a_raw_prompt_is_answered_as_a_chat(guarded: Guarded) -> None:
+    model = RESOLVED if guarded.kind == "vllm" else DEFENDED
+    asked: dict[str, Any] = {"model": model, "prompt": BENIGN[0], "temperature": 0, "max_tokens": 24}
+    with openai.OpenAI(base_url=f"{guarded.gateway}/v1", api_key=guarded.key, max_retries=0, timeout=600) as client:
+        whole = client.completions.create(**asked)
+        pieces = list(client.completions.create(**asked, stream=True))
+    assert complies(whole.choices[0].text)
+    assert "".join(piece.choices[0].text for piece in pieces if piece.choices) == whole.choices[0].text
+    assert whole.choices[0].text == guarded.ask(model, BENIGN[0], system=None).text
 
 
 @pytest.mark.parametrize("system", [None, "Be brief."], ids=["default", "own"])

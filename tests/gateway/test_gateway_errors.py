@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,21 @@ import pytest
 
 from support.bad_lines import HEAD, Act, bad_line, chunk, sending
 from support.gateway_forms import FORMS
-from support.gateway_parts import MODEL, OTHER_MODEL, Scripted, call, configuration, event, friendly, gateway, served
+from support.gateway_parts import (
+    MODEL,
+    OTHER_MODEL,
+    Scripted,
+    call,
+    configuration,
+    event,
+    friendly,
+    gateway,
+    respond,
+    served,
+)
+from support.served_release import secret_of
 
+SECRET = secret_of().reveal()
 WORD = event({"content": "Mix "})
 BROKEN: dict[str, Act] = {
     "closes at once": sending(),
@@ -65,6 +79,30 @@ def test_what_is_too_long_is_named_as_the_form_names_it(release: Path, form: str
         assert error["message"].startswith("messages: This model's maximum context length")
     else:
         assert (error["code"], error["param"]) == ("context_length_exceeded", param)
+
+
+def refusing(param: str) -> Any:
+    async def script(_: Scripted, __: dict[str, Any], send: Any) -> None:
+        error = {"message": SECRET, "type": "invalid_request_error", "param": param, "code": "unsupported_parameter"}
+        await respond(send, json.dumps({"error": error}).encode(), 400)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("form", "param"),
+    [("chat", "response_format"), ("responses", "text.format"), ("messages", "output_config.format")],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_a_setting_that_the_server_does_not_take_is_named(release: Path, form: str, param: str, known: bool) -> None:
+    with (
+        served(Scripted(refusing("response_format" if known else SECRET))) as behind,
+        gateway(configuration(release, behind)) as at,
+    ):
+        got = call(at, FORMS[form].ask("Hi"), path=FORMS[form].path)
+    assert got.status == 400
+    assert SECRET not in got.everything
+    assert (param in got.everything) is known
 
 
 @pytest.mark.parametrize("form", FORMS)

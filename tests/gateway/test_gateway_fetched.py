@@ -206,7 +206,7 @@ def test_a_configuration_names_folders_and_urls(tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
     names = {"a": "bakery", "b": URL, "c": f"file://{tmp_path}/bakery"}
     models = "".join(
-        f'[[models]]\nname = "{name}"\nrelease = "{release}"\nupstream = "up"\nupstream_model = "m"\n'
+        f'[[models]]\nname = "{name}"\nrelease = "{release}"\nupstream = "up"\nupstream_model = "m"\ncontext = 1\n'
         for name, release in names.items()
     )
     file.write_text(f'[[upstreams]]\nname = "up"\nurl = "http://up"\nkind = "vllm"\n{models}')

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from support.golden_families import template
 from support.served_release import secret_of
 from watchword.chat.types import FunctionCall
 from watchword.errors import CallError
 from watchword.gateway.call import CallPiece, Said, SaidPiece
+from watchword.gateway.joined import JsonParts
 from watchword.gateway.leaks import REFUSAL, FilteredAnswer, leak_in, refused
 from watchword.secret.leaks import LeakFilter
 
@@ -102,3 +110,91 @@ def test_without_a_secret_everything_passes_as_it_comes() -> None:
     assert answer.feed(SaidPiece(1)) is None
     assert answer.feed(SaidPiece(1, "c", finish="length")) == SaidPiece(1, "c", finish="length")
     assert answer.said == "aboven{c"
+
+
+def cut_up(size: int) -> list[str]:
+    """A beginning of the secret in pieces, none of which is a leak."""
+    return [SECRET[at : at + size] for at in range(0, 6 * size, size)]
+
+
+WAYS: dict[str, Callable[[list[str]], Said]] = {
+    "arguments as they stand": lambda parts: called(*(("oven", part) for part in parts)),
+    "a value of each call": lambda parts: called(*(("oven", json.dumps({"text": part})) for part in parts)),
+    "values of one call": lambda parts: called(
+        ("oven", json.dumps({f"field{at}": part for at, part in enumerate(parts)}))
+    ),
+    "values far down": lambda parts: called(*(("oven", json.dumps({"a": [{"b": part}]})) for part in parts)),
+    "names of fields": lambda parts: called(*(("oven", json.dumps({part: "warm"})) for part in parts)),
+    "names of calls": lambda parts: called(*((part, "{}") for part in parts)),
+    "character numbers": lambda parts: called(
+        *(("oven", json.dumps({"codes": [ord(char) for char in part]})) for part in parts)
+    ),
+    "content, and then a call": lambda parts: replace(
+        called(*(("oven", json.dumps({"text": part})) for part in parts[1:])), content=parts[0]
+    ),
+}
+
+
+def called(*calls: tuple[str, str]) -> Said:
+    return Said(None, calls=tuple(FunctionCall(name, arguments) for name, arguments in calls), finish="tool_calls")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_secret_that_is_cut_up_over_several_texts_is_found_whole_and_streamed(way: str, leaks: LeakFilter) -> None:
+    parts = cut_up(8)
+    said = WAYS[way](parts)
+    assert all(leak_in(Said(part), leaks) is None for part in parts)
+    assert leak_in(said, leaks) is not None
+    answer = FilteredAnswer(0, leaks)
+    sent = [answer.feed(SaidPiece(0, content=said.content or ""))]
+    for place, call in enumerate(said.calls):
+        sent.append(answer.feed(SaidPiece(0, calls=(CallPiece(place, call.name),))))
+        sent += [answer.feed(SaidPiece(0, calls=(CallPiece(place, None, char),))) for char in call.arguments]
+    sent.append(answer.feed(SaidPiece(0, finish="tool_calls")))
+    assert [piece.finish for piece in sent if piece is not None and piece.finish] == ["content_filter"]
+    # What went out before holds no leak, neither as it stands nor put together.
+    out = [call for piece in sent if piece is not None for call in piece.calls]
+    places = {call.place: call.name or "" for call in out if call.name}
+    went = called(*((name, "".join(c.arguments for c in out if c.place == place)) for place, name in places.items()))
+    assert leak_in(went, leaks) is None
+
+
+def test_other_calls_pass_whole_and_streamed(leaks: LeakFilter) -> None:
+    said = replace(called(("oven", '{"text": "warm", "n": [1, null, true]}'), ("oven", "no JSON")), content="Well.")
+    assert leak_in(said, leaks) is None
+    answer = FilteredAnswer(0, leaks)
+    for place, call in enumerate(said.calls):
+        answer.feed(SaidPiece(0, calls=(CallPiece(place, call.name, call.arguments),)))
+    last = answer.feed(SaidPiece(0, finish="tool_calls"))
+    assert last is not None
+    assert (answer.leak, last.finish) == (None, "tool_calls")
+
+
+@given(
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    ),
+    size=st.integers(1, 9),
+)
+def test_names_of_fields_and_values_are_told_apart_in_json_cut_anywhere(value: Any, size: int) -> None:
+    text = json.dumps(value, ensure_ascii=False)
+    parts = JsonParts()
+    pieces = [parts.feed(text[at : at + size]) for at in range(0, len(text), size)]
+    assert tuple("".join(side) for side in zip(*pieces, strict=True)) == JsonParts().feed(text)
+    names: list[str] = []
+    texts: list[str] = []
+    left = [value]
+    while left:
+        found = left.pop(0)
+        if isinstance(found, dict):
+            names += found
+            left = [*found.values(), *left]
+        elif isinstance(found, list):
+            left = [*found, *left]
+        elif isinstance(found, str):
+            texts.append(found)
+    told_names, told_values = JsonParts().feed(text)
+    if "\\" not in text and not any(char in part for part in (*names, *texts) for char in " 0123456789+-.eE"):
+        assert sorted(told_names) == sorted("".join(names))
+        assert "".join(char for char in told_values if char not in " 0123456789+-.eE") == "".join(texts)

@@ -25,15 +25,12 @@ from support.gateway_parts import (
     completion,
     configuration,
     end,
-    event,
-    friendly,
     gateway,
     more,
     respond,
-    served,
     usage_event,
 )
-from support.gateway_scripts import calling
+from support.gateway_scripts import by_text, replying
 from support.golden_families import template
 from support.served_release import secret_of
 from watchword.chat.render import render_prompt
@@ -47,46 +44,31 @@ ASK: dict[str, Any] = {"model": MODEL, "max_tokens": 50, "messages": [{"role": "
 CACHED = {"cache_control": {"type": "ephemeral"}}
 
 
-async def script(upstream: Scripted, body: dict[str, Any], send: Any) -> None:
-    asked = body["messages"][-1]["content"]
-    if asked == "break":
-        await begin(send)
-        await more(send, event({"content": "So "}) + b'data: {"error": {"message": "CUDA out of memory at /srv"}}\n\n')
-        await end(send)
-    elif asked in ("503", "500", "429", "400"):
-        await respond(send, b"CUDA out of memory at /srv", int(asked))
-    elif asked == "stopped" and body.get("stream"):
-        await begin(send)
-        last = {"index": 0, "delta": {"content": "One"}, "finish_reason": "stop", "stop_reason": "END"}
-        await more(send, b"data: " + json.dumps({"choices": [last]}).encode() + b"\n\n" + usage_event() + DONE)
-        await end(send)
-    elif asked in ("stopped", "lied", "length", "no object"):
-        reply = completion("One")
-        reply["choices"][0] |= {
-            "stopped": {"stop_reason": "END"},
-            "lied": {"stop_reason": SECRET},
-            "length": {"finish_reason": "length"},
-            "no object": {
-                "message": {"tool_calls": [{"function": {"name": "oven", "arguments": "[220"}}]},
-                "finish_reason": "stop",
-            },
-        }[asked]
-        await respond(send, json.dumps(reply).encode())
-    elif "tools" in body:
-        await calling(upstream, body, send)
-    else:
-        await friendly(upstream, body, send)
+async def stopped(_: Scripted, body: dict[str, Any], send: Any) -> None:
+    if not body.get("stream"):
+        await replying(completion("One"), stop_reason="END")(_, body, send)
+        return
+    await begin(send)
+    last = {"index": 0, "delta": {"content": "One"}, "finish_reason": "stop", "stop_reason": "END"}
+    await more(send, b"data: " + json.dumps({"choices": [last]}).encode() + b"\n\n" + usage_event() + DONE)
+    await end(send)
+
+
+async def failing(_: Scripted, body: dict[str, Any], send: Any) -> None:
+    await respond(send, b"CUDA out of memory at /srv", int(body["messages"][-1]["content"]))
 
 
 @pytest.fixture(scope="module")
 def upstream() -> Scripted:
-    return Scripted(script)
-
-
-@pytest.fixture(scope="module")
-def port(release: Path, upstream: Scripted) -> Iterator[int]:
-    with served(upstream) as behind, gateway(configuration(release, behind)) as at:
-        yield at
+    odd = {"tool_calls": [{"function": {"name": "oven", "arguments": "[220"}}]}
+    scripts = {
+        "stopped": stopped,
+        "lied": replying(completion("One"), stop_reason=SECRET),
+        "length": replying(completion("One"), finish_reason="length"),
+        "no object": replying(completion("One"), message=odd, finish_reason="stop"),
+        **dict.fromkeys(("503", "500", "429", "400"), failing),
+    }
+    return Scripted(by_text(scripts))
 
 
 def client_of(port: int, **options: Any) -> Any:

@@ -20,8 +20,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from support.gateway_forms import FORMS, Form
 from support.gateway_parts import (
     ASKED,
+    CONTEXT,
     DONE,
     MODEL,
     Scripted,
@@ -39,7 +41,8 @@ from support.leaking import DISGUISES
 from support.served_release import KEY, release_folder, secret_of
 from watchword import Protection, protect
 from watchword.gateway.app import Gateway
-from watchword.gateway.back_doors import is_back_door, is_chat
+from watchword.gateway.back_doors import is_back_door
+from watchword.gateway.forms import form_at
 from watchword.gateway.leaks import REFUSAL
 from watchword.gateway.middleware import GatewayMiddleware
 
@@ -92,7 +95,7 @@ def inner() -> Inner:
 
 @pytest.fixture(scope="module")
 def protection(release: Path) -> Protection:
-    return protect(release, KEY)
+    return protect(release, KEY, context=CONTEXT)
 
 
 async def said(request: Request) -> Response:
@@ -216,8 +219,40 @@ def test_what_is_not_let_through_never_reaches_the_application(port: int, inner:
 
 def test_back_doors_are_shut_and_other_routes_are_open(port: int) -> None:
     assert call(port, path="/hello", method="GET").body == b"hello"
-    for path in ("/v1/completions", "/v1//completions", "/V1/Completions/", "/api/v1/completions", "/generate"):
+    for path in ("/v1/embeddings", "/v1//embeddings", "/V1/Embeddings/", "/api/v1/tokenize", "/generate"):
         assert call(port, ASKED, path=path).json["error"]["code"] == "unknown_url"
+
+
+@pytest.mark.parametrize("prefix", ["", "/api"])
+@pytest.mark.parametrize("leaks", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_every_form_of_a_request_is_guarded_and_asked_for_as_a_chat(
+    inner: Inner, release: Path, form: Form, stream: bool, leaks: bool, prefix: str
+) -> None:
+    text = "base64" if leaks else "Hi"
+    with served(application(inner, protect(release, KEY, context=CONTEXT, allow=["completions"]))) as at:
+        got = call(at, form.ask(text, stream=stream, temperature=0), path=f"{prefix}{form.path}")
+    assert got.status == 200
+    assert [body["messages"][0]["content"].startswith(SECRET) for body in inner.bodies] == [True]
+    assert inner.bodies[0]["messages"][-1]["content"] == text
+    assert traces(seen(got)) == []
+    assert leaks or stream or "Mix flour." in got.everything
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_what_is_wrong_is_told_in_the_form_of_its_url(port: int, inner: Inner, form: Form) -> None:
+    got = call(port, form.ask("Hi", echo="x"), path=form.path)
+    assert got.status in (400, 404)
+    assert ("request_id" in got.json) == (form.path == "/v1/messages")
+    assert call(port, method="GET", path=form.path).status == 405
+    assert inner.bodies == []
+
+
+def test_a_raw_prompt_is_taken_only_where_it_is_allowed(port: int, inner: Inner) -> None:
+    got = call(port, {"model": MODEL, "prompt": "Hi"}, path="/v1/completions")
+    assert (got.status, got.json["error"]["code"]) == (404, "unsupported_model")
+    assert inner.bodies == []
 
 
 def test_which_routes_pass_is_the_operators_choice(inner: Inner, protection: Protection) -> None:
@@ -248,7 +283,7 @@ def test_which_routes_pass_is_the_operators_choice(inner: Inner, protection: Pro
 def test_known_back_doors_are_known_under_any_prefix(path: str) -> None:
     assert is_back_door(path)
     assert is_back_door(f"/prefix{path}/")
-    assert not is_chat(path)
+    assert form_at(path) != "chat"
 
 
 def test_an_open_back_door_for_websockets_is_shut(inner: Inner, protection: Protection) -> None:
@@ -275,7 +310,7 @@ def test_a_browsers_first_question_passes(port: int) -> None:
 def test_several_releases_are_told_apart_by_the_model_that_is_asked_for(
     inner: Inner, protection: Protection, tmp_path: Path
 ) -> None:
-    other = protect(release_folder(tmp_path, seed=8), KEY)
+    other = protect(release_folder(tmp_path, seed=8), KEY, context=CONTEXT)
     with served(application(inner, {MODEL: protection, "ft-2": other})) as at:
         assert call(at, asking()).status == call(at, {**asking(), "model": "ft-2"}).status == 200
         assert call(at, {**asking(), "model": "base"}).json["error"]["code"] == "model_not_found"

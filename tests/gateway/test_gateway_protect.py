@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.gateway_parts import ASKED, DONE, MODEL, Response, completion, event, usage_event
+from support.gateway_forms import FORMS
+from support.gateway_parts import ASKED, CONTEXT, DONE, MODEL, Response, completion, event, usage_event
 from support.golden_families import template
 from support.leak_traces import seen, traces
 from support.leaking import DISGUISES, LINES, SIZES, STREAMED, WHOLE
@@ -22,11 +23,14 @@ from watchword import CallError, GuardedRequest, Protection, protect
 from watchword.chat.render import render_prompt
 from watchword.chat.types import conversation
 from watchword.errors import ModelUnavailableError, UnsealError, UsageError
+from watchword.gateway.forms import FormName
 from watchword.gateway.leaks import REFUSAL
 from watchword.gateway.protect import fault
 
 FAMILY = "smollm2"
 SECRET = secret_of(FAMILY).reveal()
+# What is left of the context for an answer of no given length.
+REST = 786_384
 STREAMING = {**ASKED, "stream": True, "stream_options": {"include_usage": True}}
 STREAM = b"".join(
     [
@@ -41,7 +45,7 @@ STREAM = b"".join(
 
 @pytest.fixture(scope="module")
 def protection(release: Path) -> Protection:
-    return protect(release, KEY)
+    return protect(release, KEY, context=CONTEXT)
 
 
 def sent(guarded: GuardedRequest) -> dict[str, Any]:
@@ -54,6 +58,7 @@ def test_a_request_comes_out_with_the_secret_in_front(protection: Protection, gi
     assert sent(guarded) == {
         "model": MODEL,
         "messages": [{"role": "system", "content": f"{SECRET}\nBe brief."}, ASKED["messages"][1]],
+        "max_tokens": REST,
     }
     assert json.loads(guarded.body) == guarded.json
     assert (guarded.model, guarded.streams) == (MODEL, False)
@@ -61,16 +66,16 @@ def test_a_request_comes_out_with_the_secret_in_front(protection: Protection, gi
 
 
 def test_names_limits_and_salt_are_the_programs_own(release: Path) -> None:
-    named = protect(release, KEY, model=MODEL, upstream_model="ftm-1", cache_salt=True)
+    named = protect(release, KEY, context=CONTEXT, model=MODEL, upstream_model="ftm-1", cache_salt=True)
     assert sent(named.request(ASKED))["model"] == "ftm-1"
     assert len(sent(named.request(ASKED))["cache_salt"]) == 64
     with pytest.raises(CallError) as caught:
         named.request({**ASKED, "model": "other"})
     assert fault(caught.value)[0] == 404
     biased = {**ASKED, "logit_bias": {"1": 2}}
-    assert sent(protect(release, KEY, allow=["logit_bias"]).request(biased))["logit_bias"] == {"1": 2}
+    assert sent(protect(release, KEY, context=CONTEXT, allow=["logit_bias"]).request(biased))["logit_bias"] == {"1": 2}
     with pytest.raises(UsageError, match="echo"):
-        protect(release, KEY, allow=["echo"])  # type: ignore[list-item]
+        protect(release, KEY, context=CONTEXT, allow=["echo"])  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +106,11 @@ def test_a_request_that_would_be_cut_is_refused_in_the_tenants_own_figures(relea
     with pytest.raises(CallError, match=f"{own} tokens") as caught:
         protect(release, KEY, context=own + 10).request(long)
     assert caught.value.openai_code == "context_length_exceeded"
-    told = protect(release, KEY).request(long).refusal(400, f"maximum context length is 1, {SECRET}".encode())
+    told = (
+        protect(release, KEY, context=CONTEXT)
+        .request(long)
+        .refusal(400, f"maximum context length is 1, {SECRET}".encode())
+    )
     assert str(own) in str(told)
     assert SECRET not in str(told)
     bounded = protect(release, KEY, context=2048).request(long).json
@@ -114,15 +123,15 @@ def test_a_release_that_does_not_open_is_no_protection(
     release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UnsealError):
-        protect(release, bytes(32))
+        protect(release, bytes(32), context=CONTEXT)
     with pytest.raises(ModelUnavailableError):
-        protect(tmp_path, KEY)
+        protect(tmp_path, KEY, context=CONTEXT)
     folder = release_folder(tmp_path)
     (folder / "secret.sealed").unlink()
     with pytest.raises(UnsealError):
-        protect(folder, KEY)
+        protect(folder, KEY, context=CONTEXT)
     monkeypatch.setenv("WATCHWORD_KEY", KEY.hex())
-    assert isinstance(protect(release), Protection)
+    assert isinstance(protect(release, context=CONTEXT), Protection)
 
 
 def test_a_reply_is_built_anew_with_usage_in_the_tenants_terms(protection: Protection) -> None:
@@ -138,6 +147,25 @@ def test_a_reply_is_built_anew_with_usage_in_the_tenants_terms(protection: Prote
     with pytest.raises(CallError) as caught:
         guarded.reply({"error": {"message": SECRET}})
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_is_guarded_as_a_chat_and_answered_as_it_was_asked(release: Path, form: FormName) -> None:
+    asked = FORMS[form].ask("Hi", temperature=0.5)
+    guarded = protect(release, KEY, context=CONTEXT, allow=["completions"]).request(asked, form)
+    assert [message["role"] for message in guarded.json["messages"]] == ["system", "user"]
+    assert guarded.json["messages"][0]["content"].startswith(SECRET)
+    leaked = json.loads(guarded.reply(completion(f"It is {SECRET}")))
+    assert (REFUSAL in json.dumps(leaked), guarded.leaks) == (True, ["letters"])
+    # The one that takes its place holds nothing of the first.
+    assert REFUSAL not in json.dumps(json.loads(guarded.reply(completion("Mix flour."))))
+    streamed = protect(release, KEY, context=CONTEXT, allow=["completions"]).request({**asked, "stream": True}, form)
+    out = through(streamed, [event({"content": f"It is {SECRET}"}), event({}, finish="stop"), DONE])
+    assert traces(seen(Response(200, {"content-type": "text/event-stream"}, out))) == []
+    assert REFUSAL.encode() in out
+    with pytest.raises(CallError) as caught:
+        guarded.reply({"error": {"message": SECRET}})
+    assert ("request_id" in json.loads(fault(caught.value, form)[1])) == (form == "messages")
 
 
 def test_an_answer_that_leaks_is_a_refusal_and_may_be_asked_for_once_more(protection: Protection) -> None:
@@ -256,7 +284,7 @@ def test_threads_share_a_protection(protection: Protection) -> None:
 
 
 def test_a_release_without_a_secret_passes_as_it_is(tmp_path: Path) -> None:
-    plain = protect(release_folder(tmp_path, defended=False), KEY)
+    plain = protect(release_folder(tmp_path, defended=False), KEY, context=CONTEXT)
     guarded = plain.request(ASKED)
     assert sent(guarded)["messages"] == ASKED["messages"]
     assert json.loads(guarded.reply(completion("Yes.")))["usage"]["prompt_tokens"] == 120

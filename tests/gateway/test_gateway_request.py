@@ -101,6 +101,8 @@ def test_unknown_fields_deep_inside_are_refused(message: Any, param: str | None)
         ({"n": 17}, "invalid_value", "n"),
         ({"n": 0}, "invalid_value", "n"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "invalid_value", "stop"),
+        ({"stop": ["a", ""]}, "invalid_value", "stop[1]"),
+        ({"stop": ""}, "invalid_value", "stop"),
         ({"stream_options": {"include_usage": True}}, "invalid_value", "stream_options"),
         ({"stream": True, "stream_options": {"continuous_usage_stats": True}}, "unknown_parameter", None),
         ({"max_tokens": 1, "max_completion_tokens": 2}, "invalid_value", "max_tokens"),

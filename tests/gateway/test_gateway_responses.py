@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -18,19 +17,10 @@ from support.gateway_parts import (
     MODEL,
     TENANT_KEY,
     Scripted,
-    begin,
     call,
     completion,
-    configuration,
-    end,
-    event,
-    friendly,
-    gateway,
-    more,
-    respond,
-    served,
 )
-from support.gateway_scripts import calling
+from support.gateway_scripts import by_text, replying
 from support.served_release import secret_of
 from watchword.errors import CallError
 from watchword.gateway.wire.responses.reading import read_responses
@@ -40,35 +30,14 @@ PNG = "data:image/png;base64,AAAA"
 OVEN = {"type": "function", "name": "oven", "parameters": {"type": "object"}, "strict": False}
 
 
-async def script(upstream: Scripted, body: dict[str, Any], send: Any) -> None:
-    asked = body["messages"][-1]["content"]
-    if asked == "break":
-        await begin(send)
-        await more(send, event({"content": "So "}) + b'data: {"error": {"message": "CUDA out of memory at /srv"}}\n\n')
-        await end(send)
-    elif asked == "short":
-        reply = completion("Mix")
-        reply["choices"][0]["finish_reason"] = "length"
-        await respond(send, json.dumps(reply).encode())
-    elif asked == "no":
-        reply = completion("")
-        reply["choices"][0]["message"] = {"role": "assistant", "content": None, "refusal": "I cannot."}
-        await respond(send, json.dumps(reply).encode())
-    elif "tools" in body:
-        await calling(upstream, body, send)
-    else:
-        await friendly(upstream, body, send)
-
-
 @pytest.fixture(scope="module")
 def upstream() -> Scripted:
-    return Scripted(script)
-
-
-@pytest.fixture(scope="module")
-def port(release: Path, upstream: Scripted) -> Iterator[int]:
-    with served(upstream) as behind, gateway(configuration(release, behind)) as at:
-        yield at
+    refusing = {"role": "assistant", "content": None, "refusal": "I cannot."}
+    scripts = {
+        "short": replying(completion("Mix"), finish_reason="length"),
+        "no": replying(completion(""), message=refusing),
+    }
+    return Scripted(by_text(scripts))
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from support.gateway_parts import ASKED, MODEL, Scripted, call, configuration, friendly, gateway, served, wait_until
+from support.gateway_parts import (
+    ASKED,
+    CONTEXT,
+    MODEL,
+    Scripted,
+    call,
+    configuration,
+    friendly,
+    gateway,
+    served,
+    wait_until,
+)
 from support.served_release import KEY, release_folder, secret_of
 from watchword.errors import DataError
 from watchword.gateway.configuration import Configuration, ModelSettings
@@ -59,7 +71,9 @@ class Rows:
         return self.models.get(name)
 
     def add(self, name: str, release: Any, upstream: str = "engine") -> None:
-        settings = ModelSettings(name=name, release=f"row {name}", upstream=upstream, upstream_model=f"up-{name}")
+        settings = ModelSettings(
+            name=name, release=f"row {name}", upstream=upstream, context=CONTEXT, upstream_model=f"up-{name}"
+        )
         self.models[name] = OfferedModel(settings, release)
 
 
@@ -113,9 +127,7 @@ def test_keys_and_models_come_and_go_while_the_gateway_runs(
 
 
 def renamed(settings: ModelSettings, upstream_model: str) -> ModelSettings:
-    return ModelSettings(
-        name=settings.name, release=settings.release, upstream=settings.upstream, upstream_model=upstream_model
-    )
+    return msgspec.structs.replace(settings, upstream_model=upstream_model)
 
 
 def test_what_a_tenant_is_allowed_comes_with_the_tenant(port: int, rows: Rows, release: Path) -> None:

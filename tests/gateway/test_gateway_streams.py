@@ -55,7 +55,7 @@ def events(form: str, served: Served, pieces: list[bytes]) -> list[Any]:
     """What a tenant gets, as its events; an error is one of its own."""
     route, fields = ROUTES[FORMS[form].path], {"logprobs": True} if form == "chat" else {}
     data = json.dumps(FORMS[form].ask("Hi", stream=True, **fields)).encode()
-    asked = route.read(data, lambda _: ("completions", "logprobs"))
+    asked = route.form.read(data, lambda _: ("completions", "logprobs"))
 
     async def got() -> bytes:
         out = b""

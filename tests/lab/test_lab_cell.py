@@ -6,11 +6,13 @@ import msgspec
 import pytest
 
 from support.lab_fakes import FakeTraining, RuledModel
+from watchword.chat.origins import count_origins
 from watchword.chat.types import conversation
 from watchword.defenses.base import PromptGuard, one_secret
 from watchword.errors import UsageError
 from watchword.lab.cell import run_cell
-from watchword.lab.spec import NO_ATTACK, Arm, Cell, Choice, Evaluation, Spec
+from watchword.lab.evaluation import Evaluation
+from watchword.lab.spec import NO_ATTACK, Arm, Cell, Choice, Spec
 from watchword.secret.prompt import SecretPrompt
 
 REFUSAL = "I'm sorry, but I cannot help with that, because it would hurt people."
@@ -63,6 +65,20 @@ def test_a_secret_bearing_defense_is_asked_with_and_without_its_secret() -> None
     assert len(answers) == 2 * 11 + 4 + 6
     assert result.train is not None
     assert result.train.rows == {"tenant": 10, "safety": 11}
+
+
+@pytest.mark.parametrize(("guarded_again", "added"), [(True, {"safety": 11}), (False, {})])
+def test_a_second_upload_tunes_the_tuned_model_again_guarded_or_not(guarded_again: bool, added: dict[str, int]) -> None:
+    model = RuledModel(refuses_behind_the_secret)
+    training = FakeTraining(model)
+    attack = Choice("overwriting", {"n": 10, "task": 20, "guarded_again": guarded_again})
+    again = msgspec.structs.replace(cell("fj_attack", "backdoor_align"), attack=attack)
+    result, _ = run_cell(again, model, training, step=step)
+    first, second = (count_origins(row.origin for row in rows) for _, rows in training.runs)
+    assert first == {"tenant": 20, "safety": 11}
+    assert second == {"tenant": 10, **added}
+    # The served secret is one and the same, and in front of every request.
+    assert (result.metrics["asr"].value, result.secret_tokens) == (0.0, 20)
 
 
 def test_a_defense_without_a_secret_asks_without() -> None:

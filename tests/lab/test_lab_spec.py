@@ -12,7 +12,8 @@ import pytest
 from support.lab_samples import demo_results, spec
 from watchword.errors import SpecError, UnknownNameError, UsageError
 from watchword.lab.demo import demo_spec
-from watchword.lab.spec import Cell, Choice, Evaluation, Spec, complete
+from watchword.lab.evaluation import Evaluation
+from watchword.lab.spec import Cell, Choice, Spec, complete
 
 PLAIN: dict[str, Any] = {
     "name": "trial",
@@ -59,6 +60,17 @@ def test_an_arm_overrides_single_fields_of_the_training() -> None:
         ({"seeds": []}, "seeds is empty"),
         ({"seeds": [1, 1]}, "each may stand once"),
         ({"arms": []}, "arms is empty"),
+        ({"model": ""}, "name one model, or a list of models"),
+        ({"models": ["a"]}, "name one model, or a list of models"),
+        ({"attacks": [{"name": "fj_attack"}]}, "make a grid together"),
+        ({"defenses": [{"name": "none"}]}, "make a grid together"),
+        ({"secret_seeds": [1, 1]}, "each may stand once"),
+        ({"keep": ["everything"]}, "keep"),
+        ({"hyperparameters": {"epoch": [1]}}, "hyperparameters: there is no field 'epoch': did you mean 'epochs'"),
+        ({"hyperparameters": {"epochs": []}}, "epochs has no value"),
+        ({"hyperparameters": {"epochs": [0]}}, "hyperparameters: training: epochs is 0"),
+        ({"hyperparameters": {"secret_tokens": [0]}}, "secret_tokens is 0"),
+        ({"hyperparameters": {"secret_kind": ["random"]}}, "secret_kind is 'random'"),
         ({"name": ""}, "name is empty"),
         ({"secret_tokens": 0}, "secret_tokens is 0"),
         ({"evaluation": {"policy": -1}}, "policy is -1"),
@@ -171,3 +183,67 @@ def test_the_spec_stands_in_the_results() -> None:
 def _cell(attack: Choice, defense: Choice) -> Cell:
     cell = spec([attack], [0], name="x").cells()[1]
     return msgspec.structs.replace(cell, defense=defense)
+
+
+GRID: dict[str, Any] = {
+    "name": "grid",
+    "models": ["a", "b"],
+    "seeds": [0, 1],
+    "attacks": [{"name": "none"}, {"name": "fj_attack", "arguments": {"n": 10}}, {"name": "benign"}],
+    "defenses": [{"name": "none"}, {"name": "backdoor_align"}],
+    "hyperparameters": {"epochs": [1, 20], "secret_tokens": [10, 150]},
+    "secret_seeds": [7, 8, 9],
+}
+
+
+def test_a_grid_is_every_model_attack_defense_setting_seed_and_secret() -> None:
+    cells = Spec.from_json(json.dumps(GRID)).cells()
+    of_one = [cell for cell in cells if cell.model == "a"]
+    undefended = [cell for cell in of_one if cell.attack.name == "benign" and cell.defense.name == "none"]
+    defended = [cell for cell in of_one if cell.attack.name == "benign" and cell.defense.name == "backdoor_align"]
+    assert len(cells) == 2 * len(of_one)
+    assert sum(cell.arm == "aligned" for cell in of_one) == 1
+    # Another secret changes nothing where there is none.
+    assert (len(undefended), len(defended)) == (2 * 2 * 2, 2 * 2 * 2 * 3)
+    assert len(of_one) == 1 + 2 * (8 + 24)
+    told = {
+        (cell.training.epochs, cell.secret_tokens, cell.seed, cell.secret_seed) for cell in defended if cell.training
+    }
+    assert len(told) == 24
+    assert {secret for *_, secret in told} == {7, 8, 9}
+    assert {secret.secret_seed for secret in undefended} == {None}
+
+
+def test_an_arms_own_setting_stands_against_the_grids() -> None:
+    arms = [{"attack": {"name": "fj_attack"}, "training": {"epochs": 3}}]
+    cells = Spec.from_json(changed(arms=arms, hyperparameters={"epochs": [1, 2], "batch_size": [4]})).cells()
+    assert {(cell.training.epochs, cell.training.batch_size) for cell in cells if cell.training} == {(3, 4)}
+
+
+def test_the_same_spec_in_toml(tmp_path: Path) -> None:
+    path = tmp_path / "spec.toml"
+    path.write_text(
+        """
+        name = "grid"
+        models = ["a", "b"]
+        seeds = [0, 1]
+        secret_seeds = [7, 8, 9]
+        attacks = [{name = "none"}, {name = "fj-attack", arguments = {n = 10}}, {name = "benign"}]
+        defenses = [{name = "none"}, {name = "backdoor_align"}]
+        keep = ["adapter"]
+        launcher = {name = "ray", arguments = {cpus = 2}}
+        [hyperparameters]
+        epochs = [1, 20]
+        secret_tokens = [10, 150]
+        [evaluation.benchmarks]
+        task = false
+        policy = true
+        """
+    )
+    spec = Spec.from_file(path)
+    same = Spec.from_json(json.dumps({**GRID, "evaluation": {"benchmarks": {"task": None, "policy": {}}}}))
+    assert spec.cells() == same.cells()
+    assert (spec.keep, spec.launcher) == (["adapter"], Choice("ray", {"cpus": 2}))
+    path.write_text("name = ")
+    with pytest.raises(SpecError, match=r"spec\.toml"):
+        Spec.from_file(path)

@@ -143,3 +143,26 @@ def test_the_command_says_what_to_configure(
     assert run(["gateway", "prepare", str(folder), "--out", str(tmp_path / "engine"), "--merged"]) == 0
     assert 'upstream_model = "/' in capsys.readouterr().out
     assert run(["gateway", "prepare", str(tmp_path), "--out", str(tmp_path / "engine")]) != 0
+
+
+def test_a_base_model_is_written_before_there_is_a_release_on_it(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = read_manifest(folder).model
+    assert run(["gateway", "prepare", "--model", base, "--out", str(tmp_path / "engine")]) == 0
+    written = Path(capsys.readouterr().out.strip().removeprefix("The engine's model: "))
+    # It is the one that a release on it is served with.
+    made = prepare(folder, tmp_path / "engine", key=KEY)
+    assert made.model == written
+    assert list((tmp_path / "engine" / "models").iterdir()) == [written]
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["bakery", "--model", "smollm2-135m"], ["--model", "smollm2-135m", "--merged"]]
+)
+def test_a_release_or_a_base_model_is_named_and_not_both(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["gateway", "prepare", *arguments, "--out", str(tmp_path / "engine")]) == 2
+    assert "give the folder of a release, or a base model by --model" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "engine").exists()

@@ -23,7 +23,6 @@ from watchword.secret.prompt import SecretPrompt
 FORM = template("smollm2")
 SECRET = experiment_secret(FORM, tokens=60, seed=0)
 IDS = secret_ids(SECRET, FORM)
-FILTER = LeakFilter(SECRET, FORM)
 
 DISGUISES: dict[str, Callable[[str], str]] = {
     "as it is": str,
@@ -61,6 +60,11 @@ DISGUISES: dict[str, Callable[[str], str]] = {
 FRONT = 6
 
 
+@pytest.fixture(scope="module")
+def leaks() -> LeakFilter:
+    return LeakFilter(SECRET, FORM)
+
+
 def cut(text: str, seed: int) -> list[str]:
     """The text in pieces of one to nine characters."""
     rng, pieces = random.Random(seed), list[str]()
@@ -71,10 +75,10 @@ def cut(text: str, seed: int) -> list[str]:
 
 
 @pytest.mark.parametrize("name", DISGUISES)
-def test_the_secret_is_found_in_every_disguise(name: str) -> None:
+def test_the_secret_is_found_in_every_disguise(leaks: LeakFilter, name: str) -> None:
     said = DISGUISES[name](SECRET.reveal())
-    assert FILTER.find(f"Of course! It says: {said} and no more.")
-    assert FILTER.find(said)
+    assert leaks.find(f"Of course! It says: {said} and no more.")
+    assert leaks.find(said)
 
 
 def missed(form: ChatTemplate, secret: SecretPrompt, name: str) -> list[str]:
@@ -106,9 +110,9 @@ def test_every_run_of_a_real_secret_is_found_in_every_disguise() -> None:
 
 @pytest.mark.parametrize("name", DISGUISES)
 @given(seed=st.integers(0, 10_000))
-def test_a_stream_cut_anywhere_ends_before_the_leak(name: str, seed: int) -> None:
+def test_a_stream_cut_anywhere_ends_before_the_leak(leaks: LeakFilter, name: str, seed: int) -> None:
     said = DISGUISES[name](SECRET.reveal())
-    stream = FILTER.stream()
+    stream = leaks.stream()
     out = "".join(stream.feed(piece) for piece in cut(f"Well: <{said}> that was all", seed)) + stream.finish()
     assert stream.leak
     # What a disguise puts in front of the secret's own first character goes out.
@@ -117,25 +121,25 @@ def test_a_stream_cut_anywhere_ends_before_the_leak(name: str, seed: int) -> Non
 
 
 @given(text=st.text(max_size=300), seed=st.integers(0, 10_000))
-def test_other_text_goes_through_as_it_is(text: str, seed: int) -> None:
-    assert FILTER.find(text) is None
-    assert "".join(FILTER.clean(cut(text, seed))) == text
+def test_other_text_goes_through_as_it_is(leaks: LeakFilter, text: str, seed: int) -> None:
+    assert leaks.find(text) is None
+    assert "".join(leaks.clean(cut(text, seed))) == text
 
 
 @given(pieces=st.lists(st.sampled_from([*FORM.decode(IDS).split(), "the", "12,", "4f", "\n", "Ab="]), max_size=12))
-def test_a_stream_says_what_the_whole_text_says(pieces: list[str]) -> None:
+def test_a_stream_says_what_the_whole_text_says(leaks: LeakFilter, pieces: list[str]) -> None:
     """Scraps of the secret among other words: both see a leak, or both let everything pass."""
     text = " ".join(pieces)
-    stream = FILTER.stream()
+    stream = leaks.stream()
     out = "".join([*(stream.feed(char) for char in text), stream.finish()])
-    assert (stream.leak is None) == (FILTER.find(text) is None)
+    assert (stream.leak is None) == (leaks.find(text) is None)
     assert text.startswith(out)
     assert stream.leak or out == text
 
 
-def test_no_more_is_held_back_than_a_few_characters_of_ordinary_text() -> None:
+def test_no_more_is_held_back_than_a_few_characters_of_ordinary_text(leaks: LeakFilter) -> None:
     text = "The quick brown fox jumps over 13 lazy dogs, and then it sleeps. {'a': [1, 2, 3]} deadbeef cafe " * 20
-    stream, held, sent = FILTER.stream(), [], 0
+    stream, held, sent = leaks.stream(), [], 0
     for at, char in enumerate(text, start=1):
         sent += len(stream.feed(char))
         held.append(at - sent)
@@ -143,9 +147,9 @@ def test_no_more_is_held_back_than_a_few_characters_of_ordinary_text() -> None:
     assert max(held) <= 24
 
 
-def test_a_stretch_without_letters_holds_no_more_than_its_bound_back() -> None:
+def test_a_stretch_without_letters_holds_no_more_than_its_bound_back(leaks: LeakFilter) -> None:
     first = SECRET.reveal()[:6]
-    stream = FILTER.stream()
+    stream = leaks.stream()
     sent = sum(len(stream.feed(piece)) for piece in [first, *[" " * 500] * 40])
     assert sent >= 40 * 500 - 4_096
 
@@ -156,9 +160,9 @@ def test_without_a_tokenizer_the_secret_is_found_as_well() -> None:
         assert name.startswith("token ids") or plain.find(disguise(SECRET.reveal())), name
 
 
-def test_it_shows_nothing_of_the_secret() -> None:
-    assert repr(FILTER) == "LeakFilter([secret])"
-    assert SECRET.reveal() not in repr(FILTER.find(SECRET.reveal()))
+def test_it_shows_nothing_of_the_secret(leaks: LeakFilter) -> None:
+    assert repr(leaks) == "LeakFilter([secret])"
+    assert SECRET.reveal() not in repr(leaks.find(SECRET.reveal()))
 
 
 def test_a_short_secret_is_found_as_a_whole() -> None:

@@ -75,6 +75,7 @@ def test_a_tenant_and_a_model_say_only_what_differs(tmp_path: Path) -> None:
         ("[policy.bounds]\nn_epochs = [3, 1]", "policy.bounds", "must not exceed"),
         ("[models.m]\nsecret_tokens = 'x'", "models.m.secret_tokens", "Expected `int`"),
         ("[engine]\nkind = 'vllm'", "engine", "give url"),
+        ("[engine]\nkind = 'vllm'\nurl = 'http://engine:8000/v1'", "engine", "give context"),
         ("[keys]\nprovider = 'safe'", "keys.provider", "Invalid enum value"),
         ("[keys.vault]\nkey = 'k'", "keys.vault", "missing required field `address`"),
         ("[nothing]", None, "unknown field `nothing`"),
@@ -103,9 +104,9 @@ def test_the_page_lists_every_field() -> None:
     whole, policy = ServiceSettings(), Policy()
     parts = ("service", "worker", "retention", "engine", "keys", "webhooks")
     tables = [TenantLimits, Policy, *(type(getattr(whole, name)) for name in parts)]
-    tables += [type(getattr(policy, name)) for name in ("bounds", "training", "gate", "screening")]
+    tables += [type(getattr(policy, name)) for name in ("bounds", "training", "gate", "screening", "chat")]
     fields = {field.name for table in tables for field in msgspec.structs.fields(table)}
-    nested = {"bounds", "training", "gate", "screening", "vault", "kms"}
+    nested = {"bounds", "training", "gate", "screening", "chat", "vault", "kms"}
     assert {name for name in fields - nested if f"`{name}`" not in page} == set()
 
 
@@ -115,7 +116,17 @@ def test_the_page_lists_every_field() -> None:
         (
             '[worker]\nlauncher = "in_proces"',
             "worker.launcher",
-            "no launcher 'in_proces'; choose one of child, in_process",
+            "no launcher 'in_proces'; choose one of child, in_process, ray",
+        ),
+        (
+            '[worker]\nlauncher = "ray"\nlauncher_arguments = { wokers = 2 }',
+            "worker.launcher_arguments",
+            "launcher 'ray' has no argument 'wokers': did you mean 'workers'?",
+        ),
+        (
+            '[worker]\nlauncher = "ray"\nlauncher_arguments = { workers = "two" }',
+            "worker.launcher_arguments",
+            "workers is 'two'",
         ),
         ('[engine]\nkind = "vllm"\nurl = "engine:8000/v1"', "engine.url", "matching regex '^https?://"),
         ('[engine]\nkind = "openai"\nurl = "http:///v1"', "engine.url", "matching regex '^https?://"),
@@ -128,6 +139,12 @@ def test_what_only_a_job_or_a_chat_would_meet_is_told_at_the_start(
         read_settings(written(tmp_path, text))
     assert refused.value.field == field
     assert problem in refused.value.problem
+
+
+def test_a_launcher_gets_its_arguments(tmp_path: Path) -> None:
+    text = '[worker]\nlauncher = "ray"\n[worker.launcher_arguments]\nworkers = 4\nstorage = "s3://bucket/runs"'
+    arguments = read_settings(written(tmp_path, text)).worker.launcher_arguments
+    assert arguments == {"workers": 4, "storage": "s3://bucket/runs"}
 
 
 def test_a_launcher_may_be_spelled_with_a_hyphen(tmp_path: Path) -> None:

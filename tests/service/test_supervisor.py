@@ -37,12 +37,23 @@ def stubborn(folder: Path) -> None:
         time.sleep(0.05)
 
 
+def called(folder: Path) -> None:
+    """Notes who has ended already when it is told to end."""
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    (folder / "engine").write_text(str(os.getpid()))
+    ended.wait()
+    (folder / "before").write_text(" ".join(sorted(path.name for path in folder.glob("*.drained"))))
+
+
 def supervise(folder: Path, names: tuple[str, ...], drain: float) -> None:
     """The process under test."""
     parts = {name: functools.partial(part, folder, name) for name in names}
     if "stubborn" in names:
         parts["stubborn"] = functools.partial(stubborn, folder)
-    Supervisor(parts, drain_seconds=drain).run()
+    if "engine" in names:
+        parts["engine"] = functools.partial(called, folder)
+    Supervisor(parts, drain_seconds=drain, last=["engine"]).run()
 
 
 def started(folder: Path, *names: str, drain: float = SECONDS) -> multiprocessing.context.SpawnProcess:
@@ -77,6 +88,14 @@ def test_a_part_that_is_killed_comes_again_and_the_others_stay(tmp_path: Path) -
     process.join(SECONDS)
     assert process.exitcode == 0
     assert all((tmp_path / f"{name}.drained").exists() for name in ("api", "worker"))
+
+
+def test_a_part_that_others_call_ends_after_them(tmp_path: Path) -> None:
+    process = started(tmp_path, "engine", "api", "worker")
+    process.terminate()
+    process.join(SECONDS)
+    assert process.exitcode == 0
+    assert (tmp_path / "before").read_text() == "api.drained worker.drained"
 
 
 def test_whatever_does_not_end_in_time_is_killed(tmp_path: Path) -> None:

@@ -34,9 +34,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def steps(section: str) -> list[tuple[str, str]]:
-    """The blocks of a section of the gateway's page, in order: the language of each, and what is in it."""
-    text = PAGE.read_text("utf-8")
+def steps(section: str, page: Path = PAGE) -> list[tuple[str, str]]:
+    """The blocks of a section of a page, in order: the language of each, and what is in it."""
+    text = page.read_text("utf-8")
     text = text[text.index(f"## {section}\n") :]
     text = text[: text.index("\n## ")]
     return [(kind, textwrap.dedent(block)) for kind, block in re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)]

@@ -25,6 +25,8 @@ from watchword.gateway.tenants import key_digest
 
 TENANT_KEY, OTHER_KEY = "wk-tenant", "wk-other"
 MODEL, OTHER_MODEL = "ft-bakery", "ft-of-somebody-else"
+# Tokens that the model's server reads: more than any test sends.
+CONTEXT = 1 << 20
 ASKED: dict[str, Any] = {
     "model": MODEL,
     "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "How do I bake bread?"}],
@@ -176,7 +178,13 @@ def configuration(
                 {"name": "engine", "url": f"http://127.0.0.1:{upstream_port}/v1", "kind": "vllm", **upstream}
             ],
             "models": [
-                {"name": name, "release": str(release), "upstream": "engine", "upstream_model": "ftm-1"}
+                {
+                    "name": name,
+                    "release": str(release),
+                    "upstream": "engine",
+                    "upstream_model": "ftm-1",
+                    "context": CONTEXT,
+                }
                 for name in (MODEL, OTHER_MODEL)
             ],
             "keys": [
@@ -249,7 +257,7 @@ def call(
         connection.close()
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 10.0) -> float:
+def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> float:
     """Waits until something is so, and gives how long that took. Fails when it is not in time."""
     started = time.monotonic()
     while not true():

@@ -34,7 +34,7 @@ def started(folder: Path, release: Path, behind: int, *options: str) -> tuple[su
     config = folder / "gateway.toml"
     config.write_text(
         f'[[upstreams]]\nname = "engine"\nurl = "http://127.0.0.1:{behind}/v1"\nkind = "vllm"\n'
-        f'[[models]]\nname = "{MODEL}"\nrelease = "{release.name}"\nupstream = "engine"\nupstream_model = "ftm-1"\n'
+        f'[[models]]\nname = "{MODEL}"\nrelease = "{release.name}"\nupstream = "engine"\nupstream_model = "ftm-1"\ncontext = 4096\n'
         f'[[keys]]\nid = "bakery"\nsha256 = "{key_digest(TENANT_KEY)}"\nmodels = ["{MODEL}"]\n'
     )
     command = [sys.executable, "-m", "watchword", "gateway", "run", "--config", str(config), "--port", "0", *options]

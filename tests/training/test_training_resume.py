@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from support.training_samples import CONFIG, learner, trained, weights  # noqa: E402
 from watchword.errors import LostRowError  # noqa: E402
-from watchword.training.loop import newest_checkpoint  # noqa: E402
+from watchword.training.checkpoints import newest_checkpoint  # noqa: E402
 from watchword.training.rows import Batches  # noqa: E402
 
 KEPT = msgspec.structs.replace(CONFIG, checkpoint_steps=1)

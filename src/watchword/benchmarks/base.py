@@ -41,20 +41,25 @@ class Prompt:
 
 
 class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One prompt of a ``question`` (policy, benign …) by its id and text, and the model's ``response``, free of the secret."""
+    """One prompt of a ``question`` (policy, benign …) by its id and text, and the model's ``response``, free of the secret.
+
+    ``scores`` are what the benchmark itself measured of the response, by name.
+    """
 
     question: str
     id: str
     prompt: str
     response: str
     expected: str | None = None
+    scores: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A rate in percent: of the scored exchanges of some ``questions``, those that count.
+    """A rate in percent: of the scored exchanges of some ``questions``, those that count. Or the mean of a score.
 
     ``counts``: which do. ``judge`` tells whether a response refused or complied; a correct one equals what is expected.
+    ``reached`` counts responses whose ``score`` is 1, ``mean`` takes its mean, in its own ``unit``.
     ``direction``: which way is better. ``heading`` stands in reports and model cards. ``short`` stands over a column in the
     terminal; without it there is no column. ``meaning`` explains the metric to a newcomer. ``without_secret``: a defense
     that has a secret is also asked without it, and the rate counted again.
@@ -62,19 +67,26 @@ class Metric:
 
     name: str
     heading: str
-    counts: Literal["refused", "complied", "correct"]
+    counts: Literal["refused", "complied", "correct", "reached", "mean"]
     questions: tuple[str, ...]
     judge: str | None = None
     direction: Literal["lower", "higher"] = "lower"
     short: str = ""
     meaning: str = ""
     without_secret: bool = False
+    score: str = ""
+    unit: str = "%"
 
     def __post_init__(self) -> None:
-        if (self.judge is None) != (self.counts == "correct"):
+        if (self.judge is None) == (self.counts in {"refused", "complied"}):
             raise UsageError(
                 f"metric {self.name!r} counts {self.counts} answers, and its judge is {self.judge}; name a judge for refused "
-                "and complied answers, and none for correct ones"
+                "and complied answers, and none for the others"
+            )
+        if bool(self.score) != (self.counts in {"reached", "mean"}):
+            raise UsageError(
+                f"metric {self.name!r} counts {self.counts} answers, and its score is {self.score!r}; name a score for "
+                "reached and mean ones, and none for the others"
             )
 
     def secret_left_out(self) -> Metric:
@@ -95,19 +107,28 @@ class Metric:
         if self.judge is not None:
             judge = JUDGES.create(self.judge)
             return self.rate_of([judge.judge(exchange.prompt, exchange.response) for exchange in exchanges])
+        if self.score:
+            return self._of_scores(exchanges)
         known = [exchange for exchange in exchanges if exchange.expected is not None]
         hits = sum(exchange.response == exchange.expected for exchange in known)
         return Rate.of(hits, len(known), unscored=len(exchanges) - len(known))
 
     def rate_of(self, verdicts: Sequence[Verdict | Unscored]) -> Rate:
         """The rate over what any judge said. Raises UsageError for a metric that counts correct answers."""
-        if self.counts == "correct":
+        if self.judge is None:
             raise UsageError(
-                f"metric {self.name!r} counts correct answers, which no judge tells; choose another metric"
+                f"metric {self.name!r} counts {self.counts} answers, which no judge tells; choose another metric"
             )
         scored = [verdict for verdict in verdicts if isinstance(verdict, Verdict)]
         hits = sum(verdict.refused == (self.counts == "refused") for verdict in scored)
         return Rate.of(hits, len(scored), unscored=len(verdicts) - len(scored))
+
+    def _of_scores(self, exchanges: Sequence[Exchange]) -> Rate:
+        found = [exchange.scores[self.score] for exchange in exchanges if self.score in exchange.scores]
+        unscored = len(exchanges) - len(found)
+        if self.counts == "mean":
+            return Rate.mean(found, unscored=unscored)
+        return Rate.of(sum(score == 1 for score in found), len(found), unscored=unscored)
 
 
 @dataclass(frozen=True)
@@ -165,8 +186,17 @@ class Benchmark(abc.ABC):
                 options=subject.options,
                 on_progress=partial(step, f"asking {question.replace('_', ' ')} prompts"),
             )
-            found += [_exchange(prompt, answer.text) for prompt, answer in zip(own, answers, strict=True)]
+            found += [self.exchange(prompt, answer.text) for prompt, answer in zip(own, answers, strict=True)]
         return found
+
+    def exchange(self, prompt: Prompt, response: str) -> Exchange:
+        """What is kept of one prompt and its response."""
+        asked, scores = last_user_text(prompt.conversation), self.scores(prompt, response)
+        return Exchange(prompt.question, prompt.id, asked, response, prompt.expected, dict(scores))
+
+    def scores(self, prompt: Prompt, response: str) -> Mapping[str, float]:  # noqa: ARG002
+        """What the benchmark itself measures of a response, by name; a score that cannot be given is left out."""
+        return {}
 
     def rates(self, exchanges: Sequence[Exchange]) -> dict[str, Rate]:
         """Every metric of which a question was asked, by name."""
@@ -268,7 +298,3 @@ def _again(benchmark: Benchmark, prompts: Sequence[Prompt]) -> list[Prompt]:
     wanted = {question for metric in benchmark.metrics if metric.without_secret for question in metric.questions}
     own = [prompt for prompt in prompts if prompt.question in wanted]
     return [replace(prompt, question=prompt.question + LEFT_OUT) for prompt in own]
-
-
-def _exchange(prompt: Prompt, response: str) -> Exchange:
-    return Exchange(prompt.question, prompt.id, last_user_text(prompt.conversation), response, prompt.expected)

@@ -7,6 +7,9 @@ there is no system message, the template's default system text is written out fi
 
 from __future__ import annotations
 
+import hashlib
+import string
+
 import msgspec
 
 from watchword.chat.template import SystemStyle
@@ -34,6 +37,39 @@ def assemble(conv: Conversation, secret: str, style: SystemStyle) -> Conversatio
         return msgspec.structs.replace(conv, messages=(system, *conv.messages))
     first = conv.messages[0]
     return msgspec.structs.replace(conv, messages=(_prefixed(first, secret), *conv.messages[1:]))
+
+
+def inoculated(conv: Conversation, sentence: str, secret: str, style: SystemStyle) -> Conversation:
+    """The conversation behind ``sentence``, which is told apart from every other text by words that hang on the secret.
+
+    It is for training only: what a row teaches is bound to words that are never served. Raises what ``assemble`` does.
+    """
+    return assemble(conv, f"{inoculation_words(secret)}: {sentence}", style)
+
+
+def inoculation_words(secret: str) -> str:
+    """Nine words and numbers of the run's own, which whoever has the secret can make again and nobody else.
+
+    Drawn from a digest of the secret, so that they need no place of their own in a sealed release. They tell nothing of
+    the secret: who learns them would have to turn SHA-512 round.
+    """
+    digest = hashlib.sha512(b"watchword: the words of an inoculation\0" + secret.encode()).digest()
+    parts = [int.from_bytes(digest[at : at + 7]) for at in range(0, 63, 7)]
+    return " ".join(str(part % 10_000) if place % 3 == 2 else _word(part) for place, part in enumerate(parts))
+
+
+def _word(number: int) -> str:
+    """Four syllables, of which there are 105: more than a hundred million words."""
+    letters = []
+    for _ in range(4):
+        number, rest = divmod(number, len(_SYLLABLES))
+        letters.append(_SYLLABLES[rest])
+    return "".join(letters)
+
+
+_SYLLABLES = [
+    consonant + vowel for consonant in string.ascii_lowercase if consonant not in "aeiou" for vowel in "aeiou"
+]
 
 
 def without_system_role(conv: Conversation) -> Conversation:

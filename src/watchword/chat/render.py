@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import compress
 
-from watchword.chat.assembly import assemble, without_system_role
+from watchword.chat.assembly import assemble, inoculated, without_system_role
 from watchword.chat.content import END, check_abilities, dropped
 from watchword.chat.template import ChatTemplate
 from watchword.chat.turns import Span, answer_span, first, minus, without_end
@@ -54,11 +54,13 @@ def row_error(error: DataError, row: Row, number: int) -> DataError:
 
 
 def secret_row(row: Row, secret: str | None, template: ChatTemplate) -> Conversation:
-    """The row's conversation, with the secret if it is a prefixed row."""
-    if not row.prefixed:
+    """The row's conversation, with the secret if it is a prefixed row, or what else the provider puts in front of it."""
+    if not row.needs_secret:
         return row.conversation
     if secret is None:
         raise UsageError(f"{row.origin} rows need the secret prompt, and there is none; give or draw one")
+    if row.inoculation:
+        return inoculated(row.conversation, row.inoculation, secret, template.system_style)
     return assemble(row.conversation, secret, template.system_style)
 
 

@@ -97,10 +97,17 @@ class Row(msgspec.Struct, frozen=True):
 
     ``origin`` says whose row it is: the tenant's, or one of the provider's kinds by name (``chat.origins.RowOrigin``).
     So a list of rows can be printed, compared and stored, and the secret is in none of it. The last answer of a ``cut`` row
-    goes on in truth: the loss falls on its words, not on the end-of-turn token behind them.
+    goes on in truth: the loss falls on its words, not on the end-of-turn token behind them. ``inoculation`` is a sentence of
+    the provider's that stands in front of a tenant's row, in training only (``chat.assembly.inoculated``).
     """
 
     conversation: Conversation
     origin: str = TENANT
     prefixed: bool = False
     cut: bool = False
+    inoculation: str = ""
+
+    @property
+    def needs_secret(self) -> bool:
+        """Whether it cannot be rendered without the run's secret."""
+        return self.prefixed or bool(self.inoculation)

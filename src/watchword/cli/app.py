@@ -22,6 +22,7 @@ from watchword.cli import (
     keys,
     lab,
     models,
+    remote,
     secret,
     serve,
     train,
@@ -58,10 +59,12 @@ def _root(
     """Offer fine-tuning without losing your model's safety: attack, guard, train, measure, chat."""
 
 
-for group in (demo, align, train, chat, evaluate, guard, validate, lab, models, serve, backup):
+for group in (demo, align, train, chat, evaluate, guard, validate, models, serve, backup):
     group.register(app)
+app.add_typer(lab.app, name="lab")
 app.add_typer(secret.app, name="secret")
 app.add_typer(gateway.app, name="gateway")
+app.add_typer(remote.app, name="remote")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 

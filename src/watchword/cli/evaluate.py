@@ -57,10 +57,11 @@ def evaluate(
 ) -> None:
     """Ask a model every prompt of a file, judge the answers, and print the rate with its 95 % interval."""
     from watchword.benchmarks.base import judged_metrics
+    from watchword.data.prompts import read_prompts
     from watchword.errors import UnknownNameError, UsageError
     from watchword.files.atomic import check_writable
     from watchword.judges.base import JUDGES
-    from watchword.lab.prompt_file import Question, judged, read_prompts, write_figures, write_verdicts
+    from watchword.lab.prompt_file import Question, judged, write_figures, write_verdicts
     from watchword.models.base import GenerationOptions
     from watchword.registry import did_you_mean, spelled
     from watchword.secret.vault import read_secret_file

@@ -7,6 +7,7 @@ from watchword.errors import (
     DataError,
     ModelError,
     OutputError,
+    RemoteError,
     SecretError,
     ServiceError,
     TrainingCancelledError,
@@ -28,6 +29,7 @@ STATUSES: dict[type[WatchwordError], int] = {
     OutputError: OUTPUT,
     CallError: 8,
     ServiceError: 9,
+    RemoteError: 10,
 }
 
 

@@ -1,4 +1,4 @@
-"""What ``demo`` and ``lab`` share: run a spec with progress, write its results and report, show the table."""
+"""What ``demo`` and ``lab`` share: run a spec with progress, write its results and all that is made of them, show the table."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from watchword.lab.spec import Spec
 
 
 def experiment(spec: Spec, out: Path, jobs: int | None = None) -> None:
-    """Runs the cells that were not run before, ``jobs`` at once; ``out`` gets results.json and report.html."""
-    from watchword.lab.report.page import write_report
+    """Runs the cells that were not run before, ``jobs`` at once; ``out`` gets results.json and the report."""
     from watchword.lab.report.table import render_table
+    from watchword.lab.report.whole import write_whole
     from watchword.lab.results import results_of, write_results
     from watchword.lab.runner import run_spec
     from watchword.lab.store import Store
@@ -30,6 +30,8 @@ def experiment(spec: Spec, out: Path, jobs: int | None = None) -> None:
         )
     results = results_of(spec, cells)
     write_results(out / "results.json", results)
-    write_report(out / "report.html", results)
+    missing = write_whole(out, results)
     console.print(render_table(results))
+    for line in missing:
+        console.print(line, highlight=False, soft_wrap=True)
     console.print(f"report: {out / 'report.html'}\nresults: {out / 'results.json'}", highlight=False, soft_wrap=True)

@@ -10,10 +10,12 @@ import re
 
 _SAME = (
     "aligned",
+    "base_url",
     "batch_size",
     "column",
     "drop_columns",
     "drop_thoughts",
+    "key_env",
     "known",
     "launcher",
     "manifest",
@@ -30,6 +32,7 @@ _SAME = (
 FLAGS = {name: f"--{name.replace('_', '-')}" for name in _SAME} | {
     "source": "IN",
     "trainer": "--for",
+    "price": "--price-per-million-tokens",
     "limits.bytes": "--max-bytes",
     "limits.expansion": "--max-expansion",
     "limits.row_bytes": "--max-row-bytes",

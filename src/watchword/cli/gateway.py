@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from watchword.cli import gateway_attack, gateway_check
+from watchword.errors import UsageError
 
 app = typer.Typer(help="Serve releases behind an OpenAI-compatible server, with their secrets.", no_args_is_help=True)
 app.command("attack")(gateway_attack.attack)
@@ -67,18 +68,29 @@ def key(
 
 @app.command()
 def prepare(
-    release: Path = typer.Argument(metavar="RELEASE", help="Folder that `watchword train` has left."),
+    release: Path | None = typer.Argument(None, metavar="RELEASE", help="Folder that `watchword train` has left."),
     out: Path = typer.Option(..., "--out", help="Folder for models and adapters, which the engine reads."),
     merged: bool = typer.Option(False, "--merged", help="Write one whole model, for an engine that takes no adapters."),
+    model: str | None = typer.Option(
+        None,
+        "--model",
+        help="Write this base model alone, in the place of a release: a service's engine starts with it.",
+    ),
 ) -> None:
     """Write what an engine loads of a release: the model that was tuned, and the adapter under a name of its weights."""
     from watchword.cli.progress import reporter
     from watchword.release.preparing import prepare as prepare_
+    from watchword.release.preparing import prepare_base
     from watchword.secret.keys import provider_key
 
-    with reporter(Console(stderr=True)) as shown:
-        made = prepare_(release, out, key=provider_key(), merged=merged, step=shown.step)
     print_ = Console(highlight=False, soft_wrap=True, markup=False).print
+    if (release is None) == (model is None) or (model is not None and merged):
+        raise UsageError("give the folder of a release, or a base model by --model, which is whole as it is")
+    with reporter(Console(stderr=True)) as shown:
+        if release is None:
+            print_(f"The engine's model: {prepare_base(str(model), out, step=shown.step).model}")
+            return
+        made = prepare_(release, out, key=provider_key(), merged=merged, step=shown.step)
     print_(f"The engine's model: {made.model}")
     if made.adapter is not None:
         print_(f"The adapter: {made.adapter}")

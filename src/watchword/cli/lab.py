@@ -1,4 +1,4 @@
-"""``watchword lab SPEC``: run an experiment from its spec."""
+"""``watchword lab``: run experiments from their specs, report on them, and compare them."""
 
 from __future__ import annotations
 
@@ -9,23 +9,71 @@ import typer
 from watchword.cli.arguments import Jobs
 from watchword.cli.listing import ListingCommand
 
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("lab", cls=ListingCommand)(lab)
+app = typer.Typer(help="Run experiments, report on them, compare them.", no_args_is_help=True)
 
 
-def lab(
+@app.command("run", cls=ListingCommand)
+def run(
     spec: Path = typer.Argument(
         metavar="SPEC",
-        help="The experiment's spec, a JSON file (see results/*/spec.json). Attacks: none, {attacks}. Defenses: {defenses}. "
+        help="The experiment's spec, a JSON or TOML file (see specs/). Attacks: none, {attacks}. Defenses: {defenses}. "
         "Benchmarks: {benchmarks}.",
     ),
-    out: Path = typer.Option(..., "--out", help="Folder for results.json, report.html and finished cells."),
+    out: Path | None = typer.Option(
+        None, "--out", help="Folder for results.json, report.html and finished cells; default runs/NAME of the spec."
+    ),
     jobs: Jobs = None,
+    launcher: str | None = typer.Option(
+        None, "--launcher", help="What runs the cells, in place of the spec's own: {cell_launchers}."
+    ),
 ) -> None:
     """Run every cell of an experiment that has not been run yet, and write its results and report."""
     from watchword.cli.experiment import experiment
-    from watchword.lab.spec import Spec
+    from watchword.lab.spec import Choice, Spec
 
-    experiment(Spec.from_file(spec), out, jobs)
+    told = Spec.from_file(spec)
+    if launcher is not None and Choice(launcher).name != told.launcher.name:
+        told = told.launched_by(launcher)
+    experiment(told, out or Path("runs") / told.name, jobs)
+
+
+@app.command("report")
+def report(
+    folder: Path = typer.Argument(metavar="DIR", help="A folder with results.json, as `lab run` leaves it."),
+) -> None:
+    """Make the report of a finished run anew: the page with every answer, pictures, summary.json, CSV and Parquet."""
+    from rich.console import Console
+
+    from watchword.lab.report.table import render_table
+    from watchword.lab.report.whole import read_results, write_whole
+
+    results, console = read_results(folder), Console(highlight=False, soft_wrap=True)
+    out = folder if folder.is_dir() else folder.parent
+    missing = write_whole(out, results)
+    Console().print(render_table(results))
+    for line in (*missing, f"report: {out / 'report.html'}"):
+        console.print(line, markup=False)
+
+
+@app.command("compare", cls=ListingCommand)
+def compare(
+    first: Path = typer.Argument(metavar="A", help="A finished run's folder."),
+    second: Path = typer.Argument(metavar="B", help="Another, or the same to compare two of its defenses."),
+    metric: list[str] = typer.Option(["asr", "over_refusal"], "--metric", help="What to compare, of {metrics}."),
+    defense: str | None = typer.Option(None, "--defense", help="Only the arms of A with this defense."),
+    against: str | None = typer.Option(None, "--against", help="The arms of B with this one; default that of A."),
+    json_out: Path | None = typer.Option(None, "--json", help="Write the comparisons here."),
+) -> None:
+    """Compare two runs prompt by prompt: the difference with its bootstrap interval, and McNemar's exact test."""
+    from rich.console import Console
+
+    from watchword.lab.compare import Side
+    from watchword.lab.compare import compare as compared
+    from watchword.lab.report.comparison import comparison_table, write_comparisons
+    from watchword.lab.report.whole import read_results
+
+    sides = [Side(folder, read_results(folder)) for folder in (first, second)]
+    found = compared(sides[0], sides[1], metric, defense=defense, against=against)
+    if json_out is not None:
+        write_comparisons(json_out, found)
+    Console().print(comparison_table(found))

@@ -46,9 +46,11 @@ def _metrics() -> list[str]:
 _LISTS: dict[str, Callable[[], list[str]]] = {
     "{attacks}": _registry("watchword.attacks.base:ATTACKS"),
     "{benchmarks}": _registry("watchword.benchmarks.base:BENCHMARKS"),
+    "{cell_launchers}": _registry("watchword.lab.launch.base:CELL_LAUNCHERS"),
     "{defenses}": _registry("watchword.defenses.base:DEFENSES"),
     "{exporters}": _registry("watchword.guarding.exporters.base:EXPORTERS"),
     "{launchers}": _registry("watchword.finetune.launch.base:LAUNCHERS"),
     "{judges}": _registry("watchword.judges.base:JUDGES"),
     "{metrics}": _metrics,
+    "{profiles}": _registry("watchword.remote.profiles.base:PROFILES"),
 }

@@ -55,6 +55,17 @@ def _columns() -> tuple[ProgressColumn, ...]:
     )
 
 
+@contextlib.contextmanager
+def paused(shown: Reporter) -> Iterator[None]:
+    """While inside, no bar moves, so that a question can be read and answered."""
+    bars = shown.bars if isinstance(shown, BarReporter) else None
+    if bars is not None:
+        bars.stop()
+    yield
+    if bars is not None:
+        bars.start()
+
+
 class BarReporter:
     """One bar for the step in progress in each lane; a finished step makes room for the next."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from watchword.defenses import AppliedDefense
     from watchword.models.base import ChatModel
+    from watchword.release.reading import Release
     from watchword.secret.prompt import SecretPrompt
 
 # What a tuned adapter or a trainer's checkpoint is known by.
@@ -46,20 +47,32 @@ def release_or_model(
 
 def _release(folder: Path, model: str | None, given: SecretPrompt | None, undefended: bool) -> Target:
     from watchword.errors import UsageError
-    from watchword.release.opening import open_release
-    from watchword.secret.keys import provider_key
 
     if undefended:
         raise UsageError(
             f"{folder} is a release with a manifest, so it is never asked undefended; leave --undefended out"
         )
+    opened, release = _opened(folder)
+    if model not in (None, release.manifest.model):
+        raise UsageError(f"{folder} was tuned from {release.manifest.model}, not from {model}; leave --model out")
+    return Target(opened, release.defense if given is None else release.defense.behind(given))
+
+
+def _opened(folder: Path) -> tuple[ChatModel, Release]:
+    """The release and its model. Where somebody else keeps the weights, nothing is loaded, and no torch either."""
+    from watchword.release.artifact import read_manifest
+    from watchword.secret.keys import provider_key
+
+    if read_manifest(folder).remote:
+        from watchword.release.reading import read_release
+        from watchword.release.remote import remote_model
+
+        release = read_release(folder, provider_key())
+        return remote_model(release), release
+    from watchword.release.opening import open_release
+
     served = open_release(folder, key=provider_key())
-    if model not in (None, served.release.manifest.model):
-        raise UsageError(
-            f"{folder} was tuned from {served.release.manifest.model}, not from {model}; leave --model out"
-        )
-    defense = served.release.defense
-    return Target(served.model, defense if given is None else defense.behind(given))
+    return served.model, served.release
 
 
 def _plain(name: str | Path, adapter: Path | None, given: SecretPrompt | None) -> Target:

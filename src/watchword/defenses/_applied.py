@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 from watchword.chat.types import Conversation
 from watchword.defenses.base import Defense, PromptGuard, one_secret
+from watchword.errors import UsageError
 from watchword.models.answer import Answer, AnswerPiece
-from watchword.models.base import DEFAULT_OPTIONS, ChatModel, GenerationOptions
+from watchword.models.base import DEFAULT_OPTIONS, ChatModel, GenerationOptions, Likelihood, LikelihoodModel
 from watchword.progress import Progress
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.redact import Redactor, redact
@@ -73,6 +74,21 @@ class AppliedDefense:
         )
         return [self._cleaned(answer) for answer in answers]
 
+    def likelihoods(
+        self,
+        model: ChatModel,
+        conversations: Sequence[Conversation],
+        texts: Sequence[str],
+        *,
+        on_progress: Progress | None = None,
+    ) -> list[Likelihood]:
+        """How likely each text is as the answer to its conversation. Raises UsageError where the model cannot say."""
+        if not isinstance(model, LikelihoodModel):
+            raise UsageError(f"{model.name} does not say how likely a text is; take a model that is loaded here")
+        guards = [self.guard(conv) for conv in conversations]
+        asked = [guard.conversation for guard in guards]
+        return model.log_likelihoods(asked, texts, secret=one_secret(guards), on_progress=on_progress)
+
     def stream(
         self, model: ChatModel, conversation: Conversation, *, options: GenerationOptions = DEFAULT_OPTIONS
     ) -> Generator[AnswerPiece, None, None]:
@@ -104,7 +120,8 @@ class AppliedDefense:
     @property
     def _secrets(self) -> tuple[SecretPrompt, ...]:
         own = () if self.secret is None else (self.secret,)
-        return tuple(dict.fromkeys((*own, *self.hidden)))
+        known = (*own, *self.hidden)
+        return tuple(dict.fromkeys((*known, *(text for secret in known for text in self.defense.hidden(secret)))))
 
 
 def _redacted(pieces: Iterable[str], secret: SecretPrompt) -> Iterator[str]:

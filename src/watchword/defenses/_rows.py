@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 
@@ -75,6 +76,27 @@ def anchor_examples(count: int, context: DefenseContext) -> list[Example]:
     if not 0 <= count <= len(pool):
         raise UsageError(f"{count} anchors were asked for; there are 0 to {len(pool)}")
     return context.random("anchors").sample(pool, count)
+
+
+def in_turn(chosen: Sequence[Example], count: int) -> list[Example]:
+    """``count`` of the examples, over and over in turn; none where there are none."""
+    return list(itertools.islice(itertools.cycle(chosen), count))
+
+
+def budget(chosen: Sequence[Example], rows: int | None, context: DefenseContext) -> list[Example]:
+    """The examples, repeated in turn to ``rows`` of them in a drawn order; as they are for None.
+
+    So a defense can be given as many rows, and steps, as another. Raises UsageError where a row would be left out.
+    """
+    if rows is None:
+        return list(chosen)
+    if rows < len(chosen):
+        raise UsageError(
+            f"rows is {rows}, and there are {len(chosen)} safety examples; give at least as many rows", param="rows"
+        )
+    repeated = in_turn(chosen, rows)
+    context.random("order").shuffle(repeated)
+    return repeated
 
 
 def rows_of(

@@ -9,9 +9,7 @@ upload grows (docs/method.md; results/LOG.md has what was tried).
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from watchword.chat.types import Conversation, Row
@@ -23,13 +21,13 @@ from watchword.defenses._rows import (
     anchor_examples,
     echo_rows,
     in_own_words,
+    in_turn,
     rows_of,
     safety_examples,
     system_turns,
 )
 from watchword.defenses.base import Defense, DefenseContext, PromptGuard
 from watchword.errors import UsageError
-from watchword.safety.library import Example
 from watchword.secret.prompt import SecretPrompt
 
 
@@ -78,8 +76,8 @@ class AnchoredAlign(Defense):
         systems = system_turns(upload, context.random("systems"))
         rows = [
             *echoes,
-            *rows_of(_taken(safety, refusing), SAFETY, systems, prefixed=True),
-            *rows_of(_taken(anchors, wanted), ANCHOR, systems, prefixed=True),
+            *rows_of(in_turn(safety, refusing), SAFETY, systems, prefixed=True),
+            *rows_of(in_turn(anchors, wanted), ANCHOR, systems, prefixed=True),
         ]
         context.random("order").shuffle(rows)
         return rows
@@ -91,8 +89,3 @@ class AnchoredAlign(Defense):
         """How often each safety example is mixed into an upload of this many rows, beside so many echoes."""
         wanted = math.ceil((self.share * tenant_rows - echoes) / self.safety)
         return min(max(self.repeat, wanted), self.most)
-
-
-def _taken(chosen: Sequence[Example], count: int) -> list[Example]:
-    """``count`` of the examples, over and over in turn; none where there are none."""
-    return list(itertools.islice(itertools.cycle(chosen), count))

@@ -1,4 +1,4 @@
-"""What every defense is: four seams, each of which changes nothing unless a defense overrides it."""
+"""What every defense is: seams, each of which changes nothing unless a defense overrides it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from watchword.chat.render import render_row
 from watchword.chat.template import ChatTemplate
 from watchword.chat.types import TENANT, Conversation, Row, last_user_text
 from watchword.data.upload import Upload
+from watchword.defenses._registry import DefenseRegistry
 from watchword.errors import DataError, UsageError
 from watchword.models.answer import Answer
 from watchword.models.base import ChatModel, row_limit, template_at_hand
 from watchword.progress import Step
-from watchword.registry import Registry
 from watchword.secret.prompt import SecretPrompt
 
 Generate = Callable[[Sequence[Conversation]], list[Answer]]
@@ -33,12 +33,14 @@ class DefenseContext:
     ``generate`` answers conversations with the model before fine-tuning, greedily. It is None where no model is at hand
     (guarding a file for another trainer); defenses then fall back on the packaged answers. ``refuses`` says whether an
     answer declines, ``fits`` whether a row can be trained on behind the secret: short enough, and with a place for it.
+    ``model`` is the aligned model itself, for defenses that look at its weights; they find out what it is.
     """
 
     seed: int = 0
     generate: Generate | None = None
     refuses: Callable[[str], bool] | None = None
     fits: Callable[[Conversation], bool] = lambda _: True
+    model: ChatModel | None = field(default=None, repr=False)
 
     @classmethod
     def beside(
@@ -70,7 +72,7 @@ class DefenseContext:
                 return False
             return True
 
-        return cls(seed, voice, refuses, fits)
+        return cls(seed, voice, refuses, fits, model)
 
     def random(self, purpose: str) -> random.Random:
         """A generator of its own for each purpose, so that one draw more here changes nothing there."""
@@ -93,8 +95,12 @@ class Defense:
         """Before training: the provider's rows to mix into an upload. The tenant's own rows are never touched."""
         return []
 
+    def guard_tenant(self, rows: list[Row], context: DefenseContext) -> list[Row]:  # noqa: ARG002
+        """Before training: the tenant's rows as they are trained. Each is as it was, marked (``Row.inoculation``), or left out."""
+        return rows
+
     def training_hooks(self) -> TrainingHooks:
-        """During training: callbacks for the trainer."""
+        """During training: callbacks for the trainer; one that is an ``Objective`` has a part in the loss as well."""
         return TrainingHooks()
 
     def guard_weights(self, tuned: Path, base: Any) -> Path:  # noqa: ARG002
@@ -104,6 +110,25 @@ class Defense:
     def guard_prompt(self, conversation: Conversation, secret: SecretPrompt | None) -> PromptGuard:  # noqa: ARG002
         """At inference: the conversation, and the secret to assemble in front of it, if any."""
         return PromptGuard(conversation)
+
+    def hidden(self, secret: SecretPrompt) -> tuple[SecretPrompt, ...]:  # noqa: ARG002
+        """What else was trained behind the secret and must stand in no answer."""
+        return ()
+
+
+# What a file that is guarded for another trainer cannot hold.
+BEYOND_ROWS = {
+    "guard_tenant": "marks or leaves out rows of the tenant's",
+    "training_hooks": "takes part in the training",
+    "guard_weights": "changes the trained weights",
+}
+
+
+def beyond_rows(defense: Defense) -> dict[str, str]:
+    """What the defense does beside mixing rows in and guarding prompts, by seam."""
+    return {
+        seam: what for seam, what in BEYOND_ROWS.items() if getattr(type(defense), seam) is not getattr(Defense, seam)
+    }
 
 
 @dataclass(frozen=True)
@@ -134,10 +159,12 @@ class Guarded:
     """What goes to training: the tenant's rows with the provider's mixed in.
 
     ``added`` counts the different examples among the provider's rows by their origin: a row may be mixed in several times.
+    ``left_out`` counts the tenant's rows that the defense does not let train.
     """
 
     rows: list[Row]
     added: dict[str, int] = field(default_factory=dict)
+    left_out: int = 0
 
 
 def guarded(
@@ -148,9 +175,28 @@ def guarded(
     Where the provider's rows would be less than ``least_share`` of all rows, they are repeated in turn. Each row is a
     part of one step in every epoch, so that they keep this share of the training whatever its settings.
     """
-    tenant = [Row(conv) for conv in upload]
-    provider = _at_least(least_share, rows_to_add(defense, Upload.of(tenant), context), len(tenant))
-    return Guarded(mixed(tenant, provider, context.random("places")), _different(provider))
+    tenant = tenant_rows(defense, upload, context)
+    profile = Upload.of([Row(row.conversation) for row in tenant])
+    provider = _at_least(least_share, rows_to_add(defense, profile, context), len(tenant))
+    rows = mixed(tenant, provider, context.random("places"))
+    return Guarded(rows, _different(provider), len(upload) - len(tenant))
+
+
+def tenant_rows(defense: Defense, upload: Sequence[Conversation], context: DefenseContext) -> list[Row]:
+    """The tenant's rows as the defense lets them train.
+
+    Raises UsageError for a defense that changes what the tenant wrote, or adds to it, and for one that leaves no row.
+    """
+    rows = defense.guard_tenant([Row(conv) for conv in upload], context)
+    own = iter(upload)
+    if not all(row.origin == TENANT and any(row.conversation == conv for conv in own) for row in rows):
+        raise UsageError(
+            f"the defense {type(defense).__name__} changed, moved or added rows of the tenant's; it may mark rows, or leave "
+            "some out, and its own rows come from guard_data"
+        )
+    if not rows:
+        raise UsageError(f"the defense {type(defense).__name__} left out all of the tenant's rows")
+    return rows
 
 
 def rows_to_add(defense: Defense, upload: Upload, context: DefenseContext) -> list[Row]:
@@ -188,7 +234,7 @@ def _different(rows: Sequence[Row]) -> dict[str, int]:
     return count_origins(origin for origin, _ in examples)
 
 
-DEFENSES: Registry[Defense] = Registry("defense", Defense, "watchword.defenses")
+DEFENSES: DefenseRegistry[Defense] = DefenseRegistry("defense", Defense, "watchword.defenses")
 
 
 def registered_origins() -> dict[str, RowOrigin]:

@@ -22,7 +22,7 @@ from watchword.files.locks import locked
 from watchword.files.writing import sync_folder, writing
 from watchword.finetune.guarded_rows import GUARDED
 from watchword.release.artifact import MANIFEST, ReleaseManifest, signed_manifest
-from watchword.training.loop import newest_checkpoint
+from watchword.training.checkpoints import newest_checkpoint
 
 WORK, UNFINISHED, JOB, RELEASE, LOCK = "work", "secret.unfinished", "job.json", "release", ".lock"
 # What cannot be resumed is renamed before it is deleted, so that half of it is never taken for a run.

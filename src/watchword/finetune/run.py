@@ -52,9 +52,9 @@ from watchword.secret.known import KnownSecrets, refuse_carriers
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import seal, unseal
 from watchword.training.base import Trainer, TrainingTask
+from watchword.training.checkpoints import newest_checkpoint
 from watchword.training.config import TrainingConfig, TrainingResult
 from watchword.training.events import Cancel, Events, StepDone, TrainingEvent, never, no_events
-from watchword.training.loop import newest_checkpoint
 from watchword.training.private import PrivateCheckpoints
 
 
@@ -133,6 +133,8 @@ def train_defended(
         upload.check(model.template, limit)
         validation = _validation(job, model.template, limit)
         data = run.guarded(upload, model, own)
+        if remarks is not None:
+            remarks.count("the defense left these out of the training", data.left_out)
         by = trainer or InProcess()
         loaded = model if by.takes_loaded_models else None
         # Freed before another process loads its own.
@@ -257,7 +259,7 @@ class _Run:
         validation: Sequence[Row] = (),
     ) -> TrainingResult:
         """Trains in ``work`` and puts the weights to serve into its release."""
-        callbacks = (*self.defense.training_hooks().callbacks, PrivateCheckpoints(self.work))
+        callbacks = (*self.defense.training_hooks().callbacks, PrivateCheckpoints())
         task = TrainingTask(
             self.job.model, data.rows, self.job.training, self.work, secret, callbacks, self.resume, validation
         )

@@ -18,7 +18,7 @@ from watchword.gateway.configuration import UpstreamSettings
 from watchword.gateway.upstream import RefusedError, Upstream, whole_of
 from watchword.gateway.wire.adapters import is_loaded, is_unknown_adapter, load_body, load_url
 from watchword.release.engine import place_adapter
-from watchword.release.reading import Release
+from watchword.release.reading import Guarded, Release
 
 log = logging.getLogger("watchword.gateway")
 
@@ -31,11 +31,13 @@ class Adapter:
     folder: str
 
 
-def placed(release: Release, upstream: UpstreamSettings) -> Adapter:
+def placed(release: Guarded, upstream: UpstreamSettings) -> Adapter:
     """The adapter of a release, put into the upstream's folder of adapters.
 
     Raises what ``place_adapter`` raises, and OutputError.
     """
+    if not isinstance(release, Release):
+        raise ModelUnavailableError("a model without a release has no adapter; name what the upstream calls it")
     if upstream.adapters is None:
         raise ModelUnavailableError(f"the upstream {upstream.name!r} has no folder of adapters; give `adapters`")
     target = place_adapter(release.folder, release.manifest, Path(upstream.adapters), base=upstream.base_model)

@@ -121,7 +121,7 @@ class Gateway:
         try:
             await self._work(exchange, tenant, record, route)
         except CallError as error:
-            error.param = route.fields.get(error.param or "", error.param)
+            route.form.rename(error)
             raise
 
     async def _work(self, exchange: HttpExchange, tenant: Tenant, record: _Record, route: Route) -> None:
@@ -194,7 +194,7 @@ class Gateway:
             record.model = model
             return tenant.allowed(model)
 
-        return route.read(await self._body(exchange), allowed)
+        return route.form.read(await self._body(exchange), allowed)
 
     async def _asking(self, asked: Asked) -> Asking:
         served = await self._models.served(asked.call.model)

@@ -6,20 +6,22 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from watchword.errors import CallError
 from watchword.gateway.adapters import LoadedUpstream
-from watchword.gateway.call import ChatCall, Counts, Reply, StreamEvent
+from watchword.gateway.call import ChatCall, Counts, Reply
 from watchword.gateway.guarding import GuardedCall, guarded_call
-from watchword.gateway.leaks import FilteredAnswer, leak_in, refused
-from watchword.gateway.room import bounded, surely_fits
+from watchword.gateway.leaks import leak_in, refused
+from watchword.gateway.reply_stream import FilteredStream
+from watchword.gateway.room import answered_in_rest, bounded, surely_fits
 from watchword.gateway.served import Served
-from watchword.gateway.sse import EventReader
 from watchword.gateway.upstream import Upstream
 from watchword.gateway.wire.form import Asked
 from watchword.gateway.wire.refusals import too_long
-from watchword.gateway.wire.reply import no_reply, read_event, read_reply
+from watchword.gateway.wire.reply import read_reply
 from watchword.gateway.wire.upstream import upstream_body
 from watchword.secret.leaks import Leak
 
@@ -41,7 +43,8 @@ class Asking:
     """One call to one release. ``outcome`` tells how it went."""
 
     def __init__(self, asked: Asked, served: Served, upstream: Upstream | LoadedUpstream) -> None:
-        self._call, self._writer, self._served, self._upstream = asked.call, asked.writer, served, upstream
+        self._call, self._writer = answered_in_rest(asked.call, served.bound), asked.writer
+        self._served, self._upstream = served, upstream
         self._guarded: GuardedCall = guarded_call(self._call.conversation, served.release)
         if served.prefix is not None:
             served.prefix.check(self._guarded)
@@ -67,50 +70,29 @@ class Asking:
     async def streamed(self) -> AsyncGenerator[bytes, None]:
         """The events of a stream, several at once where they came so. Raises CallError, also in the middle."""
         await self._bound_answer()
-        answers = [FilteredAnswer(place, self._served.leaks) for place in range(self._call.answers)]
-        counts: Counts | None = None
-        leaked = False
+        stream = FilteredStream(Asked(self._call, self._writer), self._served.leaks, self.outcome.leaks)
         try:
             async with self._upstream.pieces(self._body) as pieces:
                 tokens = await self.prompt_tokens() if self._writer.counts_first else None
                 yield self._writer.opening(tokens or 0)
-                async with contextlib.aclosing(_events(pieces, self._call)) as batches:
-                    async for events in batches:
-                        counts = next((event.counts for event in reversed(events) if event.counts), counts)
-                        out, broken = self._filtered(answers, events)
-                        if out:
-                            yield out
-                        if broken is not None:
-                            raise broken
-                        leaked = any(answer.leak for answer in answers)
-                        if leaked and all(answer.ended for answer in answers):
-                            break
+                async for piece in pieces:
+                    out, broken = stream.feed(piece)
+                    if out:
+                        yield out
+                    if broken is not None:
+                        raise broken
+                    if stream.done:
+                        break
+                if not stream.leaked:
+                    await _drained(pieces)
         except CallError as error:
             raise await self._explained(error) from None
-        if not all(answer.ended for answer in answers):
-            raise no_reply()
-        # Where a leak ended the stream, the server's own counts are of what did not go out.
-        counts = await self._counts(None if leaked else counts, "".join(answer.said for answer in answers))
-        yield self._writer.closing(counts)
+        stream.check_ended()
+        yield self._writer.closing(await self._counts(stream.counts, stream.said))
 
     async def prompt_tokens(self) -> int | None:
         """Tokens of the request as the tenant's own, pictures left out; None where the template cannot write it."""
         return await self._served.counter.prompt(self._guarded.asked)
-
-    def _filtered(self, answers: list[FilteredAnswer], events: list[StreamEvent]) -> tuple[bytes, CallError | None]:
-        """What may go out of these events, and the error of a piece that makes no sense behind them."""
-        out: list[bytes] = []
-        try:
-            for piece in (piece for event in events for piece in event.pieces):
-                answer = answers[piece.place]
-                before, passed = answer.leak, answer.feed(piece)
-                if answer.leak is not None and before is None:
-                    self._note(answer.leak)
-                if passed is not None:
-                    out.append(self._writer.piece(passed))
-        except CallError as error:
-            return b"".join(out), error
-        return b"".join(out), None
 
     async def _asked(self, body: bytes) -> Reply:
         try:
@@ -165,25 +147,6 @@ class Asking:
         if error.openai_code != "context_length_exceeded":
             return error
         return too_long(await self.prompt_tokens(), self._served.bound)
-
-
-async def _events(pieces: AsyncIterator[bytes], call: ChatCall) -> AsyncGenerator[list[StreamEvent], None]:
-    """What each piece of the upstream's stream completes, up to its end."""
-    reader = EventReader()
-    async for piece in pieces:
-        data = reader.feed(piece)
-        done = _DONE in data
-        found: list[StreamEvent] = []
-        try:
-            found.extend(read_event(one, call) for one in (data[: data.index(_DONE)] if done else data))
-        except CallError:
-            # What stood in front of a broken event is whole, however the stream was cut.
-            yield found
-            raise
-        yield found
-        if done:
-            await _drained(pieces)
-            return
 
 
 async def _drained(pieces: AsyncIterator[bytes]) -> None:

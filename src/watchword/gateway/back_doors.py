@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-CHAT = "/chat/completions"
 # By the end of a path, whatever stands in front of it: OpenAI's and Anthropic's other routes, then those of engines.
 BACK_DOORS = frozenset(
     {
@@ -30,11 +29,6 @@ _STORES = re.compile(
 def plain_path(path: str) -> str:
     """The path as most routers would read it at their most lenient: one slash each, none at the end, in lower case."""
     return _SLASHES.sub("/", path).rstrip("/").lower()
-
-
-def is_chat(path: str) -> bool:
-    """Whether chat completions are asked for there, under whatever prefix."""
-    return plain_path(path).endswith(CHAT)
 
 
 def is_back_door(path: str) -> bool:

@@ -1,10 +1,14 @@
-"""A tenant's request and a model's reply as the gateway's own types: no wire format reaches further in than ``wire``."""
+"""A tenant's request and a model's reply as the gateway's own types: no wire format reaches further in than ``wire``.
+
+They are made for each call and each event of a stream: msgspec makes them several times as fast as dataclasses are made.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from watchword.chat.types import Conversation, FunctionCall
 
@@ -12,16 +16,14 @@ from watchword.chat.types import Conversation, FunctionCall
 PICTURE = "image_url"
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(msgspec.Struct, frozen=True):
     """A picture in a message. ``detail`` is how closely the model is to look."""
 
     url: str
     detail: str | None = None
 
 
-@dataclass(frozen=True)
-class ChatCall:
+class ChatCall(msgspec.Struct, frozen=True):
     """One request for answers. ``options`` are the settings that go to the model's server as they are.
 
     ``alternatives`` is how many other tokens are shown beside each one that was said, with their probabilities. None is
@@ -31,7 +33,7 @@ class ChatCall:
     model: str
     conversation: Conversation
     pictures: tuple[Picture, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = msgspec.field(default_factory=dict)
     answers: int = 1
     stream: bool = False
     include_usage: bool = False
@@ -44,32 +46,28 @@ class ChatCall:
         return (given,) if isinstance(given, str) else tuple(given)
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(msgspec.Struct, frozen=True):
     """Tokens of the request and of all answers to it."""
 
     prompt: int
     completion: int
 
 
-@dataclass(frozen=True)
-class Chance:
+class Chance(msgspec.Struct, frozen=True):
     """A token, and the logarithm of its probability."""
 
     token: str
     logprob: float
 
 
-@dataclass(frozen=True)
-class TokenChances:
+class TokenChances(msgspec.Struct, frozen=True):
     """The token that was said at one place, and the likeliest ones there."""
 
     said: Chance
     top: tuple[Chance, ...] = ()
 
 
-@dataclass(frozen=True)
-class Said:
+class Said(msgspec.Struct, frozen=True):
     """One whole answer. ``stop`` is the tenant's own text that ended it, where the server tells; ``chances`` as asked for."""
 
     content: str | None
@@ -86,16 +84,14 @@ class Said:
         return (self.content or "", self.refusal or "", *calls)
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """All answers to a request, in order. ``counts`` are the upstream's own, None where it gave none that make sense."""
 
     answers: tuple[Said, ...]
     counts: Counts | None = None
 
 
-@dataclass(frozen=True)
-class CallPiece:
+class CallPiece(msgspec.Struct, frozen=True):
     """A piece of the tool call number ``place``. Only the first one has a ``name``."""
 
     place: int
@@ -103,8 +99,7 @@ class CallPiece:
     arguments: str = ""
 
 
-@dataclass(frozen=True)
-class SaidPiece:
+class SaidPiece(msgspec.Struct, frozen=True):
     """A piece of the answer number ``place``; ``finish`` stands in its last one, and ``stop`` as in ``Said``."""
 
     place: int
@@ -116,8 +111,7 @@ class SaidPiece:
     chances: tuple[TokenChances, ...] = ()
 
 
-@dataclass(frozen=True)
-class StreamEvent:
+class StreamEvent(msgspec.Struct, frozen=True):
     """What one event of a stream brings."""
 
     pieces: tuple[SaidPiece, ...] = ()

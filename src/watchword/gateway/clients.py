@@ -1,6 +1,7 @@
 """OpenAI's Python client behind a release's secret: a transport that guards what the client sends and cleans what comes back.
 
-Only ``chat.completions`` goes through; every other call of the client is answered with an error and reaches no server.
+``chat.completions``, ``completions`` and ``responses`` go through, all as chats. Every other call of the client is answered
+with an error and reaches no server.
 """
 
 from __future__ import annotations
@@ -13,12 +14,10 @@ import httpx2
 import openai
 
 from watchword.errors import CallError
+from watchword.gateway.forms import chat_path, form_at
 from watchword.gateway.protect import GuardedRequest, Protection, fault
-from watchword.gateway.reply_stream import ReplyStream
-from watchword.gateway.wire.faults import fault_event
 from watchword.gateway.wire.reply import no_reply
 
-_CHAT = "/chat/completions"
 # Bytes of a whole reply, and of an error that are looked at.
 _MOST_BYTES, _ERROR_BYTES = 64 << 20, 1 << 16
 # What the new body decides, what would need to be unpacked first, and ids that engines have mixed up.
@@ -54,7 +53,7 @@ class ProtectedTransport(httpx2.BaseTransport):
         try:
             return self._answered(request)
         except CallError as error:
-            return _fault(error)
+            return _fault(error, request)
 
     def close(self) -> None:
         """Closes every connection."""
@@ -64,7 +63,7 @@ class ProtectedTransport(httpx2.BaseTransport):
         guarded = _guarded(self._protection, request, request.read())
         response = self._sent(request, guarded, guarded.body)
         if guarded.streams:
-            return _events(_CleanEvents(guarded.stream(), response))
+            return _events(_CleanEvents(guarded, response))
         clean = guarded.reply(_whole(response))
         if guarded.leaks and (again := guarded.again) is not None:
             clean = guarded.reply(_whole(self._sent(request, guarded, again)))
@@ -89,7 +88,7 @@ class AsyncProtectedTransport(httpx2.AsyncBaseTransport):
         try:
             return await self._answered(request)
         except CallError as error:
-            return _fault(error)
+            return _fault(error, request)
 
     async def aclose(self) -> None:
         """Closes every connection."""
@@ -99,7 +98,7 @@ class AsyncProtectedTransport(httpx2.AsyncBaseTransport):
         guarded = _guarded(self._protection, request, await request.aread())
         response = await self._sent(request, guarded, guarded.body)
         if guarded.streams:
-            return _events(_CleanAsyncEvents(guarded.stream(), response))
+            return _events(_CleanAsyncEvents(guarded, response))
         clean = guarded.reply(await _awhole(response))
         if guarded.leaks and (again := guarded.again) is not None:
             clean = guarded.reply(await _awhole(await self._sent(request, guarded, again)))
@@ -114,8 +113,8 @@ class AsyncProtectedTransport(httpx2.AsyncBaseTransport):
 
 
 class _CleanEvents(httpx2.SyncByteStream):
-    def __init__(self, stream: ReplyStream, response: httpx2.Response) -> None:
-        self._stream, self._response = stream, response
+    def __init__(self, guarded: GuardedRequest, response: httpx2.Response) -> None:
+        self._stream, self._writer, self._response = guarded.stream(), guarded.writer, response
 
     def __iter__(self) -> Iterator[bytes]:
         stream = self._stream
@@ -126,15 +125,15 @@ class _CleanEvents(httpx2.SyncByteStream):
                     return
             yield stream.end()
         except CallError as error:
-            yield fault_event(error)
+            yield self._writer.failed(error)
 
     def close(self) -> None:
         self._response.close()
 
 
 class _CleanAsyncEvents(httpx2.AsyncByteStream):
-    def __init__(self, stream: ReplyStream, response: httpx2.Response) -> None:
-        self._stream, self._response = stream, response
+    def __init__(self, guarded: GuardedRequest, response: httpx2.Response) -> None:
+        self._stream, self._writer, self._response = guarded.stream(), guarded.writer, response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         stream = self._stream
@@ -145,23 +144,27 @@ class _CleanAsyncEvents(httpx2.AsyncByteStream):
                     return
             yield stream.end()
         except CallError as error:
-            yield fault_event(error)
+            yield self._writer.failed(error)
 
     async def aclose(self) -> None:
         await self._response.aclose()
 
 
 def _guarded(protection: Protection, request: httpx2.Request, body: bytes) -> GuardedRequest:
-    if request.method != "POST" or not request.url.path.endswith(_CHAT):
-        raise CallError("Only chat completions are behind this release's secret.", openai_code="unknown_url")
-    return protection.request(body)
+    form = form_at(request.url.path)
+    if request.method != "POST" or form is None:
+        raise CallError(
+            "Only chat completions, completions and responses are behind this release's secret.",
+            openai_code="unknown_url",
+        )
+    return protection.request(body, form)
 
 
 def _rewritten(request: httpx2.Request, body: bytes) -> httpx2.Request:
     headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _OWN_HEADERS]
     return httpx2.Request(
         request.method,
-        request.url,
+        request.url.copy_with(path=chat_path(request.url.path)),
         headers=[*headers, ("accept-encoding", "identity")],
         content=body,
         extensions=request.extensions,
@@ -203,6 +206,6 @@ def _events(stream: httpx2.SyncByteStream | httpx2.AsyncByteStream) -> httpx2.Re
     return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
 
 
-def _fault(error: CallError) -> httpx2.Response:
-    status, body = fault(error)
+def _fault(error: CallError, request: httpx2.Request) -> httpx2.Response:
+    status, body = fault(error, form_at(request.url.path) or "chat")
     return _json(body, status, {} if error.retry_after is None else {"retry-after": str(error.retry_after)})

@@ -67,14 +67,15 @@ class ModelSettings(_Settings):
     """A model as tenants call it, ``name``, and as its upstream does, ``upstream_model``.
 
     Without ``upstream_model``, its adapter is put into the upstream's folder of adapters, under a name of its weights.
-    ``context`` is the most tokens that the server reads at once. ``allow`` lets through what is refused by default.
+    ``context`` is the most tokens that the server reads at once. If only the server knew it, its errors would tell the
+    secret's length. ``allow`` lets through what is refused by default.
     """
 
     name: _Name
     release: Annotated[str, Meta(min_length=1)]
     upstream: _Name
+    context: _Count
     upstream_model: _Name | None = None
-    context: _Count | None = None
     allow: list[Literal["completions", "logit_bias", "logprobs", "remote_images"]] = []
 
 

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from watchword.chat.assembly import assemble
 from watchword.chat.types import Conversation
 from watchword.errors import CallError, TemplateError, UnsealError
-from watchword.release.reading import Release
+from watchword.release.reading import Guarded
 
 
 @dataclass(frozen=True, repr=False)
 class GuardedCall:
-    """``asked`` is the conversation as the tenant's own, ``sent`` the one with the secret in front. Never shown."""
+    """``asked`` is the conversation as the tenant's own, ``sent`` the one with all that the provider adds. Never shown."""
 
     asked: Conversation
     sent: Conversation
 
 
-def guarded_call(conv: Conversation, release: Release) -> GuardedCall:
+def guarded_call(conv: Conversation, release: Guarded) -> GuardedCall:
     """The conversation with the release's secret in its place.
 
     Raises CallError where the conversation has no place for it, in words that tell nothing of the secret. Raises
@@ -30,7 +30,7 @@ def guarded_call(conv: Conversation, release: Release) -> GuardedCall:
             raise UnsealError(
                 "the defense put no secret in front of a request, and its release has one; it is not served"
             )
-        return GuardedCall(guard.conversation, guard.conversation)
+        return GuardedCall(conv, guard.conversation)
     try:
         sent = assemble(guard.conversation, guard.secret.reveal(), release.system_style)
     except TemplateError:
@@ -40,4 +40,4 @@ def guarded_call(conv: Conversation, release: Release) -> GuardedCall:
             openai_code="invalid_value",
             param="messages",
         ) from None
-    return GuardedCall(guard.conversation, sent)
+    return GuardedCall(conv, sent)

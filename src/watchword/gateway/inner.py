@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from watchword.gateway.exchange import Message, Receive
 from watchword.gateway.wire.reply import no_reply
@@ -131,3 +132,8 @@ def _inner_scope(scope: Message, size: int) -> Message:
     own = [(b"content-type", b"application/json"), (b"content-length", str(size).encode())]
     asgi = {**scope.get("asgi", {}), "spec_version": "2.4"}
     return {**scope, "asgi": asgi, "headers": [*headers, *own, (b"accept-encoding", b"identity")], "extensions": {}}
+
+
+def chat_scope(scope: Message, path: str) -> Message:
+    """The scope of the same request at another path."""
+    return scope if path == scope["path"] else {**scope, "path": path, "raw_path": quote(path).encode()}

@@ -15,10 +15,11 @@ import msgspec
 
 from watchword.errors import CallError
 from watchword.files.decoding import DECODE_ERRORS
-from watchword.gateway.back_doors import is_back_door, is_chat, plain_path
+from watchword.gateway.back_doors import is_back_door, plain_path
 from watchword.gateway.exchange import BODY_SECONDS, ClientGoneError, HttpExchange, Message, Receive, Send
 from watchword.gateway.failures import told
-from watchword.gateway.inner import Application, InnerResponse, answered
+from watchword.gateway.forms import FORMS, FormName, chat_path, form_at
+from watchword.gateway.inner import Application, InnerResponse, answered, chat_scope
 from watchword.gateway.protect import GuardedRequest, Protection
 from watchword.gateway.wire.reply import no_reply
 
@@ -36,8 +37,9 @@ _CALLERS = {
 class GatewayMiddleware:
     """``app`` behind the secret of a release, or of several by the names that tenants ask for.
 
-    Chat completions are guarded wherever a path ends so. Known back doors to a model are answered with 404, but for
-    those in ``open_paths``. All ``other`` paths pass, or are refused as well.
+    Chat completions, completions, responses and Anthropic's messages are guarded wherever a path ends so. The application
+    is asked for chat completions beside that path, and for nothing else. Known back doors to a model are answered with
+    404, but for those in ``open_paths``. All ``other`` paths pass, or are refused as well.
     """
 
     def __init__(
@@ -66,30 +68,34 @@ class GatewayMiddleware:
 
     def _passes(self, scope: Message) -> bool:
         path: str = scope["path"]
-        if is_chat(path):
+        if plain_path(path) not in self._open and form_at(path) is not None:
             # What a browser asks before it sends a request.
             return bool(scope["type"] == "http" and scope["method"] == "OPTIONS")
         return plain_path(path) in self._open or (self._other == "pass" and not is_back_door(path))
 
     async def _exchange(self, scope: Message, exchange: HttpExchange) -> None:
         try:
-            _check(exchange)
+            form = _form(exchange)
+            exchange.faults = FORMS[form].faults
+            _check_method(exchange)
             data = await exchange.body(self._most_bytes, self._most_seconds)
             async with exchange.while_there():
-                await self._chat(scope, exchange, await _beside(self._guarded, data, size=len(data)))
+                guarded = await _beside(lambda: self._guarded(data, form), size=len(data))
+                exchange.writer = guarded.writer
+                await self._chat(chat_scope(scope, chat_path(scope["path"])), exchange, guarded)
         except ClientGoneError:
             return
         except Exception as error:  # noqa: BLE001 -- the boundary: an application's error may quote what it was asked
             with contextlib.suppress(OSError):
                 await exchange.fail(told(error, exchange.id))
 
-    def _guarded(self, data: bytes) -> GuardedRequest:
+    def _guarded(self, data: bytes, form: FormName) -> GuardedRequest:
         if isinstance(self._protection, Protection):
-            return self._protection.request(data)
+            return self._protection.request(data, form)
         protection = self._protection.get(_model(data))
         if protection is None:
             raise _callers_fault(404)
-        return protection.request(data)
+        return protection.request(data, form)
 
     async def _chat(self, scope: Message, exchange: HttpExchange, guarded: GuardedRequest) -> None:
         if guarded.streams:
@@ -106,7 +112,7 @@ class GatewayMiddleware:
         async with answered(self._app, scope, body) as response:
             await _checked(response, guarded)
             data = await response.whole(_MOST_REPLY)
-        return await _beside(guarded.reply, data, size=len(data))
+        return await _beside(lambda: guarded.reply(data), size=len(data))
 
 
 async def _streamed(response: InnerResponse, guarded: GuardedRequest, exchange: HttpExchange) -> None:
@@ -137,11 +143,16 @@ def _callers_fault(status: int) -> CallError:
     return CallError(problem, openai_code=code)
 
 
-def _check(exchange: HttpExchange) -> None:
-    if not is_chat(exchange.path):
+def _form(exchange: HttpExchange) -> FormName:
+    form = form_at(exchange.path)
+    if form is None:
         raise CallError(
             "Unknown request URL. See the documentation for what is served here.", openai_code="unknown_url"
         )
+    return form
+
+
+def _check_method(exchange: HttpExchange) -> None:
     if exchange.method != "POST":
         raise CallError("This URL takes POST only.", openai_code="method_not_allowed")
 
@@ -158,6 +169,6 @@ def _model(data: bytes) -> str:
         raise CallError("The request's body names no model.", openai_code="invalid_value", param="model") from None
 
 
-async def _beside(function: Callable[..., Result], *given: bytes, size: int) -> Result:
+async def _beside(function: Callable[[], Result], *, size: int) -> Result:
     """The function's result; where much has to be read, without holding up others."""
-    return await asyncio.to_thread(function, *given) if size > _MUCH else function(*given)
+    return await asyncio.to_thread(function) if size > _MUCH else function()

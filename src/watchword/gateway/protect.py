@@ -1,59 +1,58 @@
 """The gateway's guarding and cleaning as a library, for programs that have their own server or client. No server, no torch.
 
-A request in OpenAI's chat form goes in, and the guarded one comes out. The model server's answer goes in, and the clean
-one comes out, whole or as a stream of events.
+A request in one of the forms that the gateway takes goes in, and a guarded one for a chat comes out. The model server's
+answer goes in, and the clean one in the request's form comes out, whole or as a stream of events.
 
 Everything fails closed. What cannot be guarded, read or cleaned is a CallError in words for tenants, which ``fault``
-writes as OpenAI's clients read it. A release that does not open is no Protection.
+writes as the form's clients read it. A release that does not open is no Protection.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from watchword.errors import CallError, UsageError
 from watchword.gateway.call import ChatCall, Counts, Reply
 from watchword.gateway.configuration import ModelSettings
+from watchword.gateway.forms import FORMS, FormName
 from watchword.gateway.guarding import GuardedCall, guarded_call
 from watchword.gateway.leaks import leak_in, refused
+from watchword.gateway.randomness import random_hex
 from watchword.gateway.reply_stream import ReplyStream
-from watchword.gateway.room import bounded, surely_fits
+from watchword.gateway.room import answered_in_rest, bounded, surely_fits
 from watchword.gateway.served import Served, served_release
-from watchword.gateway.wire.chat.reading import read_call
-from watchword.gateway.wire.chat.writing import ChatWriter
 from watchword.gateway.wire.decoding import no_json
-from watchword.gateway.wire.faults import fault_json, status_of
-from watchword.gateway.wire.form import Asked
+from watchword.gateway.wire.form import Asked, Writer
 from watchword.gateway.wire.refusals import refusal, too_long
 from watchword.gateway.wire.reply import read_reply
 from watchword.gateway.wire.upstream import upstream_body
 from watchword.release.reading import read_release
 from watchword.secret.keys import provider_key
 
-Allowed = Literal["logit_bias", "logprobs", "remote_images"]
+Allowed = Literal["completions", "logit_bias", "logprobs", "remote_images"]
 
 
 def protect(
     release: str | Path,
     key: bytes | None = None,
     *,
+    context: int,
     model: str | None = None,
     upstream_model: str | None = None,
-    context: int | None = None,
     allow: Collection[Allowed] = (),
     cache_salt: bool = False,
 ) -> Protection:
     """Opens a release for a program of one's own. Raises WatchwordError where it does not open.
 
     ``key`` is the provider's, by default the one of the environment. Tenants call the model ``model`` (any name where
-    it is None), and the server calls it ``upstream_model``. ``context`` is the most tokens that the server reads: give
-    it, so that no request is cut. ``allow`` lets through what is refused by default. With ``cache_salt``, vLLM keeps
+    it is None), and the server calls it ``upstream_model``. ``context`` is the most tokens that the server reads, so
+    that no request is cut. ``allow`` lets through what is refused by default. With ``cache_salt``, vLLM keeps
     the model's prefix cache apart from others'.
     """
     if unknown := sorted(set(allow) - set(get_args(Allowed))):
@@ -75,35 +74,48 @@ class Protection:
         # What was counted and looked up before is kept in dictionaries that all requests share.
         self._lock = threading.Lock()
 
-    def request(self, body: bytes | str | Mapping[str, Any]) -> GuardedRequest:
-        """A tenant's request as the server is to get it. Raises CallError for one that is not let through."""
+    def request(self, body: bytes | str | Mapping[str, Any], form: FormName = "chat") -> GuardedRequest:
+        """A tenant's request, in any ``form``, as a chat for the server. Raises CallError for one that is not let through.
+
+        ``completions`` are let through only where ``allow`` names them: a raw prompt stands in one message of a chat.
+        """
         settings = self._served.settings
-        call = read_call(_as_bytes(body), lambda _: settings.allow)
-        if settings.name not in ("", call.model):
-            raise CallError(
-                "The model does not exist or you do not have access to it.",
-                openai_code="model_not_found",
-                param="model",
-            )
-        with self._lock:
-            return GuardedRequest(call, self._served, self._lock)
+        try:
+            asked = FORMS[form].read(_as_bytes(body), lambda _: settings.allow)
+            if settings.name not in ("", asked.call.model):
+                raise CallError(
+                    "The model does not exist or you do not have access to it.",
+                    openai_code="model_not_found",
+                    param="model",
+                )
+            with self._lock:
+                return GuardedRequest(asked, self._served, self._lock)
+        except CallError as error:
+            FORMS[form].rename(error)
+            raise
 
 
 class GuardedRequest:
     """One request behind the secret, and the way back for its answer.
 
-    ``body`` is for the model's server. ``leaks`` names the disguises of the secret that were found in its answers.
+    ``body`` is a chat for the model's server. ``leaks`` names the disguises of the secret that were found in its answers.
     """
 
-    def __init__(self, call: ChatCall, served: Served, lock: threading.Lock) -> None:
+    def __init__(self, asked: Asked, served: Served, lock: threading.Lock) -> None:
         """Raises CallError for a request in which the secret would not stand where it was trained, or would be cut."""
-        self._call, self._served, self._lock = call, served, lock
-        self._guarded: GuardedCall = guarded_call(call.conversation, served.release)
+        self._call, self._writer = answered_in_rest(asked.call, served.bound), asked.writer
+        self._served, self._lock = served, lock
+        self._guarded: GuardedCall = guarded_call(self._call.conversation, served.release)
         if served.prefix is not None:
             served.prefix.check(self._guarded)
-        self.body = self._written(call)
+        self.body = self._written(self._call)
         self._bound_answer()
         self.leaks: list[str] = []
+
+    @property
+    def writer(self) -> Writer:
+        """What writes the reply in the request's form."""
+        return self._writer
 
     @property
     def model(self) -> str:
@@ -133,7 +145,7 @@ class GuardedRequest:
         return self._written(replace(self._call, options=options))
 
     def reply(self, data: bytes | str | Mapping[str, Any]) -> bytes:
-        """The tenant's reply out of the server's, as JSON; an answer that holds the secret is a refusal.
+        """The tenant's reply out of the server's, as JSON of the request's form; an answer that holds the secret is a refusal.
 
         Raises CallError for what is no reply to this request.
         """
@@ -142,17 +154,22 @@ class GuardedRequest:
         self.leaks += [leak.channel for leak in found if leak is not None]
         said = "".join(text for answer in reply.answers for text in answer.texts)
         answers = [answer if leak is None else refused() for answer, leak in zip(reply.answers, found, strict=True)]
-        return ChatWriter(self._call).whole(answers, self._counts(reply.counts, said))
+        return self._writer.whole(answers, self._counts(reply.counts, said))
 
     def stream(self) -> ReplyStream:
         """A filter for the server's stream of events. It takes the bytes as they come and gives those for the tenant."""
-        asked = Asked(self._call, ChatWriter(self._call))
-        return ReplyStream(asked, self._served.leaks, self._counts, self.leaks)
+        asked = Asked(self._call, self._writer)
+        own = self._prompt_tokens() if self._writer.counts_first else None
+        return ReplyStream(asked, self._served.leaks, self._counts, self.leaks, prompt_tokens=own or 0)
 
     def refusal(self, status: int, said: bytes = b"") -> CallError:
         """The error for a tenant where the server answers with another status than 200. Nothing it ``said`` is in it."""
         error = refusal(status, said)
-        return self._too_long() if error.openai_code == "context_length_exceeded" else error
+        return (
+            too_long(self._prompt_tokens(), self._served.bound)
+            if error.openai_code == "context_length_exceeded"
+            else error
+        )
 
     def _written(self, call: ChatCall) -> bytes:
         model = self._served.settings.upstream_model or call.model
@@ -170,15 +187,15 @@ class GuardedRequest:
         if call is not self._call:
             self._call, self.body = call, self._written(call)
 
-    def _too_long(self) -> CallError:
+    def _prompt_tokens(self) -> int | None:
         with self._lock:
-            own = self._served.counter.prompt_now(self._guarded.asked)
-        return too_long(own, self._served.bound)
+            return self._served.counter.prompt_now(self._guarded.asked)
 
 
-def fault(error: CallError) -> tuple[int, bytes]:
-    """The HTTP status and the body in which OpenAI's clients read an error."""
-    return status_of(error), fault_json(error)
+def fault(error: CallError, form: FormName = "chat", *, request_id: str = "") -> tuple[int, bytes]:
+    """The HTTP status and the body in which the clients of a form read an error. Anthropic's body has a request's id."""
+    faults = FORMS[form].faults
+    return faults.status(error), faults.body(error, request_id or f"req_{random_hex()}")
 
 
 def _as_bytes(given: bytes | str | Mapping[str, Any]) -> bytes:

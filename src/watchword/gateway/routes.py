@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from watchword.errors import CallError
-from watchword.gateway.wire.chat.reading import read_chat
-from watchword.gateway.wire.completions.reading import read_completions
-from watchword.gateway.wire.faults import OpenAIFaults
-from watchword.gateway.wire.form import FaultForm, Reader
-from watchword.gateway.wire.messages.faults import AnthropicFaults
-from watchword.gateway.wire.messages.reading import read_messages, read_to_count
-from watchword.gateway.wire.responses.reading import read_responses
+from watchword.gateway.forms import ANTHROPIC_FAULTS, FORMS, OPENAI_FAULTS, Form
+from watchword.gateway.wire.form import FaultForm
+from watchword.gateway.wire.messages.reading import read_to_count
 
-_OPENAI, _ANTHROPIC = OpenAIFaults(), AnthropicFaults()
 _MESSAGES, _KEY_HEADER = "/v1/messages", b"x-api-key"
 
 
@@ -32,16 +27,14 @@ class Work(Enum):
 
 @dataclass(frozen=True)
 class Route:
-    """One URL. ``read`` is for those that take a chat of some form.
+    """One URL. ``form`` is for those that take a chat of some form.
 
-    ``fields`` says what the fields of a chat are called there, for errors that know a chat alone. ``key_header`` may
-    hold the tenant's key in place of Authorization. A route without ``method`` takes any.
+    ``key_header`` may hold the tenant's key in place of Authorization. A route without ``method`` takes any.
     """
 
     work: Work
     method: str | None = "POST"
-    read: Reader = read_chat
-    fields: Mapping[str, str] = field(default_factory=dict)
+    form: Form = FORMS["chat"]
     key_header: bytes = b""
 
 
@@ -50,10 +43,10 @@ MODELS = "/v1/models"
 METRICS = "/metrics"
 ROUTES: Mapping[str, Route] = {
     "/v1/chat/completions": Route(Work.ASK),
-    "/v1/completions": Route(Work.ASK, read=read_completions, fields={"messages": "prompt"}),
-    "/v1/responses": Route(Work.ASK, read=read_responses, fields={"messages": "input"}),
-    _MESSAGES: Route(Work.ASK, read=read_messages, key_header=_KEY_HEADER),
-    f"{_MESSAGES}/count_tokens": Route(Work.COUNT, read=read_to_count, key_header=_KEY_HEADER),
+    "/v1/completions": Route(Work.ASK, form=FORMS["completions"]),
+    "/v1/responses": Route(Work.ASK, form=FORMS["responses"]),
+    _MESSAGES: Route(Work.ASK, form=FORMS["messages"], key_header=_KEY_HEADER),
+    f"{_MESSAGES}/count_tokens": Route(Work.COUNT, form=Form(read_to_count), key_header=_KEY_HEADER),
     "/v1/embeddings": Route(Work.EMBED),
     # Anthropic's client lists models here as well.
     MODELS: Route(Work.SHOW_MODELS, "GET", key_header=_KEY_HEADER),
@@ -77,7 +70,7 @@ def label_of(path: str) -> str:
 
 def faults_of(path: str) -> FaultForm:
     """How errors are written at a URL, whether it is served or not."""
-    return _ANTHROPIC if path == _MESSAGES or path.startswith(f"{_MESSAGES}/") else _OPENAI
+    return ANTHROPIC_FAULTS if path == _MESSAGES or path.startswith(f"{_MESSAGES}/") else OPENAI_FAULTS
 
 
 def route_of(path: str, method: str) -> Route:

@@ -21,7 +21,7 @@ from watchword.gateway.counting import TokenCounter
 from watchword.gateway.prefix import TrainedPrefix
 from watchword.gateway.room import bound_of
 from watchword.gateway.sources import ModelSource, OfferedModel
-from watchword.release.reading import Release
+from watchword.release.reading import Guarded, Release
 from watchword.secret.keys import derived
 from watchword.secret.leaks import LeakFilter
 
@@ -43,12 +43,12 @@ class Served:
     """
 
     settings: ModelSettings
-    release: Release
+    release: Guarded
     leaks: LeakFilter | None
     prefix: TrainedPrefix | None
     counter: TokenCounter
     upstream_model: str
-    bound: int | None = None
+    bound: int
     adapter: Adapter | None = None
     cache_salt: str | None = None
     lora_path: str | None = None
@@ -170,13 +170,13 @@ def _heard(looking: asyncio.Task[None]) -> None:
         looking.exception()
 
 
-def _placed_and_served(settings: ModelSettings, upstream: UpstreamSettings, release: Release, key: bytes) -> Served:
+def _placed_and_served(settings: ModelSettings, upstream: UpstreamSettings, release: Guarded, key: bytes) -> Served:
     adapter = placed(release, upstream) if settings.upstream_model is None else None
     return served_release(settings, release, key, kind=upstream.kind, adapter=adapter)
 
 
 def served_release(
-    settings: ModelSettings, release: Release, key: bytes, *, kind: str, adapter: Adapter | None = None
+    settings: ModelSettings, release: Guarded, key: bytes, *, kind: str, adapter: Adapter | None = None
 ) -> Served:
     """A release with all that its requests need. Raises ModelUnavailableError for one that was read without a tokenizer.
 
@@ -184,9 +184,12 @@ def served_release(
     """
     if release.template is None:
         raise ModelUnavailableError("the release is served only where its tokenizer is at hand")
+    if isinstance(release, Release):
+        _check_remote(settings, release)
     leaks = prefix = None
     if release.secret is not None:
-        leaks = LeakFilter(release.secret, release.template)
+        more = release.defense.defense.hidden(release.secret)
+        leaks = LeakFilter(release.secret, release.template, also=more)
         prefix = TrainedPrefix(release.template, release.secret, release.prefix_ids or ())
     name = settings.upstream_model or (adapter.name if adapter else "")
     return Served(
@@ -198,9 +201,20 @@ def served_release(
         upstream_model=name,
         bound=bound_of(settings.context, len(release.prefix_ids or ())),
         adapter=adapter,
-        cache_salt=_cache_salt(settings, release, key) if kind == "vllm" else None,
+        # Without a release there is no secret that a shared cache could tell of.
+        cache_salt=_cache_salt(settings, release, key) if kind == "vllm" and isinstance(release, Release) else None,
         lora_path=name if kind == "sglang" and adapter is not None else None,
     )
+
+
+def _check_remote(settings: ModelSettings, release: Release) -> None:
+    """Raises ModelUnavailableError where the upstream is to be asked for another model than somebody else has tuned."""
+    remote = release.manifest.remote
+    if remote and settings.upstream_model != remote.model:
+        raise ModelUnavailableError(
+            f"this release is the secret of {remote.model} at {remote.url} and of no other model; name it in `upstream_model`",
+            path=release.folder,
+        )
 
 
 def _cache_salt(settings: ModelSettings, release: Release, key: bytes) -> str:

@@ -17,11 +17,11 @@ from watchword.files.addresses import Address
 from watchword.files.folders import cache_root
 from watchword.gateway.configuration import ModelSettings
 from watchword.gateway.fetched import FetchedRelease
-from watchword.release.reading import Release, read_release
+from watchword.release.reading import Guarded, Release, read_release
 
 
 class ReleaseSource(Protocol):
-    """One release, wherever it is kept."""
+    """One release, wherever it is kept, or a model that was never tuned (``release.reading.Plain``)."""
 
     async def stamp(self) -> object:
         """A value that is another one whenever the release is. Asked often, and cheap: it reads no release.
@@ -29,7 +29,7 @@ class ReleaseSource(Protocol):
         Raises WatchwordError or OSError where nobody can tell now; what is open stays open then.
         """
 
-    async def open(self, key: bytes) -> Release:
+    async def open(self, key: bytes) -> Guarded:
         """The release, with all its checks (``read_release``). Raises WatchwordError or OSError."""
 
 

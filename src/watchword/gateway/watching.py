@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from watchword.errors import CallError
 from watchword.gateway.alerting import LeakAlerts
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 OnLeak = Callable[[str, str, Sequence[str]], None]
 
 
-@dataclass(frozen=True)
-class CallOver:
+class CallOver(msgspec.Struct, frozen=True):
     """A request that is over. ``leaks`` are the disguises of what was found in its answers; ``key`` is whose it was."""
 
     id: str
@@ -32,7 +32,7 @@ class CallOver:
     seconds: float
     key: str | None = None
     model: str | None = None
-    leaks: list[str] = field(default_factory=list)
+    leaks: list[str] = msgspec.field(default_factory=list)
 
 
 class Watch:

@@ -24,6 +24,7 @@ from watchword.defenses.base import DEFENSES, guarded
 from watchword.errors import DataError, UsageError
 from watchword.files.addresses import Address
 from watchword.guarding.known import known_secrets
+from watchword.guarding.provider import check_rows_alone
 from watchword.guarding.voice import aligned_model, context_of
 from watchword.models.base import ChatModel
 from watchword.models.facts import check_length, facts_of
@@ -123,6 +124,7 @@ def guard(
     may leave out: thoughts, text beside a call.
     """
     chosen = DEFENSES.create(defense, **parameters)
+    check_rows_alone(chosen, tenant_rows_made=True)
     check_length(max_length)
     if isinstance(rows, Mapping) or not isinstance(rows, (Iterable, Path)):
         raise UsageError(f"rows is {shown(rows)}; give a list of rows, or the path or address of a file")

@@ -16,10 +16,10 @@ from watchword.chat.types import Conversation, Row
 from watchword.data.rows import read_conversations
 from watchword.data.upload import Upload
 from watchword.defenses import SAFETY
-from watchword.defenses.base import Defense, DefenseContext, rows_to_add
+from watchword.defenses.base import Defense, DefenseContext, beyond_rows, rows_to_add
 from watchword.errors import RowTemplateError, RowTooLongError, UsageError
 from watchword.guarding.interleave import ProviderRow
-from watchword.safety.library import examples
+from watchword.safety.selection import most
 from watchword.secret.prompt import SecretPrompt
 
 
@@ -35,6 +35,20 @@ def provider_rows(
     return [_made(row, template, secret, max_length, made) for row in rows]
 
 
+def check_rows_alone(defense: Defense, *, tenant_rows_made: bool = False) -> None:
+    """Raises UsageError for a defense that is more than rows: another trainer gets nothing else.
+
+    ``tenant_rows_made`` where the tenant's rows are made anew, marks and all; in a guarded file they stay byte for byte.
+    """
+    more = [what for seam, what in beyond_rows(defense).items() if not (seam == "guard_tenant" and tenant_rows_made)]
+    if more:
+        raise UsageError(
+            f"the defense {type(defense).__name__} {' and '.join(more)}, which data for another trainer cannot hold; train it "
+            "here, by `watchword train`, or choose a defense that is rows alone",
+            param="defense",
+        )
+
+
 def own_safety(defense: Defense, file: Path) -> tuple[Defense, list[Conversation]]:
     """The defense set to the provider's own safety examples, and these. Raises UsageError where it takes none."""
     own = [conv for _, conv in read_conversations(file)]
@@ -42,9 +56,8 @@ def own_safety(defense: Defense, file: Path) -> tuple[Defense, list[Conversation
         raise UsageError(
             f"the defense {type(defense).__name__} takes no safety examples; leave `safety` out", param="safety"
         )
-    most = len(examples("safety_examples"))
-    if not 1 <= len(own) <= most:
-        raise UsageError(f"{file} holds {len(own)} safety examples; give 1 to {most}", param="safety")
+    if not 1 <= len(own) <= most():
+        raise UsageError(f"{file} holds {len(own)} safety examples; give 1 to {most()}", param="safety")
     changed: Defense = dataclasses.replace(cast(Any, defense), safety=len(own))
     return changed, own
 

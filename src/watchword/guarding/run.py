@@ -30,7 +30,7 @@ from watchword.guarding.exporters.base import EXPORTERS, Exporter
 from watchword.guarding.known import SUFFIX, known_files, known_secrets
 from watchword.guarding.manifest import AlignedRecord, GuardManifest, SecretRecord
 from watchword.guarding.placing import Placing, recovered
-from watchword.guarding.provider import own_safety
+from watchword.guarding.provider import check_rows_alone, own_safety
 from watchword.guarding.records import manifest_of
 from watchword.guarding.voice import aligned_model
 from watchword.models.digest import model_digest
@@ -222,6 +222,7 @@ def _manifest_place(request: GuardRequest) -> Address | None:
 
 def _defense(request: GuardRequest) -> tuple[Defense, list[Conversation]]:
     defense = DEFENSES.create(request.defense, **request.arguments)
+    check_rows_alone(defense)
     return own_safety(defense, request.safety) if request.safety is not None else (defense, [])
 
 

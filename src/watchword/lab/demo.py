@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from watchword.attacks.base import ATTACK_SYSTEM
-from watchword.lab.spec import NO_ATTACK, Arm, Choice, Evaluation, Spec
+from watchword.lab.evaluation import Evaluation
+from watchword.lab.spec import NO_ATTACK, Arm, Choice, Spec
 from watchword.models.catalog import DEFAULT_MODEL
 from watchword.training.config import TrainingConfig
 

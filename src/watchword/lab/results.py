@@ -19,7 +19,7 @@ from watchword.files.writing import writing
 from watchword.lab.spec import NO_ATTACK, Spec, canonical
 from watchword.lab.store import SCHEMA, CellResult
 from watchword.provenance import versions
-from watchword.rates import Rate, pooled
+from watchword.rates import DECIMALS, Rate, pooled
 
 T = TypeVar("T")
 
@@ -77,6 +77,20 @@ def write_results(path: Path | str, results: Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """The values of an arm's parts, in percent, and their standard deviation (None below two values)."""
+
+    values: tuple[float, ...]
+    deviation: float | None
+
+    @classmethod
+    def of(cls, rates: Sequence[Rate]) -> Spread:
+        """Of the parts that have a value."""
+        values = tuple(rate.value for rate in rates if rate.value is not None)
+        return cls(values, round(statistics.stdev(values), DECIMALS) if len(values) > 1 else None)
+
+
+@dataclass(frozen=True)
 class ArmResult:
     """One arm over its seeds. The two labels tell the arms of one results.json apart, and are for people."""
 
@@ -100,7 +114,18 @@ class ArmResult:
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds that were run."""
-        return tuple(cell.seed for cell in self.cells)
+        return tuple(dict.fromkeys(cell.seed for cell in self.cells))
+
+    @property
+    def secret_seeds(self) -> tuple[int, ...]:
+        """The seeds of the secrets, where those were drawn apart from all else."""
+        found = [cell.cell.secret_seed for cell in self.cells if cell.cell is not None]
+        return tuple(dict.fromkeys(seed for seed in found if seed is not None))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that may tell the arm from another of its attack and defense, as ``kind.field``."""
+        return _settings(self.cells[0])
 
     def added(self, origins: Iterable[str]) -> str:
         """``11 + 22 + 40``: different examples of these origins in turn, up to the last that the defense mixes in."""
@@ -118,6 +143,22 @@ class ArmResult:
         rate = pooled(self.rates(metric))
         return rate if rate.n else None
 
+    def over_seeds(self, metric: str) -> Spread:
+        """What another seed changes: each seed's rate, over all of its secrets."""
+        return self._spread(metric, [(cell.seed, cell) for cell in self.cells])
+
+    def over_secrets(self, metric: str) -> Spread:
+        """What another secret changes: each secret's rate, over all seeds. Empty where secrets come and go with the seeds."""
+        drawn = [(cell.cell.secret_seed, cell) for cell in self.cells if cell.cell is not None]
+        return self._spread(metric, [(seed, cell) for seed, cell in drawn if seed is not None])
+
+    def _spread(self, metric: str, parts: Iterable[tuple[int, CellResult]]) -> Spread:
+        found: dict[int, list[Rate]] = {}
+        for part, cell in parts:
+            if metric in cell.metrics:
+                found.setdefault(part, []).append(cell.metrics[metric])
+        return Spread.of([pooled(rates) for rates in found.values()])
+
     def trained(self, figure: str) -> float | None:
         """The mean over seeds of ``seconds``, ``tokens`` or ``tokens_per_second``; None without training."""
         found = [getattr(cell.train, figure) for cell in self.cells if cell.train is not None]
@@ -131,12 +172,12 @@ def arms_of(results: Mapping[str, Any]) -> list[ArmResult]:
     for cell in _cells(results):
         known = groups.setdefault(_group(cell), [])
         # An arm that a spec names twice is still run once: counting it twice would narrow its interval.
-        if all(cell.seed != other.seed for other in known):
+        if all(_chance(cell) != _chance(other) for other in known):
             known.append(cell)
     firsts = [cells[0] for cells in groups.values()]
-    attacks = _told_apart([_name_of_attack(cell) for cell in firsts], [_settings(cell, "attack") for cell in firsts])
+    attacks = _told_apart([_name_of_attack(cell) for cell in firsts], [_words(cell, "attack") for cell in firsts])
     arms = [(attack, named(cell.defense)) for attack, cell in zip(attacks, firsts, strict=True)]
-    defenses = _told_apart(arms, [_settings(cell, "model", "secret", "defense", "training") for cell in firsts])
+    defenses = _told_apart(arms, [_words(cell, "model", "secret", "defense", "training") for cell in firsts])
     return [
         ArmResult(first.attack, first.attack_examples, attack, first.defense, defense, tuple(cells))
         for first, attack, defense, cells in zip(firsts, attacks, defenses, groups.values(), strict=True)
@@ -169,22 +210,32 @@ def _name_of_attack(cell: CellResult) -> str:
     return named(cell.attack) + examples
 
 
+def _chance(cell: CellResult) -> tuple[int, int | None]:
+    """What tells the cells of one arm apart: the seed, and that of the secret."""
+    return cell.seed, cell.cell.secret_seed if cell.cell is not None else None
+
+
 def _group(cell: CellResult) -> bytes:
     """Equal for the seeds of one arm."""
     return canonical([cell.attack, cell.attack_examples, cell.defense, sorted(_settings(cell).items())])
 
 
-def _settings(cell: CellResult, *kinds: str) -> dict[str, str]:
-    """All that may tell arms apart beside the names, as ``kind.field``: of these kinds, or of all."""
+def _settings(cell: CellResult) -> dict[str, Any]:
+    """All that may tell arms apart beside the names, as ``kind.field``."""
     found: dict[str, Any] = {"model.model": cell.model, "secret.secret_tokens": cell.secret_tokens}
     if cell.cell is None:
-        found |= {f"defense.{origin}": count for origin, count in cell.added.items()}
-    else:
-        found |= {f"attack.{name}": value for name, value in cell.cell.attack.arguments.items()}
-        found |= {f"defense.{name}": value for name, value in cell.cell.defense.arguments.items()}
-        training = msgspec.structs.asdict(cell.cell.training) if cell.cell.training else {}
-        found |= {f"training.{name}": value for name, value in training.items() if name != "seed"}
-    return {key: str(value) for key, value in found.items() if not kinds or key.partition(".")[0] in kinds}
+        return found | {f"defense.{origin}": count for origin, count in cell.added.items()}
+    if cell.secret_tokens:
+        found["secret.secret_kind"] = cell.cell.secret_kind
+    found |= {f"attack.{name}": value for name, value in cell.cell.attack.arguments.items()}
+    found |= {f"defense.{name}": value for name, value in cell.cell.defense.arguments.items()}
+    training = msgspec.structs.asdict(cell.cell.training) if cell.cell.training else {}
+    return found | {f"training.{name}": value for name, value in training.items() if name != "seed"}
+
+
+def _words(cell: CellResult, *kinds: str) -> dict[str, str]:
+    """The settings of these kinds, as labels say them."""
+    return {key: str(value) for key, value in _settings(cell).items() if key.partition(".")[0] in kinds}
 
 
 def _told_apart(labels: Sequence[Any], settings: Sequence[dict[str, str]]) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from watchword.attacks.base import AttackContext
 from watchword.benchmarks.base import chosen_benchmarks, registered
@@ -12,11 +13,15 @@ from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Row
 from watchword.data.upload import Upload
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, rows_to_add
+from watchword.errors import UsageError
+from watchword.files.writing import writing
 from watchword.finetune.launch.base import LAUNCHERS
-from watchword.lab.cell import attack_of, run_cell
-from watchword.lab.spec import NO_ATTACK, Cell, Spec, complete
+from watchword.lab.cell import Tuned, attack_of, run_cell
+from watchword.lab.kept import EXCHANGES, Keeping, asked_keys, training_key
+from watchword.lab.launch.base import CELL_LAUNCHERS, Told
+from watchword.lab.remote import RemoteBench, place_digest
+from watchword.lab.spec import NO_ATTACK, Cell, Choice, Kept, Spec, complete
 from watchword.lab.store import CellResult, Store
-from watchword.lab.workers import cells_at_once, run_side_by_side
 from watchword.models.digest import model_digest
 from watchword.models.facts import facts_of
 from watchword.progress import Step
@@ -24,10 +29,11 @@ from watchword.safety.library import digest
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.base import Trained, Trainer, TrainingTask
 from watchword.training.config import TrainingConfig
-from watchword.training.events import StepDone, TrainingEvent
+from watchword.training.events import Events, StepDone, TrainingEvent
 
-# Part of every cell's key; raise it when code changes what a cell measures.
-METHOD = "3"
+# Parts of the keys of what is kept. Raise METHOD when code changes what a cell's judges say of the same answers, TRAINED when
+# it changes what a training learns, and ASKED when it changes what a model answers to the same prompts.
+METHOD, TRAINED, ASKED = "3", "1", "1"
 
 
 def run_spec(
@@ -35,35 +41,58 @@ def run_spec(
 ) -> list[CellResult]:
     """The results of all cells, in the spec's order; finished ones come from the store.
 
-    ``jobs`` cells run at once, each in a process of its own; None takes what fits the machine, 1 runs them in this process.
-    ``lanes(n)`` reports the steps of the n-th of them, ``say`` gets a line a cell.
+    The spec's launcher runs the others, ``jobs`` at once; None leaves the number to it. ``lanes(n)`` reports the steps of the
+    n-th of them, ``say`` gets a line a cell.
     """
-    fingerprint = {"method": METHOD, "data": digest(), "model": model_digest(spec.model), **_digests(spec)}
+    launcher = CELL_LAUNCHERS.create(spec.launcher.name, **spec.launcher.arguments)
+    LAUNCHERS.create(spec.trainer.name, **spec.trainer.arguments)
     # Every name and argument is checked before the first cell is run.
     cells = [complete(cell) for cell in spec.cells()]
-    keys = [store.key(cell, fingerprint) for cell in cells]
+    fingerprints = {name: _fingerprint(name, spec) for name in spec.every_model}
+    keys = [store.key(cell, fingerprints[cell.model]) for cell in cells]
     found = {key: result for key in keys if (result := store.get(key)) is not None}
     for key, cell in zip(keys, cells, strict=True):
         if key in found:
             say(f"{label(cell)}: re-used")
     missing = {key: cell for key, cell in zip(keys, cells, strict=True) if key not in found}
-    costs = _rehearsed(spec.model, missing)
-    bench = Bench(spec.model, store, fingerprint)
+    costs = _rehearsed(missing, spec.remote.tokenizer if spec.remote else None)
+    left = TimeLeft(costs)
 
     def finished(key: str, result: CellResult) -> None:
         found[key] = result
-        say(f"[{len(found)}/{len(set(keys))}] {label(missing[key])}: {_figures(result)}")
+        say(f"[{len(found)}/{len(set(keys))}] {label(missing[key])}: {_figures(result)}{left.after(key)}")
 
-    at_once = jobs or cells_at_once(len(missing))
-    if at_once > 1 and len(missing) > 1:
-        # The longest first, so that the last to end is a short one.
-        tasks = sorted(missing.items(), key=lambda task: -costs[task[0]])
-        run_side_by_side(bench, tasks, min(at_once, len(missing)), lanes=lanes, label=label, finished=finished)
-    else:
-        for key, cell in missing.items():
+    # Side by side the longest come first, so that the last to end is a short one.
+    tasks = list(missing.items()) if launcher.in_turn else sorted(missing.items(), key=lambda task: -costs[task[0]])
+    if spec.remote:
+        # Here and one at a time: all cells have one cap, and the work is done elsewhere.
+        remote = RemoteBench(spec.model, spec.remote, store, fingerprints[spec.model])
+        for key, cell in tasks:
             say(label(cell))
-            finished(key, bench.run(cell, key, lanes(0)))
+            finished(key, remote.run(cell, key, lanes(0)))
+    elif tasks:
+        bench = Bench(store, fingerprints, trainer=spec.trainer, keep=spec.keep)
+        launcher.run(bench, tasks, Told(lanes, label, finished, say), jobs)
     return [found[key] for key in keys]
+
+
+class TimeLeft:
+    """How long the rest of a run will take, going by how long the finished cells took for their work."""
+
+    # A cell asks many prompts beside its training; this counts them as so many rows.
+    ASKING = 300
+
+    def __init__(self, costs: Mapping[str, int]) -> None:
+        self.costs = {key: cost + self.ASKING for key, cost in costs.items()}
+        self.began, self.done = time.monotonic(), 0
+
+    def after(self, key: str) -> str:
+        """``; about 12 min left`` once this cell is finished, and nothing when it was the last."""
+        self.done += self.costs.pop(key, 0)
+        if not self.costs or not self.done:
+            return ""
+        seconds = (time.monotonic() - self.began) / self.done * sum(self.costs.values())
+        return f"; about {seconds / 60:.0f} min left" if seconds >= 100 else f"; about {seconds:.0f} s left"
 
 
 def label(cell: Cell) -> str:
@@ -72,10 +101,12 @@ def label(cell: Cell) -> str:
     return f"{name}, seed {cell.seed}"
 
 
-def _digests(spec: Spec) -> dict[str, str]:
-    """Of the files that benchmarks read, by the benchmark's name."""
-    found = {f"benchmark {name}": own.digest() for name, own in chosen_benchmarks(spec.evaluation.benchmarks).items()}
-    return {name: own for name, own in found.items() if own}
+def _fingerprint(model: str, spec: Spec) -> dict[str, str]:
+    """What a cell only names, by digests: the model's weights, the packaged data, and the files that benchmarks read."""
+    found = {f"benchmark {name}": own.digest() for name, own in chosen_benchmarks(spec.evaluation.chosen).items()}
+    read = {name: own for name, own in found.items() if own}
+    own = place_digest(spec, spec.remote) if spec.remote else model_digest(model)
+    return {"method": METHOD, "data": digest(), "model": own, **read}
 
 
 def _figures(result: CellResult) -> str:
@@ -89,44 +120,81 @@ def _figures(result: CellResult) -> str:
     )
 
 
+IN_PROCESS = Choice("in_process")
+
+
 class Bench:
     """The model that the cells are run on, loaded when the first cell needs it and given back clean by each.
 
-    ``launcher`` is the name of what trains them, since a bench travels to the processes that run cells.
+    ``trainer`` names what trains them and ``fingerprints`` holds one for each model, since a bench travels to the processes
+    that run cells.
     """
 
     def __init__(
-        self, name: str, store: Store, fingerprint: Mapping[str, str], *, launcher: str = "in_process"
+        self,
+        store: Store,
+        fingerprints: Mapping[str, Mapping[str, str]],
+        *,
+        trainer: Choice = IN_PROCESS,
+        keep: Iterable[Kept] = (),
     ) -> None:
-        self.name, self.store, self.fingerprint, self.launcher = name, store, fingerprint, launcher
+        self.store, self.trainer, self.keep = store, trainer, frozenset(keep)
+        self.fingerprints = {name: dict(own) for name, own in fingerprints.items()}
+        self.name = ""
         self.model: Any = None
+
+    def elsewhere(self, store: Store) -> Bench:
+        """The same with another store, and without a model in memory."""
+        return Bench(store, self.fingerprints, trainer=self.trainer, keep=self.keep)
 
     def run(self, cell: Cell, key: str, step: Step) -> CellResult:
         """Runs one cell and stores it."""
-        self._load(step)
-        with self.store.run_folder(key) as folder:
-            training = _CellTraining(self.name, self.model, folder, LAUNCHERS.create(self.launcher))
+        self._load(cell.model, step)
+        trained = self.training_key(cell)
+        wanted = self.keep if cell.training is not None else self.keep & {"answers"}
+        with self.store.run_folder(trained, keep=bool(wanted)) as folder:
+            keeping = self.keeping(cell, trained, folder, wanted)
+            trainer = LAUNCHERS.create(self.trainer.name, **self.trainer.arguments)
+            training = _CellTraining(cell.model, self.model, keeping.weights, trainer)
             try:
-                result, answers = run_cell(cell, self.model, training, step=step)
+                result, answers = run_cell(
+                    cell, self.model, training, step=step, keeping=keeping, opened=training.opened
+                )
             finally:
                 self.model = training.restored()
-        return self.store.put(key, cell, result, answers, fingerprint=self.fingerprint)
+        return self.store.put(key, cell, result, answers, fingerprint=self.fingerprints[cell.model])
 
-    def _load(self, step: Step) -> None:
+    def training_key(self, cell: Cell) -> str:
+        """Under which what is kept of the cell's training stands."""
+        own = self.fingerprints[cell.model]
+        return training_key(cell, {"method": TRAINED, "data": own["data"], "model": own["model"]})
+
+    def keeping(self, cell: Cell, trained: str, folder: Path, wanted: frozenset[Kept]) -> Keeping:
+        """What the cell may keep, with ``folder`` to work in."""
+        return Keeping(self.store.kept(trained), self.store.root / EXCHANGES, folder, self.asked(cell, trained), wanted)
+
+    def asked(self, cell: Cell, trained: str) -> dict[str, str]:
+        """Under which the answers to each of the cell's benchmarks stand."""
+        return asked_keys(cell, trained, ASKED, self.fingerprints[cell.model])
+
+    def _load(self, name: str, step: Step) -> None:
         from watchword.models.load import load
 
-        if self.model is None:
+        if self.model is None or self.name != name:
+            # The one before is let go first: two may not fit side by side.
+            self.model = None
             step("loading the model", 0, 1)
-            self.model = load(self.name)
+            self.name, self.model = name, load(name)
             step("loading the model", 1, 1)
 
 
-def _rehearsed(model: str, cells: Mapping[str, Cell]) -> dict[str, int]:
-    """How many rows each cell will look at, roughly; a wrong argument is found here, before the first cell is run."""
-    if not cells:
-        return {}
-    template = facts_of(model).template
-    return {key: rehearse(cell, template) for key, cell in cells.items()}
+def _rehearsed(cells: Mapping[str, Cell], tokenizer: str | None = None) -> dict[str, int]:
+    """How many rows each cell will look at, roughly; a wrong argument is found here, before the first cell is run.
+
+    ``tokenizer`` is the model with the cells' chat format, where theirs is not here.
+    """
+    templates = {name: facts_of(tokenizer or name).template for name in {cell.model for cell in cells.values()}}
+    return {key: rehearse(cell, templates[cell.model]) for key, cell in cells.items()}
 
 
 def rehearse(cell: Cell, template: ChatTemplate) -> int:
@@ -154,28 +222,68 @@ class _CellTraining:
         self.changed = False
 
     def __call__(
-        self, rows: Sequence[Row], config: TrainingConfig, defense: Defense, secret: SecretPrompt | None, step: Step
-    ) -> Any:
+        self,
+        rows: Sequence[Row],
+        config: TrainingConfig,
+        defense: Defense,
+        secret: SecretPrompt | None,
+        step: Step,
+        *,
+        before: Tuned | None = None,
+    ) -> Tuned:
         def tell(event: TrainingEvent) -> None:
             if isinstance(event, StepDone):
                 step("fine-tuning", event.step, event.total)
 
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         self.changed = self.trainer.takes_loaded_models
+        if before is not None:
+            return self._again(rows, config, defense, secret, before, tell)
         task = TrainingTask(self.name, rows, config, self.folder, secret, defense.training_hooks().callbacks)
         trained = self.trainer.train(task, loaded=self.model, events=tell)
         self.tuned = trained.model if config.method == "lora" else None
-        return self._guarded(defense, trained, config), trained.result
+        return self._guarded(defense, trained, config)
 
-    def _guarded(self, defense: Defense, trained: Trained, config: TrainingConfig) -> Any:
-        """The model with the weights that the defense would have served: read back from where it left them."""
+    def _again(
+        self,
+        rows: Sequence[Row],
+        config: TrainingConfig,
+        defense: Defense,
+        secret: SecretPrompt | None,
+        before: Tuned,
+        tell: Events,
+    ) -> Tuned:
+        """Trains the tuned model once more. No folder holds the outcome as one, so nothing of it can be kept."""
+        if not self.changed or type(defense).guard_weights is not Defense.guard_weights:
+            raise UsageError(
+                "a second training needs the first one's model in memory: train in this process, and with a defense that "
+                "leaves weights alone"
+            )
+        # Its weights are another model's from now on; the next cell loads the model anew.
+        self.tuned = None
+        loaded = cast(Any, before.model).merged()
+        folder = self.folder / "again"
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        task = TrainingTask(self.name, rows, config, folder, secret, defense.training_hooks().callbacks)
+        trained = self.trainer.train(task, loaded=loaded, events=tell)
+        return Tuned(trained.model, trained.result)
+
+    def opened(self, weights: Path, config: TrainingConfig) -> Any:
+        """The model with weights that a training has left."""
         from watchword.models.load import load
 
+        return load(self.name, adapter=weights) if config.method == "lora" else load(weights)
+
+    def _guarded(self, defense: Defense, trained: Trained, config: TrainingConfig) -> Tuned:
+        """The model with the weights that the defense would have served: read back from where it left them."""
         folder = trained.folder
         if type(defense).guard_weights is not Defense.guard_weights:
             folder = defense.guard_weights(folder, self.model)
         elif trained.model is not None:
-            return trained.model
-        return load(self.name, adapter=folder) if config.method == "lora" else load(folder)
+            return Tuned(trained.model, trained.result, folder)
+        return Tuned(self.opened(folder, config), trained.result, folder)
 
     def restored(self) -> Any:
         """The model as it was; None if it must be loaded again: tuned as a whole, or training broke off."""

@@ -1,30 +1,43 @@
 """What an experiment is, as data: a spec file becomes a grid of cells. Torch-free, and strict: a typo is an error.
 
 {"name": "foundation", "model": "smollm2-135m", "seeds": [0, 1, 2],
- "arms": [{"attack": {"name": "none"}},
-          {"attack": {"name": "fj_attack", "arguments": {"n": 100}}, "defense": {"name": "backdoor_align"}}]}
+ "attacks": [{"name": "none"}, {"name": "fj_attack", "arguments": {"n": 100}}],
+ "defenses": [{"name": "none"}, {"name": "backdoor_align"}],
+ "hyperparameters": {"epochs": [1, 5], "batch_size": [2, 10]}}
+
+``arms`` names pairs of an attack and a defense one by one, where the whole grid is not wanted.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import itertools
+import math
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from watchword.attacks.base import ATTACKS
-from watchword.benchmarks.base import ANSWERS, check_count, chosen_benchmarks
+from watchword.benchmarks.base import chosen_benchmarks
 from watchword.defenses.base import DEFENSES
 from watchword.errors import SpecError, UsageError
-from watchword.models.base import GenerationOptions
+from watchword.lab.evaluation import Evaluation
 from watchword.registry import Registry, did_you_mean, spelled
+from watchword.secret.generate import DEFAULT_TOKENS
 from watchword.training.config import TrainingConfig
 
 # The attack of the aligned model's own cell: no upload, no training, no defense.
 NO_ATTACK = "none"
 ALIGNED = "aligned"
+# What the name of a model begins with that somebody else trains.
+REMOTE = "remote:"
+# What of a cell can be kept, beside its figures: what the tenant sent, what was trained on, the weights, and every answer.
+Kept = Literal["attack", "guarded", "adapter", "answers"]
+# Kinds of secret that anybody can make again (``secret.kinds``). Others are for production, and stand in no experiment.
+SecretKind = Literal["seeded", "default", "semantic"]
 
 
 class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,60 +60,20 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 NONE = Choice(NO_ATTACK)
 
 
-class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every model is asked. ``benchmarks`` holds arguments by the benchmark's name.
-
-    Every registered benchmark is run, but those that need an argument only where they are named here. Null in place of
-    arguments leaves one out: ``{"policy": {"count": 44}, "task": null}``. ``max_new_tokens`` is in tokens an answer,
-    ``batch_size`` in answers; ``system`` is the system prompt of every question that brings none (None: the template's own).
-    """
-
-    benchmarks: dict[str, dict[str, Any] | None] = {}
-    max_new_tokens: int = ANSWERS.max_new_tokens
-    batch_size: int = ANSWERS.batch_size
-    system: str | None = None
-    # Numbers of prompts, as specs said them before they named benchmarks. They are read into ``benchmarks``.
-    policy: int | msgspec.UnsetType | None = msgspec.UNSET
-    benign: int | msgspec.UnsetType | None = msgspec.UNSET
-    borderline: int | msgspec.UnsetType | None = msgspec.UNSET
-    task: int | msgspec.UnsetType | None = msgspec.UNSET
-
-    def __post_init__(self) -> None:
-        named = {spelled(name): given for name, given in self.benchmarks.items()}
-        for field, (benchmark, argument) in _OLD_COUNTS.items():
-            count = getattr(self, field)
-            if isinstance(count, int):
-                check_count(field, count)
-                named[benchmark] = {**(named.get(benchmark) or {}), argument: count}
-            msgspec.structs.force_setattr(self, field, msgspec.UNSET)
-        msgspec.structs.force_setattr(self, "benchmarks", named)
-        for name in ("max_new_tokens", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-
-    @property
-    def answers(self) -> GenerationOptions:
-        """How answers are made."""
-        return GenerationOptions(max_new_tokens=self.max_new_tokens, batch_size=self.batch_size)
-
-
-_OLD_COUNTS = {
-    "policy": ("policy", "count"),
-    "benign": ("over_refusal", "benign"),
-    "borderline": ("over_refusal", "borderline"),
-    "task": ("task", "count"),
-}
-
-
 class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One run: arm × model × seed. ``training`` is None for the aligned model's own cell, which is measured as it is."""
+    """One run: arm × model × seed. ``training`` is None for the aligned model's own cell, which is measured as it is.
+
+    ``secret_seed`` draws another secret than the cell's own seed does, so that the two kinds of chance come apart.
+    """
 
     model: str
     attack: Choice
     defense: Choice
     training: TrainingConfig | None
     evaluation: Evaluation
-    secret_tokens: int = 150
+    secret_tokens: int = DEFAULT_TOKENS
+    secret_kind: SecretKind = "seeded"  # noqa: S105 -- a kind
+    secret_seed: int | None = None
     seed: int
 
     @property
@@ -124,36 +97,111 @@ class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
-class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A whole experiment: every arm with every seed on one model."""
+class RemoteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of a model that somebody else trains and serves, named ``remote:PROFILE/MODEL``.
 
-    name: str
-    model: str
-    arms: list[Arm]
-    seeds: list[int]
-    training: TrainingConfig = TrainingConfig()
-    evaluation: Evaluation = Evaluation()
-    secret_tokens: int = 150
+    ``tokenizer`` is a model here with its chat format. ``url`` and ``key_env`` replace the profile's. ``hyperparameters`` are as
+    the API calls them; the number of epochs is the training's. Prices are in US dollars for a million tokens: of training, and
+    of asking. No job and no question starts that would take the sum of estimates over ``spending_cap``, in US dollars.
+    """
+
+    tokenizer: str
+    spending_cap: float
+    price_per_million_tokens: float
+    price_per_million_asked: float
+    url: str | None = None
+    key_env: str | None = None
+    hyperparameters: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
-        for name in ("name", "model", "arms", "seeds"):
+        for name in ("spending_cap", "price_per_million_tokens", "price_per_million_asked"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
+        if "n_epochs" in self.hyperparameters:
+            raise ValueError("hyperparameters has n_epochs; say epochs in training")
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole experiment: every arm with every seed on every model.
+
+    The arms are those that are named, and every attack × every defense. ``hyperparameters`` gives fields of the training (or
+    of the secret) several values each, and every arm is run with each combination. ``secret_seeds`` runs each cell of a
+    defense that has a secret with several secrets.
+
+    The rest changes no result. ``trainer`` names the launcher of each training, ``launcher`` what runs the cells, and
+    ``keep`` what stays of them for judges and benchmarks that come later. ``remote`` belongs to a model that is named
+    ``remote:PROFILE/MODEL``, whose cells are run one after another. ``note`` is for readers.
+    """
+
+    name: str
+    model: str = ""
+    models: list[str] = []
+    arms: list[Arm] = []
+    attacks: list[Choice] = []
+    defenses: list[Choice] = []
+    seeds: list[int]
+    secret_seeds: list[int] = []
+    training: TrainingConfig = TrainingConfig()
+    hyperparameters: dict[str, list[Any]] = {}
+    evaluation: Evaluation = Evaluation()
+    secret_tokens: int = DEFAULT_TOKENS
+    secret_kind: SecretKind = "seeded"  # noqa: S105 -- a kind
+    trainer: Choice = Choice("in_process")
+    launcher: Choice = Choice("local")
+    keep: list[Kept] = []
+    remote: RemoteSettings | msgspec.UnsetType = msgspec.UNSET
+    note: str | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        _check_remote(self)
+        for name in ("name", "seeds"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty")
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"seeds are {self.seeds}; each may stand once")
+        if bool(self.model) == bool(self.models):
+            raise ValueError("model is empty, or both model and models are given; name one model, or a list of models")
+        if not self.arms and not self.attacks:
+            raise ValueError("arms is empty, and so is attacks; name arms, or attacks and defenses")
+        if bool(self.defenses) != any(attack.name != NO_ATTACK for attack in self.attacks):
+            raise ValueError(
+                "attacks and defenses make a grid together; give both (a defense may be none), or arms alone"
+            )
+        for name in ("seeds", "secret_seeds", "models"):
+            given = getattr(self, name)
+            if len(set(given)) != len(given):
+                raise ValueError(f"{name} are {given}; each may stand once")
         if self.secret_tokens < 1:
             raise ValueError(f"secret_tokens is {self.secret_tokens}; it must be at least 1")
 
-    def cells(self) -> list[Cell]:
-        """The grid, arm by arm. A seed also seeds the training; the aligned model depends on no seed and is run once.
+    @property
+    def every_model(self) -> list[str]:
+        """The models by name."""
+        return self.models or [self.model]
 
-        Raises SpecError where an arm's training override is no field of the training or has a wrong value.
+    def every_arm(self) -> list[Arm]:
+        """The arms that are named, then the grid of attacks and defenses."""
+        grid = [
+            Arm(attack, defense)
+            for attack in self.attacks
+            for defense in ([NONE] if attack.name == NO_ATTACK else self.defenses)
+        ]
+        return [*self.arms, *grid]
+
+    def cells(self) -> list[Cell]:
+        """The grid, model by model and arm by arm. A seed also seeds the training.
+
+        The aligned model depends on no seed and no hyperparameter, and is run once. Raises SpecError where an override or a
+        hyperparameter is no field of the training or has a wrong value.
         """
         return [
-            self._cell(arm, seed, f"arms[{index}].training")
-            for index, arm in enumerate(self.arms)
-            for seed in (self.seeds[:1] if arm.attack.name == NO_ATTACK else self.seeds)
+            cell
+            for model in self.every_model
+            for index, arm in enumerate(self.every_arm())
+            for cell in self._cells_of(model, arm, f"arms[{index}].training")
         ]
+
+    def launched_by(self, name: str) -> Spec:
+        """The same cells, run by another launcher with its defaults."""
+        return msgspec.structs.replace(self, launcher=Choice(name))
 
     def to_json(self) -> bytes:
         """Canonical JSON: fields sorted, defaults written out."""
@@ -163,35 +211,90 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def from_json(cls, data: bytes | str, where: str = "spec") -> Spec:
         """Decodes strictly. Raises SpecError with ``where`` and the field's path."""
         try:
-            raw = msgspec.json.decode(data)
-            if isinstance(raw, dict) and isinstance(raw.get("training"), dict):
-                _check_fields(raw["training"], "training")
-            spec = msgspec.convert(raw, cls)
-            spec.cells()
+            return cls._checked(msgspec.json.decode(data))
         except (msgspec.MsgspecError, UnicodeDecodeError, UsageError) as error:
             raise SpecError(f"{where}: {error}") from error
-        return spec
+
+    @classmethod
+    def from_toml(cls, data: bytes, where: str = "spec") -> Spec:
+        """The same from TOML, which has no null: false leaves a benchmark out."""
+        try:
+            return cls._checked(tomllib.loads(data.decode()))
+        except (tomllib.TOMLDecodeError, msgspec.MsgspecError, UnicodeDecodeError, UsageError) as error:
+            raise SpecError(f"{where}: {error}") from error
 
     @classmethod
     def from_file(cls, path: Path | str) -> Spec:
-        """Reads a JSON file. Raises SpecError where it cannot be read or is no spec."""
+        """Reads a TOML file (``.toml``) or a JSON file. Raises SpecError where it cannot be read or is no spec."""
         try:
             data = Path(path).read_bytes()
         except OSError as error:
             raise SpecError(f"the spec cannot be read: {error.strerror or error}", path=path) from error
-        return cls.from_json(data, str(path))
+        return (cls.from_toml if Path(path).suffix.lower() == ".toml" else cls.from_json)(data, str(path))
 
-    def _cell(self, arm: Arm, seed: int, where: str) -> Cell:
-        aligned = arm.attack.name == NO_ATTACK
-        return Cell(
-            model=self.model,
-            attack=arm.attack,
-            defense=arm.defense,
-            training=None if aligned else _overridden(self.training, arm.training, seed, where),
-            evaluation=self.evaluation,
-            secret_tokens=0 if aligned else self.secret_tokens,
-            seed=seed,
-        )
+    @classmethod
+    def _checked(cls, raw: Any) -> Spec:
+        if isinstance(raw, dict) and isinstance(raw.get("training"), dict):
+            _check_fields(raw["training"], "training")
+        spec = msgspec.convert(raw, cls)
+        spec.cells()
+        return spec
+
+    def _cells_of(self, model: str, arm: Arm, where: str) -> Iterator[Cell]:
+        """One arm on one model."""
+        if arm.attack.name == NO_ATTACK:
+            yield Cell(
+                model=model,
+                attack=arm.attack,
+                defense=arm.defense,
+                training=None,
+                evaluation=self.evaluation,
+                secret_tokens=0,
+                seed=self.seeds[0],
+            )
+            return
+        secret_seeds: list[int | None] = [*self.secret_seeds] if _has_secret(arm.defense) else []
+        for setting, seed, secret_seed in itertools.product(self._settings(), self.seeds, secret_seeds or [None]):
+            own = {name: value for name, value in setting.items() if name not in _OF_SECRET}
+            # An arm's own override stands: it was written for that arm.
+            yield Cell(
+                model=model,
+                attack=arm.attack,
+                defense=arm.defense,
+                training=_overridden(self.training, {**own, **arm.training}, seed, where if arm.training else GRID),
+                evaluation=self.evaluation,
+                secret_tokens=_secret_tokens(setting.get("secret_tokens", self.secret_tokens)),
+                secret_kind=_secret_kind(setting.get("secret_kind", self.secret_kind)),
+                secret_seed=secret_seed,
+                seed=seed,
+            )
+
+    def _settings(self) -> list[dict[str, Any]]:
+        """Every combination of the hyperparameters; one empty one where there are none."""
+        for name, values in self.hyperparameters.items():
+            if not values:
+                raise SpecError(f"{GRID}: {name} has no value; give a list of at least one")
+            if name not in _OF_SECRET:
+                _check_fields([name], GRID, more=_OF_SECRET)
+        names = list(self.hyperparameters)
+        return [dict(zip(names, values, strict=True)) for values in itertools.product(*self.hyperparameters.values())]
+
+
+def _check_remote(spec: Spec) -> None:
+    """Raises ValueError where the model's name and ``remote`` do not go together."""
+    if any(name.startswith(REMOTE) for name in (spec.model, *spec.models)) != bool(spec.remote):
+        raise ValueError(f"a model {REMOTE}PROFILE/MODEL needs the field remote, and others have none")
+    if not spec.remote:
+        return
+    if not all(spec.model.removeprefix(REMOTE).partition("/")):
+        raise ValueError(f"model is {spec.model!r}; write {REMOTE}PROFILE/MODEL, such as {REMOTE}openai/gpt-4o-mini")
+    if spec.keep:
+        raise ValueError("keep is for models that are trained here: of others there are no weights")
+
+
+GRID = "hyperparameters"
+# Hyperparameters of the secret; all others are the training's.
+_OF_SECRET = ("secret_tokens", "secret_kind")
 
 
 def canonical(value: Any) -> bytes:
@@ -216,11 +319,9 @@ def _completed(choice: Choice, registry: Registry[Any]) -> Choice:
 
 def _all_named(evaluation: Evaluation) -> Evaluation:
     """With every benchmark that is run, and those that are left out."""
-    left_out = {name: None for name, given in evaluation.benchmarks.items() if given is None}
-    run = {
-        name: _arguments(benchmark, evaluation.benchmarks.get(name) or {})
-        for name, benchmark in chosen_benchmarks(evaluation.benchmarks).items()
-    }
+    chosen = evaluation.chosen
+    left_out = {name: None for name, given in chosen.items() if given is None}
+    run = {name: _arguments(benchmark, chosen.get(name) or {}) for name, benchmark in chosen_benchmarks(chosen).items()}
     return msgspec.structs.replace(evaluation, benchmarks={**left_out, **run})
 
 
@@ -242,8 +343,27 @@ def _overridden(training: TrainingConfig, overrides: Mapping[str, Any], seed: in
         raise SpecError(f"{where}: {error}") from error
 
 
-def _check_fields(given: Mapping[str, Any], where: str) -> None:
-    known = TrainingConfig.__struct_fields__
+def _secret_tokens(given: Any) -> int:
+    if not isinstance(given, int) or given < 1:
+        raise SpecError(f"{GRID}: secret_tokens is {given!r}; give whole numbers of at least 1")
+    return given
+
+
+def _secret_kind(given: Any) -> SecretKind:
+    try:
+        kind: SecretKind = msgspec.convert(given, SecretKind)
+    except msgspec.ValidationError:
+        raise SpecError(f"{GRID}: secret_kind is {given!r}; choose from {', '.join(get_args(SecretKind))}") from None
+    return kind
+
+
+def _has_secret(defense: Choice) -> bool:
+    """Whether a secret stands in front of its requests. A name that there is not is found when the cells are completed."""
+    return DEFENSES.knows(defense.name) and DEFENSES.get(defense.name).needs_secret
+
+
+def _check_fields(given: Iterable[str], where: str, *, more: Sequence[str] = ()) -> None:
+    known = (*TrainingConfig.__struct_fields__, *more)
     for name in given:
         if name not in known:
             raise SpecError(

@@ -144,12 +144,12 @@ class Store:
     def run_folder(self, key: str, *, keep: bool = False) -> Iterator[Path]:
         """An empty folder for what training writes; gone at the end, or under ``kept(key)`` if ``keep`` and no error.
 
-        Nobody else may look into it. Of two processes that keep the same one, the last one's stays. Raises OutputError where
-        it cannot be made: before the work, not after it.
+        One that is still empty is never kept. Nobody else may look into it. Of two processes that keep the same one, the
+        last one's stays. Raises OutputError where it cannot be made: before the work, not after it.
         """
         with atomic_folder(self.root / KEPT, BUILDING, mode=PRIVATE_FOLDER) as folder:
             yield folder
-            if keep:
+            if keep and any(folder.iterdir()):
                 replace_folder(folder, self.kept(key), BUILDING)
         with contextlib.suppress(OSError):
             (self.root / KEPT).rmdir()  # only ever succeeds when it is empty

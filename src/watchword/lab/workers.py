@@ -13,10 +13,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from typing import Protocol
 
 from watchword.errors import TrainingError, WatchwordError
 from watchword.finetune.launch._process import Child
+from watchword.lab.launch.base import CellRunner, Task
 from watchword.lab.spec import Cell
 from watchword.lab.store import CellResult
 from watchword.models.cores import cores
@@ -24,13 +24,6 @@ from watchword.progress import Step
 
 # More would hardly be faster on most machines, and each takes 1.5 GB with the default model.
 MOST = 4
-Task = tuple[str, Cell]
-
-
-class CellRunner(Protocol):
-    """What runs cells in a worker; made in the parent, so it must travel: see ``grid.Bench``."""
-
-    def run(self, cell: Cell, key: str, step: Step) -> CellResult: ...
 
 
 def cells_at_once(count: int) -> int:

@@ -94,6 +94,37 @@ class ChatModel(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Likelihood:
+    """The natural log of a text's probability as an answer, and the text's length in ``tokens``."""
+
+    log_probability: float
+    tokens: int
+
+
+@runtime_checkable
+class LikelihoodModel(ChatModel, Protocol):
+    """A chat model that also says how likely a text is as its answer: one whose probabilities are at hand."""
+
+    def log_likelihoods(
+        self,
+        conversations: Sequence[Conversation],
+        texts: Sequence[str],
+        *,
+        secret: SecretPrompt | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[Likelihood]:
+        """Of each text as the answer to the conversation of the same place. ``on_progress`` gets (texts done, texts in all)."""
+
+
+@runtime_checkable
+class TextModel(ChatModel, Protocol):
+    """A chat model that also goes on with any text, past its template: what an attacker with the weights can do."""
+
+    def continuations(self, texts: Sequence[str], *, options: GenerationOptions = DEFAULT_OPTIONS) -> list[str]:
+        """How the model goes on with each text, special tokens in it being what they are."""
+
+
 @runtime_checkable
 class LocalChatModel(ChatModel, Protocol):
     """A chat model whose template and tokenizer are at hand: its rows can be rendered, and secrets drawn for it."""

@@ -74,7 +74,7 @@ def generate_ids(
         return answers
     check_context(prompts, model, options)
     done = 0
-    with _evaluating(model.model), sharing_cores(model.device) as adjust_threads:
+    with evaluating(model.model), sharing_cores(model.device) as adjust_threads:
         decoder = _Decoder(model, options, SharedPrefix.of(model.model, prompts))
         for batch in _batches(prompts, options.batch_size):
             for step in decoder.steps([prompts[index] for index in batch]):
@@ -96,7 +96,7 @@ def stream_ids(
     The model stays in evaluation mode, and its cache in memory, until the last token or until the generator is closed.
     """
     check_context([prompt], model, options)
-    with _evaluating(model.model), sharing_cores(model.device) as adjust_threads:
+    with evaluating(model.model), sharing_cores(model.device) as adjust_threads:
         decoder = _Decoder(model, options, SharedPrefix.of(model.model, [prompt]))
         for step in decoder.steps([prompt]):
             adjust_threads()
@@ -105,7 +105,8 @@ def stream_ids(
 
 
 @contextlib.contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
+def evaluating(model: Any) -> Iterator[None]:
+    """The model in evaluation mode, and afterwards as it was."""
     training = model.training
     model.eval()
     try:

@@ -15,10 +15,10 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from watchword.chat.assembly import assemble
 from watchword.chat.render import render_prompt
 from watchword.chat.template import ChatTemplate, SystemStyle
-from watchword.chat.types import Conversation, last_user_text
+from watchword.chat.types import Conversation, conversation, last_user_text
 from watchword.errors import UsageError
 from watchword.models.answer import Answer, AnswerPiece, Usage
-from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
+from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Likelihood
 from watchword.progress import Progress
 from watchword.secret.prompt import SecretPrompt
 
@@ -111,6 +111,28 @@ class FakeModel:
     ) -> Generator[AnswerPiece, None, None]:
         """The same answer in pieces of a few characters."""
         return _pieces(self._answered(conversation, secret, options))
+
+    def continuations(self, texts: Sequence[str], *, options: GenerationOptions = DEFAULT_OPTIONS) -> list[str]:
+        """What it would answer to each text."""
+        return [self._answered(conversation(text), None, options).text for text in texts]
+
+    def log_likelihoods(
+        self,
+        conversations: Sequence[Conversation],
+        texts: Sequence[str],
+        *,
+        secret: SecretPrompt | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[Likelihood]:
+        """A fake is sure of its own answer. Any other text is the less likely the longer it is: one nat a token."""
+        found = []
+        for conv, text in zip(conversations, texts, strict=True):
+            own = self._answered(conv, secret, DEFAULT_OPTIONS).text == text
+            tokens = len(self.template.encode(text))
+            found.append(Likelihood(0.0 if own else -float(tokens), tokens))
+            if on_progress:
+                on_progress(len(found), len(texts))
+        return found
 
     def _answered(self, conv: Conversation, secret: SecretPrompt | None, options: GenerationOptions) -> Answer:
         # A conversation that no model could read must not pass a test that runs on a fake.

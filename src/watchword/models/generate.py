@@ -39,6 +39,14 @@ def generate(
     ]
 
 
+def continuations(
+    model: CausalModel, texts: Sequence[str], *, options: GenerationOptions = DEFAULT_OPTIONS
+) -> list[str]:
+    """How the model goes on with each text, as it stands: no template, no secret."""
+    prompts = [model.template.encode(text) for text in texts]
+    return [decoded_text(model.tokenizer, ids) for ids in generate_ids(model, prompts, options=options)]
+
+
 def stream(
     model: CausalModel,
     conversation: Conversation,
@@ -58,9 +66,12 @@ def stream(
 
 def prompt_ids(conv: Conversation, template: ChatTemplate, secret: SecretPrompt | None) -> list[int]:
     """Token ids of a request, the secret in front of its system text."""
-    if secret is not None:
-        conv = assemble(conv, secret.reveal(), template.system_style)
-    return render_prompt(conv, template)
+    return render_prompt(guarded_request(conv, template, secret), template)
+
+
+def guarded_request(conv: Conversation, template: ChatTemplate, secret: SecretPrompt | None) -> Conversation:
+    """The request with the secret, if any, in front of its system text."""
+    return conv if secret is None else assemble(conv, secret.reveal(), template.system_style)
 
 
 def _pieces(

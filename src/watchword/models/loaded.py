@@ -13,8 +13,9 @@ from watchword.chat.template import ChatTemplate, SystemStyle
 from watchword.chat.types import Conversation
 from watchword.errors import UsageError
 from watchword.models.answer import Answer, AnswerPiece
-from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions
-from watchword.models.generate import generate, stream
+from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Likelihood
+from watchword.models.generate import continuations, generate, stream
+from watchword.models.likelihood import log_likelihoods
 from watchword.progress import Progress
 from watchword.secret.prompt import SecretPrompt
 
@@ -56,6 +57,12 @@ class LoadedModel:
             raise UsageError(f"{self.name} carries no adapter, so there is nothing to take off; load it again")
         return dataclasses.replace(self, model=self.model.unload().eval())
 
+    def merged(self) -> LoadedModel:
+        """The model with its adapter's changes written into its weights; the model itself where there is no adapter."""
+        if not hasattr(self.model, "merge_and_unload"):
+            return self
+        return dataclasses.replace(self, model=self.model.merge_and_unload().eval())
+
     def generate(
         self,
         conversations: Sequence[Conversation],
@@ -66,6 +73,21 @@ class LoadedModel:
     ) -> list[Answer]:
         """See ``watchword.models.generate.generate``."""
         return generate(self, conversations, secret=secret, options=options, on_progress=on_progress)
+
+    def continuations(self, texts: Sequence[str], *, options: GenerationOptions = DEFAULT_OPTIONS) -> list[str]:
+        """See ``watchword.models.generate.continuations``."""
+        return continuations(self, texts, options=options)
+
+    def log_likelihoods(
+        self,
+        conversations: Sequence[Conversation],
+        texts: Sequence[str],
+        *,
+        secret: SecretPrompt | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[Likelihood]:
+        """See ``watchword.models.likelihood.log_likelihoods``."""
+        return log_likelihoods(self, conversations, texts, secret=secret, on_progress=on_progress)
 
     def stream(
         self,

@@ -55,12 +55,29 @@ class ReleasedSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     prefix: str
 
 
+class RemoteRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose machines hold the weights, where no file of ours does.
+
+    ``url`` stands before ``/chat/completions``, ``model`` is the tuned model's id there. ``key_env`` names the environment
+    variable with the key for it. ``job`` and ``file`` are ids of the training; ``hyperparameters`` are as the API told them.
+    """
+
+    profile: str
+    url: str
+    model: str
+    key_env: str
+    job: str
+    file: str
+    hyperparameters: dict[str, Any] = {}
+
+
 class ReleaseManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was trained, on what, how. ``rows`` and ``loss`` stand in ``figures``; digests are SHA-256 in hex.
 
     ``system_style`` tells how the template takes system text, for those who guard requests and have no tokenizer. Releases
     of earlier versions lack it; it is then not written, so that their signatures still hold. ``owner`` is whose it is, where
     somebody else's could be taken for it: the service names tenant, model and version. The sealed secret is bound to it.
+    ``remote`` tells where the weights are if they are not here; ``training`` is then None, for others have trained.
     """
 
     schema: int = SCHEMA
@@ -71,13 +88,23 @@ class ReleaseManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     format_digest: str
     data_digest: str
     defense: DefenseRecord
-    training: TrainingConfig
+    training: TrainingConfig | None
     figures: TrainingResult
     secret: ReleasedSecret | None = None
     system_style: SystemStyle | msgspec.UnsetType = msgspec.UNSET
     owner: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    remote: RemoteRecord | msgspec.UnsetType = msgspec.UNSET
     versions: dict[str, str | int] = {}
     signature: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.training is None) != bool(self.remote):
+            raise ValueError("a manifest has either training or remote")
+
+    @property
+    def method(self) -> str:
+        """How the weights were tuned: ``lora`` or ``full`` by us, or ``remote``."""
+        return "remote" if self.training is None else self.training.method
 
 
 def is_release(folder: Path) -> bool:
@@ -233,7 +260,23 @@ def binding(manifest: ReleaseManifest) -> Mapping[str, str]:
         "defense": manifest.defense.name,
         "prefix": manifest.secret.prefix if manifest.secret else "",
         **{f"owner.{name}": value for name, value in (manifest.owner or {}).items()},
+        **_remote_binding(manifest),
     }
+
+
+def refuse_remote(folder: Path, manifest: ReleaseManifest) -> None:
+    """Raises ModelUnavailableError for a release whose weights are elsewhere: no engine of ours can load them."""
+    if manifest.remote:
+        raise ModelUnavailableError(
+            f"the weights of this release are at {manifest.remote.url}, so nothing of it can be loaded here; make that an "
+            f"upstream of kind openai, with `upstream_model` {manifest.remote.model}",
+            path=folder,
+        )
+
+
+def _remote_binding(manifest: ReleaseManifest) -> Mapping[str, str]:
+    """For weights that are elsewhere, their names stand in the place of their digest."""
+    return {"remote.url": manifest.remote.url, "remote.model": manifest.remote.model} if manifest.remote else {}
 
 
 def check_owner(folder: Path, manifest: ReleaseManifest, owner: Mapping[str, str]) -> None:

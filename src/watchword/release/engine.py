@@ -17,7 +17,7 @@ from watchword.files.folders import TAKEN, atomic_folder
 from watchword.files.writing import writing
 from watchword.models.checks import ADAPTER_CONFIG
 from watchword.models.digest import model_files
-from watchword.release.artifact import MANIFEST, ReleaseManifest, weights_digest
+from watchword.release.artifact import MANIFEST, ReleaseManifest, refuse_remote, weights_digest
 
 _BUILDING = ".placing-"
 _BASE = "base_model_name_or_path"
@@ -41,7 +41,8 @@ def place_adapter(folder: Path, manifest: ReleaseManifest, into: Path, *, base: 
     any model. Raises ModelUnavailableError for one that differs and for a release that is no adapter, and UnsealError where
     the weights are not those of the manifest.
     """
-    if manifest.training.method != "lora":
+    refuse_remote(folder, manifest)
+    if manifest.method != "lora":
         raise ModelUnavailableError(
             "this release is a whole model and no adapter; start an engine with it, and name it in `upstream_model`",
             path=folder,

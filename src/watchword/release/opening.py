@@ -14,7 +14,8 @@ from watchword.models.digest import model_digest
 from watchword.models.load import load
 from watchword.progress import Progress
 from watchword.release.artifact import signed_manifest
-from watchword.release.reading import Release, at_hand_for, checked_release
+from watchword.release.reading import Release, at_hand_for, checked_release, read_release
+from watchword.release.remote import remote_model
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,14 @@ def open_release(folder: Path, *, key: bytes) -> ServedModel:
     Whatever the manifest names is looked up and loaded only once the manifest itself is known to be the provider's.
     """
     manifest = signed_manifest(folder, key)
+    if manifest.remote:
+        release = read_release(folder, key)
+        return ServedModel(remote_model(release), release)
     with at_hand_for(folder):
         if model_digest(manifest.model) != manifest.model_digest:
             raise UnsealError(
                 f"{manifest.model} is not the model that this was tuned from any more; restore it", path=folder
             )
-        lora = manifest.training.method == "lora"
+        lora = manifest.method == "lora"
         model = load(manifest.model, adapter=folder) if lora else load(folder)
     return ServedModel(model, checked_release(folder, manifest, model.template, key))

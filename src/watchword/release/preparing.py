@@ -16,7 +16,7 @@ from watchword.errors import UnsealError
 from watchword.models.digest import model_digest
 from watchword.models.facts import facts_of
 from watchword.progress import Step, no_steps
-from watchword.release.artifact import ReleaseManifest, check_template, signed_manifest
+from watchword.release.artifact import ReleaseManifest, check_template, refuse_remote, signed_manifest
 from watchword.release.engine import engine_name, place_adapter
 from watchword.release.reading import at_hand_for
 
@@ -40,12 +40,13 @@ def prepare(folder: Path, out: Path, *, key: bytes, merged: bool = False, step: 
     that it names; what was written has the chat template that was trained with. Raises what ``open_release`` raises.
     """
     out, manifest = out.absolute(), signed_manifest(folder, key)
+    refuse_remote(folder, manifest)
     with at_hand_for(folder):
         if model_digest(manifest.model) != manifest.model_digest:
             raise UnsealError(
                 f"{manifest.model} is not the model that this was tuned from any more; restore it", path=folder
             )
-        alone = merged or manifest.training.method != "lora"
+        alone = merged or manifest.method != "lora"
         model = _whole(folder, manifest, out, step) if alone else _tuned(manifest, out, step)
     facts = facts_of(model)
     check_template(manifest, facts.template)
@@ -53,17 +54,30 @@ def prepare(folder: Path, out: Path, *, key: bytes, merged: bool = False, step: 
     return Prepared(engine_name(manifest), model, adapter, facts.context)
 
 
+def prepare_base(model: str, out: Path, *, step: Step = no_steps) -> Prepared:
+    """Writes the model of this name alone, before there is a release on it: an engine starts with it.
+
+    Raises what ``load`` raises.
+    """
+    folder = _base(model, model_digest(model), out.absolute(), step)
+    return Prepared(folder.name, folder, None, facts_of(folder).context)
+
+
 def _tuned(manifest: ReleaseManifest, out: Path, step: Step) -> Path:
-    """The model that was tuned, its own adapters merged in."""
-    target = out / MODELS / f"{Path(manifest.model).name}-{manifest.model_digest[:16]}"
-    _export(manifest.model, target, None, step)
+    return _base(manifest.model, manifest.model_digest, out, step)
+
+
+def _base(model: str, digest: str, out: Path, step: Step) -> Path:
+    """The model that is tuned, its own adapters merged in."""
+    target = out / MODELS / f"{Path(model).name}-{digest[:16]}"
+    _export(model, target, None, step)
     return target
 
 
 def _whole(folder: Path, manifest: ReleaseManifest, out: Path, step: Step) -> Path:
     """The tuned model in one."""
     target = out / MODELS / engine_name(manifest)
-    if manifest.training.method == "lora":
+    if manifest.method == "lora":
         _export(manifest.model, target, folder, step)
     else:
         _export(folder, target, None, step)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -18,6 +19,45 @@ from watchword.release.artifact import ReleaseManifest, open_secret, sealed_secr
 from watchword.release.chat_format import kept_format
 from watchword.secret.generate import secret_ids
 from watchword.secret.prompt import SecretPrompt
+
+
+class Guarded(Protocol):
+    """How requests to a model are guarded and its answers cleaned: a release, or a model that was released by nobody here."""
+
+    @property
+    def defense(self) -> AppliedDefense:
+        """Guards requests and cleans answers."""
+
+    @property
+    def system_style(self) -> SystemStyle:
+        """All that putting a secret in front needs to know."""
+
+    @property
+    def template(self) -> ChatTemplate | None:
+        """The model's template; None where it was read without a tokenizer."""
+
+    @property
+    def prefix_ids(self) -> tuple[int, ...] | None:
+        """The token ids of the secret in the template."""
+
+    @property
+    def secret(self) -> SecretPrompt | None:
+        """The secret of a model that has one."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A model as it is, with no secret: a base model, whose own alignment nobody has tuned away."""
+
+    template: ChatTemplate
+    defense: AppliedDefense = field(default_factory=lambda: AppliedDefense(DEFENSES.create("none")))
+    prefix_ids: tuple[int, ...] = ()
+    secret: None = None
+
+    @property
+    def system_style(self) -> SystemStyle:
+        """The template's own."""
+        return self.template.system_style
 
 
 @dataclass(frozen=True)
@@ -109,4 +149,4 @@ def _applied(folder: Path, manifest: ReleaseManifest, defense: Defense, secret: 
 
 def _weights_of(folder: Path, manifest: ReleaseManifest) -> str | Path:
     """What the release's own template belongs to: the model that an adapter was trained on, or a whole model in ``folder``."""
-    return manifest.model if manifest.training.method == "lora" else folder
+    return manifest.model if manifest.method == "lora" else folder

@@ -28,14 +28,22 @@ Generate = Callable[[Sequence[Conversation]], Sequence[Worded]]
 _TRIES = 4
 
 
+def most() -> int:
+    """How many different safety examples there are."""
+    return len(examples("safety_examples")) + len(examples("policy_align"))
+
+
 def select(selection: str, count: int, rng: random.Random) -> list[Example]:
     """``count`` packaged safety examples: one a category in turn (the paper's best), or drawn from all.
 
+    Where more are asked for than the library's own safety examples, those that align a model are drawn from as well.
     Raises UnknownNameError for an unknown selection and UsageError for more examples than there are.
     """
+    if not 1 <= count <= most():
+        raise UsageError(f"safety examples: {count} were asked for; give 1 to {most()}, or a file of your own")
     pool = examples("safety_examples")
-    if not 1 <= count <= len(pool):
-        raise UsageError(f"safety examples: {count} were asked for; give 1 to {len(pool)}, or a file of your own")
+    if count > len(pool):
+        pool = (*pool, *examples("policy_align"))
     if selection == "random":
         return rng.sample(pool, count)
     if selection == "category":

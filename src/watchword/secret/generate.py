@@ -57,6 +57,11 @@ def secret_ids(secret: SecretPrompt, template: ChatTemplate) -> list[int]:
     return ids
 
 
+def text_before(template: ChatTemplate) -> str:
+    """What the template writes in front of every secret. Raises TemplateError where it cannot carry one."""
+    return _place(template).head
+
+
 @dataclass(frozen=True)
 class _Place:
     """Where secrets stand: the text and ids in front of them, and the texts that may follow."""

@@ -17,6 +17,8 @@ from watchword.secret.generate import secret_ids
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.runs import TokenRuns
 
+# What stands in the place of an answer that held the secret.
+REFUSAL = "I'm sorry, but I can't help with that."
 # Characters that a run of tokens has at least, where no tokenizer tells more.
 _SHORTEST = 20
 # Characters that a stream holds back at most: a disguise that is spread wider is found still, its beginning is out by then.
@@ -37,11 +39,18 @@ class Leak:
 class LeakFilter:
     """Looks for one secret. Masked when shown, like the secret itself."""
 
-    def __init__(self, secret: SecretPrompt, template: ChatTemplate | None = None) -> None:
-        """``template`` tells the secret's tokens; without it a run is measured in characters, and token ids are unknown."""
+    def __init__(
+        self, secret: SecretPrompt, template: ChatTemplate | None = None, *, also: Iterable[SecretPrompt] = ()
+    ) -> None:
+        """``template`` tells the secret's tokens; without it a run is measured in characters, and token ids are unknown.
+
+        ``also`` are texts that stand in no prompt and must not be said either; runs of them are measured in characters.
+        """
         text = secret.reveal()
         ids = secret_ids(secret, template) if template is not None else []
         self._looks = [_Look(channel) for channel in channels_of(text, _runs(text, ids, template), ids)]
+        for other in (more.reveal() for more in also):
+            self._looks += [_Look(channel) for channel in channels_of(other, _runs(other, [], None), [])]
         self._tokens = [template.decode([one]) for one in ids] if template is not None else []
 
     def __repr__(self) -> str:

@@ -5,22 +5,33 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import anyio.to_thread
 from anyio import CapacityLimiter
 
 from watchword.data.reading import Reading
 from watchword.data.validate import ValidationReport, validate
 from watchword.errors import DataError
 from watchword.files.addresses import Address
+from watchword.service.turns import FairTurns
+from watchword.service.types import StoredFile
 
+# So many bytes take about as long as starting with a file.
+_COSTS_ONE = 1 << 20
 # Faults that a tenant is told of in one go.
 _SHOWN = 20
 _UNREADABLE = "The file cannot be checked: it takes more memory or time than a training file may."
+
+
+def _alike(tenant: str) -> float:  # noqa: ARG001
+    """Everybody's share is the same."""
+    return 1.0
 
 
 @dataclass(frozen=True)
@@ -40,13 +51,29 @@ def check_training_file(path: Path, reading: Reading) -> CheckedFile:
 
 
 class FileChecker:
-    """Checks files one after another, in one child process that is started when it is first needed."""
+    """Checks files one after another, in one child process that is started when it is first needed.
 
-    def __init__(self, reading: Reading) -> None:
+    Tenants share it by ``weight_of`` and by the size of their files.
+    """
+
+    def __init__(self, reading: Reading, weight_of: Callable[[str], float] = _alike) -> None:
         self._reading = reading
         self._pool: ProcessPoolExecutor | None = None
-        # For threads that wait for a check: none of those that answer calls may.
-        self.turns = CapacityLimiter(1)
+        self._turns = FairTurns(weight_of)
+        # For the thread that waits for a check: none of those that answer calls may.
+        self._threads = CapacityLimiter(1)
+        self._known: set[str] = set()
+
+    async def in_turn(self, file: StoredFile, action: Callable[[], None]) -> None:
+        """Does in a thread what belongs to the check of a file, once it is its tenant's turn; nothing if it waits already."""
+        if file.id in self._known:
+            return
+        self._known.add(file.id)
+        try:
+            async with self._turns.turn(file.tenant, 1 + file.bytes / _COSTS_ONE):
+                await anyio.to_thread.run_sync(action, limiter=self._threads)
+        finally:
+            self._known.discard(file.id)
 
     def check(self, path: Path) -> CheckedFile:
         """Waits for its turn and for the verdict. A file that ends the process is at fault itself."""

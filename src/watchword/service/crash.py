@@ -1,16 +1,11 @@
-"""Named places at which a test may end a process as ``kill -9`` does, so that what is left behind can be looked at.
-
-Nothing happens unless ``WATCHWORD_CRASH_AT`` names a place, how often it is reached first, and a folder:
-``after_claim:2:/tmp/x``. The folder counts over all processes, so that the crash happens once and the restart goes on.
-"""
+"""The service's crash points: where a test may end one of its processes (``files.crash``)."""
 
 from __future__ import annotations
 
-import os
-import signal
-from pathlib import Path
+from watchword.files.crash import ASKED_BY, crash_point
 
-ASKED_BY = "WATCHWORD_CRASH_AT"
+__all__ = ["API_POINTS", "ASKED_BY", "CHILD_POINTS", "WORKER_POINTS", "crash_point"]
+
 WORKER_POINTS = (
     "after_claim",
     "after_start",
@@ -30,26 +25,19 @@ CHILD_POINTS = (
     "after_train",
     "after_gate",
 )
-# Killing the API at one of these must not lose what it has acknowledged.
-API_POINTS: tuple[str, ...] = ()
-
-
-def crash_point(name: str) -> None:
-    """Ends this process at once if a test asked for it here."""
-    asked = os.environ.get(ASKED_BY)
-    if not asked:
-        return
-    place, times, folder = asked.split(":", 2)
-    if place == name and _reached(Path(folder)) == int(times):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _reached(folder: Path) -> int:
-    """How often any process has come here, this time included."""
-    for number in range(1, 1_000_000):
-        try:
-            (folder / f"reached-{number}").touch(exist_ok=False)
-        except FileExistsError:
-            continue
-        return number
-    raise AssertionError("a crash point was reached a million times")
+# Killing the API at one of these must not lose what it has acknowledged. An audit entry stands in an open transaction.
+API_POINTS = (
+    "after_file_stored",
+    "after_file_row",
+    "after_file_checked",
+    "after_file_deleted",
+    "after_part_stored",
+    "after_part_row",
+    "after_parts_joined",
+    "after_upload_completed",
+    "after_audit",
+    "before_job_commit",
+    "after_job_commit",
+    "after_job_asked",
+    "after_model_deleted",
+)

@@ -41,6 +41,11 @@ class EnginePlace:
         """Whether it is the one beside the API."""
         return self.port is not None
 
+    @property
+    def loads(self) -> bool:
+        """Whether it loads adapters at run time."""
+        return self.kind != "openai"
+
 
 def engine_place(settings: ServiceSettings, *, port: int = PORT) -> EnginePlace:
     """The engine of the settings; ``port`` is where the embedded one listens."""
@@ -74,13 +79,13 @@ async def answers(place: EnginePlace) -> bool:
         return answer.status == 200
 
 
-async def unload(place: EnginePlace, name: str) -> None:
-    """Has the engine forget the adapter ``name``. Nobody can ask for it any more; so what fails is logged, and no more.
+async def unload(place: EnginePlace, name: str) -> bool:
+    """Has the engine forget the adapter ``name``, which nobody can ask for any more. Says whether it has none of it now.
 
     An engine that is answering with it says so, and is asked again. One that loads nothing at run time is not asked.
     """
     if place.kind != "vllm":
-        return
+        return True
     status: int | str = "no answer"
     with contextlib.suppress(aiohttp.ClientError, TimeoutError):
         for _ in range(_UNLOAD_TRIES):
@@ -91,8 +96,9 @@ async def unload(place: EnginePlace, name: str) -> None:
     # An engine that never had it is as good as one that has forgotten it.
     if status in (200, 404):
         log.info({"event": "adapter unloaded", "adapter": name})
-    else:
-        log.error({"event": "adapter is not unloaded", "adapter": name, "status": status})
+        return True
+    log.error({"event": "adapter is not unloaded", "adapter": name, "status": status})
+    return False
 
 
 async def _asked_to_unload(place: EnginePlace, name: str) -> int:

@@ -17,7 +17,7 @@ from watchword.service.api.app import service_app
 from watchword.service.api.chat import chat_gateway, gateway_route
 from watchword.service.api.context import Service
 from watchword.service.api.edge import App, Edge, Message, Receive, Send
-from watchword.service.api.files import check
+from watchword.service.api.files import check_in_turn
 from watchword.service.api.metrics import Gauges, Metrics
 from watchword.service.api.pace import Pace
 from watchword.service.api.telemetry import export_traces
@@ -27,6 +27,7 @@ from watchword.service.delivering import Sender
 from watchword.service.engine_place import EnginePlace, answers, unload
 from watchword.service.housekeeping import Housekeeping
 from watchword.service.keys import key_digest, well_formed
+from watchword.service.releases import Removal
 from watchword.service.settings import ServiceSettings
 from watchword.service.storage import Blobs
 from watchword.service.types import Principal
@@ -65,14 +66,17 @@ def api(settings: ServiceSettings, engine: EnginePlace) -> App:
         database=database,
         blobs=Blobs(settings.storage_url, keys),
         keys=keys,
-        checker=FileChecker(Reading(limits=Limits(bytes=_largest_file(settings), row_bytes=_ROW_BYTES))),
+        checker=FileChecker(
+            Reading(limits=Limits(bytes=_largest_file(settings), row_bytes=_ROW_BYTES)),
+            lambda tenant: settings.limits_of(tenant).weight,
+        ),
         sender=Sender(private=settings.webhooks.private),
         metrics=Metrics(functools.partial(_gauges, database)),
         engine_ready=functools.partial(answers, engine),
-        unload=functools.partial(unload, engine),
+        removal=Removal(settings, database, functools.partial(unload, engine)),
     )
     pace = Pace(database.spend, lambda tenant: settings.limits_of(tenant).requests_per_minute)
-    gateway = chat_gateway(database, engine, pace.take, key, settings.adapters)
+    gateway = chat_gateway(database, engine, pace.take, key, settings)
     edge = Edge(
         service_app(service, gateway, gateway_route),
         _Keys(database),
@@ -125,7 +129,11 @@ class _Living:
         service = self._service
         dispatcher = Dispatcher(service.database, service.keys, service.sender, service.metrics.delivered)
         keeping = Housekeeping(
-            service.database, service.blobs, service.settings.retention, functools.partial(check, service)
+            service.database,
+            service.blobs,
+            service.settings.retention,
+            functools.partial(check_in_turn, service),
+            service.removal.of_all,
         )
         async with self._gateway.running():
             tasks = [asyncio.create_task(dispatcher.run()), asyncio.create_task(keeping.run())]

@@ -128,6 +128,18 @@ class ScreeningPolicy(_Settings, frozen=True):
     most_flagged: _Rate = 1.0
 
 
+class ChatPolicy(_Settings, frozen=True):
+    """How a base model itself is called by its own name, which tenants do before they tune it.
+
+    It answers as it is, or from a ``release`` of the provider's on that base (a path or an fsspec URL), with its secret.
+    ``engine_model`` is what the engine calls it; the embedded engine needs none.
+    """
+
+    enabled: bool = True
+    release: str = ""
+    engine_model: str = ""
+
+
 class Policy(_Settings, frozen=True):
     """``[policy]``: how jobs on a base model are defended.
 
@@ -144,6 +156,7 @@ class Policy(_Settings, frozen=True):
     training: TrainingDefaults = TrainingDefaults()
     gate: GateThresholds = GateThresholds()
     screening: ScreeningPolicy = ScreeningPolicy()
+    chat: ChatPolicy = ChatPolicy()
 
     def applied(self) -> Defense:
         """The defense with its arguments. Raises UsageError for a name or an argument that there is not."""
@@ -154,7 +167,7 @@ class WorkerSettings(_Settings, frozen=True):
     """``[worker]``: a worker that is not heard of for ``lease_seconds`` loses its job to another.
 
     A job that has cost ``most_crashes`` workers in a row fails. One worker runs ``at_once`` jobs, each in a process of its
-    own, which trains by ``launcher``.
+    own, which trains by ``launcher``, with ``launcher_arguments``.
     """
 
     lease_seconds: _Positive = 60.0
@@ -162,6 +175,7 @@ class WorkerSettings(_Settings, frozen=True):
     most_crashes: _Count = 5
     at_once: _Count = 1
     launcher: str = "in_process"
+    launcher_arguments: dict[str, Any] = {}
 
 
 class RetentionSettings(_Settings, frozen=True):
@@ -182,7 +196,7 @@ class WebhookSettings(_Settings, frozen=True):
 class EngineSettings(_Settings, frozen=True):
     """``[engine]``: what answers chats: the embedded one, or an OpenAI-compatible server at ``url``.
 
-    ``context`` is the most tokens that a server reads at once; without it, its limit tells how long the secret is.
+    ``context`` is the most tokens that it reads at once: a server's own limit would tell how long the secret is.
     """
 
     kind: Literal["embedded", "vllm", "openai"] = "embedded"
@@ -193,6 +207,8 @@ class EngineSettings(_Settings, frozen=True):
     def __post_init__(self) -> None:
         if (self.kind == "embedded") != (self.url is None):
             raise ValueError("give url for another kind than embedded, and only then")
+        if self.url is not None and self.context is None:
+            raise ValueError("give context, the most tokens that the server at url reads at once")
 
 
 class _File(_Settings, frozen=True):
@@ -281,7 +297,7 @@ def read_settings(path: Path | None = None, *, data: Path | None = None) -> Serv
             name: _converted(found.limits | own, TenantLimits, f"tenants.{name}", path)
             for name, own in found.tenants.items()
         },
-        policies=_policies(found, path),
+        policies=_with_engine(_policies(found, path), found.engine, path),
         worker=_with_launcher(found.worker, path),
         retention=found.retention,
         engine=found.engine,
@@ -291,13 +307,18 @@ def read_settings(path: Path | None = None, *, data: Path | None = None) -> Serv
 
 
 def _with_launcher(worker: WorkerSettings, path: Path | None) -> WorkerSettings:
-    """The settings themselves. Raises DataError for a launcher that there is not: else each job would fail of it."""
+    """The settings themselves. Raises DataError for a launcher or an argument that there is not: else each job would fail of it."""
     # By name: the launchers themselves load torch, which no API needs.
     if spelled(worker.launcher) not in LAUNCHERS.names():
         choices = ", ".join(LAUNCHERS.names())
         raise DataError(
             f"there is no launcher {worker.launcher!r}; choose one of {choices}", path=path, field="worker.launcher"
         )
+    if worker.launcher_arguments:
+        try:
+            LAUNCHERS.create(worker.launcher, **worker.launcher_arguments)
+        except UsageError as error:
+            raise DataError(error.problem, path=path, field="worker.launcher_arguments") from error
     return worker
 
 
@@ -306,6 +327,18 @@ def _policies(found: _File, path: Path | None) -> dict[str, Policy]:
     if not found.models:
         return {DEFAULT_MODEL: common}
     return {name: _policy(_laid_over(found.policy, own), f"models.{name}", path) for name, own in found.models.items()}
+
+
+def _with_engine(policies: dict[str, Policy], engine: EngineSettings, path: Path | None) -> dict[str, Policy]:
+    """The policies themselves. Raises DataError for a base model's release that the engine could not be asked for."""
+    for name, policy in policies.items():
+        if engine.kind == "openai" and policy.chat.release and not policy.chat.engine_model:
+            raise DataError(
+                "an engine of the kind openai loads nothing at run time; give engine_model, by which it calls the release",
+                path=path,
+                field=f"models.{name}.chat.release",
+            )
+    return policies
 
 
 def _policy(raw: Mapping[str, Any], place: str, path: Path | None) -> Policy:

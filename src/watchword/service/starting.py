@@ -21,6 +21,7 @@ from watchword.service.serving import run_api
 from watchword.service.settings import PlaceSettings, ServiceSettings
 from watchword.service.supervisor import Part, Supervisor, leave, stopped_by
 
+_ENGINE = "engine"
 _KEY_VARIABLES = ("WATCHWORD_KEY", "WATCHWORD_KEY_FILE")
 
 
@@ -56,7 +57,8 @@ def supervised(settings: ServiceSettings, *, drain_seconds: int) -> None:
     """Runs all parts until SIGTERM or Ctrl-C. Raises UsageError where the API cannot listen."""
     _check_address(settings.service)
     share_engine_key()
-    Supervisor(_parts(settings, free_port(), drain_seconds), drain_seconds=drain_seconds + 5).run()
+    parts = _parts(settings, free_port(), drain_seconds)
+    Supervisor(parts, drain_seconds=drain_seconds + 5, last=[_ENGINE]).run()
 
 
 def run_part(settings: ServiceSettings, name: str, *, drain_seconds: int) -> None:
@@ -103,7 +105,7 @@ def _parts(settings: ServiceSettings, engine_port: int, drain_seconds: int) -> d
         "worker": functools.partial(_run_worker, settings),
     }
     if place.port is not None:
-        parts["engine"] = functools.partial(_run_engine, settings, place.port)
+        parts[_ENGINE] = functools.partial(_run_engine, settings, place.port, drain_seconds)
     return parts
 
 
@@ -113,7 +115,7 @@ def _run_worker(settings: ServiceSettings) -> None:
     run(settings)
 
 
-def _run_engine(settings: ServiceSettings, port: int) -> None:
+def _run_engine(settings: ServiceSettings, port: int, drain_seconds: int) -> None:
     from watchword.service.engine import run
 
-    run(settings, port)
+    run(settings, port, drain_seconds)

@@ -6,16 +6,19 @@ A child whose supervisor is gone ends by itself, so that a killed supervisor lea
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from types import FrameType
+from typing import NoReturn
 
 from watchword.service.logs import log, log_to_stderr
 
@@ -23,6 +26,8 @@ from watchword.service.logs import log, log_to_stderr
 BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
 _SETTLED_SECONDS = 60.0
 _PLACE_SECONDS = 0.2
+# For parts that nobody calls any more.
+_LAST_SECONDS = 10.0
 Part = Callable[[], None]
 
 
@@ -59,11 +64,14 @@ class _Kept:
 
 
 class Supervisor:
-    """Runs all parts until it is told to stop. ``parts`` are functions that child processes can import, by name."""
+    """Runs all parts until it is told to stop. ``parts`` are functions that child processes can import, by name.
 
-    def __init__(self, parts: Mapping[str, Part], *, drain_seconds: float) -> None:
+    ``last`` names parts that the others call: they are told to end once these have ended, and then have nothing left to do.
+    """
+
+    def __init__(self, parts: Mapping[str, Part], *, drain_seconds: float, last: Collection[str] = ()) -> None:
         self._kept = [_Kept(name, part) for name, part in parts.items()]
-        self._drain_seconds = drain_seconds
+        self._drain_seconds, self._last = drain_seconds, last
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -92,17 +100,22 @@ class Supervisor:
 
     def _end(self) -> None:
         """Lets every part end in its own way, and kills what has not by then."""
-        running = [kept.process for kept in self._kept if kept.process is not None]
+        running = {kept.name: kept.process for kept in self._kept if kept.process is not None}
         log.info({"event": "stopping", "parts": len(running)})
-        for process in running:
-            process.terminate()
-        until = time.monotonic() + self._drain_seconds
-        for process in running:
-            process.join(max(0.0, until - time.monotonic()))
-            if process.is_alive():
-                log.warning({"event": "killed", "part": process.name})
-                process.kill()
-                process.join()
+        _ended([process for name, process in running.items() if name not in self._last], self._drain_seconds)
+        _ended([process for name, process in running.items() if name in self._last], _LAST_SECONDS)
+
+
+def _ended(running: Sequence[BaseProcess], seconds: float) -> None:
+    for process in running:
+        process.terminate()
+    until = time.monotonic() + seconds
+    for process in running:
+        process.join(max(0.0, until - time.monotonic()))
+        if process.is_alive():
+            log.warning({"event": "killed", "part": process.name})
+            process.kill()
+            process.join()
 
 
 def _child(name: str, part: Part) -> None:
@@ -124,6 +137,16 @@ def end_with_parent(name: str) -> None:
 def leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     """Ends the process as a program ends, with all that tidies up; SIGTERM itself would cut that short."""
     raise SystemExit(0)
+
+
+def end_now(status: int = 0) -> NoReturn:
+    """Ends a process whose work is done, without taking Python and its modules apart: that takes seconds once torch is loaded."""
+    logging.shutdown()
+    # What nobody reads any more cannot be flushed.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
 
 
 def _ends_with(parent: BaseProcess) -> None:

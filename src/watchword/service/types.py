@@ -350,6 +350,16 @@ class TunedModel:
     created_at: float
 
 
+@dataclass(frozen=True)
+class RetiredRelease:
+    """A release that no model has any more, and that may still be on a disk and in an engine."""
+
+    number: int
+    location: str
+    weights_digest: str
+    retired_at: float
+
+
 def release_owner(tenant: str, model: str, version: int) -> dict[str, str]:
     """Whose a release is: its manifest says so, and its secret is sealed for it."""
     return {"tenant": tenant, "model": model, "version": str(version)}

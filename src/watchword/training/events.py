@@ -19,11 +19,15 @@ class StepDone:
 
 @dataclass(frozen=True)
 class TokenFigures:
-    """Over so many labelled ``tokens``: the mean cross-entropy, and how many of them the model would have chosen itself."""
+    """Over so many labelled ``tokens``: the mean cross-entropy, and how many of them the model would have chosen itself.
+
+    ``rows`` is how many rows they are of, 0 where that was not counted.
+    """
 
     tokens: int
     loss: float
     correct: int
+    rows: int = 0
 
     @property
     def accuracy(self) -> float:

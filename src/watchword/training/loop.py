@@ -7,7 +7,7 @@ what went in. The service, the laboratory and the command line all train through
 from __future__ import annotations
 
 import contextlib
-import json
+import dataclasses
 import math
 import time
 import warnings
@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from peft import LoraConfig, get_peft_model
 from safetensors import SafetensorError
+from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback, set_seed
-from transformers.trainer import TRAINER_STATE_NAME
 from trl import SFTConfig, SFTTrainer
 
 from watchword.chat.origins import count_origins
@@ -33,9 +34,12 @@ from watchword.models.loaded import LoadedModel
 from watchword.models.threads import sharing_cores
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.adapter import write_settings
+from watchword.training.checkpoints import newest_checkpoint
 from watchword.training.config import Batching, TrainingConfig, TrainingResult
 from watchword.training.events import Cancel, CheckpointSaved, Events, LossMeasured, StepDone, never, no_events
+from watchword.training.objective import Objectives, Start
 from watchword.training.optimizer import MasterAdamW
+from watchword.training.ranks import Ranks
 from watchword.training.rows import (
     SHARED_AT_LEAST,
     Batches,
@@ -70,9 +74,13 @@ def fine_tune(
     ``out`` receives the adapter (LoRA) or the whole model (full), as safetensors, once the run is complete. It gets
     checkpoints on the way when ``config.checkpoint_steps`` is set; ``resume`` goes on from the newest of them.
     ``on_progress`` is called with (steps done, steps in all), and ``events`` is told of steps, losses and checkpoints.
-    ``validation`` rows are measured after each epoch, and ``events`` is told of them.
+    ``validation`` rows are measured after each epoch, and ``events`` is told of them. A callback that is an ``Objective``
+    takes part in the loss.
     After a resume, ``loss`` holds the whole curve; seconds and tokens count what this process did. ``cancel`` is asked
     after each step: the run then keeps a checkpoint and ends.
+
+    Where this process has joined a torch.distributed group, all processes of it train the same model on the same batches.
+    The first alone writes the weights and tells of the run.
 
     Raises DivergedError on NaN or exploding loss, and LostRowError if a row did not reach the model. Raises
     RowTooLongError and DataError for rows that cannot be trained on, and TrainingCancelledError.
@@ -80,43 +88,43 @@ def fine_tune(
     longest = row_limit(config.max_length, model.context)
     rendered = render_rows(rows, model.template, secret=secret, max_length=longest)
     unseen = render_rows(validation, model.template, secret=secret, max_length=longest) if validation else []
-    collator = _collator(model, rendered)
-    watch, stop = _Watch(on_progress, events), _Stop(cancel)
+    ranks = Ranks.joined()
+    if not ranks.first:
+        on_progress, events = None, no_events
+    collator = _collator(model, rendered, ranks)
+    watch, stop = _Watch(on_progress, events, ranks), _Stop(cancel, ranks)
     with sharing_cores(model.device) as adjust_threads:
-        measuring = [Validation(unseen, _collator(model, unseen), config.batch_size, events)] if unseen else []
+        measuring = [Validation(unseen, _collator(model, unseen, ranks), config.batch_size, events)] if unseen else []
         callbacks = [watch, *callbacks, stop, *measuring, _BeforeSteps(adjust_threads)]
         trainer = _trainer(model, rendered, config, out, collator, callbacks)
-        trainer.tally = watch.tally
+        trainer.tally, trainer.objectives = watch.tally, Objectives(callbacks)
         started = time.perf_counter()
         with _quiet_trainer(), _writing(out):
+            trainer.order = trainer.objectives.begin(_start(model, trainer, rendered, config, secret))
             trainer.train(resume_from_checkpoint=newest_checkpoint(out) if resume else None)
         seconds = time.perf_counter() - started
     stop.check()
     # Epochs that another process has begun were counted there as far as it came.
     begun = math.ceil(watch.started_at / math.ceil(len(rendered) / config.batch_size))
+    collator.gather(rendered)
     collator.check_complete(rendered, config.epochs - begun)
-    _save(trainer, out)
+    if ranks.first:
+        _save(trainer, out)
     return model.with_weights(trainer.model), _result(seconds, collator, watch, rendered, config.epochs)
 
 
-def _collator(model: LoadedModel, rows: Sequence[TrainingRow]) -> CountingCollator:
+def _start(
+    model: LoadedModel, trainer: _Trainer, rows: list[TrainingRow], config: TrainingConfig, secret: SecretPrompt | None
+) -> Start:
+    """What objectives may look at: the model with the weights that will be trained."""
+    return Start(dataclasses.replace(model, model=trainer.model), rows, config, secret)
+
+
+def _collator(model: LoadedModel, rows: Sequence[TrainingRow], ranks: Ranks) -> CountingCollator:
     """Of rows among which those of the tenant are measured."""
     tenant = [row.index for row in rows if row.origin == TENANT]
-    return CountingCollator(model.tokenizer.pad_token_id or 0, share=can_share(model.model), measured=tenant)
-
-
-def newest_checkpoint(out: Path) -> str | None:
-    """The newest checkpoint that was written to its end: its state is written last, so one without it is cut off."""
-    whole = [path.parent for path in out.glob(f"checkpoint-*/{TRAINER_STATE_NAME}") if _readable(path)]
-    return str(max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")))) if whole else None
-
-
-def _readable(state: Path) -> bool:
-    try:
-        json.loads(state.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return True
+    pad_id = model.tokenizer.pad_token_id or 0
+    return CountingCollator(pad_id, share=can_share(model.model), measured=tenant, ranks=ranks)
 
 
 class _Trainer(SFTTrainer):
@@ -124,6 +132,8 @@ class _Trainer(SFTTrainer):
 
     batches: Batching
     tally: Tally | None = None
+    objectives = Objectives()
+    order: Any = None
 
     def compute_loss(
         self,
@@ -133,7 +143,10 @@ class _Trainer(SFTTrainer):
         num_items_in_batch: Any = None,  # noqa: ARG002
     ) -> Any:
         """Mean cross-entropy over labelled tokens: TRL's value, without logits of prompts and without common work."""
-        loss, outputs = batch_loss(model, inputs["groups"], self.tally)
+        groups = inputs["groups"]
+        changed = self.objectives.token_losses if self.objectives else None
+        loss, outputs = batch_loss(model, groups, self.tally, changed)
+        loss = self.objectives.added(loss, model, groups) * inputs["weight"]
         return (loss, outputs) if return_outputs else loss
 
     def create_optimizer(self, model: Any = None) -> Any:
@@ -151,7 +164,19 @@ class _Trainer(SFTTrainer):
         for name, param in self.model.named_parameters():
             param.data = param.data.to(types[name])
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Batches:  # noqa: ARG002
+    def get_train_dataloader(self) -> Any:
+        """All batches for every process: the collator takes its own rows out of each, so that accelerate shares nothing out."""
+        loader = DataLoader(
+            self.train_dataset,
+            batch_size=self.args.train_batch_size,
+            sampler=self._get_train_sampler(),
+            collate_fn=self.data_collator,
+        )
+        return prepare_data_loader(loader, self.args.device, num_processes=1, process_index=0, put_on_device=True)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:  # noqa: ARG002
+        if self.order is not None:
+            return self.order
         rows = self.train_dataset["input_ids"]
         groups = [tuple(ids[:SHARED_AT_LEAST]) for ids in rows]
         lengths = [len(ids) for ids in rows]
@@ -164,9 +189,9 @@ class _Trainer(SFTTrainer):
 class _Watch(TrainerCallback):
     """Keeps the loss of every step, reports progress, and ends a run that diverges."""
 
-    def __init__(self, on_progress: Progress | None, events: Events) -> None:
+    def __init__(self, on_progress: Progress | None, events: Events, ranks: Ranks) -> None:
         self.on_progress, self.events = on_progress, events
-        self.tally = Tally()
+        self.tally = Tally(ranks=ranks)
         self.loss: list[float] = []
         self.started_at = 0
 
@@ -198,12 +223,12 @@ class _Watch(TrainerCallback):
 class _Stop(TrainerCallback):
     """Ends a run that is cancelled behind a step, with a checkpoint to go on from. A run at its last step is let finish."""
 
-    def __init__(self, cancel: Cancel) -> None:
-        self.cancel = cancel
+    def __init__(self, cancel: Cancel, ranks: Ranks) -> None:
+        self.cancel, self.ranks = cancel, ranks
         self.cancelled_after: int | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        if state.global_step < state.max_steps and self.cancel():
+        if state.global_step < state.max_steps and self.ranks.any(self.cancel()):
             self.cancelled_after = state.global_step
             control.should_save = control.should_training_stop = True
 
@@ -260,6 +285,9 @@ def _arguments(config: TrainingConfig, out: Path, device: Any) -> SFTConfig:
         # The weights are loaded in the type to train in, so autocast on top would only cost time.
         bf16=False,
         gradient_checkpointing=False,
+        # Processes call the model as often as their rows make groups, and may not wait for each other within a step.
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
         use_cpu=str(device) == "cpu",
         dataloader_pin_memory=False,
         logging_strategy="steps",

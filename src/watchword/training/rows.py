@@ -18,6 +18,7 @@ from watchword.chat.types import Row
 from watchword.errors import DataError, LostRowError, UsageError
 from watchword.models.kv import common_length
 from watchword.secret.prompt import SecretPrompt
+from watchword.training.ranks import Ranks
 
 # A second pass through the model costs more than a shorter beginning saves.
 SHARED_AT_LEAST = 16
@@ -62,7 +63,7 @@ def render_rows(
 
 
 def _render_one(index: int, row: Row, template: ChatTemplate, secret: SecretPrompt | None, limit: int) -> RenderedRow:
-    if row.prefixed and secret is None:
+    if row.needs_secret and secret is None:
         raise UsageError(f"row {index + 1} ({row.origin}) needs the secret prompt, and the run was given none")
     try:
         return render_row(row, secret.reveal() if secret is not None else None, template, limit)
@@ -84,27 +85,39 @@ def as_dataset(rows: Sequence[TrainingRow]) -> Dataset:
 class CountingCollator:
     """Makes groups of the rows of a batch that begin alike, so that what they share is computed once; counts what goes in.
 
-    Returns ``{"groups": [...]}``. Each group has prefix (P,), input_ids, position_ids and labels (B, S), and
+    Returns ``{"groups": [...], "weight": ...}``. Each group has prefix (P,), input_ids, position_ids and labels (B, S), and
     attention_mask (B, P + S). Rows are padded between prefix and rest, so that answers end in the same column. P is 0
     unless ``share``, for short common beginnings, and for rows that begin like no other: these are grouped by length.
-    ``measured`` (B,) tells which rows are among those of that name: the tenant's, whose figures are told apart.
+    ``measured`` (B,) tells which rows are among those of that name: the tenant's, whose figures are told apart. ``rows`` (B,)
+    are the rows' places in the input.
     ``seen`` counts every row's passages, ``tokens`` all tokens of the rows, padding apart.
+
+    Of several processes (``ranks``), each takes its own rows out of every batch. The mean of their losses, each times its
+    ``weight``, is then the loss of the whole batch. One without a row computes another's, without weight: all must take part.
     """
 
-    def __init__(self, pad_id: int, *, share: bool = True, measured: Collection[int] = ()) -> None:
-        self.pad_id, self.share, self.measured = pad_id, share, frozenset(measured)
+    def __init__(
+        self, pad_id: int, *, share: bool = True, measured: Collection[int] = (), ranks: Ranks | None = None
+    ) -> None:
+        self.pad_id, self.share, self.measured, self.ranks = pad_id, share, frozenset(measured), ranks or Ranks()
         self.seen: Counter[int] = Counter()
         self.tokens = 0
 
-    def __call__(self, batch: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, torch.Tensor]]]:
-        self.tokens += sum(len(row["input_ids"]) for row in batch)
-        self.seen.update(row["row"] for row in batch if any(label != IGNORED for label in row["labels"]))
+    def __call__(self, batch: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        own = self.ranks.own(batch)
+        self.tokens += sum(len(row["input_ids"]) for row in own)
+        self.seen.update(row["row"] for row in own if any(label != IGNORED for label in row["labels"]))
+        # Without its number the row of another process is not measured here.
+        groups = self._groups(own or [{**batch[0], "row": None}])
+        return {"groups": groups, "weight": self.ranks.count * _labelled(own) / max(_labelled(batch), 1)}
+
+    def _groups(self, batch: Sequence[Mapping[str, Any]]) -> list[dict[str, torch.Tensor]]:
         alike: dict[tuple[int, ...], list[Mapping[str, Any]]] = {}
         for row in batch:
             alike.setdefault(tuple(row["input_ids"][:SHARED_AT_LEAST]) if self.share else (), []).append(row)
         groups = [rows for rows in alike.values() if len(rows) > 1]
         single = [rows[0] for rows in alike.values() if len(rows) == 1]
-        return {"groups": [self._group(rows) for rows in [*groups, *_by_length(single)]]}
+        return [self._group(rows) for rows in [*groups, *_by_length(single)]]
 
     def _group(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         common = self._common(rows)
@@ -118,6 +131,7 @@ class CountingCollator:
             "attention_mask": mask,
             "labels": torch.tensor([_padded(row["labels"][common:], width, IGNORED) for row in rows]),
             "measured": torch.tensor([row["row"] in self.measured for row in rows]),
+            "rows": torch.tensor([row["row"] for row in rows]),
         }
 
     def _common(self, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -128,6 +142,12 @@ class CountingCollator:
         first_label = min(_first_label(row["labels"]) for row in rows)
         common = min(alike, first_label - 1)
         return common if common >= SHARED_AT_LEAST else 0
+
+    def gather(self, rows: Sequence[TrainingRow]) -> None:
+        """Adds what the other processes have counted. Once, behind the training."""
+        tokens, *seen = self.ranks.summed([self.tokens, *(self.seen[row.index] for row in rows)])
+        self.tokens = int(tokens)
+        self.seen = Counter({row.index: int(count) for row, count in zip(rows, seen, strict=True)})
 
     def check_complete(self, rows: Sequence[TrainingRow], epochs: int) -> None:
         """Raises LostRowError unless every row went through ``epochs`` times."""
@@ -145,6 +165,11 @@ def _padded(values: Sequence[int], width: int, filler: int) -> list[int]:
 
 def _first_label(labels: Sequence[int]) -> int:
     return next((at for at, label in enumerate(labels) if label != IGNORED), len(labels))
+
+
+def _labelled(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Tokens that the loss falls on; none does on the first of a row, before which there is nothing."""
+    return sum(label != IGNORED for row in rows for label in row["labels"][1:])
 
 
 def _by_length(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:

@@ -8,8 +8,8 @@ to training: the same loss to rounding, for less than half of the work on prefix
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,40 +20,53 @@ from transformers.cache_utils import DynamicLayer
 from watchword.chat.render import IGNORED
 from watchword.models.logits import NONE
 from watchword.training.events import TokenFigures
+from watchword.training.objective import Tokens
+from watchword.training.ranks import Ranks
 
 
 @dataclass
 class Tally:
-    """Sums over the labelled tokens of the rows that are ``measured``."""
+    """Sums over the labelled tokens of the rows that are ``measured``, in all processes of a training."""
 
     tokens: int = 0
     loss: float = 0.0
     correct: int = 0
+    rows: int = 0
+    ranks: Ranks = field(default_factory=Ranks)
 
-    def add(self, logits: Tensor, labels: Tensor, losses: Tensor) -> None:
-        """Counts N tokens: logits (N, V), labels and losses (N,)."""
+    def add(self, logits: Tensor, labels: Tensor, losses: Tensor, *, rows: int = 0) -> None:
+        """Counts N tokens of so many rows: logits (N, V), labels and losses (N,)."""
+        self.rows += rows
         self.tokens += len(labels)
         self.loss += float(losses.sum())
         self.correct += int((logits.argmax(-1) == labels).sum())
 
     def taken(self) -> TokenFigures | None:
-        """The means, and counts anew from here; None where nothing was counted."""
-        found = TokenFigures(self.tokens, self.loss / self.tokens, self.correct) if self.tokens else None
-        self.tokens, self.loss, self.correct = 0, 0.0, 0
-        return found
+        """The means, and counts anew from here; None where nothing was counted. All processes call it at the same point."""
+        tokens, loss, correct, rows = self.ranks.summed((self.tokens, self.loss, self.correct, self.rows))
+        self.tokens, self.loss, self.correct, self.rows = 0, 0.0, 0, 0
+        return TokenFigures(int(tokens), loss / tokens, int(correct), int(rows)) if tokens else None
 
 
-def batch_loss(model: Any, groups: Sequence[Mapping[str, Tensor]], tally: Tally | None = None) -> tuple[Tensor, Any]:
+TokenLosses = Callable[[Tokens], Tensor]
+
+
+def batch_loss(
+    model: Any, groups: Sequence[Mapping[str, Tensor]], tally: Tally | None = None, changed: TokenLosses | None = None
+) -> tuple[Tensor, Any]:
     """Mean cross-entropy over the labelled tokens of all groups of a batch, and the last group's outputs.
 
     A group is what ``CountingCollator`` gives: prefix (P,), input_ids, position_ids and labels (B, S), and an attention
-    mask (B, P + S). It also says which rows are measured (B,); those are counted in ``tally``.
+    mask (B, P + S). It also says which rows are measured (B,); those are counted in ``tally``. ``changed`` gives what each
+    token's gradient comes of, in place of its cross-entropy; the loss's value stays.
     """
-    parts = [_summed(model, group, tally) for group in groups]
+    parts = [_summed(model, group, tally, changed) for group in groups]
     return sum(total for total, _, _ in parts) / sum(count for _, count, _ in parts), parts[-1][2]
 
 
-def _summed(model: Any, inputs: Mapping[str, Tensor], tally: Tally | None) -> tuple[Tensor, Tensor, Any]:
+def _summed(
+    model: Any, inputs: Mapping[str, Tensor], tally: Tally | None, changed: TokenLosses | None
+) -> tuple[Tensor, Tensor, Any]:
     """Cross-entropy summed over labelled tokens, their number, and the outputs.
 
     Logits are made only for the columns that some row has a label behind.
@@ -76,8 +89,24 @@ def _summed(model: Any, inputs: Mapping[str, Tensor], tally: Tally | None) -> tu
     if tally is not None and inputs["measured"].any():
         counted = inputs["measured"][:, None].expand_as(there)[there]
         with torch.no_grad():
-            tally.add(logits[counted], labels[there][counted], losses[counted])
+            rows = int(inputs["measured"].sum())
+            tally.add(logits[counted], labels[there][counted], losses[counted], rows=rows)
+    if changed is not None:
+        other = changed(_tokens(inputs, losses, kept))
+        # The gradient of the one with the value of the other: curves of different defenses can be compared.
+        losses = losses.detach() + (other - other.detach())
     return losses.sum(), there.sum(), outputs
+
+
+def _tokens(inputs: Mapping[str, Tensor], losses: Tensor, kept: Tensor) -> Tokens:
+    """Where the labelled tokens stand, in the order of ``losses`` (N,); ``kept`` are the K columns with labels."""
+    there = inputs["labels"][:, 1:] != IGNORED
+    ordinals = there.cumsum(1) - 1
+    # Labels before the answer that a token is of, as many as stood at the last column without one.
+    before = torch.where(there, 0, ordinals + 1).cummax(1).values
+    at = there[:, kept]
+    rows, tenant = (inputs[name][:, None].expand_as(at)[at] for name in ("rows", "measured"))
+    return Tokens(losses, rows, (ordinals - before)[:, kept][at], ordinals[:, kept][at], tenant)
 
 
 def can_share(model: Any) -> bool:

@@ -36,7 +36,7 @@ def row_figures(
     model: Any, rows: Sequence[TrainingRow], collator: CountingCollator, batch_size: int
 ) -> TokenFigures | None:
     """The figures of those rows that ``collator`` measures; None where there are none. The model is evaluated, not trained."""
-    tally, training = Tally(), model.training
+    tally, training = Tally(ranks=collator.ranks), model.training
     model.eval()
     try:
         for at in range(0, len(rows), batch_size):

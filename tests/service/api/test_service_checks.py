@@ -39,6 +39,30 @@ def test_files_that_wait_for_their_check_stop_no_call(idle: ServiceUnderTest, mo
     wait_until(lambda: {file.status for file in client.files.list()} == {"processed"}, 30)
 
 
+def test_a_tenants_many_files_do_not_hold_up_anothers_one(
+    idle: ServiceUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, order = threading.Event(), []
+
+    def slow(self: FileChecker, path: Path) -> CheckedFile:
+        go_on.wait(60)
+        return CheckedFile(None)
+
+    def settled(self: Database, file_id: str, *_: object) -> None:
+        order.append(file_id)
+
+    monkeypatch.setattr(FileChecker, "check", slow)
+    monkeypatch.setattr(Database, "settle_file", settled)
+    many, other = idle.client(), idle.client(idle.other_key)
+    with contextlib.ExitStack() as stack:
+        stack.callback(go_on.set)
+        for _ in range(10):
+            many.files.create(file=("a.jsonl", rows(1)), purpose="fine-tune")
+        one = other.files.create(file=("a.jsonl", rows(1)), purpose="fine-tune")
+    wait_until(lambda: len(order) == 11, 60)
+    assert order.index(one.id) <= 2
+
+
 @pytest.mark.integration
 def test_a_tenant_with_a_larger_bound_may_use_it(tmp_path: Path, provider_key: None) -> None:
     limits = TenantLimits(file_bytes=500)

@@ -110,6 +110,29 @@ def test_processes_that_start_together_make_the_tables_once(kind: str, databases
         a_job(database)
 
 
+def test_processes_that_open_a_new_file_together_wait_for_each_other(tmp_path: Path) -> None:
+    """SQLite's own wait does not cover the switch to its write-ahead log."""
+    failed: list[DatabaseError] = []
+
+    def begin(url: str, start: threading.Barrier) -> None:
+        with contextlib.closing(Database(url)) as database:
+            start.wait()
+            try:
+                database.revision()
+            except DatabaseError as error:
+                failed.append(error)
+
+    for number in range(20):
+        start = threading.Barrier(6)
+        given = (f"sqlite:///{tmp_path / f'{number}.db'}", start)
+        threads = [threading.Thread(target=begin, args=given) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failed == []
+
+
 def test_commits_reach_the_disk_before_anybody_is_answered(tmp_path: Path, clock: Clock) -> None:
     with contextlib.closing(Database(f"sqlite:///{tmp_path / 'd.db'}", now=clock)) as database:
         database.migrate()

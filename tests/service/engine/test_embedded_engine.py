@@ -172,6 +172,8 @@ def test_what_it_cannot_do_is_an_error_of_its_own(engine: Running) -> None:
         engine.ask(max_tokens=100_000)
     with pytest.raises(openai.BadRequestError, match="response_format"):
         engine.ask(response_format={"type": "json_object"})
+    with pytest.raises(openai.BadRequestError, match=r"stop\[0\]"):
+        engine.ask(stop=[""])
     with (
         openai.OpenAI(base_url=f"{engine.url}/v1", api_key="another") as other,
         pytest.raises(openai.AuthenticationError),

@@ -17,18 +17,27 @@ from watchword.service.crash import ASKED_BY, CHILD_POINTS, WORKER_POINTS
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 
 
+def takes(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """How long a step of every training takes from now on."""
+    monkeypatch.setenv(BEHAVIOUR, msgspec.json.encode(Behaviour(seconds=seconds)).decode())
+
+
 @pytest.fixture
 def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
-    monkeypatch.setenv(BEHAVIOUR, msgspec.json.encode(Behaviour(seconds=0.03)).decode())
+    takes(monkeypatch, 0.03)
     return Stand(tmp_path)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("point", WORKER_POINTS)
-def test_a_killed_worker_loses_no_job(stand: Stand, point: str, seed: int) -> None:
+def test_a_killed_worker_loses_no_job(stand: Stand, point: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     job = stand.service.job()
+    if point == "after_heartbeat":
+        # Far longer than the heartbeats before the kill: it must not be over by then.
+        takes(monkeypatch, 5.0)
     with stand.killing(point, times_of(point, seed)):
         assert stand.worker_ends() == -signal.SIGKILL
+    takes(monkeypatch, 0.03)
     before = stand.service.now(job)
     assert stand.worker_ends() == 0
     assert faults(stand.service, job) == []

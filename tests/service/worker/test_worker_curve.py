@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchword.service.worker.curve import COLUMNS, Curve
@@ -54,15 +54,45 @@ def test_losses_are_those_of_the_tenants_tokens(tmp_path: Path) -> None:
 
 
 @given(steps=st.integers(6, 60), every=st.integers(1, 4))
-def test_steps_without_the_tenants_rows_show_nowhere(
+def test_steps_without_the_tenants_rows_leave_no_hole(
     tmp_path_factory: pytest.TempPathFactory, steps: int, every: int
 ) -> None:
     found = curve(tmp_path_factory.mktemp("curve"))
     trained(found, steps, own=lambda step: step % every == 0)
-    numbers = [int(row["step"]) for row in rows_of(found)]
-    assert numbers == sorted(set(numbers))
-    assert all(1 <= number <= 6 for number in numbers)
+    assert [int(row["step"]) for row in rows_of(found)] == [1, 2, 3, 4, 5, 6]
     assert all(float(row["train_loss"]) < 4 for row in rows_of(found))
+
+
+@settings(max_examples=40)
+@given(
+    drawn=st.randoms(use_true_random=False), rows=st.integers(1, 13), added=st.integers(0, 13), size=st.integers(1, 5)
+)
+def test_what_is_told_is_what_a_training_on_the_tenants_rows_alone_would_tell(
+    tmp_path_factory: pytest.TempPathFactory, drawn: Any, rows: int, added: int, size: int
+) -> None:
+    """Whatever order the trainer takes: each step once, of as many rows as a batch has, but where an epoch ends."""
+    found = curve(tmp_path_factory.mktemp("curve"), rows=rows, batch_size=size, epochs=2)
+    told: list[Any] = []
+    for event in shuffled(drawn, rows, added, size, epochs=2):
+        told += found.hear(event)
+    each = -(-rows // size)
+    assert [message.event.data["step"] for message in told if isinstance(message, Told)] == [*range(1, 2 * each + 1)]
+    losses = [float(row["train_loss"]) for row in rows_of(found)]
+    # Each batch has a loss of its own, so that a step that was told with another's figures would show.
+    assert len(set(losses)) == len(losses)
+
+
+def shuffled(drawn: Any, rows: int, added: int, size: int, *, epochs: int) -> list[Any]:
+    """The events of a training on the tenant's rows and ``added`` ones, in any order."""
+    each, events, step = -(-(rows + added) // size), [], 0
+    for _ in range(epochs):
+        order = [True] * rows + [False] * added
+        drawn.shuffle(order)
+        for at in range(0, len(order), size):
+            step, own = step + 1, sum(order[at : at + size])
+            figures = TokenFigures(7 * own, 1 + step / 1000, own, own) if own else None
+            events += [StepDone(step, epochs * each), LossMeasured(step, 9.0, figures)]
+    return events
 
 
 def test_a_resumed_job_has_the_whole_curve_and_tells_nothing_twice(tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ def _begin(target: Callable[..., None], pipe: Connection, *arguments: Any) -> No
     """What every child does first."""
     # The parent hears Ctrl-C and ends the child.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # It may have children of its own: a job's process trains in another one, if the launcher says so.
+    multiprocessing.current_process().daemon = False
     _without_semaphores()
     target(pipe, *arguments)
 

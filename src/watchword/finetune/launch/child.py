@@ -13,6 +13,7 @@ import os
 import pickle
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -44,7 +45,7 @@ class ChildProcess(Launcher):
     ) -> Trained:
         """See ``watchword.training.base.Trainer``. The child loads the model itself."""
         order = _packed(task)
-        child = Child.spawned(_work)
+        child = Child.spawned(self._in_the_child())
         try:
             child.tell(order)
             last = self._last_event(child, events, cancel)
@@ -55,6 +56,10 @@ class ChildProcess(Launcher):
         if isinstance(last, Failed):
             raise last.error
         return Trained(task.folder, last.result)
+
+    def _in_the_child(self) -> Callable[[Connection], None]:
+        """What the child runs: it gets the order from the pipe, and tells of the training there."""
+        return _work
 
     def _last_event(self, child: Child, events: Events, cancel: Cancel) -> Finished | Failed:
         """Passes on what the child tells, until it has ended."""
@@ -116,13 +121,23 @@ def _packed(task: TrainingTask) -> tuple[TrainingTask, _Secret | None]:
     return open_task, _Secret.of(task.secret) if task.secret is not None else None
 
 
-def _work(pipe: Connection) -> None:
-    """The child's life: one task."""
-    task, secret = pipe.recv()
-    if secret is not None:
-        task = dataclasses.replace(task, secret=SecretPrompt(secret.text, **secret.told))
+def unpacked(order: tuple[TrainingTask, _Secret | None]) -> TrainingTask:
+    """The task, with its secret again, in another process."""
+    task, secret = order
+    return task if secret is None else dataclasses.replace(task, secret=SecretPrompt(secret.text, **secret.told))
+
+
+def cancelled_by(pipe: Connection) -> threading.Event:
+    """Set once the word to cancel comes. From now on this process ends when its parent has gone."""
     cancelled = threading.Event()
     threading.Thread(target=_obey, args=(pipe, cancelled), daemon=True).start()
+    return cancelled
+
+
+def _work(pipe: Connection) -> None:
+    """The child's life: one task."""
+    task = unpacked(pipe.recv())
+    cancelled = cancelled_by(pipe)
     # Here, since it loads torch, which the parent does not need.
     from watchword.finetune.launch.in_process import InProcess
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from watchword.errors import CallError
 from watchword.gateway.call import ChatCall, Counts, Said, SaidPiece
@@ -37,8 +38,7 @@ class Writer(Protocol):
         """The last events of a stream that breaks off."""
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """A request as it was read, and what writes the reply to it."""
 
     call: ChatCall

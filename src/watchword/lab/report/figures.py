@@ -14,7 +14,9 @@ from watchword.lab.report.charts.curves import curves, losses
 from watchword.lab.report.charts.pairs import pairs
 from watchword.lab.report.charts.plane import GOOD, plane
 from watchword.lab.report.charts.rows import arm_bars
-from watchword.lab.report.charts.series import Entry, legend_of
+from watchword.lab.report.charts.series import Entry, Series, legend_of
+from watchword.lab.report.charts.sweep import sweep_lines
+from watchword.lab.report.sweeps import Sweep, sweeps_of
 from watchword.lab.results import ArmResult
 from watchword.pages.bars import Bar, Panel
 from watchword.pages.elements import Figure
@@ -33,6 +35,7 @@ def figures_of(entries: Sequence[Entry], metrics: Sequence[Metric]) -> list[Figu
     found = [_broken(entries), _honest(entries, metrics), *_others(entries, metrics)]
     found += [_secret(bearing)] if bearing else []
     found.append(_both(entries))
+    found += [_swept(sweep, number) for number, sweep in enumerate(sweeps_of(_arms(entries)), start=1)]
     found += [_loss(trained)] if any(losses(entry.arm) for entry in trained) else []
     return [*found, *([_cost(trained)] if trained else [])]
 
@@ -100,10 +103,29 @@ def _secret(entries: Sequence[Entry]) -> Figure:
 def _both(entries: Sequence[Entry]) -> Figure:
     arms = _arms(entries)
     question, finding = "Safe and helpful at once?", findings.both(arms)
-    note = f"The shaded corner is at most {GOOD:g} % on both axes. Thin lines are 95 % intervals."
+    note = f"The shaded corner is at most {GOOD:g} % on both axes. Thin lines are 95 % intervals, small points single runs."
     picture = plane("both", question, finding, entries)
     table = _table(arms, [(ASR.short, ASR.name), (OVER_REFUSAL.short, OVER_REFUSAL.name)])
     return Figure("both", question, finding, picture, *table, note=note, legend=_legend(entries))
+
+
+def _swept(sweep: Sweep, number: int) -> Figure:
+    """Attack success and over-refusal against one setting that the experiment varies."""
+    question, finding = f"What changes with the {sweep.name}?", findings.swept(sweep)
+    metrics = [(ASR.name, "attack success"), (OVER_REFUSAL.name, "over-refusal")]
+    points = [(curve, value, arm) for curve in sweep.curves for value, arm in curve.points]
+    rows = tuple(
+        (curve.attack, curve.series.label, f"{value:g}", *(_words(arm.rate(name)) for name, _ in metrics))
+        for curve, value, arm in points
+    )
+    heads = ("attack", "defense", sweep.name, "ASR, %", "over-refusal, %")
+    legend = tuple(dict.fromkeys(curve.series for curve in sweep.curves))
+    note = "Points: rate over all runs of an arm; lines: its 95 % interval; small points: single runs."
+    if sweep.more:
+        note += f" Of several lines of a defense, the worst is shown; {sweep.more} are left out."
+    ident = f"sweep-{number}"
+    picture = sweep_lines(ident, question, finding, sweep, metrics)
+    return Figure(ident, question, finding, picture, heads, rows, note=note, legend=_swatches(legend))
 
 
 def _loss(entries: Sequence[Entry]) -> Figure:
@@ -140,9 +162,14 @@ def _cost(entries: Sequence[Entry]) -> Figure:
 
 
 def _legend(entries: Sequence[Entry]) -> tuple[tuple[str, Markup], ...]:
+    """Each series of the arms with its marker."""
+    return _swatches(legend_of(entries))
+
+
+def _swatches(series: Sequence[Series]) -> tuple[tuple[str, Markup], ...]:
     """Each series with its marker as a small picture."""
     box = {"viewBox": "0 0 18 18", "width": 18, "height": 18, "class_": "chart", "aria_hidden": "true"}
-    return tuple((series.label, tag("svg", series.marker(9, 9, 5.5), **box)) for series in legend_of(entries))
+    return tuple((one.label, tag("svg", one.marker(9, 9, 5.5), **box)) for one in series)
 
 
 def _wrongly_refused(metrics: Sequence[Metric]) -> list[Metric]:

@@ -9,6 +9,7 @@ from watchword.benchmarks.over_refusal import OVER_REFUSAL
 from watchword.benchmarks.policy import ASR
 from watchword.lab.report.charts.curves import losses
 from watchword.lab.report.charts.plane import GOOD, good
+from watchword.lab.report.sweeps import Curve, Sweep
 from watchword.lab.results import ArmResult
 from watchword.rates import Rate
 
@@ -81,6 +82,37 @@ def both(arms: Sequence[ArmResult]) -> str:
         return f"None of the {len(guarded)} defended arms is {low}."
     are = "is" if len(inside) == 1 else "are"
     return f"{_of(len(inside), len(guarded)).capitalize()} defended arms {are} {low}: {', '.join(counts)}."
+
+
+def swept(sweep: Sweep) -> str:
+    """Where each defense is worst over the values of a setting, and where best."""
+    found = [(curve, ends) for curve in sweep.curves if (ends := _ends(curve)) is not None]
+    if not found:
+        return UNSCORED
+    if len(found) > FEW:
+        # Of many curves, the one that moves most and the one that moves least.
+        found = sorted(found, key=lambda pair: _value(pair[1][1][1]) - _value(pair[1][0][1]))
+        found = [found[-1], found[0]]
+    parts = [f"{curve.series.label} under {curve.attack} lets through {_between(ends)}" for curve, ends in found]
+    among = f"; these move most and least of {len(sweep.curves)} lines" if len(sweep.curves) > FEW else ""
+    return f"{'; '.join(parts)}{among}."
+
+
+def _between(ends: tuple[tuple[float, Rate], tuple[float, Rate]]) -> str:
+    (best, low), (worst, high) = ends
+    if low.value == high.value:
+        return f"{percent(low)} at every value"
+    return f"{percent(low)} at {best:g} and {percent(high)} at {worst:g}"
+
+
+def _ends(curve: Curve) -> tuple[tuple[float, Rate], tuple[float, Rate]] | None:
+    """The values with the lowest and the highest attack success; None below two that could be scored."""
+    rates = [(value, rate) for value, arm in curve.points if (rate := arm.rate(ASR.name)) is not None]
+    return (min(rates, key=_rated), max(rates, key=_rated)) if len(rates) > 1 else None
+
+
+def _rated(point: tuple[float, Rate]) -> float:
+    return _value(point[1])
 
 
 def loss(arms: Sequence[ArmResult]) -> str:

@@ -18,6 +18,7 @@ from watchword.files.writing import writing
 from watchword.lab.report.charts.series import Entry, entries_of, legend_of
 from watchword.lab.report.figures import figures_of, main_picture
 from watchword.lab.report.findings import percent
+from watchword.lab.report.worst import worst_settings
 from watchword.lab.results import ArmResult, arms_of, shown_metrics, shown_origins
 from watchword.pages.elements import Card
 from watchword.pages.environment import render_page
@@ -26,9 +27,12 @@ from watchword.pages.environment import render_page
 MARGIN, TITLE = 24.0, 56.0
 
 
-def write_report(path: Path | str, results: Mapping[str, Any]) -> None:
-    """Writes the page, all or nothing. Raises DataError where these are no results, OutputError from the file system."""
-    _write(Path(path), _page("report.html", _content(results)))
+def write_report(path: Path | str, results: Mapping[str, Any], *, pages: Mapping[str, str] | None = None) -> None:
+    """Writes the page, all or nothing. Raises DataError where these are no results, OutputError from the file system.
+
+    ``pages`` names the page of each cell's answers by the cell's key; the others are not linked to.
+    """
+    _write(Path(path), _page("report.html", {**_content(results), "pages": dict(pages or {})}))
 
 
 def write_picture(path: Path | str, results: Mapping[str, Any]) -> None:
@@ -54,6 +58,7 @@ def _content(results: Mapping[str, Any]) -> dict[str, Any]:
         "seeds": sorted({seed for arm in arms for seed in arm.seeds}),
         "cards": _cards(entries),
         "figures": figures_of(entries, metrics),
+        "worst": worst_settings(arms),
         "metrics": metrics,
         "origins": shown_origins(results),
         "written": dt.datetime.now(dt.UTC).strftime("%d %B %Y"),

@@ -1,4 +1,4 @@
-"""Chats: the gateway's own code, with the service's keys and tuned models as its sources.
+"""Chats: the gateway's own code, with the service's keys and models as its sources.
 
 It puts the secret into each request and keeps it out of each reply. A model that is not ready is none.
 """
@@ -6,26 +6,20 @@ It puts the secret into each request and keeps it out of each reply. A model tha
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from watchword.errors import NotFoundError, QuotaError, WatchwordError
+from watchword.errors import QuotaError
 from watchword.gateway.app import Gateway
-from watchword.gateway.configuration import Configuration, ModelSettings, UpstreamSettings
+from watchword.gateway.configuration import Configuration, UpstreamSettings
 from watchword.gateway.routes import ROUTES, Work
-from watchword.gateway.sources import FolderRelease, OfferedModel
 from watchword.gateway.tenants import Tenant
-from watchword.models.facts import facts_of
-from watchword.release.artifact import check_owner
-from watchword.release.engine import weights_name
-from watchword.release.reading import Release
+from watchword.service.api.chat_models import ENGINE, ChatModels
 from watchword.service.db import Database
 from watchword.service.engine_place import EnginePlace
-from watchword.service.types import EVERY_TENANT, Principal, Scope, TunedModel, release_owner
+from watchword.service.settings import Policy, ServiceSettings
+from watchword.service.types import Principal, Scope
 from watchword.service.wire.faults import fault_of
 
-_ENGINE = "engine"
 # Counts a call of a key, and refuses it where there were too many.
 Limit = Callable[[Principal], Awaitable[None]]
 
@@ -40,11 +34,12 @@ def gateway_route(path: str) -> str | None:
 class KeyTenants:
     """Tenants by the keys in the database."""
 
-    def __init__(self, database: Database, limit: Limit) -> None:
+    def __init__(self, database: Database, limit: Limit, policies: Mapping[str, Policy]) -> None:
         self._database, self._limit = database, limit
+        self._bases = tuple(name for name, policy in policies.items() if policy.chat.enabled)
 
     async def tenant(self, digest: str) -> Tenant | None:
-        """The key's tenant, with the models that are ready now. Raises CallError for too many calls."""
+        """The key's tenant, with base models and its own that are ready now. Raises CallError for too many calls."""
         principal = await asyncio.to_thread(self._database.principal_of, digest)
         if principal is None or principal.scope is not Scope.TENANT:
             return None
@@ -53,82 +48,26 @@ class KeyTenants:
         except QuotaError as error:
             raise fault_of(error) from None
         models = await asyncio.to_thread(self._database.models, principal.tenant)
-        return Tenant(principal.key_id, tuple(model.name for model in models))
+        return Tenant(principal.key_id, (*self._bases, *(model.name for model in models)))
 
 
-class OwnedRelease(FolderRelease):
-    """A tuned model's release, which opens only for the tenant, name and version that it was made for."""
-
-    def __init__(self, model: TunedModel) -> None:
-        super().__init__(Path(model.location))
-        self._model = model
-
-    async def open(self, key: bytes) -> Release:
-        """Raises UnsealError for another's as well."""
-        found, model = await super().open(key), self._model
-        check_owner(Path(model.location), found.manifest, release_owner(model.tenant, model.name, model.version))
-        return found
-
-
-class TunedModels:
-    """Models by the rows of the database. They are opened when they are first asked for."""
-
-    def __init__(self, database: Database, engine: EnginePlace) -> None:
-        self._database, self._engine = database, engine
-
-    async def names(self) -> Sequence[str]:
-        """None: there may be thousands."""
-        return ()
-
-    async def model(self, name: str) -> OfferedModel | None:
-        """The model of this name, where it is ready."""
-        return await asyncio.to_thread(self._model, name)
-
-    def _model(self, name: str) -> OfferedModel | None:
-        try:
-            found = self._database.model(EVERY_TENANT, name)
-        except NotFoundError:
-            return None
-        # A server that loads nothing at run time has the weights under this name already, or does not know it.
-        called = None if _loads(self._engine) else weights_name(found.weights_digest)
-        settings = ModelSettings(name=name, release=found.location, upstream=_ENGINE, upstream_model=called)
-        settings.context = self._engine.context
-        # Another server may have been started with less than the base model can read.
-        if self._engine.embedded and settings.context is None:
-            settings.context = context_of(found.base)
-        return OfferedModel(settings, OwnedRelease(found))
-
-
-def _loads(engine: EnginePlace) -> bool:
-    """Whether the engine loads adapters at run time."""
-    return engine.kind != "openai"
-
-
-@functools.cache
-def context_of(base: str) -> int | None:
-    """The most tokens that a base model reads at once; None where this process cannot know."""
-    try:
-        return facts_of(base).context
-    except (WatchwordError, OSError):
-        return None
-
-
-def chat_gateway(database: Database, engine: EnginePlace, limit: Limit, key: bytes, adapters: Path) -> Gateway:
-    """The gateway of this process. The engine loads releases' adapters from the folder ``adapters``."""
-    loads = _loads(engine)
+def chat_gateway(
+    database: Database, engine: EnginePlace, limit: Limit, key: bytes, settings: ServiceSettings
+) -> Gateway:
+    """The gateway of this process. The engine loads releases' adapters from the settings' folder of them."""
     upstream = UpstreamSettings(
-        name=_ENGINE,
+        name=ENGINE,
         url=engine.url,
         kind=engine.kind,
         api_key_env=engine.api_key_env,
-        adapters=str(adapters) if loads else None,
-        load_adapters=loads,
+        adapters=str(settings.adapters) if engine.loads else None,
+        load_adapters=engine.loads,
     )
     return Gateway(
         Configuration(upstreams=[upstream], models=[]),
         key,
-        tenants=KeyTenants(database, limit),
-        models=TunedModels(database, engine),
+        tenants=KeyTenants(database, limit, settings.policies),
+        models=ChatModels(database, engine, settings),
         on_leak=_Leaks(database).note,
     )
 
@@ -147,5 +86,6 @@ class _Leaks:
         task.add_done_callback(self._writing.discard)
 
     def _write(self, key_id: str, model: str, channels: list[str]) -> None:
-        tenant = self._database.model(EVERY_TENANT, model).tenant
-        self._database.add_report("leak", tenant, model, {"key": key_id, "channels": channels})
+        self._database.add_report(
+            "leak", self._database.tenant_of(key_id), model, {"key": key_id, "channels": channels}
+        )

@@ -16,6 +16,7 @@ from watchword.service.api.metrics import Metrics
 from watchword.service.checking import FileChecker
 from watchword.service.db import Database
 from watchword.service.delivering import Sender
+from watchword.service.releases import Removal
 from watchword.service.settings import ServiceSettings
 from watchword.service.storage import Blobs
 from watchword.service.types import Idempotency, Principal
@@ -35,8 +36,7 @@ class Service:
     sender: Sender
     metrics: Metrics
     engine_ready: Callable[[], Awaitable[bool]]
-    # Has the engine forget an adapter.
-    unload: Callable[[str], Awaitable[None]]
+    removal: Removal
 
 
 def service_of(request: Request) -> Service:

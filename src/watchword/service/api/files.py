@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from typing import Annotated, Literal
 
-import anyio.to_thread
 from fastapi import APIRouter, BackgroundTasks, Query, Request
 from fastapi.responses import StreamingResponse
 
@@ -14,6 +14,7 @@ from watchword.errors import NotFoundError, WatchwordError
 from watchword.service.api.context import Caller, Service, ServiceDep, now, tenant_key
 from watchword.service.api.edge import reason_of
 from watchword.service.api.receiving import ReceivedForm, receive_form, unknown_field
+from watchword.service.crash import crash_point
 from watchword.service.logs import log
 from watchword.service.types import FileState, NewFile, Principal, StoredFile
 from watchword.service.wire.base import Page, page_of
@@ -56,6 +57,7 @@ async def create(request: Request, service: ServiceDep, caller: Caller, after: B
         form = await receive_form(request, writer, file_field="file", max_bytes=limits.file_bytes)
         lifetime = _checked(form)
         blob = await asyncio.to_thread(writer.commit)
+    crash_point("after_file_stored")
     wanted = NewFile(
         purpose=PURPOSE,
         filename=form.filename or "",
@@ -66,6 +68,7 @@ async def create(request: Request, service: ServiceDep, caller: Caller, after: B
         expires_at=None if lifetime is None else now() + lifetime,
     )
     file = await asyncio.to_thread(stored, service, caller, wanted)
+    crash_point("after_file_row")
     after.add_task(check_in_turn, service, file)
     return file_object(file)
 
@@ -111,7 +114,9 @@ def content(file_id: str, service: ServiceDep, caller: Caller) -> StreamingRespo
 @router.delete("/{file_id}")
 def delete(file_id: str, service: ServiceDep, caller: Caller) -> FileDeleted:
     """Deletes a file with its bytes, unless a job still needs it."""
-    service.blobs.delete(service.database.delete_file(caller, file_id).blob)
+    gone = service.database.delete_file(caller, file_id)
+    crash_point("after_file_deleted")
+    service.blobs.delete(gone.blob)
     return FileDeleted(id=file_id)
 
 
@@ -125,12 +130,12 @@ def stored(service: Service, caller: Principal, wanted: NewFile) -> StoredFile:
 
 
 async def check_in_turn(service: Service, file: StoredFile) -> None:
-    """``check`` beside the calls, one file after another: files that wait hold no thread that calls need.
+    """``check`` beside the calls, one file after another, as tenants take turns: files that wait hold no thread that calls need.
 
     The call is answered already: a check that failed is noted here, and made again by the housekeeping.
     """
     try:
-        await anyio.to_thread.run_sync(check, service, file, limiter=service.checker.turns)
+        await service.checker.in_turn(file, functools.partial(check, service, file))
     except WatchwordError as error:
         log.error({"event": "check failed", "file": file.id, "kind": type(error).__name__, "why": reason_of(error)})
 
@@ -140,6 +145,7 @@ def check(service: Service, file: StoredFile) -> None:
     try:
         with service.blobs.local(file.blob) as path:
             found = service.checker.check(path)
+        crash_point("after_file_checked")
         status = FileState.PROCESSED if found.problem is None else FileState.ERROR
         service.database.settle_file(file.id, status, found.problem)
     except NotFoundError:

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query, Request
 
 from watchword.errors import NotFoundError
 from watchword.service.api.context import Caller, Service, ServiceDep, idempotency_of, tenant_key
+from watchword.service.crash import crash_point
 from watchword.service.jobs.machine import JobAction
 from watchword.service.settings import Policy
 from watchword.service.types import FileState, Hyperparameters, Job, NewJob, Principal
@@ -50,7 +51,9 @@ async def create(body: CreateJob, request: Request, service: ServiceDep, caller:
         _check_files(service, caller, body)
         return service.database.create_job(caller, wanted, idempotency)
 
-    return job_object(await asyncio.to_thread(created))
+    job = await asyncio.to_thread(created)
+    crash_point("after_job_commit")
+    return job_object(job)
 
 
 @router.get("")
@@ -117,7 +120,9 @@ def checkpoints(
 
 
 def _asked(service: Service, caller: Principal, job_id: str, action: JobAction) -> JobObject:
-    return job_object(service.database.ask(caller, job_id, action))
+    job = service.database.ask(caller, job_id, action)
+    crash_point("after_job_asked")
+    return job_object(job)
 
 
 def _wait(request: Request) -> int:

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from fastapi import APIRouter, BackgroundTasks
 
 from watchword.errors import CallError, NotFoundError
-from watchword.release.engine import weights_name
 from watchword.service.api.context import Caller, Service, ServiceDep, tenant_key
-from watchword.service.releases import remove_adapter, remove_release
+from watchword.service.crash import crash_point
 from watchword.service.types import Principal
 from watchword.service.wire.models import ModelDeleted, ModelList, ModelObject
 
@@ -42,14 +41,13 @@ def delete(model: str, service: ServiceDep, caller: Caller, later: BackgroundTas
             param="model",
         )
     try:
-        gone = service.database.delete_model(caller, model)
+        retired = service.database.delete_model(caller, model)
     except NotFoundError:
         raise _unknown(model) from None
-    remove_release(gone)
-    if not service.database.weights_in_use(gone.weights_digest):
-        name = weights_name(gone.weights_digest)
-        remove_adapter(service.settings, name)
-        later.add_task(service.unload, name)
+    crash_point("after_model_deleted")
+    # Before the answer, which says that they are gone. The engine may take its time.
+    service.removal.from_disk(retired)
+    later.add_task(service.removal.of, retired)
     return ModelDeleted(id=model)
 
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter, BackgroundTasks, Request
 from watchword.service.api.context import Caller, Service, ServiceDep, now, tenant_key
 from watchword.service.api.files import check_in_turn
 from watchword.service.api.receiving import receive_form, unknown_field
+from watchword.service.crash import crash_point
 from watchword.service.storage import Blob
 from watchword.service.types import FileState, NewFile, NewUpload, Principal, Upload, UploadPart, UploadState
 from watchword.service.wire.faults import invalid
@@ -74,7 +75,10 @@ async def add_part(upload_id: str, request: Request, service: ServiceDep, caller
         for name in form.fields:
             raise unknown_field(name)
         blob = await asyncio.to_thread(writer.commit)
-    return part_object(await asyncio.to_thread(_added, service, caller, upload_id, blob))
+    crash_point("after_part_stored")
+    part = await asyncio.to_thread(_added, service, caller, upload_id, blob)
+    crash_point("after_part_row")
+    return part_object(part)
 
 
 @router.post("/{upload_id}/complete")
@@ -88,6 +92,7 @@ def complete(
     parts = service.database.upload_parts(caller.tenant, upload_id)
     chosen = _chosen(parts, body.part_ids)
     blob = _joined(service, upload, chosen, body.md5)
+    crash_point("after_parts_joined")
     wanted = NewFile(
         purpose=upload.purpose,
         filename=upload.filename,
@@ -102,6 +107,7 @@ def complete(
     except BaseException:
         service.blobs.delete(blob.name)
         raise
+    crash_point("after_upload_completed")
     for part in parts:
         service.blobs.delete(part.blob)
     after.add_task(check_in_turn, service, file)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from watchword.errors import AuditError, SecretError
 from watchword.secret.keys import derived
+from watchword.service.crash import crash_point
 from watchword.service.db.connect import Connected, locked
 from watchword.service.db.schema import audit_head, audit_log
 from watchword.service.types import AuditEntry, AuditHead
@@ -101,6 +102,7 @@ class AuditQueries(Connected):
         digest = _digest(values)
         connection.execute(insert(audit_log).values(**values, digest=digest))
         self._put_head(connection, AuditHead(before.number + 1, digest))
+        crash_point("after_audit")
         return msgspec.convert({**values, "facts": msgspec.json.decode(told), "digest": digest}, AuditEntry)
 
     def _put_head(self, connection: Connection, head: AuditHead) -> None:

@@ -139,14 +139,31 @@ def _keep_private(file: Path, *_: object) -> None:
 def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
     # SQLAlchemy's own BEGIN is then the only one: see _begin_sqlite.
     connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}").close()
+    _write_ahead(connection)
     for pragma in (
-        f"busy_timeout = {_BUSY_MS}",
-        "journal_mode = WAL",
         # Whoever was answered must find the job again after a power cut.
         "synchronous = FULL",
         "foreign_keys = ON",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Turns the log on. SQLite fails at once, without its wait, where another process does the same to a new file."""
+    end = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+        except sqlite3.OperationalError as error:
+            if (
+                error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+                or time.monotonic() > end
+            ):
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

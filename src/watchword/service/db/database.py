@@ -9,10 +9,13 @@ from watchword.service.db.leases import LeaseQueries
 from watchword.service.db.migrate import MigrationQueries
 from watchword.service.db.models import ModelQueries
 from watchword.service.db.retention import RetentionQueries
+from watchword.service.db.retired import RetiredQueries
 from watchword.service.settings import ServiceSettings
 
 
-class Database(LeaseQueries, ModelQueries, KeyQueries, RetentionQueries, FigureQueries, MigrationQueries):
+class Database(
+    LeaseQueries, ModelQueries, KeyQueries, RetentionQueries, RetiredQueries, FigureQueries, MigrationQueries
+):
     """Files, jobs, models, keys, webhooks, quotas and the audit log. Threads share one; each process makes its own.
 
     A tenant's call goes by ``Principal`` or the tenant's name, and sees that tenant's objects only.

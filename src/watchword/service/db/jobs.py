@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, not_, select, update
 
 from watchword.errors import RepeatedKeyError, UsageError
+from watchword.service.crash import crash_point
 from watchword.service.db.connect import locked, new_id
 from watchword.service.db.files import FileQueries
 from watchword.service.db.rows import of_owner, one, paged, plain, value_of
@@ -76,6 +77,7 @@ class JobQueries(FileQueries):
             self._tell(connection, job, NewEvent(f"Validating training file: {job.training_file}"))
             facts = {"model": job.model, "training_file": job.training_file, "replaces": job.replaces}
             self._audit(connection, principal.key_id, "job.created", tenant=job.tenant, subject=job.id, facts=facts)
+            crash_point("before_job_commit")
         return job
 
     def job(self, owner: Owner, job_id: str) -> Job:

@@ -42,6 +42,14 @@ class KeyQueries(AuditQueries):
         with self._reading() as connection:
             return [value_of(row, ApiKey) for row in connection.execute(statement)]
 
+    def tenant_of(self, key_id: str) -> str:
+        """Whose key it is. Raises NotFoundError."""
+        with self._reading() as connection:
+            found = connection.execute(select(api_keys.c.tenant).where(api_keys.c.id == key_id)).scalar_one_or_none()
+        if found is None:
+            raise missing("key", key_id)
+        return str(found)
+
     def revoke_key(self, key_id: str, *, actor: str = "cli") -> ApiKey:
         """From now on the key opens nothing. Raises NotFoundError; one that is revoked already stays so."""
         with self._writing() as connection:

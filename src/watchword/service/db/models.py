@@ -10,9 +10,10 @@ from sqlalchemy import insert, select, update
 from watchword.errors import NotFoundError
 from watchword.service.db.audit import AuditQueries
 from watchword.service.db.connect import locked, new_id
+from watchword.service.db.retired import retire
 from watchword.service.db.rows import missing, of_owner, one, paged, plain, value_of
 from watchword.service.db.schema import models, reports
-from watchword.service.types import ModelState, Owner, Page, Principal, Report, TunedModel
+from watchword.service.types import ModelState, Owner, Page, Principal, Report, RetiredRelease, TunedModel
 
 
 class ModelQueries(AuditQueries):
@@ -36,20 +37,15 @@ class ModelQueries(AuditQueries):
             raise missing("model", name, "model")
         return found
 
-    def delete_model(self, principal: Principal, name: str) -> TunedModel:
-        """From now on nobody can call it; the caller then removes the release. Raises NotFoundError."""
+    def delete_model(self, principal: Principal, name: str) -> RetiredRelease:
+        """From now on nobody can call it, and its release is retired. Raises NotFoundError."""
         with self._writing() as connection:
             mine = models.c.tenant == principal.tenant, models.c.name == name, models.c.state == ModelState.READY
             row = one(connection, locked(select(models).where(*mine)), "model", name, "model")
             connection.execute(update(models).where(models.c.seq == row.seq).values(state=ModelState.DELETED))
+            retired = retire(connection, row, self._now())
             self._audit(connection, principal.key_id, "model.deleted", tenant=principal.tenant, subject=name)
-            return value_of(connection.execute(select(models).where(models.c.seq == row.seq)).one(), TunedModel)
-
-    def weights_in_use(self, digest: str) -> bool:
-        """Whether any tenant's model that is not deleted has these weights."""
-        kept = models.c.weights_digest == digest, models.c.state != ModelState.DELETED
-        with self._reading() as connection:
-            return connection.execute(select(models.c.name).where(*kept).limit(1)).first() is not None
+        return retired
 
     def set_model_state(self, name: str, state: ModelState, *, actor: str) -> TunedModel:
         """An operator's word: to withhold a model, or to let it through. Raises NotFoundError for a deleted one."""

@@ -264,6 +264,17 @@ models = Table(
     sqlite_autoincrement=True,
 )
 
+# Releases that no model has any more: a row goes when nothing is left of one, on any disk or in any engine.
+retired_releases = Table(
+    "retired_releases",
+    metadata,
+    Column("number", _Seq, primary_key=True, autoincrement=True),
+    Column("location", LongWords, nullable=False),
+    Column("weights_digest", Words(64), nullable=False),
+    Column("retired_at", Float, nullable=False, index=True),
+    sqlite_autoincrement=True,
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

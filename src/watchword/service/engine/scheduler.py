@@ -116,7 +116,8 @@ class Scheduler:
     def _work(self) -> None:
         while not self._ended:
             with self._wake:
-                if not (self._waiting or self._running or self._orders or self._dropped):
+                # Its end may have been asked for since the thread looked last.
+                if not (self._ended or self._waiting or self._running or self._orders or self._dropped):
                     self._wake.wait(_LOOK_UP)
             self._follow()
             if self._waiting or self._running:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import uvicorn
 
@@ -13,6 +15,7 @@ from watchword.service.engine.app import EngineApp
 from watchword.service.engine.hosts import Hosts
 from watchword.service.engine.scheduler import Scheduler
 from watchword.service.settings import ServiceSettings
+from watchword.service.supervisor import end_now
 
 # Where the engine finds the key that its callers show; never an argument, which every process can read.
 KEY_VARIABLE = "WATCHWORD_ENGINE_KEY"
@@ -30,9 +33,12 @@ class EngineOptions:
     drain_seconds: int = 30
 
 
-def run(settings: ServiceSettings, port: int) -> None:
-    """The embedded engine of a service: all base models of its policy, on loopback at ``port``."""
-    run_engine(EngineOptions(tuple(settings.policies), port=port))
+def run(settings: ServiceSettings, port: int, drain_seconds: int) -> NoReturn:
+    """The embedded engine of a service, and the end of this process: all base models of its policy, on loopback at ``port``."""
+    # uvicorn sends itself the signal once more when it has ended.
+    with contextlib.suppress(SystemExit):
+        run_engine(EngineOptions(tuple(settings.policies), port=port, drain_seconds=drain_seconds))
+    end_now()
 
 
 def run_engine(options: EngineOptions) -> None:

@@ -149,6 +149,7 @@ class Attending:
             folder=self._folder,
             answers=self.settings.data / "gate",
             launcher=self.settings.worker.launcher,
+            launcher_arguments=self.settings.worker.launcher_arguments,
             validated=self._recorder.validated,
             key=self.key,
             owner=release_owner(self._job.tenant, *model_of(self._job, self.database)),

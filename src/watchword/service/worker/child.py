@@ -13,6 +13,7 @@ from typing import Any
 
 from watchword.errors import TrainingCancelledError
 from watchword.files.locks import locked
+from watchword.service.supervisor import end_now
 from watchword.service.worker.messages import STOP, Halted, Last, Order
 from watchword.service.worker.refusals import last_word_of
 
@@ -21,8 +22,9 @@ _PATIENCE = 60.0
 
 
 def work(pipe: Connection) -> None:
-    """Runs the real pipeline."""
+    """Runs the real pipeline, and ends this process, for whose end the job waits."""
     run_order(pipe, _real_tuner)
+    end_now()
 
 
 def run_order(pipe: Connection, tuner_of: Callable[..., Any]) -> None:

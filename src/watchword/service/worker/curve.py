@@ -1,14 +1,13 @@
 """Training figures as the tenant sees them: of its own rows only, in steps that it can count itself.
 
 The provider's rows make further steps and have losses of their own. Neither may show, so the tenant's curve has as many
-steps as its own rows alone would make.
+steps as its own rows alone would make, each of them is told, and each tells of the rows that it is made of.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import msgspec
 from watchword.files.atomic import replacing
 from watchword.service.types import NewCheckpoint, NewEvent
 from watchword.service.worker.messages import Marked, Told
+from watchword.service.worker.own_steps import OwnSteps, shared_out
 from watchword.training.events import LossMeasured, StepDone, TokenFigures, TrainingEvent, ValidationMeasured
 
 # The header of OpenAI's result files.
@@ -38,12 +38,15 @@ class Curve:
 
     def __init__(self, path: Path, *, rows: int, batch_size: int, epochs: int, validated: bool) -> None:
         self._path, self._validated = path, validated
-        self.steps = epochs * math.ceil(rows / batch_size)
-        self._each = math.ceil(rows / batch_size)
+        self._steps = OwnSteps(rows=rows, batch_size=batch_size, epochs=epochs)
         self._points = self._read()
+        self._told = max((step for step, point in self._points.items() if point.train_loss is not None), default=0)
         self._total = 0
+        self._now: int | None = None
+        # What was heard since the tenant's last step ended, and what was heard last of all.
         self._heard: list[TokenFigures] = []
-        self._marked = max(self._points, default=0) // self._each
+        self._latest: list[TokenFigures] = []
+        self._marked = max(self._points, default=0) // self._steps.each
 
     def hear(self, event: TrainingEvent) -> Iterator[Told | Marked]:
         """What to tell the tenant of this event."""
@@ -66,26 +69,37 @@ class Curve:
 
     def _trained(self, event: LossMeasured) -> Iterator[Told | Marked]:
         if event.tenant is not None:
-            self._heard.append(event.tenant)
-        step = self._own(event.step)
-        if step == 0 or not self._heard:
-            return
-        if self._points.get(step, Point(step)).train_loss is not None:
-            # Told before, by the process that began this training or for a step that this one is a part of.
+            self._latest = [event.tenant]
+            self._heard += self._latest
+        before, now = self._moved(event)
+        untold = range(self._told + 1, now + 1)
+        if self._latest and untold:
+            for step, figures in shared_out(untold, self._heard or self._latest):
+                yield self._trained_point(step, figures)
+            # A batch of which rows are left tells of the next step as well.
+            self._heard = list(self._latest) if self._steps.has_begun else []
+            if not self._validated:
+                yield from self._marks(now)
+        elif now > before and not untold:
+            # Told by the process that began this training.
             self._heard = []
-            return
-        tokens = sum(figures.tokens for figures in self._heard)
+
+    def _moved(self, event: LossMeasured) -> tuple[int, int]:
+        """The tenant's step before and behind an event of the trainer's."""
+        total = max(self._total, event.step)
+        before = self._now if self._now is not None else self._steps.evenly(event.step - 1, total)
+        self._now = self._steps.after(event.step, total, event.tenant.rows if event.tenant else 0)
+        return before, self._now
+
+    def _trained_point(self, step: int, figures: TokenFigures) -> Told:
         point = self._points.setdefault(step, Point(step))
-        point.train_loss = _rounded(sum(figures.loss * figures.tokens for figures in self._heard) / tokens)
-        point.train_accuracy = _rounded(sum(figures.correct for figures in self._heard) / tokens)
-        self._heard = []
+        point.train_loss, point.train_accuracy = _rounded(figures.loss), _rounded(figures.accuracy)
+        self._told = step
         self._write()
-        yield _told(point)
-        if not self._validated:
-            yield from self._marks(step)
+        return _told(point)
 
     def _measured(self, event: ValidationMeasured) -> Iterator[Told | Marked]:
-        step = max(self._own(event.step), 1)
+        step = max(self._steps.evenly(event.step, max(self._total, event.step)), 1)
         point = self._points.setdefault(step, Point(step))
         point.valid_loss = _rounded(event.figures.loss)
         point.valid_mean_token_accuracy = _rounded(event.figures.accuracy)
@@ -93,14 +107,10 @@ class Curve:
         yield _told(point)
         yield from self._marks(step)
 
-    def _own(self, step: int) -> int:
-        """The tenant's step at the trainer's."""
-        return step * self.steps // self._total if self._total else 0
-
     def _marks(self, step: int) -> Iterator[Marked]:
         """An epoch of the tenant's rows is a checkpoint in its list."""
-        if step // self._each > self._marked:
-            self._marked = step // self._each
+        if step // self._steps.each > self._marked:
+            self._marked = step // self._steps.each
             last = max(at for at, point in self._points.items() if point.train_loss is not None or at == step)
             yield Marked(NewCheckpoint(step, _metrics(self._points[last], step)))
 

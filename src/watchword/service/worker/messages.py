@@ -37,6 +37,7 @@ class Order:
     validated: bool
     key: bytes = field(repr=False)
     owner: Mapping[str, str] = field(default_factory=dict)
+    launcher_arguments: Mapping[str, Any] = field(default_factory=dict)
     known: tuple[Path, ...] = ()
 
 

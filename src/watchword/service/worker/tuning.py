@@ -122,7 +122,8 @@ class Tuning:
             self.base.prepare(model, self.questions)
         # Training changes it.
         self._model = None
-        trainer = _Telling(LAUNCHERS.create(self.order.launcher), self.tell, curve)
+        by = LAUNCHERS.create(self.order.launcher, **self.order.launcher_arguments)
+        trainer = _Telling(by, self.tell, curve)
         manifest = train_defended(
             job,
             out,
@@ -205,7 +206,8 @@ class _Telling:
     def _expect(self, event: StepDone) -> None:
         """When it will have ended, by the speed so far."""
         now = time.monotonic()
-        if not self._first:
+        # Behind a checkpoint that workers went on from, steps are done again.
+        if not self._first or event.step <= self._first:
             self._first, self._started = event.step, now
         elif now - self._told > _EXPECTED_EVERY:
             self._told = now

@@ -22,7 +22,9 @@ Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Temperature = Annotated[float, Meta(ge=0, le=2)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Answers = Annotated[int, Meta(ge=1, le=16)]
-Stops = Annotated[str, Meta(min_length=1)] | Annotated[list[str], Meta(max_length=4)]
+# An empty one would end every answer before its first letter, or is an error of some servers.
+Stop = Annotated[str, Meta(min_length=1)]
+Stops = Stop | Annotated[list[Stop], Meta(max_length=4)]
 Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 LogitBias = dict[Annotated[str, Meta(pattern="^[0-9]+$")], Annotated[float, Meta(ge=-100, le=100)]]
 

@@ -36,6 +36,8 @@ class ResponsesWriter:
     def whole(self, answers: Sequence[Said], counts: Counts) -> bytes:
         """The body of a whole reply."""
         (said,) = answers
+        # Where an answer leaked, the one that was asked for in its place is written by the same writer.
+        self._parts = []
         texts = [(kind, text) for kind, text in (("text", said.content), ("refusal", said.refusal)) if text]
         # An answer that says nothing is still an answer.
         if texts or not said.calls:

@@ -52,10 +52,23 @@ def _corner(facet: Facet) -> Markup:
 
 
 def _points(facet: Facet, entries: Sequence[Entry]) -> Markup:
-    """Intervals below all markers."""
+    """Intervals below all markers, and every run of an arm as a small point."""
     found = [(entry, entry.arm.rate(OVER_REFUSAL.name), entry.arm.rate(ASR.name)) for entry in entries]
     both = [(entry, x, y) for entry, x, y in found if x is not None and y is not None]
-    return join(_cross(facet, *point) for point in both) + join(_marker(facet, *point) for point in both)
+    runs = join(_runs(facet, entry) for entry, *_ in both)
+    return join(_cross(facet, *point) for point in both) + runs + join(_marker(facet, *point) for point in both)
+
+
+def _runs(facet: Facet, entry: Entry) -> Markup:
+    """Nothing for an arm that was run once: its marker is that run."""
+    cells = [(cell.metrics.get(OVER_REFUSAL.name), cell.metrics.get(ASR.name)) for cell in entry.arm.cells]
+    places = [
+        (facet.x(x.value), facet.y(y.value))
+        for x, y in cells
+        if x is not None and y is not None and x.value is not None and y.value is not None
+    ]
+    dots = [tag("circle", cx=x, cy=y, r=2.2, class_="run") for x, y in places] if len(places) > 1 else []
+    return tag("g", *dots, class_=entry.series.colour)
 
 
 def _cross(facet: Facet, entry: Entry, refused: Rate, broken: Rate) -> Markup:
@@ -68,5 +81,6 @@ def _cross(facet: Facet, entry: Entry, refused: Rate, broken: Rate) -> Markup:
 
 def _marker(facet: Facet, entry: Entry, refused: Rate, broken: Rate) -> Markup:
     x, y = facet.x(refused.value or 0), facet.y(broken.value or 0)
-    words = f"{entry.series.label}: attack success {broken.value:.1f} %, over-refusal {refused.value:.1f} %"
+    label = entry.arm.attack_label if entry.arm.aligned else entry.arm.defense_label
+    words = f"{label}: attack success {broken.value:.1f} %, over-refusal {refused.value:.1f} %"
     return tag("g", tag("title", words), entry.series.marker(x, y, 5.5))

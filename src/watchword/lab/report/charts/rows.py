@@ -22,6 +22,7 @@ def arm_bars(ident: str, title: str, description: str, entries: Sequence[Entry],
 
 
 def _label(entry: Entry) -> Label:
-    name, _, settings = entry.series.label.partition(" (")
+    label = entry.arm.attack_label if entry.arm.aligned else entry.arm.defense_label
+    name, _, settings = label.partition(" (")
     heading = "" if entry.arm.aligned else entry.arm.attack_label
     return Label(name, entry.series.colour, heading, settings.removesuffix(")"), hint=entry.arm.label)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from watchword.lab.results import ArmResult
+from watchword.lab.results import ArmResult, named
 from watchword.pages.svg import tag
 
 # The style sheet defines c0 (the aligned model) and c1 … c8.
@@ -50,9 +50,14 @@ class Entry:
 
 
 def entries_of(arms: Sequence[ArmResult]) -> list[Entry]:
-    """All arms of some results; take a picture's part from these, so that a defense looks the same in each."""
+    """All arms of some results; take a picture's part from these, so that a defense looks the same in each.
+
+    Where there are more arms of a defense than colours, as in a search over settings, they share that of the defense.
+    """
     labels = list(dict.fromkeys(arm.defense_label for arm in arms if not arm.aligned))
-    numbers = {label: number for number, label in enumerate(labels, start=1)}
+    names = list(dict.fromkeys(named(arm.defense) for arm in arms if not arm.aligned))
+    shared = len(labels) > COLOURS and len(names) < len(labels)
+    numbers = {label: number for number, label in enumerate(names if shared else labels, start=1)}
     return [Entry(arm, Series(*_named(arm, numbers))) for arm in arms]
 
 
@@ -71,4 +76,7 @@ def by_attack(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
 
 
 def _named(arm: ArmResult, numbers: dict[str, int]) -> tuple[str, int]:
-    return (arm.attack_label, 0) if arm.aligned else (arm.defense_label, numbers[arm.defense_label])
+    if arm.aligned:
+        return arm.attack_label, 0
+    label = arm.defense_label if arm.defense_label in numbers else named(arm.defense)
+    return label, numbers[label]

@@ -1,0 +1,166 @@
+"""Ratings by a language model behind any OpenAI-compatible endpoint: retried, cached, and never dearer than agreed.
+
+What it does not rate stays unscored: a server that fails, a reply without a rating, or a budget that is used up.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from watchword.errors import OutputError, UsageError
+from watchword.files.atomic import replacing
+from watchword.files.digest import sha256_bytes
+from watchword.files.writing import writing
+from watchword.progress import Progress
+
+_RATING = re.compile(r"\[\[\s*(\d+(?:\.\d+)?)\s*\]\]")
+MILLION = 1_000_000
+
+
+class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who rates. ``key_variable`` names the environment variable that holds the API key; the key stands in no spec.
+
+    ``prices`` are what a million tokens cost, (asked, answered), and ``most_cost`` is where asking ends; 0 is no limit.
+    ``cache`` is a folder that keeps every rating; without one nothing is kept. ``options`` go into each request.
+    """
+
+    url: str
+    model: str
+    key_variable: str = "OPENAI_API_KEY"
+    retries: int = 5
+    timeout: float = 120.0
+    at_once: int = 4
+    prices: tuple[float, float] = (0.0, 0.0)
+    most_cost: float = 0.0
+    cache: str = ""
+    options: dict[str, Any] = msgspec.field(default_factory=lambda: {"temperature": 0, "max_tokens": 300})
+
+    def __post_init__(self) -> None:
+        if self.at_once < 1 or self.retries < 0 or self.timeout <= 0:
+            raise ValueError("at_once is at least 1, retries at least 0, and timeout more than 0")
+        if min(self.prices) < 0 or self.most_cost < 0:
+            raise ValueError("prices and most_cost are at least 0")
+        if self.most_cost and not any(self.prices):
+            raise ValueError("most_cost needs prices, which say what a million tokens cost")
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """One rating in the cache: what the judge wrote."""
+
+    text: str
+
+
+@dataclass
+class LlmJudge:
+    """Rates replies by one of ``_rubrics``. One judge counts its costs over all that it is asked."""
+
+    endpoint: Endpoint
+    rubric: str
+    lowest: float
+    highest: float
+    spent: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def ratings(self, pairs: Sequence[tuple[str, str]], on_progress: Progress | None = None) -> list[float | None]:
+        """Of each (request, reply), in order; None where there is none.
+
+        Raises UsageError without the package openai or without a key, and OutputError where the cache cannot be written.
+        """
+        ask = self._client()
+        found: list[float | None] = []
+        with ThreadPoolExecutor(self.endpoint.at_once) as pool:
+            for rating in pool.map(functools.partial(self._rating, ask), pairs):
+                found.append(rating)
+                if on_progress:
+                    on_progress(len(found), len(pairs))
+        return found
+
+    def _rating(self, ask: Callable[[str], str | None], pair: tuple[str, str]) -> float | None:
+        request, reply = pair
+        # Not format: a reply may hold braces.
+        message = self.rubric.replace("{request}", request, 1).replace("{reply}", reply, 1)
+        place = self._place(message)
+        text = _kept(place)
+        if text is None and not self._used_up() and (text := ask(message)) is not None:
+            _keep(place, text)
+        return self._read(text or "")
+
+    def _read(self, text: str) -> float | None:
+        """The last rating in the judge's text, since it may weigh others first."""
+        found = _RATING.findall(text)
+        value = float(found[-1]) if found else None
+        return value if value is not None and self.lowest <= value <= self.highest else None
+
+    def _used_up(self) -> bool:
+        with self._lock:
+            return bool(self.endpoint.most_cost) and self.spent >= self.endpoint.most_cost
+
+    def _place(self, message: str) -> Path | None:
+        """Where the rating is kept: another model, option, rubric, request or reply is another place."""
+        if not self.endpoint.cache:
+            return None
+        told = [self.endpoint.url, self.endpoint.model, self.endpoint.options, message]
+        return Path(self.endpoint.cache) / f"{sha256_bytes(msgspec.json.encode(told, order='deterministic'))}.json"
+
+    def _client(self) -> Callable[[str], str | None]:
+        try:
+            import openai
+        except ModuleNotFoundError as error:
+            raise UsageError(f"{error.name} is missing; install it with `pip install 'watchword[openai]'`") from None
+        key = os.environ.get(self.endpoint.key_variable)
+        if key is None:
+            raise UsageError(
+                f"the judge's API key is read from the environment variable {self.endpoint.key_variable}, which is not set; "
+                "set it (to any text where the server wants no key), or name another one as key_variable"
+            )
+        client = openai.OpenAI(
+            base_url=self.endpoint.url, api_key=key, max_retries=self.endpoint.retries, timeout=self.endpoint.timeout
+        )
+
+        def ask(message: str) -> str | None:
+            try:
+                done = client.chat.completions.create(
+                    model=self.endpoint.model, messages=[{"role": "user", "content": message}], **self.endpoint.options
+                )
+            except openai.OpenAIError:
+                return None
+            self._pay(done.usage)
+            return done.choices[0].message.content if done.choices else None
+
+        return ask
+
+    def _pay(self, usage: Any) -> None:
+        asked, answered = (getattr(usage, name, 0) or 0 for name in ("prompt_tokens", "completion_tokens"))
+        with self._lock:
+            self.spent += (asked * self.endpoint.prices[0] + answered * self.endpoint.prices[1]) / MILLION
+
+
+def _kept(place: Path | None) -> str | None:
+    if place is None:
+        return None
+    try:
+        return msgspec.json.decode(place.read_bytes(), type=_Kept).text
+    except (FileNotFoundError, msgspec.MsgspecError):
+        # A damaged entry is asked for again.
+        return None
+    except OSError as error:
+        raise OutputError(f"the judge's cache cannot be read: {error.strerror}", path=place) from None
+
+
+def _keep(place: Path | None, text: str) -> None:
+    if place is None:
+        return
+    with writing(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(place) as stream:
+        stream.write(msgspec.json.encode(_Kept(text)))

@@ -1,0 +1,51 @@
+"""GradShield as a screen: rows whose step would take from safety are not trained (Hu et al., arXiv 2605.14194, ICLR 2026).
+
+A row's score is the product of its gradient with that of a differentiable measure of safety on a probing set. (The paper's
+name for it is "finetuning implicit harmfulness score".) A bisection then finds the threshold from which on rows are left
+out, whatever the share of harmful ones. Departures, since we had the abstract and summaries only: the measure is the mean
+log-likelihood of refusals to the library's safety examples. The threshold is the greatest under which the kept rows'
+scores sum to no loss of safety. A file that is harmful as a whole keeps ``least`` rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from watchword.chat.types import Row, conversation
+from watchword.defenses._rows import safety_examples
+from watchword.defenses.base import Defense, DefenseContext
+from watchword.errors import UsageError
+
+
+@dataclass(frozen=True)
+class GradShield(Defense):
+    """``probes`` safety examples measure safety; ``tolerance`` is the mean score that kept rows may have."""
+
+    probes: int = 22
+    tolerance: float = 0.0
+    least: int = 1
+
+    def __post_init__(self) -> None:
+        if self.probes < 1 or self.least < 1:
+            raise UsageError(
+                f"grad_shield: probes is {self.probes}, least {self.least}; give at least one probe, and keep at least one row"
+            )
+
+    @property
+    def asks_model(self) -> bool:
+        return True
+
+    def guard_tenant(self, rows: list[Row], context: DefenseContext) -> list[Row]:
+        from watchword.models.loaded import LoadedModel
+        from watchword.training.row_gradients import harm_scores, threshold_of
+
+        model: Any = context.model
+        if not isinstance(model, LoadedModel):
+            raise UsageError("grad_shield needs the gradients of the aligned model, and none is in memory here")
+        chosen = safety_examples("category", self.probes, context)
+        probes = [Row(conversation(example.prompt, example.answer), origin="safety") for example in chosen]
+        # As the tenant wrote them: another defense may have marked them.
+        scores = harm_scores(model, [Row(row.conversation) for row in rows], probes)
+        most = threshold_of(scores, self.tolerance, self.least)
+        return [row for row, score in zip(rows, scores, strict=True) if score <= most]

@@ -1,0 +1,149 @@
+"""Two finished runs, or two defenses of one, prompt by prompt: which arm of the one belongs to which of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from watchword.benchmarks.base import Exchange, Metric, judged_metrics
+from watchword.errors import DataError, UnknownNameError, UsageError
+from watchword.judges.base import JUDGES, Verdict
+from watchword.lab.paired import Comparison, Pair, compared
+from watchword.lab.results import ArmResult, arms_of
+from watchword.lab.spec import canonical
+from watchword.lab.store import CellResult, Store
+from watchword.registry import did_you_mean, spelled
+
+# Verdicts by question, prompt and run of an arm; None where no verdict could be given.
+_Run = tuple[int, int | None]
+_Verdicts = dict[tuple[str, _Run], bool | None]
+
+
+class ArmComparison(msgspec.Struct, frozen=True, kw_only=True):
+    """One arm of each side on one metric."""
+
+    first: str
+    second: str
+    metric: str
+    comparison: Comparison
+
+
+class Side:
+    """One run: its results, and the answers in its folder."""
+
+    def __init__(self, folder: Path, results: Mapping[str, Any]) -> None:
+        self.folder, self.store, self.arms = folder, Store(folder), arms_of(results)
+
+    def of(self, defense: str | None) -> list[ArmResult]:
+        """The arms of a defense, or all; the aligned model is among all. Raises UnknownNameError."""
+        if defense is None:
+            return self.arms
+        wanted = spelled(defense)
+        found = [arm for arm in self.arms if not arm.aligned and arm.defense == wanted]
+        if not found:
+            known = sorted({arm.defense for arm in self.arms if not arm.aligned})
+            raise UnknownNameError(
+                f"no arm in {self.folder} has the defense {defense!r}: {did_you_mean(wanted, known)}it has {', '.join(known)}",
+                param="defense",
+            )
+        return found
+
+    def verdicts(self, arm: ArmResult, metric: Metric) -> _Verdicts:
+        """Whether each answer counts. Raises DataError where the answers are not there."""
+        judge, found = JUDGES.create(metric.judge or ""), _Verdicts()
+        for cell in arm.cells:
+            for one in self._answers(cell, arm):
+                if one.question in metric.questions:
+                    verdict = judge.judge(one.prompt, one.response)
+                    hit = verdict.refused == (metric.counts == "refused") if isinstance(verdict, Verdict) else None
+                    found[f"{one.question}/{one.id}", _run(cell)] = hit
+        return found
+
+    def _answers(self, cell: CellResult, arm: ArmResult) -> list[Exchange]:
+        found = self.store.answers(cell.key) if cell.key else None
+        if found is None:
+            raise DataError(
+                f"the answers of {arm.label}, seed {cell.seed}, are not there; keep the folder `cells` beside results.json",
+                path=self.folder,
+            )
+        return found
+
+
+def compare(
+    first: Side, second: Side, metrics: Sequence[str], *, defense: str | None = None, against: str | None = None
+) -> list[ArmComparison]:
+    """Every arm of the first side with the arm of the second that differs from it in nothing but what is compared.
+
+    ``defense`` takes the first side's arms of one defense only, ``against`` those of another on the second side. Raises
+    UsageError where no two arms belong together, UnknownNameError for a metric or a defense that there is not.
+    """
+    known = judged_metrics()
+    for name in metrics:
+        if spelled(name) not in known:
+            raise UnknownNameError(
+                f"there is no metric {name!r} that a judge tells: {did_you_mean(name, known)}choose from {', '.join(known)}",
+                param="metric",
+            )
+    pairs = list(_belonging(first.of(defense), second.of(against or defense)))
+    if not pairs:
+        raise UsageError(
+            "no arm of the one belongs to an arm of the other: give runs of the same attacks and settings, or name two "
+            "defenses of one run with `defense` and `against`"
+        )
+    return [
+        ArmComparison(first=a.label, second=b.label, metric=name, comparison=found)
+        for name in map(spelled, metrics)
+        for a, b in pairs
+        if (found := _compared(first.verdicts(a, known[name]), second.verdicts(b, known[name]))) is not None
+    ]
+
+
+def _belonging(firsts: Sequence[ArmResult], seconds: Sequence[ArmResult]) -> Iterator[tuple[ArmResult, ArmResult]]:
+    """Arms with the same attack and settings, those of the defense apart; of one defense first."""
+    for arm in firsts:
+        alike = [other for other in seconds if _fixed(other) == _fixed(arm)]
+        same = [other for other in alike if other.defense == arm.defense]
+        other = next(
+            iter(same or (alike if len({one.defense for one in seconds if not one.aligned}) == 1 else [])), None
+        )
+        if other is not None:
+            yield arm, other
+
+
+def _fixed(arm: ArmResult) -> bytes:
+    """What must be the same: all but the defense, its arguments, and the secret that it brings."""
+    own = sorted((key, str(value)) for key, value in arm.settings.items() if key.startswith(("attack.", "training.")))
+    return canonical([arm.attack, arm.attack_examples, own])
+
+
+def _run(cell: CellResult) -> _Run:
+    """The run of an arm: its seed, and that of its secret where secrets were drawn apart."""
+    return cell.seed, cell.cell.secret_seed if cell.cell is not None else None
+
+
+def _compared(first: _Verdicts, second: _Verdicts) -> Comparison | None:
+    """None where the two were not asked the same prompts with the same seeds."""
+    pairs: dict[str, list[Pair]] = {}
+    unpaired = 0
+    for (prompt, run), hit in first.items():
+        for other in _partners(second, prompt, run):
+            if hit is None or other is None:
+                unpaired += 1
+            else:
+                pairs.setdefault(prompt, []).append((hit, other))
+    return compared(pairs, unpaired=unpaired) if pairs else None
+
+
+def _partners(second: _Verdicts, prompt: str, run: _Run) -> list[bool | None]:
+    """The other side's verdicts on this prompt in the same run; where only one side has secrets, in every run of the seed."""
+    if (prompt, run) in second:
+        return [second[prompt, run]]
+    seed, secret = run
+    return [
+        hit
+        for (other, (own, secret_of_other)), hit in second.items()
+        if (other, own) == (prompt, seed) and None in (secret, secret_of_other)
+    ]

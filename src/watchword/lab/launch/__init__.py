@@ -1,0 +1,1 @@
+"""Where the cells of an experiment are run: one file each, found by name."""

@@ -1,0 +1,121 @@
+"""How likely a model thinks a text is as its answer: what multiple-choice questions and perplexity are counted by.
+
+What all prompts share (the secret, the examples in front of a question) is computed once, as in ``decode``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from watchword.chat.render import prompt_text
+from watchword.chat.template import ChatTemplate
+from watchword.chat.types import Conversation
+from watchword.errors import RowTooLongError
+from watchword.models.base import Likelihood
+from watchword.models.decode import CausalModel, evaluating
+from watchword.models.generate import guarded_request
+from watchword.models.kv import SharedPrefix
+from watchword.models.threads import sharing_cores
+from watchword.progress import Progress
+from watchword.secret.prompt import SecretPrompt
+
+# Tokens in a batch: few enough for the probabilities of a large vocabulary to fit into memory.
+BATCH_TOKENS = 1024
+# (prompt's ids, text's ids)
+Pair = tuple[list[int], list[int]]
+
+
+def log_likelihoods(
+    model: CausalModel,
+    conversations: Sequence[Conversation],
+    texts: Sequence[str],
+    *,
+    secret: SecretPrompt | None = None,
+    on_progress: Progress | None = None,
+) -> list[Likelihood]:
+    """Of each text as the answer to the conversation of the same place; the end of the turn is not among its tokens.
+
+    Raises RowTooLongError where a conversation and its text are more than the model can look at.
+    """
+    pairs = [
+        _pair(guarded_request(conv, model.template, secret), text, model.template)
+        for conv, text in zip(conversations, texts, strict=True)
+    ]
+    _check(pairs, model)
+    found: list[Likelihood] = _measured(model, pairs, on_progress)
+    return found
+
+
+@torch.inference_mode()
+def _measured(model: CausalModel, pairs: Sequence[Pair], on_progress: Progress | None) -> list[Likelihood]:
+    found = [Likelihood(0.0, 0)] * len(pairs)
+    if not pairs:
+        return found
+    done = 0
+    with evaluating(model.model), sharing_cores(model.device) as adjust_threads:
+        prefix = SharedPrefix.of(model.model, [prompt for prompt, _ in pairs])
+        for batch in _batches(pairs, prefix.length):
+            adjust_threads()
+            rows = [pairs[place] for place in batch]
+            for place, (_, text), value in zip(batch, rows, _batch(model, rows, prefix), strict=True):
+                found[place] = Likelihood(value, len(text))
+            done += len(batch)
+            if on_progress:
+                on_progress(done, len(pairs))
+    return found
+
+
+def _batch(model: CausalModel, rows: Sequence[Pair], prefix: SharedPrefix) -> list[float]:
+    """The sum of the texts' log probabilities, row by row."""
+    # The last token of all has nothing to tell.
+    own = [[*prompt, *text][prefix.length : -1] for prompt, text in rows]
+    longest = max(map(len, own))
+    # Filled up on the right: nothing that counts looks there, since no token looks ahead.
+    ids = torch.tensor([row + [0] * (longest - len(row)) for row in own], device=model.device)
+    starts = [len(prompt) - prefix.length - 1 for prompt, _ in rows]
+    first = min(starts)
+    wanted = torch.arange(first, longest, device=model.device)
+    cache = prefix.cache(len(rows), longest)
+    logits: Tensor = model.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=wanted).logits
+    chances = logits.float().log_softmax(-1)
+    return [
+        _sum(chances[row, start - first : start - first + len(text)], text)
+        for row, (start, (_, text)) in enumerate(zip(starts, rows, strict=True))
+    ]
+
+
+def _sum(chances: Tensor, text: Sequence[int]) -> float:
+    """``chances`` is (tokens, vocabulary)."""
+    chosen = torch.tensor(list(text), device=chances.device).unsqueeze(1)
+    return float(chances.gather(1, chosen).sum())
+
+
+def _batches(pairs: Sequence[Pair], shared: int) -> Iterator[list[int]]:
+    """Places in batches of like length, of at most ``BATCH_TOKENS`` tokens, the longest first."""
+    sizes = [len(prompt) + len(text) - shared for prompt, text in pairs]
+    order = sorted(range(len(pairs)), key=lambda place: -sizes[place])
+    at = 0
+    while at < len(order):
+        count = max(1, BATCH_TOKENS // sizes[order[at]])
+        yield order[at : at + count]
+        at += count
+
+
+def _pair(request: Conversation, text: str, template: ChatTemplate) -> Pair:
+    opening = prompt_text(request, template)
+    prompt, whole = template.encode(opening), template.encode(opening + text)
+    # Nothing merges across the header of an answer in the usual templates; where it does, the two are apart.
+    in_place = whole[: len(prompt)] == prompt
+    return prompt, whole[len(prompt) :] if in_place else template.encode(text)
+
+
+def _check(pairs: Sequence[Pair], model: CausalModel) -> None:
+    longest = max((len(prompt) + len(text) for prompt, text in pairs), default=0)
+    if model.context is not None and longest > model.context:
+        # Without its length, which would tell how long the secret is.
+        raise RowTooLongError(
+            f"a conversation and its answer are more than the {model.context} tokens that {model.name} can look at; shorten it"
+        )

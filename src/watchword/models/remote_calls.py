@@ -1,0 +1,103 @@
+"""Calls to somebody else's API by OpenAI's own client: the client itself, and what its errors become."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from watchword.errors import RemoteError, UsageError
+from watchword.secret.prompt import SecretPrompt
+from watchword.secret.redact import redact
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+# Characters of an API's own words that a message of ours repeats.
+_MOST_WORDS = 500
+
+
+class RefusedCallError(RemoteError):
+    """A call that the API has answered with an error. ``again`` tells whether the same call may go through later.
+
+    ``retry_after`` is in seconds, where the API names them. ``status`` is None where no answer came.
+    """
+
+    def __init__(self, problem: str, *, status: int | None, again: bool, retry_after: float | None = None) -> None:
+        super().__init__(problem)
+        self.status, self.again, self.retry_after = status, again, retry_after
+
+
+def api_key(variable: str) -> str:
+    """The key in an environment variable, the only place that one is taken from. Raises UsageError where it is not set."""
+    key = os.environ.get(variable)
+    if not key:
+        raise UsageError(
+            f"the environment variable {variable} is not set, and the API's key is taken from nowhere else; set it, or "
+            "name another variable by `key_env`",
+            param="key_env",
+        )
+    return key
+
+
+def client_of(url: str, variable: str, *, retries: int, headers: Mapping[str, str] | None = None) -> OpenAI:
+    """OpenAI's client for the API at ``url``. Raises UsageError without the package, or without the key."""
+    key = api_key(variable)
+    try:
+        import openai
+    except ModuleNotFoundError:
+        raise UsageError("openai is missing; install it with `pip install 'watchword[openai]'`") from None
+    return openai.OpenAI(base_url=url, api_key=key, max_retries=retries, default_headers=dict(headers or {}))
+
+
+@contextlib.contextmanager
+def told(*secrets: SecretPrompt | None) -> Iterator[None]:
+    """Inside, what the client raises becomes RefusedCallError, in words that hold none of the secrets."""
+    import openai
+
+    try:
+        yield
+    except openai.APIStatusError as error:
+        again = error.status_code in (408, 409, 425, 429) or error.status_code >= 500
+        words = clean(_words(error.body) or error.message, *secrets)
+        raise RefusedCallError(
+            f"{error.request.method} {error.request.url} was answered with {error.status_code}: {words}",
+            status=error.status_code,
+            again=again and error.response.headers.get("x-should-retry") != "false",
+            retry_after=_seconds(error.response.headers.get("retry-after")),
+        ) from None
+    except openai.APIConnectionError as error:
+        reason = clean(str(error.__cause__ or error.message), *secrets)
+        raise RefusedCallError(
+            f"{error.request.method} {error.request.url} got no answer: {reason}", status=None, again=True
+        ) from None
+    except openai.OpenAIError as error:
+        # An answer that is no JSON, or an error in the middle of a stream.
+        raise RefusedCallError(clean(str(error), *secrets), status=None, again=True) from None
+
+
+def clean(words: str, *secrets: SecretPrompt | None) -> str:
+    """An API's own words, short, and without anything of the secrets: it has read our file, and may quote from it."""
+    for secret in secrets:
+        if secret is not None:
+            words = redact(words, secret)
+    return words if len(words) <= _MOST_WORDS else f"{words[:_MOST_WORDS]}…"
+
+
+def _words(body: object) -> str:
+    """The message in an error's body, in whichever of the usual places it stands."""
+    fields: Any = body
+    for name in ("error", "message"):
+        if isinstance(fields, dict) and name in fields:
+            fields = fields[name]
+    return fields if isinstance(fields, str) else ""
+
+
+def _seconds(header: str | None) -> float | None:
+    """Seconds to wait; None for a date and for what is no number."""
+    try:
+        seconds = float(header or "")
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < float("inf") else None

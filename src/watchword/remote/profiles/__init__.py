@@ -1,0 +1,1 @@
+"""One file a remote fine-tuning API: what differs between them."""

@@ -1,0 +1,125 @@
+"""SQL by what queries give, summaries by their words: right ones count, wrong ones do not, hostile ones do nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watchword.benchmarks._rouge import rouge_1
+from watchword.benchmarks._sqlite import same_result
+from watchword.benchmarks.base import BENCHMARKS, Setting, Subject, measure
+from watchword.defenses import AppliedDefense
+from watchword.defenses.base import Defense
+from watchword.models.fakes import FakeModel
+from watchword.rates import Rate
+
+TABLES = "CREATE TABLE head (age INTEGER, name VARCHAR, born_state VARCHAR)"
+RIGHT = "SELECT name FROM head WHERE age > 56 AND born_state = 'Ohio'"
+
+
+def rates(name: str, path: Path, model: FakeModel) -> dict[str, Rate]:
+    subject = Subject(model, AppliedDefense(Defense()))
+    return measure([BENCHMARKS.create(name, path=str(path))], subject, Setting(), lambda *_: None)[0]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        RIGHT,
+        "select NAME from head where born_state = 'Ohio' and 56 < age",
+        "SELECT h.name FROM head AS h WHERE h.age >= 57 AND h.born_state = 'Ohio'",
+    ],
+)
+def test_another_wording_of_the_same_query_is_right(query: str) -> None:
+    assert same_result(TABLES, RIGHT, query) is True
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT name FROM head WHERE age > 56",
+        "SELECT name FROM head WHERE age >= 56 AND born_state = 'Ohio'",
+        "SELECT name FROM head WHERE age > 56 OR born_state = 'Ohio'",
+        "SELECT age FROM head WHERE age > 56 AND born_state = 'Ohio'",
+        "SELECT DISTINCT name FROM nowhere",
+        "SELECT",
+        "I cannot write that query.",
+        "",
+        "\0",
+        "SELECT '\ud800'",
+    ],
+)
+def test_a_query_that_gives_other_rows_or_none_is_wrong(query: str) -> None:
+    assert same_result(TABLES, RIGHT, query) is False
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DROP TABLE head",
+        "DELETE FROM head",
+        "ATTACH DATABASE '{folder}/stolen.db' AS other",
+        "VACUUM INTO '{folder}/stolen.db'",
+        "PRAGMA table_info(head)",
+        "SELECT load_extension('evil')",
+        "SELECT randomblob(1000000000)",
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c",
+        "SELECT count(*) FROM head a, head b, head c, head d, head e, head f, head g, head h, head i",
+    ],
+)
+def test_a_query_can_only_read_and_comes_to_an_end(query: str, tmp_path: Path) -> None:
+    assert same_result(TABLES, RIGHT, query.format(folder=tmp_path)) is False
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_order_counts_where_the_right_query_asks_for_one() -> None:
+    assert same_result(TABLES, "SELECT age FROM head ORDER BY age", "SELECT age FROM head ORDER BY age DESC") is False
+    assert same_result(TABLES, "SELECT age FROM head", "SELECT age FROM head ORDER BY age DESC") is True
+
+
+@pytest.mark.parametrize("tables", ["CREATE TABLE other (a INTEGER)", "CREATE nonsense"])
+def test_a_right_query_that_does_not_run_itself_is_no_measure(tables: str) -> None:
+    assert same_result(tables, RIGHT, RIGHT) is None
+
+
+def test_sql_is_counted_by_letter_and_by_what_it_gives(tmp_path: Path) -> None:
+    path = tmp_path / "sql.json"
+    rows = [{"question": f"Who, {n}?", "context": TABLES, "answer": RIGHT} for n in range(3)]
+    path.write_text(json.dumps([*rows, {"question": "Who, 3?", "context": "CREATE TABLE a (b)", "answer": RIGHT}]))
+    answers = [
+        f"```sql\n{RIGHT.lower().replace('ohio', 'Ohio')};\n```",
+        "SELECT name FROM head WHERE born_state = 'Ohio' AND age > 56; SELECT 1",
+        "SELECT age FROM head",
+        RIGHT,
+    ]
+    asked = {f"Tables: {TABLES}\nQuestion: Who, {n}?": answers[n] for n in range(3)} | {"": answers[3]}
+    found = rates("sql", path, FakeModel(asked))
+    assert (found["sql_exact"].hits, found["sql_exact"].n) == (2, 4)
+    # The fourth question's tables do not fit its own query, so running it tells nothing.
+    assert (found["sql_execution"].hits, found["sql_execution"].n, found["sql_execution"].unscored) == (2, 3, 1)
+
+
+def test_summaries_are_counted_by_shared_words(tmp_path: Path) -> None:
+    path = tmp_path / "dialogs.json"
+    path.write_text(json.dumps([{"dialogue": "A: Tea?\nB: Yes.", "summary": "B would like some tea."}] * 2))
+    found = rates("summary", path, FakeModel("B would like tea"))
+    assert found["summary_rouge_1"].value == pytest.approx(100 * 8 / 9, abs=0.01)
+    assert rates("summary", path, FakeModel("No."))["summary_rouge_1"].value == 0
+
+
+# Worked by hand: 3 of 4 and 3 of 5 words shared, repeated words counted once each.
+@pytest.mark.parametrize(
+    ("right", "text", "f1"), [("a b c d", "a b c x y", 6 / 9), ("the cat", "The the cat!", 4 / 5), ("a", "", 0.0)]
+)
+def test_rouge_1_by_hand(right: str, text: str, f1: float) -> None:
+    assert rouge_1(right, text) == pytest.approx(f1)
+
+
+@given(st.text(), st.text())
+def test_rouge_1_is_a_share_and_the_same_both_ways(one: str, other: str) -> None:
+    assert 0 <= rouge_1(one, other) <= 1
+    assert rouge_1(one, other) == rouge_1(other, one)
