@@ -153,9 +153,12 @@ def _cost(entries: Sequence[Entry]) -> Figure:
     question, finding = "What does training cost?", findings.cost(arms)
     seconds, speed = (_trained(arms, figure) for figure in ("seconds", "tokens_per_second"))
     panels = [_amounts("seconds a run", seconds), _amounts("tokens per second", speed)]
-    rows = tuple((arm.label, f"{s:.0f}", f"{t:.0f}") for arm, s, t in zip(arms, seconds, speed, strict=True))
+    rows = tuple(
+        (arm.label, arm.provider_rows or "–", f"{s:.0f}", f"{t:.0f}")
+        for arm, s, t in zip(arms, seconds, speed, strict=True)
+    )
     picture = arm_bars("cost", question, finding, entries, panels)
-    heads = ("arm", "seconds", "tokens/s")
+    heads = ("arm", "provider's rows", "seconds", "tokens/s")
     return Figure(
         "cost", question, finding, picture, heads, rows, note="Means over seeds; loading and evaluation apart."
     )
