@@ -366,7 +366,7 @@ def test_the_library_guards_rows_with_them(plugins: Uninstall) -> None:
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        ("lab", ("twice", "pledging", "shouting", "sums", "fj_attack", "policy")),
+        ("lab run", ("twice", "pledging", "shouting", "sums", "fj_attack", "policy")),
         ("train", ("twice", "pledging")),
         ("guard", ("twice", "pledging")),
         ("evaluate", ("refused_sums", "asr_strict", "raw_keywords")),
@@ -375,7 +375,7 @@ def test_the_library_guards_rows_with_them(plugins: Uninstall) -> None:
 def test_the_help_lists_them(
     plugins: Uninstall, capsys: pytest.CaptureFixture[str], command: str, names: tuple[str, ...]
 ) -> None:
-    assert run([command, "--help"]) == 0
+    assert run([*command.split(), "--help"]) == 0
     shown = capsys.readouterr().out
     assert "{" not in shown.replace("{SPEC}", "").replace("{IN}", "")
     for name in names:
@@ -386,7 +386,7 @@ def test_a_fresh_process_finds_an_installed_package(tmp_path: Path) -> None:
     with ExitStack() as undo:
         into_a_package_of_its_own(tmp_path, undo)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "COLUMNS": "200"}
-    command = [sys.executable, "-m", "watchword", "lab", "--help"]
+    command = [sys.executable, "-m", "watchword", "lab", "run", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment)
     for name in FILES:
         assert name in done.stdout, name
