@@ -186,7 +186,12 @@ def _arms(entries: Sequence[Entry]) -> list[ArmResult]:
 
 
 def _rates(title: str, metric: str, arms: Sequence[ArmResult]) -> Panel:
-    return Panel(title, [_bar(arm.rate(metric), arm.rates(metric)) for arm in arms], unit=" %")
+    found = [_bar(arm.rate(metric), arm.rates(metric)) for arm in arms]
+    if any(rate.is_mean for arm in arms for rate in arm.rates(metric)):
+        # A score has a unit and a scale of its own.
+        highest = max((bar.interval[1] for bar in found if bar is not None and bar.interval is not None), default=0.0)
+        return Panel(title, found, top=max(highest, 1.0))
+    return Panel(title, found, unit=" %")
 
 
 def _bar(rate: Rate | None, seeds: Sequence[Rate]) -> Bar | None:
