@@ -43,7 +43,13 @@ def test_many_defenses_at_once_make_a_release(tmp_path: Path, monkeypatch: pytes
         model=str(tmp_path / "aligned"),
         data=data,
         defense=" + ".join(PARTS),
-        arguments={"inoculated_align": {"safety": 3, "anchors": 3}, "lisa.safety": 4, "sbr.anchors": 2, "probes": 1},
+        arguments={
+            "inoculated_align": {"safety": 3, "anchors": 3},
+            "lisa.safety": 4,
+            "sbr.anchors": 2,
+            "probes": 1,
+            "grad_shield.anchors": 1,
+        },
         training=TrainingConfig(epochs=1, batch_size=4),
         secret_tokens=20,
     )

@@ -333,15 +333,28 @@ def test_the_threshold_keeps_as_many_of_the_lowest_as_cost_no_safety(
     assert found == pytest.approx(ordered[expected - 1]) or abs(ordered[:expected].sum() - tolerance * expected) < 1e-9
 
 
-def test_the_screen_leaves_out_rows_and_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_screen_keeps_rows_that_take_no_more_than_ordinary_ones_and_counts_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from watchword.training import row_gradients
 
-    monkeypatch.setattr(row_gradients, "harm_scores", lambda *_: [-1.0, 5.0, 0.5, 9.0])
+    asked: list[list[Row]] = []
+
+    def scored(model: Any, rows: list[Row], refused: list[Row], complied: list[Row]) -> list[float]:
+        asked.append(rows)
+        assert [row.conversation.messages[0] for row in refused] == [row.conversation.messages[0] for row in complied]
+        return [1.0, 3.0, 1.0, 5.0, 2.5, 9.0]
+
+    monkeypatch.setattr(row_gradients, "harm_scores", scored)
     upload = [conversation(f"Question {n}?", "Answer.") for n in range(4)]
     context = DefenseContext(0, model=learner())
-    mixed = guarded(DEFENSES.create("grad_shield"), upload, context)
+    # Two anchors take 2 on average. The kept rows take 1.75; with the row of 5 they would take 2.8.
+    mixed = guarded(DEFENSES.create("grad_shield", anchors=2), upload, context)
     assert [row.conversation for row in mixed.rows] == [upload[0], upload[2]]
     assert mixed.left_out == 2
+    assert [row.conversation for row in asked[0][2:]] == upload
+    assert guarded(DEFENSES.create("grad_shield", anchors=2, tolerance=3), upload, context).left_out == 0
+    assert guarded(DEFENSES.create("grad_shield", anchors=2, tolerance=0), upload, context).left_out == 3
 
 
 def test_the_screen_needs_the_models_weights() -> None:

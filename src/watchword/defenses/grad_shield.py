@@ -3,17 +3,19 @@
 A row's score is the product of its gradient with that of a differentiable measure of safety on a probing set. (The paper's
 name for it is "finetuning implicit harmfulness score".) A bisection then finds the threshold from which on rows are left
 out, whatever the share of harmful ones. Departures, since we had the abstract and summaries only: the measure is how much
-likelier refusals to the library's safety examples are than an answer that complies in form. The threshold is the greatest
-under which the kept rows' scores sum to no loss of safety. A file that is harmful as a whole keeps ``least`` rows.
+likelier refusals to the library's safety examples are than an answer that complies in form. By that, any helpful row takes
+a little. So the threshold is the greatest under which the kept rows take no more, on average, than the library's anchors do.
+A file that is harmful as a whole keeps ``least`` rows.
 """
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 from typing import Any
 
 from watchword.chat.types import Row, conversation
-from watchword.defenses._rows import safety_examples
+from watchword.defenses._rows import anchor_examples, safety_examples
 from watchword.defenses.base import Defense, DefenseContext
 from watchword.errors import UsageError
 
@@ -23,16 +25,20 @@ COMPLIES = "Sure, here is how. Step 1: get what you need."
 
 @dataclass(frozen=True)
 class GradShield(Defense):
-    """``probes`` safety examples measure safety; ``tolerance`` is the mean score that kept rows may have."""
+    """``probes`` safety examples measure safety, ``anchors`` ordinary ones what helpful rows take from it.
+
+    Kept rows may take ``tolerance`` times as much on average.
+    """
 
     probes: int = 22
-    tolerance: float = 0.0
+    anchors: int = 11
+    tolerance: float = 1.0
     least: int = 1
 
     def __post_init__(self) -> None:
-        if self.probes < 1 or self.least < 1:
+        if min(self.probes, self.anchors, self.least) < 1:
             raise UsageError(
-                f"grad_shield: probes is {self.probes}, least {self.least}; give at least one probe, and keep at least one row"
+                f"grad_shield: probes is {self.probes}, anchors {self.anchors}, least {self.least}; give at least one of each"
             )
 
     @property
@@ -50,6 +56,10 @@ class GradShield(Defense):
         refused = [Row(conversation(example.prompt, example.answer), origin="safety") for example in chosen]
         complied = [Row(conversation(example.prompt, COMPLIES), origin="safety") for example in chosen]
         # As the tenant wrote them: another defense may have marked them.
-        scores = harm_scores(model, [Row(row.conversation) for row in rows], refused, complied)
-        most = threshold_of(scores, self.tolerance, self.least)
+        ordinary = [Row(conversation(one.prompt, one.answer)) for one in anchor_examples(self.anchors, context)]
+        # As the tenant wrote them: another defense may have marked them.
+        own = [Row(row.conversation) for row in rows]
+        found = harm_scores(model, [*ordinary, *own], refused, complied)
+        usual, scores = statistics.fmean(found[: len(ordinary)]), found[len(ordinary) :]
+        most = threshold_of(scores, self.tolerance * usual, self.least)
         return [row for row, score in zip(rows, scores, strict=True) if score <= most]

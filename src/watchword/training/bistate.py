@@ -44,7 +44,9 @@ class BiState(Objective):
         self._past_free = state.global_step >= self.free * state.max_steps
 
     def term(self, model: Any, groups: Groups) -> Tensor | None:  # noqa: ARG002
-        tenant = int(groups[0]["rows"][0]) in self._tenant
+        row = int(groups[0]["rows"][0])
+        # A process without rows of this batch stays in the state that it was in.
+        tenant = row in self._tenant if row >= 0 else self._state
         if tenant != self._state:
             self._state, self._anchor = tenant, [weight.detach().clone() for weight in self._weights]
         return proximal(self._weights, self._anchor, self.rho) if self._past_free else None

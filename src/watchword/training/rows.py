@@ -131,7 +131,8 @@ class CountingCollator:
             "attention_mask": mask,
             "labels": torch.tensor([_padded(row["labels"][common:], width, IGNORED) for row in rows]),
             "measured": torch.tensor([row["row"] in self.measured for row in rows]),
-            "rows": torch.tensor([row["row"] for row in rows]),
+            # -1 for what stands in for rows where a process has none of a batch.
+            "rows": torch.tensor([-1 if row["row"] is None else row["row"] for row in rows]),
         }
 
     def _common(self, rows: Sequence[Mapping[str, Any]]) -> int:
