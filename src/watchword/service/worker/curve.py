@@ -1,7 +1,7 @@
 """Training figures as the tenant sees them: of its own rows only, in steps that it can count itself.
 
-The provider's rows make further steps and have losses of their own. Neither may show, so the tenant's curve has as many
-steps as its own rows alone would make, each of them is told, and each tells of the rows that it is made of.
+The provider's rows make further steps and have losses of their own. Neither may show. So the tenant's curve has as many
+steps as its own rows alone would make. Each of them is told, and tells of the rows that it is made of.
 """
 
 from __future__ import annotations
