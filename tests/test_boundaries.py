@@ -13,7 +13,7 @@ BROAD = ("Exception", "BaseException")
 BOUNDARIES = {
     "chat/template.py": 1,  # tokenizers
     "files/remote.py": 4,  # file systems of fsspec
-    "finetune/launch/_ray_driver.py": 1,  # whatever a training on a cluster ends with
+    "finetune/launch/_ray_driver.py": 2,  # whatever a training on a cluster ends with
     "gateway/app.py": 1,  # whatever fails while a call is answered
     "gateway/middleware.py": 1,  # whatever fails in the application behind it
     "models/adapted.py": 1,  # PEFT

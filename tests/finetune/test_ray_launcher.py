@@ -26,6 +26,8 @@ from watchword.training.config import TrainingConfig
 from watchword.training.events import CheckpointSaved, Failed, Finished, LossMeasured, StepDone
 
 SECONDS = 600
+# Models are loaded in bfloat16 where the processor has it; in float32, tests/training/test_training_ranks.py is strict.
+ROUNDING = 1e-2
 WEIGHTS = "adapter_model.safetensors"
 ON_RAY = [pytest.mark.integration, pytest.mark.peers("ray"), pytest.mark.filterwarnings("ignore")]
 
@@ -83,7 +85,7 @@ class TestOnRay:
             )
             assert trained.result.loss == losses(events)
             assert (tmp_path / name / WEIGHTS).exists()
-        assert losses(told["ray"]) == pytest.approx(losses(told["in_process"]), rel=1e-3)
+        assert losses(told["ray"]) == pytest.approx(losses(told["in_process"]), rel=ROUNDING)
         assert [type(event) for event in told["ray"]] == [type(event) for event in told["in_process"]]
         here, there = (events[-1].result for events in told.values())
         same = ("tokens", "rows", "trained", "labelled", "steps")
@@ -121,7 +123,7 @@ class TestOnRay:
         assert [type(event) for event in told].count(Finished) == 1
         alone = LAUNCHERS.create("in_process").train(task(base, tmp_path / "alone", config))
         assert trained.result.steps == alone.result.steps == 8
-        assert trained.result.loss == pytest.approx(alone.result.loss, rel=1e-3)
+        assert trained.result.loss == pytest.approx(alone.result.loss, rel=ROUNDING)
         assert list(storage.iterdir()) == []
 
     def test_a_cancelled_training_leaves_a_checkpoint_that_another_launcher_goes_on_from(

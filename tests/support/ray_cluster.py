@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+_TRIES = 10
 
 
 @contextlib.contextmanager
@@ -17,11 +20,24 @@ def ray_cluster() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patched:
         for name in ("RAY_USAGE_STATS_ENABLED", "RAY_enable_worker_prestart"):
             patched.setenv(name, "0")
-        started = ray.init(num_cpus=2, include_dashboard=False, object_store_memory=100_000_000, log_to_driver=False)
         try:
-            yield started.address_info["gcs_address"]
+            yield _started(ray)
         finally:
             ray.shutdown()
+
+
+def _started(ray: Any) -> str:
+    """Ray waits half a minute for itself, which is too short for a busy machine."""
+    for _ in range(_TRIES):
+        try:
+            own = ray.init(num_cpus=2, include_dashboard=False, object_store_memory=100_000_000, log_to_driver=False)
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+        else:
+            return str(own.address_info["gcs_address"])
+    raise AssertionError("Ray does not start on this machine")
 
 
 def ray_workers() -> list[int]:

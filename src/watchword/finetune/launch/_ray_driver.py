@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
-import ray.exceptions
 import ray.train
 import ray.train.torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -93,7 +92,7 @@ def drive(cluster: Cluster, order: tuple[TrainingTask, Any], pipe: Connection) -
         last = _Driver(cluster, order, pipe, cancelled.is_set).run()
     except WatchwordError as error:
         last = Failed(error)
-    except (ray.exceptions.RayError, ray.train.TrainingFailedError, OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 -- boundary: whatever a cluster fails of is a failed training
         # Ray's own words go on for pages, with what each worker has printed last.
         why = next(iter(str(error).splitlines()), "")
         last = Failed(TrainingError(f"the training failed on the cluster ({type(error).__name__}: {why})"))
