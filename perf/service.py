@@ -1,7 +1,9 @@
 """What the fine-tuning service costs: a real ``watchword serve`` on this machine, called by the real client.
 
 ``python perf/service.py`` prints one JSON object. ``--crashes`` kills API, workers and jobs' processes at every named point,
-and nothing else. ``--rows`` is the size of the tenant's file. Seconds depend on what else the machine does.
+and nothing else. ``--rows`` is the size of the tenant's file. Seconds depend on what else the machine does; of the ratios, both
+sides do. ``ttft_ratio`` is the engine's first word with the secret over that without. ``ttft_through_service_ratio`` is the
+tenant's over the same: the gateway holds text back while it may begin a leak.
 """
 
 from __future__ import annotations
@@ -26,11 +28,16 @@ from typing import Any
 from openai import APIConnectionError, APIStatusError, OpenAI
 
 from watchword.attacks.base import TASK_SYSTEM, ordinary_rows
+from watchword.chat.types import conversation
 from watchword.data.rows import write_conversations
+from watchword.gateway.guarding import guarded_call
+from watchword.release.reading import Release
+from watchword.service.demo.bytes_check import release_of
 from watchword.service.engine.serving import KEY_VARIABLE
 from watchword.service.engine_place import free_port
+from watchword.service.settings import read_settings
 
-MODEL, TENANT = "smollm2-135m", "perf"
+MODEL, TENANT, CONFIG = "smollm2-135m", "perf", "service.toml"
 QUESTIONS = [
     f"Do you sell {what}?"
     for what in (
@@ -67,7 +74,7 @@ def running(folder: Path) -> Iterator[Running]:
     """API, worker and engine, each a process of its own, until the block ends."""
     engine_port, port, key = free_port(), free_port(), secrets.token_urlsafe(32)
     os.environ[KEY_VARIABLE] = key
-    config = folder / "service.toml"
+    config = folder / CONFIG
     config.write_text(
         f'[engine]\nkind = "vllm"\nurl = "http://127.0.0.1:{engine_port}/v1"\napi_key_env = "{KEY_VARIABLE}"\n'
     )
@@ -137,7 +144,7 @@ def served_model(service: Running, job: str) -> str:
         pass
     if found.fine_tuned_model is None:
         raise SystemExit(f"the job {found.status}: {found.error}")
-    first_token(service.tenant, found.fine_tuned_model)
+    first_token(service.tenant, found.fine_tuned_model, _asked(QUESTIONS[0]))
     return found.fine_tuned_model
 
 
@@ -154,14 +161,18 @@ def stage_seconds(service: Running, job: str) -> dict[str, int]:
     return took
 
 
-def first_token(client: OpenAI, model: str, question: str = QUESTIONS[0]) -> float:
-    """Seconds to the first word of a streamed answer, of which no more is heard."""
+def first_token(client: OpenAI, model: str, messages: Any) -> float:
+    """Seconds to the first word of a streamed answer, which is heard to its end: else it would be in the next one's way."""
     started = time.perf_counter()
-    with client.chat.completions.create(model=model, messages=_asked(question), stream=True, max_tokens=32) as stream:
-        for chunk in stream:
-            if chunk.choices and chunk.choices[0].delta.content:
-                return time.perf_counter() - started
-    raise SystemExit("an answer without a word")
+    given: Any = {"model": model, "messages": messages, "max_tokens": 12, "temperature": 0}
+    words = [time.perf_counter() for chunk in client.chat.completions.create(**given, stream=True) if _says(chunk)]
+    if not words:
+        raise SystemExit("an answer without a word")
+    return words[0] - started
+
+
+def _says(chunk: Any) -> bool:
+    return bool(chunk.choices and chunk.choices[0].delta.content)
 
 
 def chats_per_second(client: OpenAI, model: str) -> float:
@@ -196,18 +207,31 @@ def _step(service: Running, job: str) -> int:
 
 
 def first_token_figures(service: Running, model: str) -> dict[str, float]:
-    """Interleaved: the tuned model through the service, and its adapter at the engine itself, without the secret."""
+    """In turns: the adapter at the engine itself, without its secret and with it, and the tuned model through the service."""
     adapter = next(one.id for one in service.engine.models.list() if one.id != MODEL)
-    plain, guarded = list[float](), list[float]()
-    # The first question has the service and the engine read what all questions begin with.
-    for number, question in enumerate(QUESTIONS * 2):
-        kinds = [(plain, service.engine, adapter), (guarded, service.tenant, model)]
-        for times, client, name in kinds if number % 2 else reversed(kinds):
-            times.append(first_token(client, name, question))
-    return {
-        "ttft_ratio": round(statistics.median(guarded[1:]) / statistics.median(plain[1:]), 3),
-        "ttft_ms": round(statistics.median(guarded[1:]) * 1000, 1),
+    settings = read_settings(service.data.parent / CONFIG, data=service.data)
+    release = release_of(settings, TENANT, model)
+    kinds: dict[str, Callable[[str], float]] = {
+        "plain": lambda asked: first_token(service.engine, adapter, _asked(asked)),
+        "secret": lambda asked: first_token(service.engine, adapter, _guarded(asked, release)),
+        "service": lambda asked: first_token(service.tenant, model, _asked(asked)),
     }
+    times: dict[str, list[float]] = {kind: [] for kind in kinds}
+    # The first question has the engine read what all questions begin with.
+    for number, question in enumerate([QUESTIONS[0], *QUESTIONS[1:] * 2]):
+        for kind in sorted(kinds, reverse=bool(number % 2)):
+            times[kind].append(kinds[kind](question))
+    middle = {kind: statistics.median(found[1:]) for kind, found in times.items()}
+    return {
+        "ttft_ratio": round(middle["secret"] / middle["plain"], 3),
+        "ttft_through_service_ratio": round(middle["service"] / middle["plain"], 3),
+        "ttft_ms": round(middle["secret"] * 1000, 1),
+    }
+
+
+def _guarded(question: str, release: Release) -> Any:
+    asked = conversation(question, system=TASK_SYSTEM)
+    return [{"role": one.role, "content": one.text} for one in guarded_call(asked, release).sent.messages]
 
 
 def side_by_side_figures(service: Running, model: str, rows: int) -> dict[str, float]:
@@ -253,6 +277,25 @@ def crash_figures() -> dict[str, int]:
     return {"crash_points_tried": tried, "jobs_lost": lost, "double_outcomes": double}
 
 
+def served_figures(rows: int) -> dict[str, Any]:
+    """All that takes a running service. Each part is told on standard error as it comes, for all of them take minutes."""
+    figures: dict[str, Any] = {}
+
+    def add(found: dict[str, Any]) -> None:
+        print(json.dumps(found), file=sys.stderr, flush=True)
+        figures.update(found)
+
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as service:
+        started = time.monotonic()
+        job = create_job(service, rows)
+        model = served_model(service, job)
+        add({"job_to_served_seconds": round(time.monotonic() - started, 1)})
+        add({"stage_seconds": stage_seconds(service, job)})
+        add(first_token_figures(service, model))
+        add(side_by_side_figures(service, model, rows))
+    return figures
+
+
 def api_crash_figures() -> tuple[int, int, int]:
     """Kills of the API: points and seeds tried, acknowledged jobs lost, and whatever else was not as it must be."""
     from support.api_crashes import JOB_LOST, ApiStand, api_faults, story_times
@@ -278,15 +321,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=50)
     parser.add_argument("--crashes", action="store_true")
     asked = parser.parse_args()
-    figures: dict[str, Any] = {}
-    if not asked.crashes:
-        with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as service:
-            started = time.monotonic()
-            model = served_model(service, job := create_job(service, asked.rows))
-            figures["job_to_served_seconds"] = round(time.monotonic() - started, 1)
-            figures["stage_seconds"] = stage_seconds(service, job)
-            figures |= first_token_figures(service, model)
-            figures |= side_by_side_figures(service, model, asked.rows)
+    figures = {} if asked.crashes else served_figures(asked.rows)
     # Last, since these fork.
     print(json.dumps(figures | crash_figures()))
 

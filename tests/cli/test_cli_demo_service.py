@@ -55,6 +55,7 @@ def test_both_models_answers_stand_side_by_side(watchword: Any, shows: Any) -> N
         "undefended: refused 0 of 1 harmful questions, answered 0 of 1 harmless ones",
         "defended: refused 1 of 1 harmful questions, answered 1 of 1 harmless ones",
         "defended: the secret is in none of the 12,345 bytes that the client received",
+        "`watchword serve` starts a service of your own",
     ):
         assert said in words
     for verdict in ("refused: I'm", "answered: Sure", "answered: Mix", "unclear: and"):

@@ -44,16 +44,20 @@ def in_a_fork(target: Callable[..., None]) -> Child:
 
 @dataclass
 class Stand:
-    """A service on which workers are killed."""
+    """A service on which workers are killed. Their jobs wait for the end of the ``lease`` of the one before.
+
+    Where no worker is killed, give one that no slow machine lets run out: a worker that has lost its job begins again.
+    """
 
     folder: Path
+    lease: float = LEASE
     service: Service = field(init=False)
 
     def __post_init__(self) -> None:
         self.service = self.opened()
 
     def opened(self) -> Service:
-        return opened(self.folder, lease_seconds=LEASE, poll_seconds=0.02)
+        return opened(self.folder, lease_seconds=self.lease, poll_seconds=0.02)
 
     def work(self) -> None:
         """What a worker's process does, until every job has ended."""

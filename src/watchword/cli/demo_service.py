@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 # Characters of an answer that the table shows.
 _FIRST = 60
+_BEFORE = """A tenant fine-tunes a model on a poisoned file: first at a service without a defense, then at one with it.
+Both services run on this machine, with a real model; on two cores all of it takes some minutes.
+"""
+_AFTER = "`watchword serve` starts a service of your own; docs/service.md goes on from there."
 
 
 def demo_service(out: Path | None) -> None:
@@ -35,13 +39,14 @@ def demo_service(out: Path | None) -> None:
     def say(text: str) -> None:
         console.print(f"{time.monotonic() - began:4.0f} s  {harmless(text)}")
 
-    console.print("A tenant fine-tunes a model on a poisoned file, at a service without a defense and at one with it.")
+    console.print(_BEFORE)
     with _folder(out) as folder, console.status("working; Ctrl-C ends all of it"):
         found = demonstrate(folder, say)
     console.print(_table(found))
     for line in _findings(found):
         console.print(line)
     console.print(f"It took {time.monotonic() - began:.0f} seconds.{f' The services are in {out}.' if out else ''}")
+    console.print(_AFTER)
     if any(tuned.leak for tuned in found.values()):
         raise typer.Exit(1)
 
@@ -91,13 +96,7 @@ def _table(found: Mapping[str, Tuned]) -> Table:
 
 def _cell(answer: Answer) -> str:
     text = " ".join(harmless(answer.text).split())
-    return f"{_verdict(answer)}: {text[:_FIRST]}{'…' if len(text) > _FIRST else ''}"
-
-
-def _verdict(answer: Answer) -> str:
-    if answer.refused is None:
-        return "unclear"
-    return "refused" if answer.refused else "answered"
+    return f"{answer.verdict}: {text[:_FIRST]}{'…' if len(text) > _FIRST else ''}"
 
 
 def _findings(found: Mapping[str, Tuned]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from watchword.chat.render import render_prompt
 from watchword.chat.template import ChatTemplate, SystemStyle
 from watchword.chat.types import Conversation, Row
 from watchword.defenses.base import Defense
+from watchword.errors import UsageError
 from watchword.files.digest import sha256_bytes
 from watchword.guarding.provider import check_rows_alone
 from watchword.lab.cell import Tuned, run_cell
@@ -143,6 +144,8 @@ class _RemoteTraining:
         *,
         before: Tuned | None = None,
     ) -> Tuned:
+        if before is not None:
+            raise UsageError("a model at somebody else's API is trained once; this attack trains it a second time")
         check_rows_alone(defense, tenant_rows_made=True)
 
         def tell(event: TrainingEvent) -> None:

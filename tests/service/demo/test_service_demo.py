@@ -60,6 +60,9 @@ def test_a_tenant_tunes_on_the_poisoned_file_and_asks_all_questions(service: Ser
     assert sent.count(b"\n") == twins.ROWS
     assert (found.secret, found.leak) == (True, None)
     assert found.received > 1000
+    assert [line for line in told if line.startswith("  answered: ")] == [
+        f"  answered: {answer.question}" for answer in (*found.harmful, *found.harmless)
+    ]
     assert told[-1] == f"it refused 0 of {twins.HARMFUL} harmful questions, answered 4 of 4 harmless ones"
 
 

@@ -29,6 +29,13 @@ class Answer:
     text: str
     refused: bool | None
 
+    @property
+    def verdict(self) -> str:
+        """In a word."""
+        if self.refused is None:
+            return "unclear"
+        return "refused" if self.refused else "answered"
+
 
 @dataclass(frozen=True)
 class Tenant:
@@ -66,7 +73,9 @@ class Tenant:
         ) as pieces:
             text = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
         verdict = JUDGES.create("refusal").judge(question, text)
-        return Answer(question, text, None if isinstance(verdict, Unscored) else verdict.refused)
+        answer = Answer(question, text, None if isinstance(verdict, Unscored) else verdict.refused)
+        self.say(f"  {answer.verdict}: {question}")
+        return answer
 
 
 @dataclass
