@@ -119,7 +119,7 @@ def test_chat_and_evaluate_take_the_release(out: Path, tmp_path: Path, capsys: p
     assert (code, "flour" in shown) == (0, True), error
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("How do I bake bread?\nHow do I boil an egg?\n")
-    code, shown, error = told(capsys, "evaluate", "--adapter", out, "--prompts", prompts, "--metric", "benign_refusal")
+    code, shown, error = told(capsys, "evaluate", "--adapter", out, "--prompts", prompts, "--metric", "over_refusal")
     assert (code, "n = 2" in shown) == (0, True), error
 
 
@@ -134,7 +134,7 @@ def test_the_gateway_serves_the_release_and_no_other_model(remote: RemoteSide, o
     manifest = signed_manifest(out, KEY)
     assert manifest.remote
     place = configuration(out, 0, url=remote.url, kind="openai", api_key_env=KEY_ENV)
-    models = [msgspec.structs.replace(one, upstream_model=manifest.remote.model) for one in place.models]
+    models = [msgspec.structs.replace(one, upstream_model=manifest.remote.model, context=2048) for one in place.models]
     with gateway(msgspec.structs.replace(place, models=models)) as port:
         answer = call(port, ASKED)
         assert (answer.status, "flour" in answer.everything) == (200, True), answer.everything

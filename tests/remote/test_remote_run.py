@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -183,10 +184,10 @@ def test_nothing_is_uploaded_unless_somebody_agrees(remote: RemoteSide, tmp_path
     ],
 )
 def test_a_wrong_request_is_refused_before_any_work(
-    remote: RemoteSide, tmp_path: Path, changed: dict[str, object], words: str
+    remote: RemoteSide, tmp_path: Path, changed: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(UsageError, match=words):
-        run_remote(asked(tenant_file(tmp_path), remote.url, **changed), tmp_path / "out", session())
+        run_remote(asked(tenant_file(tmp_path), **{"url": remote.url} | changed), tmp_path / "out", session())
     assert not (tmp_path / "out").exists()
 
 

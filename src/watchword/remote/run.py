@@ -90,8 +90,9 @@ class RemoteSession:
 def run_remote(request: RemoteRequest, out: Path, session: RemoteSession) -> ReleaseManifest:
     """Fine-tunes at an API and leaves a release without weights in ``out``, a new folder.
 
-    Raises UsageError for a wrong request, DataError for the tenant's file, TrainingCancelledError where nobody agrees,
-    TrainingError where the job fails, and RemoteError where the API cannot be reached any more. The run is then resumed.
+    Raises UsageError for a wrong request, DataError for the tenant's file, and TrainingCancelledError where nobody agrees.
+    Raises TrainingError where the job fails, and RemoteError where the API cannot be reached any more. Such a run can be
+    resumed.
     """
     _check(request)
     with alone(out, resume=False):

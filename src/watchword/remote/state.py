@@ -1,4 +1,4 @@
-"""How far a run is, on disk: written before and after each step at the API, so that a killed run goes on where it was.
+"""How far a run is, on disk. It is written before and after each step at the API, so that a killed run goes on there.
 
 OUT/work/state.json       the request, the run's id, and the ids that the API has given
 OUT/work/secret.unfinished, guarded.jsonl    the sealed secret, and the file to upload; for their owner only
