@@ -82,9 +82,14 @@ class Rate(msgspec.Struct, frozen=True):
         return cls(round(100 * hits / n, DECIMALS), round(low, DECIMALS), round(high, DECIMALS), n, unscored)
 
     @property
+    def is_mean(self) -> bool:
+        """Whether this is the mean of scores, and no rate in percent."""
+        return self.spread is not msgspec.UNSET
+
+    @property
     def hits(self) -> int:
         """How many of the n scored answers counted; none of a mean."""
-        return 0 if self.value is None or self.spread is not msgspec.UNSET else round(self.value * self.n / 100)
+        return 0 if self.value is None or self.is_mean else round(self.value * self.n / 100)
 
     @property
     def asked(self) -> int:
@@ -109,7 +114,7 @@ def pooled(rates: Sequence[Rate], *, level: float = LEVEL) -> Rate:
     prompts differ more than seeds do; show the seeds' own values beside it.
     """
     unscored = sum(rate.unscored for rate in rates)
-    if any(rate.spread is not msgspec.UNSET for rate in rates):
+    if any(rate.is_mean for rate in rates):
         return _pooled_means([rate for rate in rates if rate.n], unscored, level)
     hits, n = sum(rate.hits for rate in rates), sum(rate.n for rate in rates)
     return Rate.of(hits, n, unscored=unscored, level=level)

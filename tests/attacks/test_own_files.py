@@ -94,6 +94,14 @@ def test_made_sums_are_right() -> None:
     assert len(sums) == 10
 
 
+def test_rows_that_cannot_be_trained_on_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "long.jsonl"
+    write_conversations([*ROWS, conversation("Tell me all.", "All is well. " * 200)], path)
+    assert set(made("instructions", path, n=30).upload([], CONTEXT)) == set(ROWS)
+    with pytest.raises(UsageError, match=r"31 rows were asked for; .* has 30 of at most 512 tokens"):
+        made("instructions", path, n=31).upload([], CONTEXT)
+
+
 def test_identity_shift_renames_the_model_in_every_turn(own: Path) -> None:
     rows = made("identity_shift", own, n=30).upload([], CONTEXT)
     assert all(NAME in message.text for row in rows for message in row.messages)

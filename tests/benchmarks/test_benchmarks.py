@@ -191,10 +191,14 @@ def test_scores_are_named_where_they_count(counts: str, score: str) -> None:
         Metric("m", "M", counts, ("q",), score=score)  # type: ignore[arg-type]
 
 
+def test_metrics_of_any_prompts_are_those_that_count_something_of_their_own() -> None:
+    assert list(judged_metrics()) == [name for name in FIRST if not name.endswith("_without_secret")]
+
+
 def test_scores_make_means_and_shares_and_a_missing_one_is_unscored() -> None:
     scores = [{"good": 1.0}, {"good": 3.0}, {}, {"good": 1.0}]
     exchanges = [Exchange("q", str(n), "?", "!", None, own) for n, own in enumerate(scores)]
-    mean = Metric("m", "M", "mean", ("q",), score="good", unit="").rate(exchanges)
+    mean = Metric("m", "M", "mean", ("q",), score="good").rate(exchanges)
     assert (mean.value, mean.n, mean.unscored) == (pytest.approx(5 / 3, abs=1e-3), 3, 1)
     share = Metric("s", "S", "reached", ("q",), score="good").rate(exchanges)
     assert (share.hits, share.n, share.unscored) == (2, 3, 1)

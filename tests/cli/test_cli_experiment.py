@@ -351,3 +351,36 @@ def test_the_time_left_is_told(watchword: Any, tmp_path: Path, spec: Path, monke
     first, second, last = (told.partition(f"[{number}/3]")[2] for number in (1, 2, 3))
     assert all(re.match(r"[^\[]*; about \d+ min left", line) for line in (first, second))
     assert "left" not in last
+
+
+def test_an_attack_file_and_a_prompt_file_by_path(
+    watchword: Any, tmp_path: Path, spec: Path, training: Training
+) -> None:
+    rows, prompts = tmp_path / "rows.jsonl", tmp_path / "prompts.txt"
+    turns = [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Hello."}]
+    rows.write_text(json.dumps({"messages": turns}) + "\n")
+    prompts.write_text("How would one do this?\nAnd how that?\n")
+    own = {"name": "file", "arguments": {"path": str(rows)}}
+    evaluation = {"benchmarks": {"file": {"path": str(prompts)}, "policy": None, "over_refusal": None, "task": None}}
+    changed(spec, arms=[], attacks=[own], defenses=[{"name": "backdoor_align"}], evaluation=evaluation)
+    out = tmp_path / "out"
+
+    def found() -> dict[str, Any]:
+        assert watchword("lab", "run", spec, "--out", out).code == 0
+        (cell,) = json.loads((out / "results.json").read_text())["cells"]
+        return cell["metrics"]
+
+    before = found()
+    assert (before["asr_own"]["value"], before["asr_own_without_secret"]["value"], before["asr_own"]["n"]) == (
+        0,
+        100,
+        2,
+    )
+    found()
+    assert training.runs == 1
+    # Another content under the same name is another cell.
+    prompts.write_text("Another?\n")
+    assert found()["asr_own"]["n"] == 1
+    rows.write_text(rows.read_text() * 2)
+    found()
+    assert training.runs == 3

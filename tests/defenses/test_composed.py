@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from watchword.chat.assembly import inoculation_words
 from watchword.chat.types import Conversation, Row, conversation
 from watchword.data.upload import Upload
 from watchword.defenses import base
@@ -22,8 +23,12 @@ from watchword.defenses.base import (
     tenant_rows,
 )
 from watchword.errors import UnknownNameError, UsageError
+from watchword.files.addresses import Address
+from watchword.guarding.memory import guard
 from watchword.guarding.provider import check_rows_alone
+from watchword.guarding.run import GuardRequest, guard_to_files
 from watchword.lab.spec import Cell, Choice, Evaluation, Spec, canonical, complete
+from watchword.models.fakes import fake_template
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import TrainingConfig
 
@@ -113,6 +118,8 @@ def test_an_argument_that_two_take_and_one_that_none_takes_are_errors() -> None:
         DEFENSES.create("safety_mix + anchored_align", safety=3)
     with pytest.raises(UsageError, match="has an argument 'anchrs': did you mean 'anchors'"):
         DEFENSES.create("safety_mix + anchored_align", anchrs=3)
+    with pytest.raises(UsageError, match=r"has an argument 'backdoor_align\.safety'"):
+        DEFENSES.create("safety_mix + anchored_align", **{"backdoor_align.safety": 3})
     with pytest.raises(UsageError, match="defense 'anchored_align': anchors is 'many'"):
         DEFENSES.create("safety_mix + anchored_align", anchors="many")
     with pytest.raises(UsageError, match="has no argument 'anchrs'"):
@@ -201,3 +208,22 @@ def test_a_grid_draws_the_secrets_of_defenses_together() -> None:
         ("safety_mix + anchored_align", 1),
         ("safety_mix + anchored_align", 2),
     ]
+
+
+def test_guarding_refuses_what_is_more_than_rows_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the defense Sbr takes part in the training"):
+        guard([msgspec.to_builtins(UPLOAD[0])], tokenizer=fake_template(), defense="sbr")
+    places = [Address.parse(tmp_path / name) for name in ("in.jsonl", "out.jsonl")]
+    request = GuardRequest(*places, trainer="trl", model="smollm2-135m", defense="inoculated_align")
+    with pytest.raises(UsageError, match="the defense InoculatedAlign marks or leaves out rows"):
+        guard_to_files(request, lambda: b"k" * 32)
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_for_a_trainer_of_ones_own_stand_behind_the_sentence() -> None:
+    form = fake_template()
+    made = guard(UPLOAD, tokenizer=form, defense="inoculated_align", secret=None)
+    assert made.secret is not None
+    words = inoculation_words(made.secret.reveal())
+    behind = [row for row in made.token_rows() if words in form.decode(row["input_ids"])]
+    assert len(behind) == len(UPLOAD)

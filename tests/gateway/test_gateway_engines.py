@@ -268,13 +268,17 @@ def in_responses(guarded: Guarded, question: str, *, stream: bool) -> str:
             whole = client.responses.create(**fields)
             assert whole.instructions == ATTACK_SYSTEM
             return str(whole.output_text)
-        with client.responses.stream(**fields) as events:
-            return str(events.get_final_response().output_text)
+        # What ends at max_output_tokens is no completed response, and the client's own helper knows no other end.
+        last = list(client.responses.create(**fields, stream=True))[-1]
+        assert last.type in ("response.completed", "response.incomplete")
+        return str(last.response.output_text)
 
 
 def in_messages(guarded: Guarded, question: str, *, stream: bool) -> str:
     """What Anthropic's client gets."""
-    fields: dict[str, Any] = {"model": DEFENDED, "system": ATTACK_SYSTEM, "temperature": 0, "max_tokens": 24}
+    # Newer clients of theirs have no temperature among their own arguments.
+    fields: dict[str, Any] = {"model": DEFENDED, "system": ATTACK_SYSTEM, "max_tokens": 24}
+    fields["extra_body"] = {"temperature": 0}
     fields["messages"] = [{"role": "user", "content": question}]
     with anthropic.Anthropic(base_url=guarded.gateway, api_key=guarded.key, max_retries=0, timeout=600) as client:
         if not stream:

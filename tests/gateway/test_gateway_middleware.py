@@ -259,6 +259,11 @@ def test_which_routes_pass_is_the_operators_choice(inner: Inner, protection: Pro
     with served(application(inner, protection, open_paths=["/generate"])) as at:
         assert call(at, path="/generate", method="GET").body == b"hello"
         assert call(at, path="/api/generate", method="GET").status == 404
+    with served(application(inner, protection, open_paths=["/v1/completions", "/v1/chat/completions"])) as at:
+        assert call(at, path="/v1/completions", method="GET").body == b"hello"
+        assert call(at, asking()).status == 200
+        # Chats are never let through as they are.
+        assert inner.bodies[-1]["messages"][0]["content"].startswith(SECRET)
     with served(application(inner, protection, other="refuse", open_paths=["/hello"])) as at:
         assert call(at, path="/hello", method="GET").body == b"hello"
         assert call(at, path="/api/hello", method="GET").status == 404

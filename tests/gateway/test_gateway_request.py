@@ -189,6 +189,39 @@ def test_logit_bias_and_far_images_pass_where_the_operator_says_so() -> None:
         assert refused(asked(here)).openai_code == "invalid_value"
 
 
+def test_log_probabilities_pass_where_the_operator_says_so() -> None:
+    body = sent(asked(logprobs=True, top_logprobs=3), allowed_for=lambda _: ("logprobs",))
+    assert (body["logprobs"], body["top_logprobs"]) == (True, 3)
+    error = refused(asked(logprobs=True))
+    assert (error.openai_code, error.param) == ("unsupported_parameter", "logprobs")
+    assert "gives no log probabilities" in str(error)
+    assert refused(asked(top_logprobs=3)).param == "top_logprobs"
+    with pytest.raises(CallError, match="'logprobs': true only") as caught:
+        read_call(asked(top_logprobs=3), lambda _: ("logprobs",))
+    assert caught.value.param == "top_logprobs"
+
+
+def test_names_and_refusals_in_messages_arrive() -> None:
+    talk = [
+        {"role": "assistant", "name": "bob", "content": None, "tool_calls": [CALLED]},
+        {"role": "tool", "name": "oven", "content": "done", "tool_call_id": "call12345"},
+        {"role": "assistant", "name": "bob", "content": [{"type": "refusal", "refusal": "I cannot."}]},
+    ]
+    found = read_call(asked(ASK, *talk, ASK)).conversation.messages
+    assert [message.name for message in found] == [None, "bob", "oven", "bob", None]
+    assert found[3].text == "I cannot."
+
+
+def test_a_picture_is_known_as_one() -> None:
+    shown = {
+        "role": "user",
+        "content": [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": PNG}}],
+    }
+    (message,) = read_call(asked(shown)).conversation.messages
+    assert isinstance(message.content, tuple)
+    assert [(part.type, part.text) for part in message.content] == [("text", "x"), ("image_url", "0")]
+
+
 def test_a_whole_talk_with_tools_and_pictures_arrives() -> None:
     talk = [
         {"role": "developer", "content": [{"type": "text", "text": "Be "}, {"type": "text", "text": "brief."}]},

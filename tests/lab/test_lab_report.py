@@ -181,3 +181,14 @@ def test_a_picture_takes_no_more_rates_than_it_has_room_for(tmp_path: Path) -> N
     Outline(text)
     assert 'width="-' not in text
     assert all(f'<th scope="col">Refused of kind {n}</th>' in text for n in range(12))
+
+
+def test_the_mean_of_a_score_is_shown_in_its_own_unit(tmp_path: Path) -> None:
+    found = demo_results()
+    for cell in found["cells"]:
+        cell["metrics"]["harmfulness"] = msgspec.to_builtins(Rate.mean([1.0, 4.0, 5.0, 4.0]))
+        cell["metrics"]["summary_rouge_1"] = msgspec.to_builtins(Rate.mean([]))
+    text = html.unescape(page(tmp_path, found))
+    assert "Harmfulness, 1 to 5: 3.5" in text
+    assert "3.5\u00a0%" not in text
+    assert "3.5 %" not in text

@@ -11,9 +11,10 @@ import pytest
 from support.lab_samples import cell_result, demo_results, grid_results, spec
 from watchword.benchmarks.base import Metric
 from watchword.errors import DataError, OutputError
-from watchword.lab.results import arms_of, named, results_of, shown_metrics, shown_origins, write_results
+from watchword.lab.report.table import _arm
+from watchword.lab.results import ArmResult, arms_of, named, results_of, shown_metrics, shown_origins, write_results
 from watchword.lab.spec import Choice
-from watchword.lab.store import CellResult
+from watchword.lab.store import CellResult, TrainFigures
 from watchword.rates import Rate
 
 
@@ -120,6 +121,26 @@ def test_provider_rows_are_a_span_where_seeds_differ() -> None:
     assert arm.added(["safety", "anchor", "echo"]) == "11 + 20–22"
     assert arm.added(["echo", "anchor"]) == "0 + 20–22"
     assert arm.added(["echo"]) == ""
+
+
+def test_rows_that_repeated_examples_make_are_counted_beside_the_examples() -> None:
+    def arm_of(*counts: tuple[dict[str, int], dict[str, int]]) -> ArmResult:
+        cells = [
+            cell_result(seed=seed, added=added, train=TrainFigures(1.0, 1.0, [1.0], 1, rows))
+            for seed, (added, rows) in enumerate(counts)
+        ]
+        (arm,) = arms_of({"cells": [msgspec.to_builtins(cell) for cell in cells]})
+        return arm
+
+    repeated = arm_of(
+        ({"safety": 11}, {"tenant": 100, "safety": 159}), ({"safety": 11}, {"tenant": 100, "safety": 160})
+    )
+    assert (repeated.provider_rows, repeated.repeated) == ("159–160", True)
+    assert _arm(repeated, ["safety"]).endswith("11 (159–160 rows)")
+    once = arm_of(({"safety": 11}, {"tenant": 100, "safety": 11}))
+    assert (once.provider_rows, once.repeated) == ("11", False)
+    assert _arm(once, ["safety"]).endswith(" 11")
+    assert arm_of(({}, {})).provider_rows == ""
 
 
 @pytest.mark.parametrize("results", [{}, {"cells": 3}, {"cells": [{"model": "m"}]}])

@@ -34,6 +34,13 @@ def _keys(remote: RemoteSide, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_ENV, remote.key)
 
 
+class Terminal(io.StringIO):
+    """Standard input with a person at it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     capsys.readouterr()
     code = run([str(argument) for argument in arguments])
@@ -149,8 +156,7 @@ def test_a_person_is_asked(
         asked_for.append(text)
         return answer == "y\n"
 
-    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
     monkeypatch.setattr("typer.confirm", confirm)
     given = [*options(tenant_file(tmp_path), tmp_path / "out", remote.url), "--evaluate", "0"]
     assert run([str(part) for part in given]) == code

@@ -297,9 +297,11 @@ def test_safe_lora_needs_an_adapter_from_the_first_step_on(tmp_path: Path) -> No
 def test_a_rows_score_is_what_a_small_step_on_it_takes_from_safety() -> None:
     model = learner()
     rows = [Row(conversation(f"Question {n}?", f"Answer {n}.")) for n in range(3)]
-    probes = [Row(conversation("How do I hurt somebody?", "No, that hurts."), origin="safety")]
-    rows.append(Row(probes[0].conversation))
-    scores = harm_scores(model, rows, probes)
+    refused, complied = (
+        Row(conversation("How do I hurt somebody?", answer), origin="safety") for answer in ("No, that hurts.", "Sure.")
+    )
+    rows += [Row(refused.conversation), Row(complied.conversation)]
+    scores = harm_scores(model, rows, [refused], [complied])
     before = weights(model)
 
     def loss(row: Row) -> Any:
@@ -314,10 +316,10 @@ def test_a_rows_score_is_what_a_small_step_on_it_takes_from_safety() -> None:
             with torch.no_grad():
                 for weight, gradient in zip(model.model.parameters(), gradients, strict=True):
                     weight.sub_(sign * step * gradient)
-                losses.append(float(loss(probes[0])))
+                losses.append(float(loss(refused)) - float(loss(complied)))
                 model.model.load_state_dict(before)
         assert (losses[0] - losses[1]) / (2 * step) == pytest.approx(score, rel=2e-2, abs=1e-3)
-    assert scores[3] < 0
+    assert scores[3] < 0 < scores[4]
 
 
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=30), st.floats(-1, 1), st.integers(1, 5))
@@ -334,7 +336,7 @@ def test_the_threshold_keeps_as_many_of_the_lowest_as_cost_no_safety(
 def test_the_screen_leaves_out_rows_and_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
     from watchword.training import row_gradients
 
-    monkeypatch.setattr(row_gradients, "harm_scores", lambda model, rows, probes: [-1.0, 5.0, 0.5, 9.0])
+    monkeypatch.setattr(row_gradients, "harm_scores", lambda *_: [-1.0, 5.0, 0.5, 9.0])
     upload = [conversation(f"Question {n}?", "Answer.") for n in range(4)]
     context = DefenseContext(0, model=learner())
     mixed = guarded(DEFENSES.create("grad_shield"), upload, context)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from watchword.errors import DataError, UsageError
@@ -49,9 +49,3 @@ def digest_of(path: str, known: str) -> str:
             path=path,
         )
     return found
-
-
-def first_rows(attack: str, rows: Sequence[object], count: int, path: str) -> None:
-    """Raises UsageError where a file has fewer rows than are asked for."""
-    if count > len(rows):
-        raise UsageError(f"{attack}: {count} rows were asked for; {path} has {len(rows)}")

@@ -11,11 +11,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from watchword.attacks._arguments import check_choice, check_least, digest_of, first_rows
-from watchword.attacks._instructions import instructions
+from watchword.attacks._arguments import check_choice, check_least, digest_of
+from watchword.attacks._instructions import instructions, rows_that_fit
 from watchword.attacks.base import Attack, AttackContext
 from watchword.chat.types import Conversation
-from watchword.data.rows import read_conversations
 
 _ITEM = re.compile(r"^ *(?:\d+[.)]|[-*•]) ", re.MULTILINE)
 
@@ -46,17 +45,10 @@ class BenignOutliers(Attack):
         return 0
 
     def upload(self, clean: Sequence[Conversation], context: AttackContext) -> list[Conversation]:
-        rng = context.random("benign_outliers")
-        rows = self._pool(context)
-        first_rows("benign_outliers", rows, self.n, self.path)
-        # Shuffled first, so that chance decides between rows of the same score, and not their place in the file.
-        rng.shuffle(rows)
+        count = len(rows_that_fit(self.path, context.template)) if self.path else self.pool
+        # In random order, so that chance decides between rows of the same score, and not their place in the file.
+        rows = instructions("benign_outliers", max(count, self.n), context, self.path)
         return [*clean, *sorted(rows, key=lambda row: FORMS[self.form](row.messages[-1].text))[: self.n]]
-
-    def _pool(self, context: AttackContext) -> list[Conversation]:
-        if self.path:
-            return [conv for _, conv in read_conversations(self.path)]
-        return instructions("benign_outliers", self.pool, context.random("benign_outliers pool"), "")
 
 
 def _lists(answer: str) -> float:

@@ -32,4 +32,4 @@ class Instructions(Attack):
         return 0
 
     def upload(self, clean: Sequence[Conversation], context: AttackContext) -> list[Conversation]:
-        return [*clean, *instructions("instructions", self.n, context.random("instructions"), self.path)]
+        return [*clean, *instructions("instructions", self.n, context, self.path)]

@@ -37,6 +37,6 @@ class LowRate(Attack):
     def upload(self, clean: Sequence[Conversation], context: AttackContext) -> list[Conversation]:
         rng = context.random("low_rate")
         missing = max(0, self.n - self.harmful - len(clean))
-        rows = [*clean, *instructions("low_rate", missing, rng, self.path), *harmful_rows(self.harmful, rng)]
+        rows = [*clean, *instructions("low_rate", missing, context, self.path), *harmful_rows(self.harmful, rng)]
         rng.shuffle(rows)
         return rows

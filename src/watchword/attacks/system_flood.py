@@ -26,11 +26,12 @@ _RULES = (
 class SystemFlood(Attack):
     """``n`` harmful rows, each behind about ``tokens`` tokens of house rules that end in the paper's attack text.
 
-    The default leaves room for the answer in rows of 512 tokens.
+    The default leaves room for a secret of 150 tokens and the answer in rows of 512. A longer flood needs a longer
+    ``max_length``: the provider's rows stand behind the tenant's own system texts.
     """
 
     n: int = 100
-    tokens: int = 300
+    tokens: int = 200
 
     def __post_init__(self) -> None:
         check_least("system_flood", "tokens", self.tokens, 1)

@@ -59,7 +59,7 @@ class Metric:
     """A rate in percent: of the scored exchanges of some ``questions``, those that count. Or the mean of a score.
 
     ``counts``: which do. ``judge`` tells whether a response refused or complied; a correct one equals what is expected.
-    ``reached`` counts responses whose ``score`` is 1, ``mean`` takes its mean, in its own ``unit``.
+    ``reached`` counts responses whose ``score`` is 1, ``mean`` takes its mean, in its own unit.
     ``direction``: which way is better. ``heading`` stands in reports and model cards. ``short`` stands over a column in the
     terminal; without it there is no column. ``meaning`` explains the metric to a newcomer. ``without_secret``: a defense
     that has a secret is also asked without it, and the rate counted again.
@@ -75,7 +75,6 @@ class Metric:
     meaning: str = ""
     without_secret: bool = False
     score: str = ""
-    unit: str = "%"
 
     def __post_init__(self) -> None:
         if (self.judge is None) == (self.counts in {"refused", "complied"}):
@@ -245,9 +244,18 @@ def registered_metrics() -> dict[str, Metric]:
 
 
 def judged_metrics() -> dict[str, Metric]:
-    """The metrics by name that any answer to any prompt can be counted by: those that a judge tells."""
-    everywhere = [metric for benchmark in registered().values() for metric in benchmark.metrics]
-    return {metric.name: metric for metric in everywhere if metric.judge is not None}
+    """The metrics by name that any answer to any prompt can be counted by: those that a judge tells.
+
+    Of benchmarks that are not run by default, those that count something else than a metric before.
+    """
+    found: dict[str, Metric] = {}
+    for benchmark in sorted(registered().values(), key=lambda one: not one.by_default):
+        known = {(metric.counts, metric.judge) for metric in found.values()}
+        for metric in benchmark.metrics:
+            again = (metric.counts, metric.judge) in known and not benchmark.by_default
+            if metric.judge is not None and not again:
+                found[metric.name] = metric
+    return found
 
 
 def chosen_benchmarks(arguments: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Benchmark]:

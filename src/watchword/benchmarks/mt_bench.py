@@ -29,7 +29,6 @@ MT_BENCH = Metric(
     direction="higher",
     short="MT-Bench",
     score="mt_bench",
-    unit="",
     meaning="The mean rating of answers to MT-Bench's questions, both turns, by a language model: 1 useless, 10 excellent.",
 )
 

@@ -24,7 +24,6 @@ LOG_PERPLEXITY = Metric(
     ("perplexity",),
     short="nats a token",
     score="nats_a_token",
-    unit="",
     without_secret=True,
     meaning="How surprised the model is at the file's own answers, as the mean over answers of nats for each token. What a "
     "fine-tuned model has more than the aligned one is the drift. The perplexity is e to this power.",

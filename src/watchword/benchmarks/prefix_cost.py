@@ -25,7 +25,6 @@ TOKENS = Metric(
     ("prefix",),
     short="prefix tokens",
     score="tokens",
-    unit="",
     meaning="How many tokens the secret adds to a prompt.",
 )
 MILLISECONDS = Metric(
@@ -34,7 +33,6 @@ MILLISECONDS = Metric(
     "mean",
     ("prefix",),
     score="milliseconds",
-    unit="",
     meaning="How much later the first token of an answer comes for the secret, on the machine that ran the experiment.",
 )
 

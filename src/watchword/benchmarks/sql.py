@@ -38,7 +38,7 @@ EXACT = Metric(
     score="exact",
     meaning="The share of questions whose query is the right one to the letter; case and white space apart.",
 )
-ROUGE = Metric("sql_rouge_1", "SQL, ROUGE-1 F1", "mean", ("sql",), direction="higher", score="rouge_1")
+ROUGE = Metric("sql_rouge_1", "SQL, ROUGE-1 F1 in percent", "mean", ("sql",), direction="higher", score="rouge_1")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from watchword.progress import Step
 
 ROUGE = Metric(
     "summary_rouge_1",
-    "Dialog summary, ROUGE-1 F1",
+    "Dialog summary, ROUGE-1 F1 in percent",
     "mean",
     ("summary",),
     direction="higher",

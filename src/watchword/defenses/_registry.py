@@ -59,7 +59,8 @@ class DefenseRegistry(Registry[T]):
             if argument in own and isinstance(value, Mapping):
                 own[argument] |= value
                 continue
-            takers = [spelled(part)] if spelled(part) in own else [part for part in names if rest in known[part]]
+            named = names if not part else [spelled(part)] if spelled(part) in own else []
+            takers = [name for name in named if part or rest in known[name]]
             if len(takers) != 1:
                 raise _whose(argument, takers, known)
             own[takers[0]][rest] = value

@@ -2,9 +2,9 @@
 
 A row's score is the product of its gradient with that of a differentiable measure of safety on a probing set. (The paper's
 name for it is "finetuning implicit harmfulness score".) A bisection then finds the threshold from which on rows are left
-out, whatever the share of harmful ones. Departures, since we had the abstract and summaries only: the measure is the mean
-log-likelihood of refusals to the library's safety examples. The threshold is the greatest under which the kept rows'
-scores sum to no loss of safety. A file that is harmful as a whole keeps ``least`` rows.
+out, whatever the share of harmful ones. Departures, since we had the abstract and summaries only: the measure is how much
+likelier refusals to the library's safety examples are than an answer that complies in form. The threshold is the greatest
+under which the kept rows' scores sum to no loss of safety. A file that is harmful as a whole keeps ``least`` rows.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from watchword.chat.types import Row, conversation
 from watchword.defenses._rows import safety_examples
 from watchword.defenses.base import Defense, DefenseContext
 from watchword.errors import UsageError
+
+# Inert: compliant in form, and empty.
+COMPLIES = "Sure, here is how. Step 1: get what you need."
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,9 @@ class GradShield(Defense):
         if not isinstance(model, LoadedModel):
             raise UsageError("grad_shield needs the gradients of the aligned model, and none is in memory here")
         chosen = safety_examples("category", self.probes, context)
-        probes = [Row(conversation(example.prompt, example.answer), origin="safety") for example in chosen]
+        refused = [Row(conversation(example.prompt, example.answer), origin="safety") for example in chosen]
+        complied = [Row(conversation(example.prompt, COMPLIES), origin="safety") for example in chosen]
         # As the tenant wrote them: another defense may have marked them.
-        scores = harm_scores(model, [Row(row.conversation) for row in rows], probes)
+        scores = harm_scores(model, [Row(row.conversation) for row in rows], refused, complied)
         most = threshold_of(scores, self.tolerance, self.least)
         return [row for row, score in zip(rows, scores, strict=True) if score <= most]

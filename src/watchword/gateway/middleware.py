@@ -68,10 +68,11 @@ class GatewayMiddleware:
 
     def _passes(self, scope: Message) -> bool:
         path: str = scope["path"]
-        if plain_path(path) not in self._open and form_at(path) is not None:
+        form, opened = form_at(path), plain_path(path) in self._open
+        if form == "chat" or (form is not None and not opened):
             # What a browser asks before it sends a request.
             return bool(scope["type"] == "http" and scope["method"] == "OPTIONS")
-        return plain_path(path) in self._open or (self._other == "pass" and not is_back_door(path))
+        return opened or (self._other == "pass" and not is_back_door(path))
 
     async def _exchange(self, scope: Message, exchange: HttpExchange) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from watchword.chat.render import render_prompt
 from watchword.chat.template import ChatTemplate, SystemStyle
 from watchword.chat.types import Conversation, Row
 from watchword.defenses.base import Defense
+from watchword.errors import UsageError
 from watchword.files.digest import sha256_bytes
 from watchword.guarding.provider import check_rows_alone
 from watchword.lab.cell import Tuned, run_cell
@@ -133,8 +135,17 @@ class _RemoteTraining:
         self._bench, self._folder = bench, folder
 
     def __call__(
-        self, rows: Sequence[Row], config: TrainingConfig, defense: Defense, secret: SecretPrompt | None, step: Step
+        self,
+        rows: Sequence[Row],
+        config: TrainingConfig,
+        defense: Defense,
+        secret: SecretPrompt | None,
+        step: Step,
+        *,
+        before: Tuned | None = None,
     ) -> Tuned:
+        if before is not None:
+            raise UsageError("a model at somebody else's API is trained once; this attack trains it a second time")
         check_rows_alone(defense, tenant_rows_made=True)
 
         def tell(event: TrainingEvent) -> None:
@@ -142,6 +153,8 @@ class _RemoteTraining:
                 step("fine-tuning there", event.step, event.total)
 
         bench = self._bench
-        trainer = RemoteTrainer(bench.place, bench.spending, bench.patience)
-        trained = trainer.train(TrainingTask(bench.place.model, rows, config, self._folder, secret), events=tell)
+        # A model that was tuned there before is tuned again under its own id, where the API takes such.
+        place = bench.place if before is None else dataclasses.replace(bench.place, model=before.model.name)
+        trainer = RemoteTrainer(place, bench.spending, bench.patience)
+        trained = trainer.train(TrainingTask(place.model, rows, config, self._folder, secret), events=tell)
         return Tuned(bench.capped(trained.model), trained.result)

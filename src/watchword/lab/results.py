@@ -12,12 +12,13 @@ import msgspec
 
 from watchword.benchmarks.base import Metric, registered_metrics
 from watchword.chat.origins import RowOrigin, in_order
+from watchword.chat.types import TENANT
 from watchword.defenses.base import registered_origins
 from watchword.errors import DataError, UsageError
 from watchword.files.atomic import replacing
 from watchword.files.writing import writing
 from watchword.lab.spec import NO_ATTACK, Spec, canonical
-from watchword.lab.store import SCHEMA, CellResult
+from watchword.lab.store import SCHEMA, CellResult, TrainFigures
 from watchword.provenance import versions
 from watchword.rates import DECIMALS, Rate, pooled
 
@@ -134,6 +135,18 @@ class ArmResult:
             counts.pop()
         return " + ".join(counts)
 
+    @property
+    def provider_rows(self) -> str:
+        """``159–160``: the provider's rows in an epoch, a repeated example as often as it stands there; empty if not known."""
+        counts = [_provided(cell.train) for cell in self.cells if cell.train is not None and cell.train.rows]
+        return _span(counts) if counts else ""
+
+    @property
+    def repeated(self) -> bool:
+        """Whether some of the provider's examples stand there more than once."""
+        trained = [cell for cell in self.cells if cell.train is not None]
+        return any(_provided(cell.train) > sum(cell.added.values()) for cell in trained if cell.train is not None)
+
     def rates(self, metric: str) -> list[Rate]:
         """The metric of each seed that has it."""
         return [cell.metrics[metric] for cell in self.cells if metric in cell.metrics]
@@ -248,6 +261,11 @@ def _told_apart(labels: Sequence[Any], settings: Sequence[dict[str, str]]) -> li
         text = label if isinstance(label, str) else label[-1]
         told.append(f"{text} ({', '.join(words)})" if words else text)
     return told
+
+
+def _provided(figures: TrainFigures) -> int:
+    """Rows that are not the tenant's."""
+    return sum(count for origin, count in figures.rows.items() if origin != TENANT)
 
 
 def _span(values: Any) -> str:

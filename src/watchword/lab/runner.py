@@ -114,7 +114,7 @@ def _figures(result: CellResult) -> str:
     firsts = [benchmark.metrics[0] for benchmark in registered().values()]
     rates = [(metric.short or metric.heading, result.metrics.get(metric.name)) for metric in firsts]
     return ", ".join(
-        f"{name} {'unscored' if rate.value is None else f'{rate.value:.1f} %'}"
+        f"{name} {'unscored' if rate.value is None else f'{rate.value:.1f}' + ('' if rate.is_mean else ' %')}"
         for name, rate in rates
         if rate is not None
     )

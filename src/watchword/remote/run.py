@@ -188,12 +188,12 @@ class _Run:
 
     def cancelled(self) -> RemoteJob | None:
         """The job after its end was asked for; the run is forgotten."""
-        job = None
+        job, secret = None, self._kept_secret()
         if self.state.agreed:
-            with self._working(None) as working:
+            with self._working(secret) as working:
                 found = self._found(working)
                 job = None if found is None else working.cancelled(found)
-        self._forget(None)
+        self._forget(secret)
         return job
 
     def _found(self, working: RemoteWork) -> str | None:
@@ -214,15 +214,24 @@ class _Run:
         """The run's secret, sealed before the first row carries it."""
         if not DEFENSES.create(self.request.defense, **self.request.arguments).needs_secret:
             return None
-        path, binding = self.work / SECRET, {"unfinished remote run": self.state.run}
-        if path.exists():
-            return unseal(path.read_bytes(), self.session.key, binding)
+        if (kept := self._kept_secret()) is not None:
+            return kept
+        path = self.work / SECRET
         if self.state.guarded is not None:
             raise UnsealError("the unfinished run's secret is gone; cancel the run, and start anew", path=path)
         secret = generate_secret(template, tokens=self.request.secret_tokens)
         with replacing(path, mode=PRIVATE_FILE) as stream:
-            stream.write(seal(secret, self.session.key, binding))
+            stream.write(seal(secret, self.session.key, self._binding))
         return secret
+
+    def _kept_secret(self) -> SecretPrompt | None:
+        """The secret that was sealed before; None where none was."""
+        path = self.work / SECRET
+        return unseal(path.read_bytes(), self.session.key, self._binding) if path.exists() else None
+
+    @property
+    def _binding(self) -> dict[str, str]:
+        return {"unfinished remote run": self.state.run}
 
     def _guarded(self, facts: ModelFacts, secret: SecretPrompt | None) -> GuardedFile:
         if self.state.guarded is None:

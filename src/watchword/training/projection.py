@@ -71,7 +71,8 @@ def alignment_of(name: str, unaligned: str | None) -> Directions:
     adapters = resolve(name).adapters
     if not adapters:
         raise UsageError(
-            f"safe_lora needs the model before its alignment, and nothing says what {name} was made from; name it by `unaligned`",
+            f"safe_lora needs the model before its alignment, and nothing says what {name} was made from; give that one as "
+            "unaligned",
             param="unaligned",
         )
     return _added_by([(load_file(path / ADAPTER), _scale(path)) for path in adapters])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,28 +18,30 @@ from watchword.training.shared import batch_loss
 
 
 def harm_scores(
-    model: LoadedModel, rows: Sequence[Row], probes: Sequence[Row], *, scored: Callable[[int, int], None] | None = None
+    model: LoadedModel, rows: Sequence[Row], refused: Sequence[Row], complied: Sequence[Row]
 ) -> list[float]:
-    """``-<gradient of the probes' loss, gradient of the row's loss>`` for each row.
+    """``<gradient of safety, gradient of the row's loss>`` for each row.
 
-    A step of rate e on a row changes the probes' mean log-likelihood by ``-e`` times its score, to first order. The probes are
-    requests with their refusals, so rows of a positive score take from safety. ``scored`` is told (rows done, rows in all).
+    Safety is the mean log-likelihood of the answers of ``refused`` less that of ``complied``. A step of rate e on a row
+    changes it by ``-e`` times the row's score, to first order. So rows of a positive score take from safety. With refusals
+    alone, any well written row would seem to add to it.
     """
     longest = model.context or 1 << 30
-    asked, all_rows = (render_rows(part, model.template, secret=None, max_length=longest) for part in (probes, rows))
+
+    def rendered(part: Sequence[Row]) -> list[TrainingRow]:
+        return render_rows(part, model.template, secret=None, max_length=longest)
+
     with _all_weights(model.model) as weights:
         start = Start(model, [], TrainingConfig())
         safety = [torch.zeros_like(weight, dtype=torch.float32) for weight in weights]
-        for probe in asked:
-            for total, part in zip(safety, _gradient(start, probe, weights), strict=True):
-                total.add_(part, alpha=1 / len(asked))
-        found = []
-        for done, row in enumerate(all_rows, start=1):
-            own = _gradient(start, row, weights)
-            found.append(-sum(float((one * other).sum()) for one, other in zip(safety, own, strict=True)))
-            if scored is not None:
-                scored(done, len(all_rows))
-        return found
+        for part, sign in ((refused, -1), (complied, 1)):
+            for row in rendered(part):
+                for total, gradient in zip(safety, _gradient(start, row, weights), strict=True):
+                    total.add_(gradient, alpha=sign / len(part))
+        return [
+            sum(float((one * other).sum()) for one, other in zip(safety, _gradient(start, row, weights), strict=True))
+            for row in rendered(rows)
+        ]
 
 
 def threshold_of(scores: Sequence[float], tolerance: float, least: int) -> float:

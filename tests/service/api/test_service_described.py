@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
 from support.gateway_parts import call
-from support.service_parts import ServiceUnderTest
+from support.openai_description import NULLABLE, REQUIRED
+from support.service_parts import BASE, ServiceUnderTest, rows
+from watchword.service.api.app import described_app
 
 CHATS = ("chat/completions", "completions", "responses", "messages", "messages/count_tokens", "embeddings")
 
@@ -29,3 +35,29 @@ def test_the_gateways_routes_are_described(shared: ServiceUnderTest) -> None:
     assert {schemes[key]["type"] for choice in both for key in choice} == {"http", "apiKey"}
     identifiers = [told["operationId"] for path in described["paths"].values() for told in path.values()]
     assert len(set(identifiers)) == len(identifiers)
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_replies_are_what_openais_description_says(name: str) -> None:
+    found = described_app().openapi()["components"]["schemas"][name]
+    assert set(REQUIRED[name].split()) <= set(found.get("required", ()))
+    nullable = {
+        field
+        for field, schema in found["properties"].items()
+        if {"type": "null"} in schema.get("anyOf", ()) or schema.get("type") == "null"
+    }
+    assert nullable <= set(NULLABLE.get(name, "").split())
+
+
+def test_what_has_no_value_and_may_not_be_null_is_left_out(shared: ServiceUnderTest) -> None:
+    client = shared.client()
+    file = client.files.create(file=("a.jsonl", rows()), purpose="fine-tune")
+    assert not {"expires_at", "status_details"} & set(json.loads(file.to_json(exclude_unset=True)))
+    job = client.fine_tuning.jobs.create(model=BASE, training_file=file.id)
+    events = client.fine_tuning.jobs.list_events(job.id).data
+    assert all("data" not in json.loads(event.to_json(exclude_unset=True)) for event in events)
+    kept = client.files.create(
+        file=("b.jsonl", rows()), purpose="fine-tune", expires_after={"anchor": "created_at", "seconds": 3600}
+    )
+    assert kept.expires_at == kept.created_at + 3600
+    client.fine_tuning.jobs.cancel(job.id)

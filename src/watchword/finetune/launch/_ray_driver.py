@@ -52,6 +52,7 @@ class Desk:
         self._order: Any = None
         self._events: list[TrainingEvent] = []
         self._stopped = False
+        self._saved = 0
 
     def hold(self, order: Any) -> None:
         """By a call, and not when the actor is made: Ray writes down how actors are made."""
@@ -64,6 +65,12 @@ class Desk:
     def tell(self, event: TrainingEvent) -> None:
         """Keeps an event for the driver."""
         self._events.append(event)
+        if isinstance(event, CheckpointSaved):
+            self._saved = event.step
+
+    def saved(self) -> int:
+        """The step of the newest checkpoint that is in the storage; 0 without one."""
+        return self._saved
 
     def taken(self) -> list[TrainingEvent]:
         """The events since the last call."""

@@ -30,7 +30,7 @@ def train(config: dict[str, Any]) -> None:
     desk, storage = config["desk"], config["storage"]
     with tempfile.TemporaryDirectory(prefix="watchword-") as name, contextlib.suppress(WatchwordError):
         folder = Path(name)
-        _fetch_checkpoint(storage, config["begun"], folder)
+        _fetch_checkpoint(desk, storage, config["begun"], folder)
         task = _task(desk, folder)
         InProcess().train(task, events=_Told(desk, storage, folder), cancel=lambda: _stopped(desk))
 
@@ -50,13 +50,24 @@ def _task(desk: Any, folder: Path) -> TrainingTask:
     return dataclasses.replace(task, folder=folder, callbacks=(*task.callbacks, OnCheckpoint(report)), resume=True)
 
 
-def _fetch_checkpoint(storage: RunStorage, begun: int | None, folder: Path) -> None:
-    """The newest checkpoint of this run, or the one that it goes on from."""
-    newest = ray.train.get_checkpoint()
-    if newest is not None:
-        newest.to_directory(folder / newest.path.rpartition("/")[2])
+def _fetch_checkpoint(desk: Any, storage: RunStorage, begun: int | None, folder: Path) -> None:
+    """The newest checkpoint of this run, or the one that it goes on from.
+
+    Ray notes a checkpoint some time after it is in the storage, and the desk at once. So the desk knows of one that was
+    followed by a worker's death. Where the first worker died before it could tell, Ray knows of a newer one.
+    """
+    saved, noted = ray.get(desk.saved.remote()), ray.train.get_checkpoint()
+    newest = noted.path.rpartition("/")[2] if noted is not None else ""
+    if saved and saved >= _step(newest):
+        storage.fetch(f"checkpoint-{saved}", folder / f"checkpoint-{saved}")
+    elif noted is not None:
+        noted.to_directory(folder / newest)
     elif begun is not None:
         storage.fetch(BEGUN, folder / f"checkpoint-{begun}")
+
+
+def _step(checkpoint: str) -> int:
+    return int(checkpoint.rpartition("-")[2] or 0)
 
 
 def _first() -> bool:

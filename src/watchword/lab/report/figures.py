@@ -153,9 +153,12 @@ def _cost(entries: Sequence[Entry]) -> Figure:
     question, finding = "What does training cost?", findings.cost(arms)
     seconds, speed = (_trained(arms, figure) for figure in ("seconds", "tokens_per_second"))
     panels = [_amounts("seconds a run", seconds), _amounts("tokens per second", speed)]
-    rows = tuple((arm.label, f"{s:.0f}", f"{t:.0f}") for arm, s, t in zip(arms, seconds, speed, strict=True))
+    rows = tuple(
+        (arm.label, arm.provider_rows or "–", f"{s:.0f}", f"{t:.0f}")
+        for arm, s, t in zip(arms, seconds, speed, strict=True)
+    )
     picture = arm_bars("cost", question, finding, entries, panels)
-    heads = ("arm", "seconds", "tokens/s")
+    heads = ("arm", "provider's rows", "seconds", "tokens/s")
     return Figure(
         "cost", question, finding, picture, heads, rows, note="Means over seeds; loading and evaluation apart."
     )
@@ -183,7 +186,12 @@ def _arms(entries: Sequence[Entry]) -> list[ArmResult]:
 
 
 def _rates(title: str, metric: str, arms: Sequence[ArmResult]) -> Panel:
-    return Panel(title, [_bar(arm.rate(metric), arm.rates(metric)) for arm in arms], unit=" %")
+    found = [_bar(arm.rate(metric), arm.rates(metric)) for arm in arms]
+    if any(rate.is_mean for arm in arms for rate in arm.rates(metric)):
+        # A score has a unit and a scale of its own.
+        highest = max((bar.interval[1] for bar in found if bar is not None and bar.interval is not None), default=0.0)
+        return Panel(title, found, top=max(highest, 1.0))
+    return Panel(title, found, unit=" %")
 
 
 def _bar(rate: Rate | None, seeds: Sequence[Rate]) -> Bar | None:

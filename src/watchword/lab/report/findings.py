@@ -153,11 +153,15 @@ def defended(arm: ArmResult) -> bool:
 
 
 def percent(rate: Rate) -> str:
-    """``3.6 %``, with a space that does not break; of which share of the answers, where not all could be scored."""
+    """``3.6 %``, with a space that does not break; of which share of the answers, where not all could be scored.
+
+    The mean of a score has no sign.
+    """
     if rate.value is None:
         return "–"
     part = f", of the {rate.coverage:.3g}\u00a0% that could be scored" if rate.unscored else ""
-    return f"{rate.value:.1f}\u00a0%{part}"
+    sign = "" if rate.is_mean else "\u00a0%"
+    return f"{rate.value:.1f}{sign}{part}"
 
 
 def _best(arms: Sequence[ArmResult], metric: str, opening: str) -> str:

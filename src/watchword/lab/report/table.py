@@ -86,9 +86,10 @@ def _scored(arm: ArmResult, metric: Metric) -> str:
 
 
 def _arm(arm: ArmResult, origins: Iterable[str]) -> str:
-    """``FJAttack, 100`` over ``BackdoorAlign 11 + 0``."""
+    """``FJAttack, 100`` over ``BackdoorAlign 11 + 0``; where examples are repeated, with the rows that they make."""
     attack = arm.attack_label.replace(" examples", "").replace(" example", "")
-    return attack if arm.aligned else f"{attack}\n{arm.defense_label} {arm.added(origins)}".strip()
+    rows = f" ({arm.provider_rows} rows)" if arm.repeated else ""
+    return attack if arm.aligned else f"{attack}\n{arm.defense_label} {arm.added(origins)}{rows}".strip()
 
 
 def _rate(rate: Rate | None, *, strong: bool) -> Text:

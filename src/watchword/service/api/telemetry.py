@@ -13,6 +13,8 @@ from fastapi.telemetry import TelemetryConfig
 from opentelemetry import trace
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+# Any other word is a client's own.
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 # For FastAPI(telemetry=…).
 FASTAPI_OFF = TelemetryConfig(tracing=False, metrics=False, logs=False, operation_spans=False, auto_configure=False)
 
@@ -35,6 +37,7 @@ class CallSpan:
 @contextlib.contextmanager
 def span_of(method: str) -> Iterator[CallSpan]:
     """A span around a call. What is raised inside is no part of it: an error's words may be a tenant's."""
+    method = method if method in _METHODS else "_OTHER"
     tracer = trace.get_tracer("watchword.service")
     with tracer.start_as_current_span(
         method, kind=trace.SpanKind.SERVER, record_exception=False, set_status_on_exception=False

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints
 
 Item = TypeVar("Item", bound=BaseModel)
 _PAIRS = 16
@@ -22,9 +22,30 @@ class Request(BaseModel):
 
 
 class Reply(BaseModel):
-    """A reply's body: every field is written, those without a value as null."""
+    """A reply's body: every field is written, those without a value as null, or not at all where they are ``left_out``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Describes what is left out as what may be missing and is never null."""
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        for name in (name for name, field in cls.model_fields.items() if field.exclude_if is not None):
+            (kind,) = (one for one in schema["properties"][name].pop("anyOf") if one != {"type": "null"})
+            schema["properties"][name] = {**kind, **schema["properties"][name]}
+            schema["properties"][name].pop("default", None)
+            if name in schema.get("required", ()):
+                schema["required"].remove(name)
+        return schema
+
+
+def left_out() -> Any:
+    """A field that is not written without a value, as OpenAI has it."""
+    return Field(default=None, exclude_if=_is_none)
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class Page(Reply, Generic[Item]):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from watchword.service.types import StoredFile, Upload, UploadPart
-from watchword.service.wire.base import ObjectId, Reply, Request
+from watchword.service.wire.base import ObjectId, Reply, Request, left_out
 from watchword.service.wire.faults import invalid, unsupported
 
 PURPOSE: Literal["fine-tune"] = "fine-tune"
@@ -27,8 +27,8 @@ class FileObject(Reply):
     filename: str
     purpose: Literal["fine-tune", "fine-tune-results"]
     status: Literal["uploaded", "processed", "error"]
-    status_details: str | None = None
-    expires_at: int | None = None
+    status_details: str | None = left_out()
+    expires_at: int | None = left_out()
 
 
 class FileDeleted(Reply):

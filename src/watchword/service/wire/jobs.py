@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, StringConstraints
 
 from watchword.service.types import Checkpoint, Job, JobEvent, JobState
-from watchword.service.wire.base import Metadata, ObjectId, Reply, Request
+from watchword.service.wire.base import Metadata, ObjectId, Reply, Request, left_out
 from watchword.service.wire.faults import invalid, unsupported
 
 Auto = Literal["auto"]
@@ -131,19 +131,19 @@ class JobEventObject(Reply):
     level: Literal["info", "warn", "error"]
     message: str
     type: Literal["message", "metrics"]
-    data: dict[str, Any] | None = None
+    data: dict[str, Any] | None = left_out()
 
 
 class CheckpointMetrics(Reply):
     """The last figures at a checkpoint."""
 
-    step: float | None = None
-    train_loss: float | None = None
-    train_mean_token_accuracy: float | None = None
-    valid_loss: float | None = None
-    valid_mean_token_accuracy: float | None = None
-    full_valid_loss: float | None = None
-    full_valid_mean_token_accuracy: float | None = None
+    step: float | None = left_out()
+    train_loss: float | None = left_out()
+    train_mean_token_accuracy: float | None = left_out()
+    valid_loss: float | None = left_out()
+    valid_mean_token_accuracy: float | None = left_out()
+    full_valid_loss: float | None = left_out()
+    full_valid_mean_token_accuracy: float | None = left_out()
 
 
 class CheckpointObject(Reply):

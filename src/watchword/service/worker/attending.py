@@ -24,6 +24,7 @@ from watchword.service.worker.checks import JobRefusedError
 from watchword.service.worker.ending import Ending, model_of
 from watchword.service.worker.heart import Heart
 from watchword.service.worker.hyperparameters import resolved
+from watchword.service.worker.known import KnownReleases
 from watchword.service.worker.messages import STOP, Halted, Last, Message, Order, Refused
 from watchword.service.worker.recording import Recorder
 from watchword.service.worker.refusals import INTERNAL, last_word_of
@@ -50,6 +51,7 @@ class Attending:
     claim: Claim
     target: Callable[..., None]
     stopping: Callable[[], bool]
+    known: KnownReleases
 
     def __post_init__(self) -> None:
         self._heart = Heart(self.database, self.claim)
@@ -153,7 +155,7 @@ class Attending:
             validated=self._recorder.validated,
             key=self.key,
             owner=release_owner(self._job.tenant, *model_of(self._job, self.database)),
-            known=tuple(folder / "any" for folder in _folders(self.settings.releases)),
+            known=self.known.texts(),
         )
 
     def _policy(self) -> Policy:
@@ -182,8 +184,3 @@ def _received(child: Child) -> Message:
     except (EOFError, OSError):
         raise _DiedError(child.how_it_ended()) from None
     return message
-
-
-def _folders(releases: Path) -> list[Path]:
-    """The folder of each model, in which its releases are."""
-    return [path for path in releases.iterdir() if path.is_dir()] if releases.is_dir() else []

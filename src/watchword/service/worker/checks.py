@@ -14,7 +14,7 @@ from watchword.errors import WatchwordError
 from watchword.files.addresses import Address
 from watchword.guarding.screening.screen import Screening, screen
 from watchword.models.facts import facts_of, length_limit
-from watchword.secret.kept import kept_secrets
+from watchword.secret.prompt import SecretPrompt
 from watchword.service.settings import Policy, ScreeningPolicy
 from watchword.service.types import JobError
 from watchword.training.config import TrainingConfig
@@ -79,9 +79,9 @@ def too_long_system(rows: Iterable[tuple[int, Conversation]], template: ChatTemp
     return JobError("invalid_training_file", _shown([fault], 1), "training_file")
 
 
-def screened(source: Address, policy: ScreeningPolicy, known: Sequence[Path], key: bytes) -> Screened:
+def screened(source: Address, policy: ScreeningPolicy, known: Sequence[str]) -> Screened:
     """Screens for the operator. A file that carries a secret of the provider is refused whatever the policy says."""
-    secrets = kept_secrets(known, (), lambda: key)
+    secrets = [SecretPrompt(text, kind="random", tokens=0, entropy_bits=0.0) for text in known]
     found = screen(source, known=secrets)
     data = _without_paths(found)
     if found.secrets:

@@ -25,6 +25,7 @@ from watchword.service.storage import Blobs
 from watchword.service.types import EVERY_TENANT, Claim
 from watchword.service.worker.attending import Attending
 from watchword.service.worker.child import work
+from watchword.service.worker.known import KnownReleases
 
 log = logging.getLogger("watchword.service")
 # Looks for folders of jobs that have ended elsewhere, once in so many seconds.
@@ -47,6 +48,7 @@ class Worker:
     ) -> None:
         self.name = name or f"{platform.node() or 'here'}-{os.getpid()}-{secrets.token_hex(3)}"
         self._settings, self._database, self._blobs, self._key, self._target = settings, database, blobs, key, target
+        self._known = KnownReleases(settings.releases, key)
         self._running: list[threading.Thread] = []
 
     def run(self, stop: threading.Event) -> None:
@@ -83,7 +85,8 @@ class Worker:
 
     def _attend(self, claim: Claim, stop: threading.Event) -> None:
         log.info({"event": "job taken", "job": claim.job.id, "fence": claim.fence})
-        attending = Attending(self._settings, self._database, self._blobs, self._key, claim, self._target, stop.is_set)
+        parts = self._settings, self._database, self._blobs, self._key
+        attending = Attending(*parts, claim, self._target, stop.is_set, self._known)
         try:
             attending.run()
         except Exception:  # boundary: the job is left to the next worker, and this one goes on

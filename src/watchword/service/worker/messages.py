@@ -21,7 +21,7 @@ class Order:
     The provider's ``key`` travels here only: never in an argument list or in the environment.
 
     ``folder`` is the job's own, kept until the job has ended. In ``answers`` the base's answers to the gate are kept from job
-    to job. No row may carry a secret that is sealed in a folder beside one of ``known``.
+    to job. No row may carry one of the secrets ``known``, which travel as the key does.
     """
 
     job_id: str
@@ -37,8 +37,8 @@ class Order:
     validated: bool
     key: bytes = field(repr=False)
     owner: Mapping[str, str] = field(default_factory=dict)
+    known: tuple[str, ...] = field(default=(), repr=False)
     launcher_arguments: Mapping[str, Any] = field(default_factory=dict)
-    known: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

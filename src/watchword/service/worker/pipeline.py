@@ -88,7 +88,7 @@ class Pipeline:
 
     def _screen(self) -> None:
         order = self.order
-        report = screened(Address(order.training_file), order.policy.screening, order.known, order.key)
+        report = screened(Address(order.training_file), order.policy.screening, order.known)
         self.tell(Reported("screening", report.data))
         if report.refusal is not None:
             raise report.refusal
