@@ -63,11 +63,11 @@ def _begin(target: Callable[..., None], pipe: Connection, *arguments: Any) -> No
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # It may have children of its own: a job's process trains in another one, if the launcher says so.
     multiprocessing.current_process().daemon = False
-    _without_semaphores()
+    without_semaphores()
     target(pipe, *arguments)
 
 
-def _without_semaphores() -> None:
+def without_semaphores() -> None:
     """Progress bars of other libraries lock with a semaphore, about which Python complains when a child is killed."""
     from tqdm import tqdm
 

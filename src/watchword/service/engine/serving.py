@@ -11,6 +11,7 @@ from typing import NoReturn
 import uvicorn
 
 from watchword.errors import UsageError
+from watchword.finetune.launch._process import without_semaphores
 from watchword.service.engine.app import EngineApp
 from watchword.service.engine.hosts import Hosts
 from watchword.service.engine.scheduler import Scheduler
@@ -35,6 +36,7 @@ class EngineOptions:
 
 def run(settings: ServiceSettings, port: int, drain_seconds: int) -> NoReturn:
     """The embedded engine of a service, and the end of this process: all base models of its policy, on loopback at ``port``."""
+    without_semaphores()
     # uvicorn sends itself the signal once more when it has ended.
     with contextlib.suppress(SystemExit):
         run_engine(EngineOptions(tuple(settings.policies), port=port, drain_seconds=drain_seconds))
