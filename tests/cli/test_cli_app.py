@@ -23,6 +23,10 @@ COMMANDS = [
     ("chat",),
     ("evaluate",),
     ("lab",),
+    ("lab", "run"),
+    ("lab", "report"),
+    ("lab", "compare"),
+    ("remote", "run"),
     ("models",),
     ("secret",),
     ("secret", "new"),
@@ -67,7 +71,7 @@ def test_a_misspelt_command_gets_the_nearest(watchword: Any) -> None:
         (("train",), "--data"),
         (("chat",), "DIR"),
         (("evaluate",), "--prompts"),
-        (("lab",), "SPEC"),
+        (("lab", "run"), "SPEC"),
         (("align",), "--out"),
         (("secret", "new"), "--out"),
         (("secret", "show"), "FILE"),
@@ -134,7 +138,7 @@ def test_a_spec_that_cannot_be_run(watchword: Any, tmp_path: Path, spec: str | N
     path = tmp_path / "spec.json"
     if spec is not None:
         path.write_text(spec)
-    done = watchword("lab", path, "--out", tmp_path / "out")
+    done = watchword("lab", "run", path, "--out", tmp_path / "out")
     assert done.code == 2
     assert str(path) in done.err
     assert message in done.err

@@ -24,7 +24,7 @@ OTHER_PROGRAMS = ("guarding/exporters/fireworks.py", "models/fetch.py")
 # In the card of an aligned model, and in settings for LLaMA-Factory.
 NO_ARGUMENTS = {"lora_alpha", "template"}
 # Fields of the gateway's configuration, which no command has as a flag.
-CONFIGURATION = {"adapters", "allow", "upstream_model"}
+CONFIGURATION = {"adapters", "allow", "context", "upstream_model"}
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 NAMED = re.compile(r"(?<!`)`([a-z_.]+)(?:=|`(?!`))")
 

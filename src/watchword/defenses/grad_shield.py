@@ -2,10 +2,12 @@
 
 A row's score is the product of its gradient with that of a differentiable measure of safety on a probing set. (The paper's
 name for it is "finetuning implicit harmfulness score".) A bisection then finds the threshold from which on rows are left
-out, whatever the share of harmful ones. Departures, since we had the abstract and summaries only: the measure is how much
-likelier refusals to the library's safety examples are than an answer that complies in form. By that, any helpful row takes
-a little. So the threshold is the greatest under which the kept rows take no more, on average, than the library's anchors do.
-A file that is harmful as a whole keeps ``least`` rows.
+out, whatever the share of harmful ones.
+
+Departures, since we had the abstract and summaries only: the measure is that of refusals to the library's safety examples.
+It tells how much likelier they are than an answer that complies in form. By that, any helpful row takes a little. So the
+threshold is the greatest under which the kept rows take no more, on average, than the library's anchors do. A file that is
+harmful as a whole keeps ``least`` rows.
 """
 
 from __future__ import annotations
