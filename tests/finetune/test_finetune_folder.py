@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ def fake_training(model: Any, rows: Any, config: Any, *, out: Path, callbacks: A
         for name, text in (("optimizer.pt", "masters"), ("trainer_state.json", "{}")):
             (folder / name).write_text(text)
         for callback in callbacks:
-            callback.on_save(None, None, None)
+            callback.on_save(SimpleNamespace(output_dir=str(out)), None, None)
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         (out / name).write_text("{}")
     return model, TrainingResult(seconds=1.0, tokens=9, tokens_per_second=9.0, steps=2, loss=[2.0, 1.0], rows={})
