@@ -22,9 +22,9 @@ demo: setup
 demo-service: setup
 	$(BIN)/watchword demo --service
 
-# A process for each core; a file's tests stay together, for they share what is slow to make.
+# A process for each core; a file's tests stay together, for they share what is slow to make. Files keep the order of tests/conftest.py.
 test: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Other trainers and Ray, each in an environment of its own; PEERS="axolotl ray" runs some of them.
 test-peers: setup

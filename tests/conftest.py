@@ -32,14 +32,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "watchword"))
 PEERS = set(os.environ.get("WATCHWORD_PEERS", "").split())
 # Installed with Watchword, so that its tests run with all others as well.
 OURS = {"trl"}
+# Its trainings take so long that one process would run them alone at the end if they did not come first.
+LONGEST = "test_end_to_end.py"
 
 _CONNECT, _LOOK_UP = socket.socket.connect, socket.getaddrinfo
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves the tests of peers to the environments that have them; there, leaves out all others."""
+    """Leaves the tests of peers to the environments that have them; there, leaves out all others. The longest file is first."""
     left_out = [item for item in items if not _belongs_here(item)]
-    items[:] = [item for item in items if _belongs_here(item)]
+    items[:] = sorted(filter(_belongs_here, items), key=lambda item: item.path.name != LONGEST)
     config.hook.pytest_deselected(items=left_out)
 
 
