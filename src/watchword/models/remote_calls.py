@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from watchword.errors import RemoteError, UsageError
 from watchword.secret.prompt import SecretPrompt
-from watchword.secret.redact import redact
+from watchword.secret.redact import MASK, redact
 
 if TYPE_CHECKING:
-    from openai import OpenAI
+    from openai import APIError, OpenAI
 
 # Characters of an API's own words that a message of ours repeats.
 _MOST_WORDS = 500
@@ -30,12 +30,21 @@ class RefusedCallError(RemoteError):
 
 
 def api_key(variable: str) -> str:
-    """The key in an environment variable, the only place that one is taken from. Raises UsageError where it is not set."""
-    key = os.environ.get(variable)
+    """The key in an environment variable, the only place that one is taken from.
+
+    Raises UsageError where it is not set, or is no key. The value is in no message.
+    """
+    # What was read from a file mostly ends with a line break, which no header may hold.
+    key = os.environ.get(variable, "").strip()
     if not key:
         raise UsageError(
             f"the environment variable {variable} is not set, and the API's key is taken from nowhere else; set it, or "
             "name another variable by `key_env`",
+            param="key_env",
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError(
+            f"the environment variable {variable} holds line breaks or letters that no key has; set it to the key alone",
             param="key_env",
         )
     return key
@@ -53,14 +62,14 @@ def client_of(url: str, variable: str, *, retries: int, headers: Mapping[str, st
 
 @contextlib.contextmanager
 def told(*secrets: SecretPrompt | None) -> Iterator[None]:
-    """Inside, what the client raises becomes RefusedCallError, in words that hold none of the secrets."""
+    """Inside, what the client raises becomes RefusedCallError, in words that hold none of the secrets and no key."""
     import openai
 
     try:
         yield
     except openai.APIStatusError as error:
         again = error.status_code in (408, 409, 425, 429) or error.status_code >= 500
-        words = clean(_words(error.body) or error.message, *secrets)
+        words = clean(_keyless(_words(error.body) or error.message, error), *secrets)
         raise RefusedCallError(
             f"{error.request.method} {error.request.url} was answered with {error.status_code}: {words}",
             status=error.status_code,
@@ -68,7 +77,7 @@ def told(*secrets: SecretPrompt | None) -> Iterator[None]:
             retry_after=_seconds(error.response.headers.get("retry-after")),
         ) from None
     except openai.APIConnectionError as error:
-        reason = clean(str(error.__cause__ or error.message), *secrets)
+        reason = clean(_keyless(str(error.__cause__ or error.message), error), *secrets)
         raise RefusedCallError(
             f"{error.request.method} {error.request.url} got no answer: {reason}", status=None, again=True
         ) from None
@@ -83,6 +92,12 @@ def clean(words: str, *secrets: SecretPrompt | None) -> str:
         if secret is not None:
             words = redact(words, secret)
     return words if len(words) <= _MOST_WORDS else f"{words[:_MOST_WORDS]}…"
+
+
+def _keyless(words: str, error: APIError) -> str:
+    """The words without the key that the request had: some servers repeat it where they refuse it."""
+    key = error.request.headers.get("authorization", "").removeprefix("Bearer ").strip()
+    return words.replace(key, MASK) if key else words
 
 
 def _words(body: object) -> str:
