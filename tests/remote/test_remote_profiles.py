@@ -302,3 +302,14 @@ def test_what_a_defense_needs_cannot_be_unset() -> None:
         nebius.chosen({"packing": True})
     with pytest.raises(UsageError, match="suffix"):
         PROFILES.create("bedrock").check_suffix("bakery")
+
+
+@pytest.mark.parametrize("answer", [{}, {"data": None}, "a page"])
+def test_an_answer_without_a_list_is_not_an_empty_list(answer: object) -> None:
+    """Whoever finds no job creates one: with this answer, it would be the second."""
+    api = Api(**{"GET /fine-tunes": answer, "GET /files": answer})
+    with jobs_of("together", api) as jobs:
+        for find in (lambda: jobs.find_job(REQUEST), lambda: jobs.find_file("watchword-r1.jsonl", 3)):
+            with pytest.raises(RefusedCallError) as found:
+                find()
+            assert found.value.again

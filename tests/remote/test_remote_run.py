@@ -134,7 +134,7 @@ def test_a_client_that_is_killed_at_every_step_makes_one_job(remote: RemoteSide,
 ROUTES = ("POST files", "POST jobs", "GET job", "GET events", "GET file", "DELETE file")
 
 
-@pytest.mark.parametrize("fault", [429, 503, "dropped", "lost"])
+@pytest.mark.parametrize("fault", [429, 503, "dropped", "lost", "page", "cut"])
 def test_a_bad_line_makes_no_second_job(remote: RemoteSide, tmp_path: Path, fault: int | str) -> None:
     """Even where the remote knows neither idempotency keys nor metadata: every call fails at first, and one twice."""
     before = len(remote.jobs())

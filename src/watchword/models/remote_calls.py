@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from watchword.secret.prompt import SecretPrompt
 from watchword.secret.redact import MASK, redact
 
 if TYPE_CHECKING:
+    import httpx2
     from openai import APIError, OpenAI
 
 # Characters of an API's own words that a message of ours repeats.
@@ -57,7 +59,10 @@ def client_of(url: str, variable: str, *, retries: int, headers: Mapping[str, st
         import openai
     except ModuleNotFoundError:
         raise UsageError("openai is missing; install it with `pip install 'watchword[openai]'`") from None
-    return openai.OpenAI(base_url=url, api_key=key, max_retries=retries, default_headers=dict(headers or {}))
+    http = openai.DefaultHttpxClient(event_hooks={"response": [_refuse_page]})
+    return openai.OpenAI(
+        base_url=url, api_key=key, max_retries=retries, default_headers=dict(headers or {}), http_client=http
+    )
 
 
 @contextlib.contextmanager
@@ -81,9 +86,18 @@ def told(*secrets: SecretPrompt | None) -> Iterator[None]:
         raise RefusedCallError(
             f"{error.request.method} {error.request.url} got no answer: {reason}", status=None, again=True
         ) from None
+    except json.JSONDecodeError as error:
+        raise RefusedCallError(f"the API's answer is broken JSON: {error}", status=None, again=True) from None
     except openai.OpenAIError as error:
-        # An answer that is no JSON, or an error in the middle of a stream.
+        # An error in the middle of a stream.
         raise RefusedCallError(clean(str(error), *secrets), status=None, again=True) from None
+
+
+def fields_of(answer: Any) -> dict[str, Any]:
+    """An answer that must be a JSON object. Raises RefusedCallError for another one."""
+    if not isinstance(answer, dict):
+        raise RefusedCallError("the API's answer is no JSON object", status=None, again=True)
+    return answer
 
 
 def clean(words: str, *secrets: SecretPrompt | None) -> str:
@@ -92,6 +106,14 @@ def clean(words: str, *secrets: SecretPrompt | None) -> str:
         if secret is not None:
             words = redact(words, secret)
     return words if len(words) <= _MOST_WORDS else f"{words[:_MOST_WORDS]}…"
+
+
+def _refuse_page(response: httpx2.Response) -> None:
+    """Raises what a lost connection raises for a page for browsers, which the client would take for an answer."""
+    if response.is_success and "text/html" in response.headers.get("content-type", ""):
+        import httpx2
+
+        raise httpx2.RemoteProtocolError("a web page came in the place of JSON; look at the API's address")
 
 
 def _keyless(words: str, error: APIError) -> str:

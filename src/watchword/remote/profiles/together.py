@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from watchword.models.remote_calls import RefusedCallError, told
+from watchword.models.remote_calls import RefusedCallError, fields_of, told
 from watchword.remote.jobs import stage_of
 from watchword.remote.profiles.base import EPOCHS, GIBIBYTE, Bounds, Profile
 from watchword.remote.types import JobRequest, RemoteEvent, RemoteFile, RemoteJob, RemoteJobs, Stage
@@ -171,11 +171,14 @@ class TogetherJobs:
     def _get(self, route: str) -> dict[str, Any]:
         with told(self._secret):
             found: Any = self._client.get(route, cast_to=object)
-        return found if isinstance(found, dict) else {}
+        return fields_of(found)
 
     def _listed(self, route: str) -> list[dict[str, Any]]:
         found = self._get(route).get("data")
-        return found if isinstance(found, list) else []
+        if not isinstance(found, list):
+            # To take it for an empty list would create a job twice.
+            raise RefusedCallError(f"the API listed nothing at {route}", status=None, again=True)
+        return found
 
 
 def job_of(job: Any) -> RemoteJob:
