@@ -313,3 +313,21 @@ def test_an_answer_without_a_list_is_not_an_empty_list(answer: object) -> None:
             with pytest.raises(RefusedCallError) as found:
                 find()
             assert found.value.again
+
+
+def test_a_connection_that_is_lost_while_a_file_is_put_is_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "guarded.jsonl"
+    path.write_text("{}\n")
+
+    def lost(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.WriteError("the connection was reset")
+
+    place = (302, {}, {"location": "https://store.test/x?sig=1", "x-together-file-id": "file-t1"})
+    http = httpx2.Client(transport=httpx2.MockTransport(Api(**{"POST /files": place})))
+    with openai.OpenAI(base_url="https://api.test/v1", api_key="k", max_retries=0, http_client=http) as client:
+        jobs = TogetherJobs(client, None, lambda: httpx2.Client(transport=httpx2.MockTransport(lost)))
+        with pytest.raises(RefusedCallError, match="reset") as found:
+            jobs.upload(path, "watchword-r1.jsonl")
+    assert found.value.again
+    # Whoever has this address may write there.
+    assert "sig=1" not in str(found.value)

@@ -71,15 +71,23 @@ class TogetherJobs:
     def upload(self, path: Path, name: str) -> str:
         """Asks where to put the file, puts it there, and says so. The address is no place for our key."""
         place, file = self._place(path, name)
-        with self._http() as http, path.open("rb") as stream:
-            put = http.put(place, content=stream, headers={"content-length": str(path.stat().st_size)})
+        self._put(path, place)
+        with told(self._secret):
+            self._client.post(f"/files/{file}/preprocess", cast_to=object)
+        return file
+
+    def _put(self, path: Path, place: str) -> None:
+        import httpx2
+
+        try:
+            with self._http() as http, path.open("rb") as stream:
+                put = http.put(place, content=stream, headers={"content-length": str(path.stat().st_size)})
+        except httpx2.HTTPError as error:
+            raise RefusedCallError(f"the file's own address gave no answer: {error}", status=None, again=True) from None
         if put.status_code != 200:
             raise RefusedCallError(
                 f"the file's own address answered with {put.status_code}", status=put.status_code, again=True
             )
-        with told(self._secret):
-            self._client.post(f"/files/{file}/preprocess", cast_to=object)
-        return file
 
     def find_file(self, name: str, size: int) -> str | None:
         """One that was asked for and never put has no size yet."""
