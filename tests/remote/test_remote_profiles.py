@@ -331,3 +331,18 @@ def test_a_connection_that_is_lost_while_a_file_is_put_is_tried_again(tmp_path: 
     assert found.value.again
     # Whoever has this address may write there.
     assert "sig=1" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:hunter2@api.test/v1",
+        "https://hunter2@api.test",
+        "https://api.test/v1?key=hunter2",
+        "ftp://x#hunter2",
+    ],
+)
+def test_an_address_with_a_password_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(UsageError, match="base_url") as found:
+        PROFILES.create("watchword").address(url)
+    assert "hunter2" not in str(found.value)
