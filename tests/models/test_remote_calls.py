@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from watchword.errors import UsageError
-from watchword.models.remote_calls import RefusedCallError, api_key, told
+from watchword.models.remote_calls import RefusedCallError, api_key, client_of, told
 
 KEY = "sk-a1b2c3d4e5f6"
 
@@ -41,3 +41,19 @@ def test_no_error_holds_the_key(lost: bool) -> None:
     ):
         client.models.list()
     assert KEY not in str(found.value)
+
+
+@pytest.mark.parametrize("variable", ["OPENAI_API_KEY", "OTHER_KEY"])
+def test_what_the_environment_says_for_openai_is_sent_to_nobody_else(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, KEY)
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-ours")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-ours")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Proxy-Token: ours")
+    with client_of("https://api.test/v1", variable, retries=0, headers={"X-Own": "yes"}) as client:
+        sent = client.default_headers
+    assert sent["X-Own"] == "yes"
+    found = {name for name, value in sent.items() if "ours" in str(value)}
+    named = {"OpenAI-Organization", "OpenAI-Project", "X-Proxy-Token"}
+    assert found == (named if variable == "OPENAI_API_KEY" else set())

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Characters of an API's own words that a message of ours repeats.
 _MOST_WORDS = 500
+# With this key, the organization, the project and the headers of the environment are OpenAI's as well.
+_OPENAI_KEY = "OPENAI_API_KEY"
 
 
 class RefusedCallError(RemoteError):
@@ -60,9 +62,13 @@ def client_of(url: str, variable: str, *, retries: int, headers: Mapping[str, st
     except ModuleNotFoundError:
         raise UsageError("openai is missing; install it with `pip install 'watchword[openai]'`") from None
     http = openai.DefaultHttpxClient(event_hooks={"response": [_refuse_page]})
-    return openai.OpenAI(
-        base_url=url, api_key=key, max_retries=retries, default_headers=dict(headers or {}), http_client=http
-    )
+    own = dict(headers or {})
+    client = openai.OpenAI(base_url=url, api_key=key, max_retries=retries, default_headers=own, http_client=http)
+    if variable != _OPENAI_KEY:
+        # The client adds what the environment says for OpenAI; it has no option against that.
+        client.organization = client.project = None
+        client._custom_headers = own
+    return client
 
 
 @contextlib.contextmanager
