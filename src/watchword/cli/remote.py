@@ -140,7 +140,8 @@ def _done(
     except (RemoteError, KeyboardInterrupt):
         if (out / "work").is_dir():
             Console(stderr=True, soft_wrap=True, markup=False).print(
-                f"the job goes on there without us; follow it by: watchword remote resume {out}\n"
+                "the run is unfinished; a job that it has created goes on there without us\n"
+                f"go on by: watchword remote resume {out}\n"
                 f"or end it by: watchword remote cancel {out}"
             )
         raise
