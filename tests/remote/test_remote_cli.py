@@ -89,6 +89,18 @@ def test_nobody_to_agree_is_an_error(remote: RemoteSide, tmp_path: Path, capsys:
     assert "--price-per-million-tokens" in shown
 
 
+def test_a_refused_key_leaves_a_run_and_no_talk_of_a_job(
+    remote: RemoteSide, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_ENV, "no-such-key")
+    out = tmp_path / "out"
+    code, _, error = told(capsys, *options(tenant_file(tmp_path), out, remote.url), "--yes")
+    assert (code, "401" in error) == (10, True), error
+    assert f"go on by: watchword remote resume {out}" in error
+    # Nothing was uploaded, so nobody is to look for a job.
+    assert "the job" not in error
+
+
 def test_a_killed_run_is_resumed_and_another_one_cancelled(
     remote: RemoteSide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -302,3 +302,47 @@ def test_what_a_defense_needs_cannot_be_unset() -> None:
         nebius.chosen({"packing": True})
     with pytest.raises(UsageError, match="suffix"):
         PROFILES.create("bedrock").check_suffix("bakery")
+
+
+@pytest.mark.parametrize("answer", [{}, {"data": None}, "a page"])
+def test_an_answer_without_a_list_is_not_an_empty_list(answer: object) -> None:
+    """Whoever finds no job creates one: with this answer, it would be the second."""
+    api = Api(**{"GET /fine-tunes": answer, "GET /files": answer})
+    with jobs_of("together", api) as jobs:
+        for find in (lambda: jobs.find_job(REQUEST), lambda: jobs.find_file("watchword-r1.jsonl", 3)):
+            with pytest.raises(RefusedCallError) as found:
+                find()
+            assert found.value.again
+
+
+def test_a_connection_that_is_lost_while_a_file_is_put_is_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "guarded.jsonl"
+    path.write_text("{}\n")
+
+    def lost(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.WriteError("the connection was reset")
+
+    place = (302, {}, {"location": "https://store.test/x?sig=1", "x-together-file-id": "file-t1"})
+    http = httpx2.Client(transport=httpx2.MockTransport(Api(**{"POST /files": place})))
+    with openai.OpenAI(base_url="https://api.test/v1", api_key="k", max_retries=0, http_client=http) as client:
+        jobs = TogetherJobs(client, None, lambda: httpx2.Client(transport=httpx2.MockTransport(lost)))
+        with pytest.raises(RefusedCallError, match="reset") as found:
+            jobs.upload(path, "watchword-r1.jsonl")
+    assert found.value.again
+    # Whoever has this address may write there.
+    assert "sig=1" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:hunter2@api.test/v1",
+        "https://hunter2@api.test",
+        "https://api.test/v1?key=hunter2",
+        "ftp://x#hunter2",
+    ],
+)
+def test_an_address_with_a_password_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(UsageError, match="base_url") as found:
+        PROFILES.create("watchword").address(url)
+    assert "hunter2" not in str(found.value)

@@ -29,7 +29,7 @@ from watchword.files.crash import ASKED_BY
 from watchword.release.artifact import MANIFEST
 from watchword.release.engine import place_adapter
 from watchword.release.reading import read_release
-from watchword.remote.notice import Notice
+from watchword.remote.notice import Notice, QuestionsNotice
 from watchword.remote.run import POINTS, cancel_remote, resume_remote, run_remote
 from watchword.remote.state import read_state
 from watchword.service.types import JobError
@@ -54,9 +54,9 @@ def test_a_run_leaves_a_release_without_weights(
     remote: RemoteSide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    notices: list[Notice] = []
+    notices: list[Notice | QuestionsNotice] = []
 
-    def agree(notice: Notice) -> bool:
+    def agree(notice: Notice | QuestionsNotice) -> bool:
         notices.append(notice)
         return True
 
@@ -134,7 +134,7 @@ def test_a_client_that_is_killed_at_every_step_makes_one_job(remote: RemoteSide,
 ROUTES = ("POST files", "POST jobs", "GET job", "GET events", "GET file", "DELETE file")
 
 
-@pytest.mark.parametrize("fault", [429, 503, "dropped", "lost"])
+@pytest.mark.parametrize("fault", [429, 503, "dropped", "lost", "page", "cut"])
 def test_a_bad_line_makes_no_second_job(remote: RemoteSide, tmp_path: Path, fault: int | str) -> None:
     """Even where the remote knows neither idempotency keys nor metadata: every call fails at first, and one twice."""
     before = len(remote.jobs())
@@ -168,6 +168,24 @@ def test_nothing_is_uploaded_unless_somebody_agrees(remote: RemoteSide, tmp_path
         with pytest.raises(TrainingCancelledError, match="nothing was uploaded"):
             run_remote(asked(tenant_file(tmp_path), line.url), tmp_path / "out", session(agree=lambda _: False))
         assert not line.counts
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_question_leaves_the_machine_unless_somebody_agrees(remote: RemoteSide, tmp_path: Path) -> None:
+    """Where the API's own model answers in the aligned model's place, requests of the tenant's are sent before the file."""
+    told: list[Notice | QuestionsNotice] = []
+
+    def refuse(notice: Notice | QuestionsNotice) -> bool:
+        told.append(notice)
+        return False
+
+    with bad_line(remote.url, {}) as line:
+        request = asked(tenant_file(tmp_path), line.url, aligned="remote", defense="anchored_align")
+        with pytest.raises(TrainingCancelledError, match="nothing was"):
+            run_remote(request, tmp_path / "out", session(agree=refuse))
+        assert not line.counts
+    (notice,) = told
+    assert any(f"asks {request.model} at {line.url}" in text for text in notice.lines)
     assert not (tmp_path / "out").exists()
 
 

@@ -110,7 +110,8 @@ class BadLine:
     """A proxy that does to the n-th request of a route what ``faults`` says: ``(route, n)`` → what.
 
     A number is answered as that status, before the remote hears of it. ``lost`` passes the request on and drops the answer;
-    ``dropped`` passes nothing on. Idempotency keys and metadata are taken out, as if the remote knew neither.
+    ``dropped`` passes nothing on. ``page`` and ``cut`` pass it on, and answer with a page for browsers or with half of some
+    JSON, as proxies in between do. Idempotency keys and metadata are taken out, as if the remote knew neither.
     """
 
     target: str
@@ -166,6 +167,10 @@ def _answer(handler: BaseHTTPRequestHandler, line: BadLine) -> None:
         return
     if fault != "dropped":
         status, data = _passed_on(handler, line, body)
+    if fault in ("page", "cut"):
+        page = fault == "page"
+        _reply(handler, 200, b"<html>" if page else b'{"id": "', kind="text/html" if page else "application/json")
+        return
     if fault is not None:
         handler.close_connection = True
         return
@@ -184,9 +189,16 @@ def _passed_on(handler: BaseHTTPRequestHandler, line: BadLine, body: bytes) -> t
         return answer.status, answer.read()
 
 
-def _reply(handler: BaseHTTPRequestHandler, status: int, data: bytes, *, retry_after: str | None = None) -> None:
+def _reply(
+    handler: BaseHTTPRequestHandler,
+    status: int,
+    data: bytes,
+    *,
+    retry_after: str | None = None,
+    kind: str = "application/json",
+) -> None:
     handler.send_response(status)
-    handler.send_header("content-type", "application/json")
+    handler.send_header("content-type", kind)
     handler.send_header("content-length", str(len(data)))
     if retry_after is not None:
         handler.send_header("retry-after", retry_after)

@@ -19,11 +19,11 @@ from watchword.models.catalog import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from watchword.release.artifact import ReleaseManifest
-    from watchword.remote.notice import Notice
+    from watchword.remote.notice import Notice, QuestionsNotice
     from watchword.remote.run import RemoteSession
 
 app = typer.Typer(help="Fine-tune under a defense at somebody else's API.", no_args_is_help=True)
-YES: Any = typer.Option(False, "--yes", help="Agree to the notice, and upload without a question.")
+YES: Any = typer.Option(False, "--yes", help="Agree to each notice, and upload without a question.")
 EVALUATE: Any = typer.Option(
     22, "--evaluate", min=0, help="Prompts of each kind that the tuned model is asked at the end; 0 asks nothing."
 )
@@ -140,7 +140,8 @@ def _done(
     except (RemoteError, KeyboardInterrupt):
         if (out / "work").is_dir():
             Console(stderr=True, soft_wrap=True, markup=False).print(
-                f"the job goes on there without us; follow it by: watchword remote resume {out}\n"
+                "the run is unfinished; a job that it has created goes on there without us\n"
+                f"go on by: watchword remote resume {out}\n"
                 f"or end it by: watchword remote cancel {out}"
             )
         raise
@@ -168,7 +169,7 @@ def _session(console: Console, known: list[Path], *, yes: bool) -> Iterator[Remo
         )
 
 
-def _agreed(console: Console, notice: Notice, yes: bool, shown: Reporter) -> bool:
+def _agreed(console: Console, notice: Notice | QuestionsNotice, yes: bool, shown: Reporter) -> bool:
     from watchword.cli.flags import with_flags
     from watchword.errors import UsageError
 
@@ -179,7 +180,7 @@ def _agreed(console: Console, notice: Notice, yes: bool, shown: Reporter) -> boo
     if not sys.stdin.isatty():
         raise UsageError("nobody is there to agree to this; read it, and give --yes")
     with paused(shown):
-        return typer.confirm("Upload?")
+        return typer.confirm(notice.question)
 
 
 def _show(console: Console, manifest: ReleaseManifest, out: Path) -> None:

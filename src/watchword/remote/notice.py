@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,27 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class QuestionsNotice:
+    """What is asked of the API's own model while the file is guarded, which is before anything is uploaded."""
+
+    question: ClassVar[str] = "Ask it?"
+    url: str
+    model: str
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What is to be read before the answer."""
+        return (
+            f"While the file is guarded, this asks {self.model} at {self.url} in the aligned model's place.",
+            "It gets your safety questions and requests from the tenant's file, without the secret. They cost extra.",
+        )
+
+
+@dataclass(frozen=True)
 class Notice:
     """Where the file goes, what is in it, and what it will cost."""
 
+    question: ClassVar[str] = "Upload?"
     title: str
     url: str
     model: str

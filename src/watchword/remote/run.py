@@ -1,6 +1,7 @@
 """A tenant's file → a model that somebody else has tuned, with our secret sealed in a release: the run, step by step.
 
-1. guard    the file as the API is to get it; the secret is sealed first
+1. guard    the file as the API is to get it; the secret is sealed first. A person agrees first where ``aligned`` is
+            ``remote``, since the API's own model is then asked
 2. agree    the estimate and what the API must be trusted with, to a person who says yes
 3. upload, create, follow    ``remote.work``; each id is on disk before the next step
 4. release  the model's id and the sealed secret, signed; no weights
@@ -44,8 +45,8 @@ from watchword.release.artifact import (
     write_artifact,
 )
 from watchword.release.chat_format import keep_format
-from watchword.remote.guarded import guarded_file
-from watchword.remote.notice import Notice
+from watchword.remote.guarded import REMOTE, guarded_file
+from watchword.remote.notice import Notice, QuestionsNotice
 from watchword.remote.patience import Patience
 from watchword.remote.profiles.base import PROFILES, Profile
 from watchword.remote.state import GUARDED, SECRET, GuardedFile, RemoteRequest, RunState, read_state, write_state
@@ -71,7 +72,7 @@ POINTS = (
     "before_release",
     "before_publish",
 )
-Agree = Callable[[Notice], bool]
+Agree = Callable[[Notice | QuestionsNotice], bool]
 
 
 @dataclass(frozen=True)
@@ -237,6 +238,7 @@ class _Run:
     def _guarded(self, facts: ModelFacts, secret: SecretPrompt | None) -> GuardedFile:
         if self.state.guarded is None:
             session = self.session
+            self._may_ask()
             made = guarded_file(
                 self.request,
                 facts,
@@ -251,6 +253,15 @@ class _Run:
             crash_point("after_guard")
             return made
         return self.state.guarded
+
+    def _may_ask(self) -> None:
+        """Asks the person first where the API's own model is asked: requests of the tenant's leave this machine then."""
+        request = self.request
+        asks = DEFENSES.create(request.defense, **request.arguments).asks_model
+        if request.aligned != REMOTE or not asks:
+            return
+        if not self.session.agree(QuestionsNotice(self.profile.chat_address(self.url), request.model)):
+            raise TrainingCancelledError("nothing was asked or uploaded")
 
     def _agreed(self, guarded: GuardedFile, secret: SecretPrompt | None) -> None:
         if self.state.agreed:

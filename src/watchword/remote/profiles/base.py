@@ -78,11 +78,17 @@ class Profile:
     retention: ClassVar[str] = ""
 
     def address(self, given: str | None) -> str:
-        """The API's base URL. Raises UsageError where only its customer knows it."""
+        """The API's base URL. Raises UsageError where only its customer knows it, and for one that holds a password."""
         url = given or self.url
         if not url:
             raise UsageError(
                 f"{self.title} has another address for every customer; give yours by `base_url`, such as {self.url_example}",
+                param="base_url",
+            )
+        if "@" in url.partition("://")[2].partition("/")[0] or "?" in url or "#" in url:
+            raise UsageError(
+                "`base_url` holds a password or a query, and it is shown, logged and written into the release; give the "
+                "address alone, and the key in the variable that `key_env` names",
                 param="base_url",
             )
         if not url.startswith(("https://", "http://")):

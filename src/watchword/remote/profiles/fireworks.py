@@ -9,7 +9,7 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from watchword.models.remote_calls import RefusedCallError, told
+from watchword.models.remote_calls import RefusedCallError, fields_of, told
 from watchword.remote.jobs import stage_of
 from watchword.remote.profiles.base import MEBIBYTE, Bounds, Profile
 from watchword.remote.types import JobRequest, RemoteEvent, RemoteFile, RemoteJob, RemoteJobs, Stage
@@ -147,7 +147,7 @@ class FireworksJobs:
     def _get(self, route: str) -> dict[str, Any]:
         with told(self._secret):
             found: Any = self._client.get(route, cast_to=object)
-        return found if isinstance(found, dict) else {}
+        return fields_of(found)
 
     def _found(self, route: str) -> dict[str, Any] | None:
         try:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from watchword.models.remote_calls import RefusedCallError, told
+from watchword.models.remote_calls import RefusedCallError, fields_of, told
 from watchword.remote.jobs import stage_of
 from watchword.remote.profiles.base import EPOCHS, GIBIBYTE, Bounds, Profile
 from watchword.remote.types import JobRequest, RemoteEvent, RemoteFile, RemoteJob, RemoteJobs, Stage
@@ -71,15 +71,23 @@ class TogetherJobs:
     def upload(self, path: Path, name: str) -> str:
         """Asks where to put the file, puts it there, and says so. The address is no place for our key."""
         place, file = self._place(path, name)
-        with self._http() as http, path.open("rb") as stream:
-            put = http.put(place, content=stream, headers={"content-length": str(path.stat().st_size)})
+        self._put(path, place)
+        with told(self._secret):
+            self._client.post(f"/files/{file}/preprocess", cast_to=object)
+        return file
+
+    def _put(self, path: Path, place: str) -> None:
+        import httpx2
+
+        try:
+            with self._http() as http, path.open("rb") as stream:
+                put = http.put(place, content=stream, headers={"content-length": str(path.stat().st_size)})
+        except httpx2.HTTPError as error:
+            raise RefusedCallError(f"the file's own address gave no answer: {error}", status=None, again=True) from None
         if put.status_code != 200:
             raise RefusedCallError(
                 f"the file's own address answered with {put.status_code}", status=put.status_code, again=True
             )
-        with told(self._secret):
-            self._client.post(f"/files/{file}/preprocess", cast_to=object)
-        return file
 
     def find_file(self, name: str, size: int) -> str | None:
         """One that was asked for and never put has no size yet."""
@@ -171,11 +179,14 @@ class TogetherJobs:
     def _get(self, route: str) -> dict[str, Any]:
         with told(self._secret):
             found: Any = self._client.get(route, cast_to=object)
-        return found if isinstance(found, dict) else {}
+        return fields_of(found)
 
     def _listed(self, route: str) -> list[dict[str, Any]]:
         found = self._get(route).get("data")
-        return found if isinstance(found, list) else []
+        if not isinstance(found, list):
+            # To take it for an empty list would create a job twice.
+            raise RefusedCallError(f"the API listed nothing at {route}", status=None, again=True)
+        return found
 
 
 def job_of(job: Any) -> RemoteJob:
