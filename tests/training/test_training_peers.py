@@ -30,9 +30,10 @@ from watchword.training.averaging import Averaging, averaged  # noqa: E402
 from watchword.training.bistate import Alternating, BiState, proximal  # noqa: E402
 from watchword.training.objective import Start  # noqa: E402
 from watchword.training.projection import ADAPTER, alignment_of, project, projected  # noqa: E402
+from watchword.training.ranks import Ranks  # noqa: E402
 from watchword.training.repair import Repair  # noqa: E402
 from watchword.training.row_gradients import harm_scores, threshold_of  # noqa: E402
-from watchword.training.rows import render_rows  # noqa: E402
+from watchword.training.rows import CountingCollator, render_rows  # noqa: E402
 from watchword.training.shared import batch_loss  # noqa: E402
 
 RNG = np.random.default_rng(7)
@@ -103,6 +104,19 @@ def test_lisa_takes_its_anchor_where_the_state_changes() -> None:
     expected = sum(np.sum((0.5 * weight.numpy()) ** 2) for weight in before)
     assert float(objective.term(model.model, tenant).detach()) == pytest.approx(expected, rel=1e-4)
     assert float(objective.term(model.model, provider).detach()) == 0
+
+
+def test_a_process_without_a_row_of_the_batch_has_no_proximal_term() -> None:
+    model = learner()
+    rendered = render_rows(ROWS, model.template, secret=SECRET, max_length=2048)
+    begun = Start(model, rendered, CONFIG, SECRET)
+    objective = BiState(1, 1, 2.0, 0.0)
+    objective.begin(begun)
+    objective.on_step_begin(None, type("State", (), {"global_step": 0, "max_steps": 4}), None)
+    one = rendered[0].rendered
+    columns = [{"row": 0, "input_ids": one.input_ids, "labels": one.labels}]
+    groups = CountingCollator(0, share=False, ranks=Ranks(1, 2))(columns)["groups"]
+    assert objective.term(model.model, groups) is None
 
 
 def test_lisa_trains_every_row_and_stays_nearer_to_where_it_began(tmp_path: Path) -> None:
