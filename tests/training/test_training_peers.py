@@ -131,6 +131,29 @@ def test_lisa_trains_every_row_and_stays_nearer_to_where_it_began(tmp_path: Path
     assert run("held", 1e4) < 0.8 * run("free", 0.0)
 
 
+def test_a_resumed_run_of_lisa_still_counts_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has more steps in an epoch than rows alone would make, so that its second epoch is not taken for the last."""
+    wanted: list[int] = []
+    monkeypatch.setattr(CountingCollator, "check_complete", lambda self, rows, epochs: wanted.append(epochs))
+    config = changed(checkpoint_steps=1, epochs=3)
+    hooks = DEFENSES.create("lisa", tenant_steps=1, alignment_steps=3).training_hooks()
+    done: list[int] = []
+    total: list[int] = []
+
+    def progress(step: int, steps: int) -> None:
+        done.append(step)
+        total.append(steps)
+
+    def cancel() -> bool:
+        return done[-1] == total[-1] // 3 + 1
+
+    with pytest.raises(TrainingCancelledError):
+        trained(tmp_path, config, callbacks=hooks.callbacks, on_progress=progress, cancel=cancel)
+    trained(tmp_path, config, callbacks=hooks.callbacks, resume=True)
+    # The first epoch is over, and the second had begun.
+    assert wanted == [1]
+
+
 def test_lisa_mixes_in_its_alignment_data_and_refuses_settings_that_cannot_be() -> None:
     rows = guarded(DEFENSES.create("lisa"), [conversation("Hi?", "Hello.")], DefenseContext(0)).rows
     assert Counter(row.origin for row in rows) == {"tenant": 1, "safety": 66}
