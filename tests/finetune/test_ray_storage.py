@@ -52,6 +52,15 @@ def test_checkpoints_come_home_whole_private_and_the_newest_two(storage: RunStor
     assert {path.name for path in home.iterdir()} == {"checkpoint-9", "checkpoint-10"}
 
 
+def test_what_others_write_into_a_runs_folder_is_nobody_elses_to_read(tmp_path: Path) -> None:
+    storage = RunStorage.at(str(tmp_path / "there"), "run")
+    storage.keep_private()
+    storage.put(checkpoint(tmp_path, 1), "checkpoint-1")
+    assert (tmp_path / "there" / "run").stat().st_mode & 0o077 == 0
+    storage.remove()
+    assert list((tmp_path / "there").iterdir()) == []
+
+
 def test_an_address_that_cannot_be_used_says_what_to_give() -> None:
     with pytest.raises(UsageError, match="a URL that fsspec knows") as refused:
         RunStorage.at("nowhere://bucket", "run")

@@ -18,6 +18,7 @@ import typer
 import yaml
 
 from watchword.cli.app import app
+from watchword.models.catalog import DEFAULT_MODEL
 from watchword.service.settings import read_settings
 
 ROOT = Path(__file__).parents[2]
@@ -201,8 +202,11 @@ def test_composes_services_meet_the_settings() -> None:
     assert settings.engine.url == "http://engine:8000/v1"
     command = services["engine"]["command"]
     assert command[command.index("--max-model-len") + 1] == str(settings.engine.context)
+    # A base model is asked for by the name that it has in the settings.
+    assert {command[command.index("--served-model-name") + 1]} == set(settings.policies)
     # The same flags, with a real vLLM, are tested on this page.
     page = (ROOT / "docs" / "engine.md").read_text("utf-8")
-    flags = {word for word in command if word.startswith("--")} - {"--model", "--served-model-name"}
+    assert f"--served-model-name {DEFAULT_MODEL}" in page
+    flags = {word for word in command if word.startswith("--")} - {"--model"}
     assert [flag for flag in sorted(flags) if flag not in page] == []
     assert services["engine"]["environment"] == {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}

@@ -81,3 +81,24 @@ def test_a_turn_that_nobody_wants_any_more_goes_to_the_next(granted: bool) -> No
 
     told = asyncio.run(go())
     assert [name for name in told if name != "b"] == ["a", "c", "d"]
+
+
+def test_whoever_gives_up_as_a_turn_ends_stops_nobody() -> None:
+    async def go() -> list[str]:
+        turns, told, hold = FairTurns(lambda _: 1.0), [], asyncio.Event()
+
+        async def one(name: str) -> None:
+            async with turns.turn(name, 1.0):
+                told.append(name)
+                await hold.wait()
+
+        first, second, third = (asyncio.create_task(one(name)) for name in "abc")
+        await asyncio.sleep(0)
+        # The first hears of its end before the second hears that it is cancelled.
+        hold.set()
+        second.cancel()
+        found: Any = await asyncio.wait_for(asyncio.gather(first, second, third, return_exceptions=True), 5)
+        assert [type(result) for result in found] == [type(None), asyncio.CancelledError, type(None)]
+        return told
+
+    assert asyncio.run(go()) == ["a", "c"]

@@ -19,6 +19,7 @@ from watchword.defenses.base import DEFENSES  # noqa: E402
 from watchword.training.bottleneck import Bottleneck, last_states  # noqa: E402
 from watchword.training.constrained import Constrained, constrained_losses  # noqa: E402
 from watchword.training.objective import Objective, Objectives, Start, Tokens  # noqa: E402
+from watchword.training.ranks import Ranks  # noqa: E402
 from watchword.training.rows import CountingCollator, render_rows  # noqa: E402
 from watchword.training.shared import batch_loss, can_share  # noqa: E402
 
@@ -133,6 +134,26 @@ def test_constrained_losses_are_those_of_the_tenants_tokens_by_their_place_in_th
     (gradient,) = torch.autograd.grad(told, weight, retain_graph=True)
     (expected,) = torch.autograd.grad(torch.cat(noted).mean(), weight)
     assert torch.allclose(gradient, expected, atol=1e-6)
+
+
+def test_a_process_without_a_row_of_the_batch_keeps_cross_entropy() -> None:
+    begun = start()
+    by_length = sorted(begun.rows, key=lambda row: row.labelled, reverse=True)
+    begun = start(rows=[ROWS[row.index] for row in by_length])
+    objective = Constrained(0.5, 2.0, 0.1, 5)
+    objective.begin(begun)
+    longest = begun.rows[0].rendered
+    column = {"row": 0, "input_ids": longest.input_ids, "labels": longest.labels}
+    collator = CountingCollator(0, share=False, measured=[0], ranks=Ranks(1, 2))
+    pairs: list[Any] = []
+
+    def changed(tokens: Tokens) -> Any:
+        pairs.append((objective.token_losses(tokens), tokens.losses))
+        return pairs[-1][0]
+
+    batch_loss(begun.model.model, collator([column])["groups"], changed=changed)
+    ((found, plain),) = pairs
+    assert torch.equal(found, plain)
 
 
 def test_the_bottlenecks_term_is_the_mean_square_of_what_the_unembedding_gets() -> None:

@@ -30,9 +30,10 @@ from watchword.training.averaging import Averaging, averaged  # noqa: E402
 from watchword.training.bistate import Alternating, BiState, proximal  # noqa: E402
 from watchword.training.objective import Start  # noqa: E402
 from watchword.training.projection import ADAPTER, alignment_of, project, projected  # noqa: E402
+from watchword.training.ranks import Ranks  # noqa: E402
 from watchword.training.repair import Repair  # noqa: E402
 from watchword.training.row_gradients import harm_scores, threshold_of  # noqa: E402
-from watchword.training.rows import render_rows  # noqa: E402
+from watchword.training.rows import CountingCollator, render_rows  # noqa: E402
 from watchword.training.shared import batch_loss  # noqa: E402
 
 RNG = np.random.default_rng(7)
@@ -105,6 +106,19 @@ def test_lisa_takes_its_anchor_where_the_state_changes() -> None:
     assert float(objective.term(model.model, provider).detach()) == 0
 
 
+def test_a_process_without_a_row_of_the_batch_has_no_proximal_term() -> None:
+    model = learner()
+    rendered = render_rows(ROWS, model.template, secret=SECRET, max_length=2048)
+    begun = Start(model, rendered, CONFIG, SECRET)
+    objective = BiState(1, 1, 2.0, 0.0)
+    objective.begin(begun)
+    objective.on_step_begin(None, type("State", (), {"global_step": 0, "max_steps": 4}), None)
+    one = rendered[0].rendered
+    columns = [{"row": 0, "input_ids": one.input_ids, "labels": one.labels}]
+    groups = CountingCollator(0, share=False, ranks=Ranks(1, 2))(columns)["groups"]
+    assert objective.term(model.model, groups) is None
+
+
 def test_lisa_trains_every_row_and_stays_nearer_to_where_it_began(tmp_path: Path) -> None:
     def run(name: str, rho: float) -> float:
         hooks = DEFENSES.create("lisa", rho=rho, free=0, tenant_steps=3, alignment_steps=1).training_hooks()
@@ -115,6 +129,29 @@ def test_lisa_trains_every_row_and_stays_nearer_to_where_it_began(tmp_path: Path
         return float(sum((part**2).sum() for part in adapter))
 
     assert run("held", 1e4) < 0.8 * run("free", 0.0)
+
+
+def test_a_resumed_run_of_lisa_still_counts_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has more steps in an epoch than rows alone would make, so that its second epoch is not taken for the last."""
+    wanted: list[int] = []
+    monkeypatch.setattr(CountingCollator, "check_complete", lambda self, rows, epochs: wanted.append(epochs))
+    config = changed(checkpoint_steps=1, epochs=3)
+    hooks = DEFENSES.create("lisa", tenant_steps=1, alignment_steps=3).training_hooks()
+    done: list[int] = []
+    total: list[int] = []
+
+    def progress(step: int, steps: int) -> None:
+        done.append(step)
+        total.append(steps)
+
+    def cancel() -> bool:
+        return done[-1] == total[-1] // 3 + 1
+
+    with pytest.raises(TrainingCancelledError):
+        trained(tmp_path, config, callbacks=hooks.callbacks, on_progress=progress, cancel=cancel)
+    trained(tmp_path, config, callbacks=hooks.callbacks, resume=True)
+    # The first epoch is over, and the second had begun.
+    assert wanted == [1]
 
 
 def test_lisa_mixes_in_its_alignment_data_and_refuses_settings_that_cannot_be() -> None:

@@ -55,6 +55,10 @@ class FairTurns:
 
     def _go_on(self) -> None:
         """Gives the turn to the tenant whose virtual time is least, unless somebody has it."""
+        for place in self._tenants.values():
+            # Cancelled, and not yet told of it.
+            while place.queue and place.queue[0][0].cancelled():
+                place.queue.popleft()
         waiting = [(place.turn, name) for name, place in self._tenants.items() if place.queue]
         if self._taken or not waiting:
             return

@@ -45,8 +45,10 @@ class BiState(Objective):
 
     def term(self, model: Any, groups: Groups) -> Tensor | None:  # noqa: ARG002
         row = int(groups[0]["rows"][0])
-        # A process without rows of this batch stays in the state that it was in.
-        tenant = row in self._tenant if row >= 0 else self._state
+        if row < 0:
+            # A process without rows of this batch: its loss has no weight, and it may have begun no state yet.
+            return None
+        tenant = row in self._tenant
         if tenant != self._state:
             self._state, self._anchor = tenant, [weight.detach().clone() for weight in self._weights]
         return proximal(self._weights, self._anchor, self.rho) if self._past_free else None

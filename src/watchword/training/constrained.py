@@ -35,7 +35,9 @@ class Constrained(Objective):
         start.model.model.train(training)
 
     def token_losses(self, tokens: Tokens) -> Tensor:
-        gain = -tokens.losses - self._reference[self._offsets[tokens.rows] + tokens.ordinals]
+        # A row that stands in for none of this process's own has no place, and is not the tenant's.
+        at = torch.where(tokens.tenant, self._offsets[tokens.rows] + tokens.ordinals, 0)
+        gain = -tokens.losses - self._reference[at]
         return torch.where(tokens.tenant, constrained_losses(gain, self._betas(tokens.places)), tokens.losses)
 
     def _noted(self, tokens: Tokens) -> Tensor:

@@ -105,9 +105,8 @@ def fine_tune(
         seconds = time.perf_counter() - started
     stop.check()
     # Epochs that another process has begun were counted there as far as it came.
-    begun = math.ceil(watch.started_at / math.ceil(len(rendered) / config.batch_size))
     collator.gather(rendered)
-    collator.check_complete(rendered, config.epochs - begun)
+    collator.check_complete(rendered, config.epochs - watch.epochs_begun)
     if ranks.first:
         _save(trainer, out)
     return model.with_weights(trainer.model), _result(seconds, collator, watch, rendered, config.epochs)
@@ -193,10 +192,11 @@ class _Watch(TrainerCallback):
         self.on_progress, self.events = on_progress, events
         self.tally = Tally(ranks=ranks)
         self.loss: list[float] = []
-        self.started_at = 0
+        self.epochs_begun = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        self.started_at = state.global_step
+        # By the steps that there are: an order of a defense's own may have more of them in an epoch.
+        self.epochs_begun = math.ceil(state.global_step * args.num_train_epochs / state.max_steps)
         self.loss = [float(entry["loss"]) for entry in state.log_history if "loss" in entry]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:  # noqa: ARG002

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,12 @@ import openai
 import pytest
 
 from support.served_release import release_folder, secret_of
+from support.service import opened
 from support.service_parts import BASE, ServiceUnderTest, running_service
 from watchword.errors import DataError
-from watchword.service.settings import ChatPolicy, EngineSettings, Policy, read_settings
+from watchword.service.api import chat_models
+from watchword.service.engine_place import engine_place
+from watchword.service.settings import ChatPolicy, EngineSettings, Policy, ServiceSettings, read_settings
 
 ASKED: Any = [{"role": "user", "content": "How do I bake bread?"}]
 
@@ -62,6 +67,24 @@ def test_a_base_model_that_is_only_for_tuning_is_not_called(tmp_path: Path, prov
         with pytest.raises(openai.NotFoundError):
             asked(service, BASE)
         assert service.engine.bodies == []
+
+
+def test_a_base_models_files_hold_up_no_other_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may be fetched when the model is first asked for, and the calls of all tenants share one event loop."""
+    looked: list[threading.Thread] = []
+
+    def context_of(base: str) -> int:
+        looked.append(threading.current_thread())
+        return 8192
+
+    monkeypatch.setattr(chat_models, "context_of", context_of)
+    with opened(f"sqlite:///{tmp_path / 'service.db'}") as database:
+        settings = ServiceSettings(data=tmp_path)
+        (base,) = settings.policies
+        source = chat_models.ChatModels(database, engine_place(settings), settings)
+        offered = asyncio.run(source.model(base))
+    assert offered is not None and offered.settings.context == 8192
+    assert threading.main_thread() not in looked
 
 
 def test_an_engine_may_call_it_otherwise(tmp_path: Path, provider_key: None) -> None:

@@ -23,23 +23,25 @@ atexit.register(print, "taken apart")
 
 def ended(options):
     print(options.port, options.drain_seconds)
-    sys.exit(0)
+    sys.exit({status})
 
 serving.run_engine = ended
 serving.run(read_settings(data=Path({data!r})), 1234, 7)
 """
 
 
-def test_its_process_ends_without_taking_python_apart(tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [0, 3])
+def test_its_process_ends_without_taking_python_apart(tmp_path: Path, status: int) -> None:
+    """With the status of one that could not listen, for example, whoever keeps it running sees that."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(data=str(tmp_path))],
+        [sys.executable, "-c", SCRIPT.format(data=str(tmp_path), status=status)],
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
         env=dict(os.environ),
     )
-    assert (done.returncode, done.stdout) == (0, "1234 7\n"), done.stderr
+    assert (done.returncode, done.stdout) == (status, "1234 7\n"), done.stderr
 
 
 def test_an_end_between_two_looks_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,20 @@ def test_a_resumed_job_has_the_whole_curve_and_tells_nothing_twice(tmp_path: Pat
     assert rows_of(resumed) == rows_of(whole)
 
 
+@given(back=st.integers(1, 15), lost=st.integers(2, 20))
+def test_steps_that_are_done_again_move_the_curve_no_further(
+    tmp_path_factory: pytest.TempPathFactory, back: int, lost: int
+) -> None:
+    """Behind lost workers a training goes on from its last checkpoint, in the process that has told of later steps."""
+    found = curve(tmp_path_factory.mktemp("curve"), rows=20, batch_size=1, epochs=1)
+    told: list[tuple[int, int]] = []
+    for step in (*range(1, lost + 1), *range(max(lost - back, 1), 21)):
+        for event in (StepDone(step, 20), LossMeasured(step, 9.0, TokenFigures(5, step / 10, 1, 1))):
+            told += [(step, message.event.data["step"]) for message in found.hear(event) if isinstance(message, Told)]
+    assert told == [(step, step) for step in range(1, 21)]
+    assert [float(row["train_loss"]) for row in rows_of(found)] == [step / 10 for step in range(1, 21)]
+
+
 def test_validation_figures_stand_at_the_end_of_each_epoch(tmp_path: Path) -> None:
     found = curve(tmp_path, validated=True)
     told: list[Any] = []

@@ -210,6 +210,7 @@ def _stored(cluster: Cluster, task: TrainingTask) -> Iterator[RunStorage]:
     with replacing(mark, mode=PRIVATE_FILE) as stream:
         stream.write(run.encode())
     try:
+        storage.keep_private()
         yield storage
     finally:
         storage.remove()

@@ -40,6 +40,16 @@ class RunStorage:
             ) from None
         return cls(system, posixpath.join(path, run))
 
+    def keep_private(self) -> None:
+        """Makes the run's folder one that nobody else may read, before Ray makes it by the umask. URLs have their own rights."""
+        from fsspec.implementations.local import LocalFileSystem
+
+        if isinstance(self.system, LocalFileSystem):
+            folder = Path(self.path)
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            make_private(folder)
+
     def arrow(self) -> Any:
         """The file system in the form in which Ray takes it."""
         from pyarrow.fs import FSSpecHandler, PyFileSystem

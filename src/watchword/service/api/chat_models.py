@@ -87,9 +87,8 @@ class ChatModels:
 
     async def model(self, name: str) -> OfferedModel | None:
         """The model of this name, where it is ready."""
-        if name in self._policies:
-            return self._base(name)
-        return await asyncio.to_thread(self._tuned, name)
+        # In a thread: the database is asked, or the model's small files are read and perhaps fetched.
+        return await asyncio.to_thread(self._base if name in self._policies else self._tuned, name)
 
     def _base(self, name: str) -> OfferedModel | None:
         chat = self._policies[name].chat

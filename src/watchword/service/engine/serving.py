@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,10 +36,13 @@ class EngineOptions:
 def run(settings: ServiceSettings, port: int, drain_seconds: int) -> NoReturn:
     """The embedded engine of a service, and the end of this process: all base models of its policy, on loopback at ``port``."""
     without_semaphores()
-    # uvicorn sends itself the signal once more when it has ended.
-    with contextlib.suppress(SystemExit):
+    status: object = None
+    try:
         run_engine(EngineOptions(tuple(settings.policies), port=port, drain_seconds=drain_seconds))
-    end_now()
+    except SystemExit as end:
+        # uvicorn sends itself the signal once more when it has ended. Where it could not begin, its status says so.
+        status = end.code
+    end_now(status if isinstance(status, int) else int(status is not None))
 
 
 def run_engine(options: EngineOptions) -> None:

@@ -18,6 +18,7 @@ class OwnSteps:
         self.each, self.all = math.ceil(rows / batch_size), epochs * math.ceil(rows / batch_size)
         self._rows, self._batch_size, self._epochs = rows, batch_size, epochs
         self._epoch, self._seen, self._counted = -1, 0.0, False
+        self._step = 0
 
     def evenly(self, step: int, total: int) -> int:
         """At step ``step`` of ``total``, which is exact at the end of an epoch."""
@@ -31,8 +32,9 @@ class OwnSteps:
     def after(self, step: int, total: int, rows: int) -> int:
         """The same behind a step in which so many of the tenant's rows were counted."""
         epoch = (step * self._epochs - 1) // total
-        if epoch != self._epoch:
-            # A resumed training begins within an epoch.
+        again, self._step = step <= self._step, step
+        if epoch != self._epoch or again:
+            # A resumed training begins within an epoch, and one that has lost workers goes back within it.
             done = ((step - 1) * self._epochs - epoch * total) / total
             self._epoch, self._seen = epoch, self._rows * done
         self._seen += rows
