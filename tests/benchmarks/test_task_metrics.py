@@ -77,7 +77,9 @@ def test_a_query_can_only_read_and_comes_to_an_end(query: str, tmp_path: Path) -
 
 
 def test_a_query_that_finds_nothing_is_wrong_however_rarely_the_right_one_finds_something() -> None:
-    tables = "CREATE TABLE card (id VARCHAR, kind VARCHAR); CREATE TABLE owner (id VARCHAR, first VARCHAR, last VARCHAR)"
+    tables = (
+        "CREATE TABLE card (id VARCHAR, kind VARCHAR); CREATE TABLE owner (id VARCHAR, first VARCHAR, last VARCHAR)"
+    )
     joined = "SELECT COUNT(*) FROM card AS c JOIN owner AS o ON c.id = o.id"
     right = f"{joined} WHERE o.first = 'Blanche' AND o.last = 'Huels' AND c.kind = 'Credit'"
     assert same_result(tables, right, right) is True
