@@ -55,6 +55,7 @@ def test_an_arm_overrides_single_fields_of_the_training() -> None:
     [
         ({"armz": []}, "armz"),
         ({"training": {"epoch": 3}}, "training: there is no field 'epoch': did you mean 'epochs'"),
+        ({"training": {"seed": 7}}, "training: seed is set by the spec's seeds"),
         ({"training": {"epochs": 0}}, "epochs is 0"),
         ({"training": {"epochs": "three"}}, "epochs"),
         ({"seeds": []}, "seeds is empty"),

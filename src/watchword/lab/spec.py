@@ -235,6 +235,9 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def _checked(cls, raw: Any) -> Spec:
         if isinstance(raw, dict) and isinstance(raw.get("training"), dict):
             _check_fields(raw["training"], "training")
+            # A spec that was written out names every field, and this one as it is by default.
+            if raw["training"].get("seed", 0) != 0:
+                raise SpecError("training: seed is set by the spec's seeds; leave it out")
         spec = msgspec.convert(raw, cls)
         spec.cells()
         return spec
