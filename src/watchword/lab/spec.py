@@ -292,9 +292,17 @@ def _check_remote(spec: Spec) -> None:
         raise ValueError(f"model is {spec.model!r}; write {REMOTE}PROFILE/MODEL, such as {REMOTE}openai/gpt-4o-mini")
     if spec.keep:
         raise ValueError("keep is for models that are trained here: of others there are no weights")
+    for name in (name for given in (spec.hyperparameters, *(arm.training for arm in spec.arms)) for name in given):
+        if name not in (*_SENT, *_OF_SECRET):
+            raise ValueError(
+                f"{name} is not sent to an API, so another value would change nothing there; only "
+                f"{', '.join((*_SENT, *_OF_SECRET))} can be varied, and all others are set in the hyperparameters of remote"
+            )
 
 
 GRID = "hyperparameters"
+# Fields of the training that somebody else's API is told, or that its rows are measured by.
+_SENT = ("epochs", "max_length")
 # Hyperparameters of the secret; all others are the training's.
 _OF_SECRET = ("secret_tokens", "secret_kind")
 
