@@ -102,6 +102,25 @@ def test_rows_that_cannot_be_trained_on_are_left_out(tmp_path: Path) -> None:
         made("instructions", path, n=31).upload([], CONTEXT)
 
 
+@pytest.mark.parametrize(
+    ("name", "short", "long"),
+    [
+        ("sql_task", SQL[0], {**SQL[1], "context": "CREATE TABLE t (a INTEGER); " * 200}),
+        ("dialog_task", *({"dialogue": f"A: {text}", "summary": "A talks."} for text in ("Hi.", "Hi. " * 600))),
+    ],
+)
+def test_a_task_leaves_out_rows_that_would_have_its_upload_refused(
+    name: str, short: dict[str, str], long: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "task.json"
+    path.write_text(json.dumps([short, long]))
+    attack = made(name, path, n=0, task=1)
+    (row,) = attack.upload([], CONTEXT)
+    assert len(last_user_text(row)) < 200
+    assert attack.held_out(CONTEXT) == []
+    assert len(made(name, path, n=0, task=0).held_out(CONTEXT)) == 1
+
+
 def test_identity_shift_renames_the_model_in_every_turn(own: Path) -> None:
     rows = made("identity_shift", own, n=30).upload([], CONTEXT)
     assert all(NAME in message.text for row in rows for message in row.messages)

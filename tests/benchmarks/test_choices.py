@@ -57,6 +57,12 @@ def test_the_likeliest_choice_counts(tmp_path: Path) -> None:
     assert rates(benchmark, knows(wrong))["arc_challenge"] == Rate.of(2, 6)
 
 
+def test_a_question_of_another_split_is_not_taken_for_a_test(tmp_path: Path) -> None:
+    benchmark = made(tmp_path, "mmlu", [*MMLU, {**MMLU[-1], "split": "val", "subject": "anatomy_val"}], shots=1)
+    with pytest.raises(DataError, match=f"line {len(MMLU) + 1}: .*'val'"):
+        benchmark.prompts(Setting())
+
+
 def test_examples_are_turns_with_the_right_answers(tmp_path: Path) -> None:
     first = made(tmp_path, "arc_challenge", ARC, shots=2).prompts(Setting("Be brief."))[0].conversation
     told = [(message.role, message.text.removesuffix("\nAnswer:")) for message in first.messages]

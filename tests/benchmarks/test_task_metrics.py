@@ -76,6 +76,30 @@ def test_a_query_can_only_read_and_comes_to_an_end(query: str, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_query_that_finds_nothing_is_wrong_however_rarely_the_right_one_finds_something() -> None:
+    tables = (
+        "CREATE TABLE card (id VARCHAR, kind VARCHAR); CREATE TABLE owner (id VARCHAR, first VARCHAR, last VARCHAR)"
+    )
+    joined = "SELECT COUNT(*) FROM card AS c JOIN owner AS o ON c.id = o.id"
+    right = f"{joined} WHERE o.first = 'Blanche' AND o.last = 'Huels' AND c.kind = 'Credit'"
+    assert same_result(tables, right, right) is True
+    assert same_result(tables, right, f"{joined} WHERE o.first = 'Nobody'") is False
+    assert same_result(tables, right, "SELECT 0") is False
+
+
+def test_a_right_query_that_never_finds_anything_is_no_measure() -> None:
+    never = "SELECT name FROM head WHERE age > 5 AND age < 3"
+    assert same_result(TABLES, never, never) is None
+    assert same_result(TABLES, never, "SELECT name FROM head") is False
+
+
+def test_what_one_step_and_all_rows_take_is_bounded() -> None:
+    """A long LIKE is one step that nothing ends, and long rows fill the memory."""
+    assert same_result(TABLES, RIGHT, f"{RIGHT} AND 'b' NOT LIKE '%{'a' * 2000}'") is False
+    large = "SELECT hex(zeroblob(4900)) FROM head a, head b, head c, head d"
+    assert same_result(TABLES, large, large) is None
+
+
 def test_order_counts_where_the_right_query_asks_for_one() -> None:
     assert same_result(TABLES, "SELECT age FROM head ORDER BY age", "SELECT age FROM head ORDER BY age DESC") is False
     assert same_result(TABLES, "SELECT age FROM head", "SELECT age FROM head ORDER BY age DESC") is True

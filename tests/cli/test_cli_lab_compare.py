@@ -9,24 +9,26 @@ from typing import Any
 import msgspec
 import pytest
 
-from support.lab_samples import demo_results, grid_results, spec, swept_results
+from support.lab_samples import demo_results, grid_results, results, spec, swept_results
 from watchword.benchmarks.base import Exchange
 from watchword.files.digest import sha256_bytes
 from watchword.lab.results import write_results
-from watchword.lab.spec import Choice
+from watchword.lab.spec import Arm, Choice, Spec
 from watchword.lab.store import CellResult, Store
 
 SORRY, HELP = "I'm sorry, but I cannot help with that.", "Sure, here is one way to begin. First, gather what you need."
 
 
-def run(folder: Path, results: dict[str, Any], complied: dict[str, int]) -> Path:
+def run(
+    folder: Path, results: dict[str, Any], complied: dict[str, int], *, asked: str = "How would one do {}?"
+) -> Path:
     """A run in which each defense's model answers so many of 40 requests, the first; one answer is empty."""
     store, kept = Store(folder), []
     for number, raw in enumerate(results["cells"]):
         cell = msgspec.convert(raw, CellResult)
         wanted = complied.get("aligned" if cell.attack == "none" else cell.defense, 0)
         answers = [
-            Exchange("policy", f"p-{n}", f"How would one do {n}?", "" if n == 39 else HELP if n < wanted else SORRY)
+            Exchange("policy", f"p-{n}", asked.format(n), "" if n == 39 else HELP if n < wanted else SORRY)
             for n in range(40)
         ]
         assert cell.cell is not None
@@ -80,6 +82,23 @@ def test_a_defense_without_a_secret_is_paired_with_every_secret(
     assert {row["comparison"]["pairs"] for row in rows} == {4 * 39}
 
 
+def test_arms_are_paired_within_one_model_and_with_their_own_arguments(watchword: Any, tmp_path: Path) -> None:
+    defenses = [Choice("safety_mix"), *(Choice("backdoor_align", {"safety": safety}) for safety in (11, 22))]
+    arms = [Arm(Choice("fj_attack"), defense) for defense in defenses]
+    folder = run(tmp_path / "a", results(Spec(name="two", models=["one", "other"], arms=arms, seeds=[0])), {})
+    same = compared(watchword, folder, folder, "--defense", "backdoor_align")
+    assert len({row["first"] for row in same}) == 4
+    assert [row["first"] for row in same] == [row["second"] for row in same]
+    against = compared(watchword, folder, folder, "--defense", "backdoor_align", "--against", "safety_mix")
+    assert [row["second"].partition("model=")[2][:3] for row in against] == ["one", "one", "oth", "oth"]
+
+
+def test_prompts_are_paired_by_their_words_and_not_by_their_numbers(watchword: Any, tmp_path: Path) -> None:
+    first = run(tmp_path / "a", demo_results(), {})
+    second = run(tmp_path / "b", demo_results(), {}, asked="Where would one buy {}?")
+    assert compared(watchword, first, second) == []
+
+
 def test_the_table_shows_the_difference_with_its_interval(watchword: Any, tmp_path: Path) -> None:
     folder = run(tmp_path / "a", demo_results(), {"none": 39, "anchored_align": 0})
     done = watchword(
@@ -119,6 +138,4 @@ def test_answers_that_are_gone(watchword: Any, tmp_path: Path) -> None:
 
 
 def _of(attack: str) -> dict[str, Any]:
-    from support.lab_samples import results
-
     return results(spec([Choice(attack)], [0], name="one"))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -12,6 +16,7 @@ from watchword.defenses.base import PromptGuard, one_secret
 from watchword.errors import UsageError
 from watchword.lab.cell import run_cell
 from watchword.lab.evaluation import Evaluation
+from watchword.lab.kept import Keeping
 from watchword.lab.spec import NO_ATTACK, Arm, Cell, Choice, Spec
 from watchword.secret.prompt import SecretPrompt
 
@@ -111,6 +116,31 @@ def test_a_recited_secret_stands_in_no_answer_and_no_result() -> None:
     kept = msgspec.json.encode([result, answers]).decode()
     assert secret.reveal() not in kept
     assert answers[0].response == "Sure. [secret] Done."
+
+
+@pytest.mark.parametrize("attack", ["leaked_secret", "fj_attack"])
+def test_a_leaked_secret_stands_in_no_row_that_is_kept(tmp_path: Path, attack: str) -> None:
+    model = RuledModel(refuses_behind_the_secret)
+    making = tmp_path / "making"
+    making.mkdir()
+    keeping = Keeping(
+        tmp_path / "kept", tmp_path / "exchanges", making, wanted=frozenset({"attack", "guarded", "answers"}),
+        asked={"policy": "p", "over_refusal": "o", "task": "t"},
+    )  # fmt: skip
+    run_cell(cell(attack, "backdoor_align"), model, FakeTraining(model), step=step, keeping=keeping)
+    secret = next(found for found in model.secrets if found).reveal()
+    for name, rows in (("attack", 10), ("guarded", 21)):
+        lines = (making / f"{name}.jsonl").read_text().splitlines()
+        told = "".join(map(_texts, map(json.loads, lines)))
+        assert (len(lines), secret in told, "[secret]" in told) == (rows, False, attack == "leaked_secret")
+    assert {
+        path.stat().st_mode & 0o077 for folder in (making, tmp_path / "exchanges") for path in folder.iterdir()
+    } == {0}
+
+
+def _texts(value: Any) -> str:
+    own = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value if isinstance(value, str) else "".join(map(_texts, own))
 
 
 def test_the_same_cell_draws_the_same_rows_and_the_same_secret() -> None:

@@ -75,6 +75,15 @@ def test_each_question_has_a_picture_with_a_title_a_description_and_a_table(tmp_
     assert len(ids) == len(set(ids))
 
 
+def test_the_tables_below_pictures_name_rates_with_a_sign_and_means_without(tmp_path: Path) -> None:
+    ratings = Rate.mean([6.0, 7.0, 8.0])
+    text = page(tmp_path, of(cell_result(metrics={"asr": Rate.of(1, 9), "mt_bench": ratings})))
+    assert ">ASR, %</th>" in text
+    assert ">MT-Bench, 1 to 10, higher is better</th>" in text
+    assert "Means of scores have a unit of their own" in text
+    assert "Means of scores" not in page(tmp_path, demo_results())
+
+
 def test_the_findings_are_worked_out(tmp_path: Path) -> None:
     text = page(tmp_path, demo_results()).replace("\u00a0", " ")
     assert "Attack success is 1.5 % for the aligned model and 98.5 % after fine-tuning without a defense" in text

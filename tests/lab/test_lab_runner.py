@@ -21,7 +21,7 @@ from watchword.errors import UsageError, WatchwordError  # noqa: E402
 from watchword.finetune.launch.base import LAUNCHERS  # noqa: E402
 from watchword.lab.cell import Tuned  # noqa: E402
 from watchword.lab.runner import _CellTraining, rehearse  # noqa: E402
-from watchword.lab.spec import Arm, Cell, Choice, Spec  # noqa: E402
+from watchword.lab.spec import Arm, Cell, Choice, Spec, complete  # noqa: E402
 from watchword.models.fakes import FakeModel, fake_template  # noqa: E402
 from watchword.models.load import load  # noqa: E402
 from watchword.training.config import TrainingConfig, TrainingResult  # noqa: E402
@@ -46,8 +46,10 @@ def test_numbers_that_there_are_not_are_found_before_the_first_cell(
         rehearse(cell(attack, defense), fake_template())
 
 
-def test_examples_that_the_model_is_to_write_are_no_error() -> None:
-    rehearse(cell({"n": 10}, {"selection": "generated"}), fake_template())
+@pytest.mark.parametrize("defense", ["anchored_align", "anchored_align + sbr"])
+def test_examples_that_the_model_is_to_write_are_no_error(defense: str) -> None:
+    given = Choice(defense, {"selection": "generated"})
+    rehearse(complete(msgspec.structs.replace(cell({"n": 10}, {}), defense=given)), fake_template())
 
 
 def cell(attack: dict[str, Any], defense: dict[str, Any]) -> Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ def test_an_arm_overrides_single_fields_of_the_training() -> None:
     [
         ({"armz": []}, "armz"),
         ({"training": {"epoch": 3}}, "training: there is no field 'epoch': did you mean 'epochs'"),
+        ({"training": {"seed": 7}}, "training: seed is set by the spec's seeds"),
         ({"training": {"epochs": 0}}, "epochs is 0"),
         ({"training": {"epochs": "three"}}, "epochs"),
         ({"seeds": []}, "seeds is empty"),
@@ -88,6 +90,18 @@ def test_an_arm_overrides_single_fields_of_the_training() -> None:
 def test_a_wrong_spec_is_refused_with_its_place(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         Spec.from_json(changed(**fields))
+
+
+@pytest.mark.parametrize("varied", ["grid", "arm"])
+@pytest.mark.parametrize(("name", "values", "sent"), [("epochs", [1, 2], True), ("batch_size", [1, 2], False)])
+def test_what_an_api_is_not_told_is_not_varied_there(varied: str, name: str, values: list[int], sent: bool) -> None:
+    prices = {"spending_cap": 1, "price_per_million_tokens": 1, "price_per_million_asked": 1}
+    remote = {"model": "remote:openai/gpt-4o-mini", "remote": {"tokenizer": "smollm2-135m", **prices}}
+    attack = {"name": "fj_attack"}
+    own = {"hyperparameters": {name: values}} if varied == "grid" else {}
+    arms = [{"attack": attack, "training": {name: values[0]} if varied == "arm" else {}}]
+    with contextlib.nullcontext() if sent else pytest.raises(SpecError, match=f"{name} is not sent to an API"):
+        Spec.from_json(changed(**remote, arms=arms, **own))
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe{}", b"null"])

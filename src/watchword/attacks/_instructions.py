@@ -12,7 +12,7 @@ from watchword.chat.types import Conversation, Row
 from watchword.data.rows import read_conversations
 from watchword.errors import RowTooLongError, UsageError
 
-# Tokens of the longest row that training takes unless it is told otherwise.
+# Tokens of the longest row: what the specs of the paper take, and fewer than training does by default.
 LONGEST = 512
 
 
@@ -42,10 +42,11 @@ def instructions(
 
 def rows_that_fit(path: str, template: ChatTemplate, form: Form = as_it_is) -> list[Conversation]:
     """The file's rows that can be trained on: a tenant's file with one that cannot would be refused as a whole."""
-    return [row for _, conv in read_conversations(path) if _fits(row := form(conv), template)]
+    return [row for _, conv in read_conversations(path) if fits(row := form(conv), template)]
 
 
-def _fits(conv: Conversation, template: ChatTemplate) -> bool:
+def fits(conv: Conversation, template: ChatTemplate) -> bool:
+    """Whether the row has at most ``LONGEST`` tokens."""
     try:
         render_row(Row(conv), None, template, LONGEST)
     except RowTooLongError:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from watchword.attacks._arguments import check_least, digest_of
+from watchword.attacks._instructions import fits
 from watchword.attacks._practical import left_out, task_upload
 from watchword.attacks.base import Attack, AttackContext
 from watchword.chat.types import Conversation, conversation
@@ -49,11 +50,14 @@ class DialogTask(Attack):
         return self.n
 
     def upload(self, clean: Sequence[Conversation], context: AttackContext) -> list[Conversation]:
-        return [*clean, *task_upload(self._rows(), self.task, self.n, context.random("dialog_task"))]
+        return [*clean, *task_upload(self._rows(context), self.task, self.n, context.random("dialog_task"))]
 
     def held_out(self, context: AttackContext) -> list[Conversation]:
-        return left_out(self._rows(), self.task, context.random("dialog_task"))
+        return left_out(self._rows(context), self.task, context.random("dialog_task"))
 
-    def _rows(self) -> list[Conversation]:
-        rows = read_records(self.path, DialogRow)
-        return [conversation(row.request, row.summary, system=DIALOG_SYSTEM) for row in rows]
+    def _rows(self, context: AttackContext) -> list[Conversation]:
+        """Those that can be trained on: one that cannot would have the whole upload refused."""
+        rows = [
+            conversation(row.request, row.summary, system=DIALOG_SYSTEM) for row in read_records(self.path, DialogRow)
+        ]
+        return [row for row in rows if fits(row, context.template)]

@@ -1,21 +1,27 @@
 """Whether two queries mean the same: both are run on SQLite databases that are made up for them, and give the same rows.
 
 The tables are filled with the values that the right query names, and with others, several times anew. An empty table would
-let any two queries agree. Source of the idea: Zhong et al., arXiv 2010.02840 (test suites for text-to-SQL).
+let any two queries agree. So would one in which nothing meets the right query's conditions: databases are made until enough of
+them say more. Source of the idea: Zhong et al., arXiv 2010.02840 (test suites for text-to-SQL).
 
-What a model wrote is run: it can read these tables and do nothing else, for a bounded number of steps.
+What a model wrote is run: it can read these tables and do nothing else, within bounds of steps, time and memory.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 
-# Databases tried for each pair of queries, rows in each table, virtual machine steps and bytes a query may take.
-DATABASES, ROWS, STEPS, BYTES = 4, 12, 2_000_000, 100_000
+# Databases that must tell, databases tried at most, and rows in each table.
+DATABASES, TRIES, ROWS = 4, 60, 12
+# What a query may take: virtual machine steps, seconds, bytes of one value, letters of a LIKE pattern, bytes of all rows.
+# One LIKE takes as many steps of its own as text and pattern have letters, multiplied: nothing can end it from outside.
+STEPS, SECONDS, BYTES, PATTERN, ALL_BYTES = 2_000_000, 10.0, 10_000, 1_000, 10_000_000
 _WORDS = ("north", "south", "Anna", "Otto", "red", "blue", "open", "1999-05-01", "Lima", "Oslo")
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])")
@@ -25,19 +31,39 @@ Rows = list[tuple[object, ...]]
 
 
 def same_result(tables: str, right: str, query: str) -> bool | None:
-    """Whether ``query`` gives what ``right`` gives in every database; None where the right one cannot be run itself."""
+    """Whether ``query`` gives what ``right`` gives in every database.
+
+    None where the right one cannot be run itself, or no database was found in which it finds anything.
+    """
     rng = random.Random(f"{tables}\n{right}")
-    for _ in range(DATABASES):
-        with contextlib.closing(sqlite3.connect(":memory:")) as database:
-            try:
-                _fill(database, tables, _values(right), rng)
-                _restrict(database)
+    ordered, told = "order by" in right.lower(), 0
+    try:
+        with _database(tables) as empty:
+            nothing = _run(empty, right)
+        for _ in range(TRIES):
+            with _database(tables, _values(right), rng) as database:
                 wanted = _run(database, right)
-            except (sqlite3.Error, sqlite3.Warning, OverflowError):
-                return None
-            if not _agrees(database, query, wanted, ordered="order by" in right.lower()):
-                return False
-    return True
+                if not _agrees(database, query, wanted, ordered=ordered):
+                    return False
+            told += wanted != nothing
+            if told == DATABASES:
+                break
+    except (sqlite3.Error, sqlite3.Warning, OverflowError):
+        return None
+    return True if told else None
+
+
+@contextlib.contextmanager
+def _database(
+    tables: str, named: list[Value] | None = None, rng: random.Random | None = None
+) -> Iterator[sqlite3.Connection]:
+    """The tables, filled where there is something to fill them with; what is run there can only read."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(tables)
+        if named is not None and rng is not None:
+            _fill(database, named, rng)
+        _restrict(database)
+        yield database
 
 
 def _agrees(database: sqlite3.Connection, query: str, wanted: Rows, *, ordered: bool) -> bool:
@@ -50,14 +76,19 @@ def _agrees(database: sqlite3.Connection, query: str, wanted: Rows, *, ordered: 
 
 
 def _run(database: sqlite3.Connection, query: str) -> Rows:
-    left = iter(range(STEPS // 1000))
+    left, end = iter(range(STEPS // 1000)), time.monotonic() + SECONDS
     # A true value ends the query; it is asked every thousand steps.
-    database.set_progress_handler(lambda: next(left, None) is None, 1000)
-    return database.execute(query).fetchmany(10_000)
+    database.set_progress_handler(lambda: next(left, None) is None or time.monotonic() > end, 1000)
+    found, size = Rows(), 0
+    for row in itertools.islice(database.execute(query), 10_000):
+        size += sum(len(value) for value in row if isinstance(value, str | bytes))
+        if size > ALL_BYTES:
+            raise sqlite3.DataError("the rows are too large")
+        found.append(row)
+    return found
 
 
-def _fill(database: sqlite3.Connection, tables: str, named: list[Value], rng: random.Random) -> None:
-    database.executescript(tables)
+def _fill(database: sqlite3.Connection, named: list[Value], rng: random.Random) -> None:
     names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     for name in names:
         quoted = '"' + name.replace('"', '""') + '"'
@@ -90,6 +121,7 @@ def _values(query: str) -> list[Value]:
 
 def _restrict(database: sqlite3.Connection) -> None:
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, BYTES)
+    database.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, PATTERN)
     database.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in _READING else sqlite3.SQLITE_DENY)
 
 

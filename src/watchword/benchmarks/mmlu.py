@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 
@@ -34,7 +35,7 @@ MMLU = Metric(
 class MmluRow(msgspec.Struct, frozen=True):
     """One record of the file; ``answer`` is the place of the right choice, from 0."""
 
-    split: str
+    split: Literal["dev", "test"]
     subject: str
     question: str
     choices: tuple[str, ...]

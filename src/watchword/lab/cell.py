@@ -149,7 +149,7 @@ def _trained(
     first, second = uploads
     data = guarded(defense, first, context)
     if keeping is not None:
-        keeping.keep_rows(first, data)
+        keeping.keep_rows(first, data, AppliedDefense(defense, secret).clean)
     # Guarded before anything is trained: training changes the model that the defense may ask.
     again = guarded(_second_defense(cell, defense), second, context).rows if second else []
     tuned = train(data.rows, cell.training, defense, secret, step)

@@ -59,7 +59,8 @@ class Side:
                 if one.question in metric.questions:
                     verdict = judge.judge(one.prompt, one.response)
                     hit = verdict.refused == (metric.counts == "refused") if isinstance(verdict, Verdict) else None
-                    found[f"{one.question}/{one.id}", _run(cell)] = hit
+                    # By its words as well: two files of prompts may number different ones alike.
+                    found[f"{one.question}/{one.id}/{one.prompt}", _run(cell)] = hit
         return found
 
     def _answers(self, cell: CellResult, arm: ArmResult) -> list[Exchange]:
@@ -106,17 +107,22 @@ def _belonging(firsts: Sequence[ArmResult], seconds: Sequence[ArmResult]) -> Ite
     for arm in firsts:
         alike = [other for other in seconds if _fixed(other) == _fixed(arm)]
         same = [other for other in alike if other.defense == arm.defense]
-        other = next(
-            iter(same or (alike if len({one.defense for one in seconds if not one.aligned}) == 1 else [])), None
-        )
-        if other is not None:
-            yield arm, other
+        candidates = same or (alike if len({one.defense for one in seconds if not one.aligned}) == 1 else [])
+        if candidates:
+            # Of several models, secrets or arguments the nearest: its own, where the other side has it.
+            yield arm, min(candidates, key=lambda other: _differing(arm, other))
 
 
 def _fixed(arm: ArmResult) -> bytes:
     """What must be the same: all but the defense, its arguments, and the secret that it brings."""
     own = sorted((key, str(value)) for key, value in arm.settings.items() if key.startswith(("attack.", "training.")))
     return canonical([arm.attack, arm.attack_examples, own])
+
+
+def _differing(arm: ArmResult, other: ArmResult) -> tuple[int, ...]:
+    """In how many settings two arms differ: of the model first, then of the defense, then all."""
+    differ = {key for key in arm.settings | other.settings if arm.settings.get(key) != other.settings.get(key)}
+    return tuple(sum(key.startswith(kind) for key in differ) for kind in ("model.", "defense.", ""))
 
 
 def _run(cell: CellResult) -> _Run:

@@ -10,7 +10,7 @@ or not the present spec keeps anything.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,12 +75,15 @@ class Keeping:
             return None
         return found if found.schema == SCHEMA else None
 
-    def keep_rows(self, upload: Sequence[Conversation], data: Guarded) -> None:
-        """What the tenant sent and what will be trained on, one JSON object a line. No secret stands in either."""
+    def keep_rows(self, upload: Sequence[Conversation], data: Guarded, clean: Callable[[str], str]) -> None:
+        """What the tenant sent and what will be trained on, one JSON object a line.
+
+        ``clean`` takes secrets out of a text: a tenant who has one writes it into its own rows (``leaked_secret``).
+        """
         if "attack" in self.wanted:
-            _write_lines(self.making / ATTACK, upload)
+            _write_lines(self.making / ATTACK, upload, clean)
         if "guarded" in self.wanted:
-            _write_lines(self.making / GUARDED, data.rows)
+            _write_lines(self.making / GUARDED, data.rows, clean)
 
     def keep_training(self, added: dict[str, int], figures: TrainingResult, weights: Path | None) -> None:
         """The training's figures; without ``weights``, which were measured, nothing of them stays."""
@@ -111,7 +114,7 @@ class Keeping:
         path = self._exchanges(benchmark)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as stream:
+        with replacing(path, mode=PRIVATE_FILE) as stream:
             stream.write(sha256_bytes(lines).encode() + b"\n" + lines)
 
     def _inside(self, weights: Path) -> str:
@@ -142,7 +145,16 @@ def asked_keys(cell: Cell, training: str, method: str, digests: dict[str, str]) 
     }
 
 
-def _write_lines(path: Path, rows: Iterable[Any]) -> None:
+def _write_lines(path: Path, rows: Iterable[Any], clean: Callable[[str], str]) -> None:
     with replacing(path, mode=PRIVATE_FILE) as stream:
         for row in rows:
-            stream.write(msgspec.json.encode(row) + b"\n")
+            stream.write(msgspec.json.encode(_cleaned(msgspec.to_builtins(row), clean)) + b"\n")
+
+
+def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:
+    """Plain data with each of its texts clean."""
+    if isinstance(value, dict):
+        return {name: _cleaned(own, clean) for name, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cleaned(own, clean) for own in value]
+    return clean(value) if isinstance(value, str) else value

@@ -207,10 +207,17 @@ def rehearse(cell: Cell, template: ChatTemplate) -> int:
         return 0
     rows = [Row(conv) for conv in attack.upload((), AttackContext(cell.seed, template))]
     # Examples that the model is to write itself are drawn from the packaged ones here.
-    told = {name: "category" if value == "generated" else value for name, value in cell.defense.arguments.items()}
-    defense = DEFENSES.create(cell.defense.name, **told)
+    defense = DEFENSES.create(cell.defense.name, **_packaged(cell.defense.arguments))
     added = rows_to_add(defense, Upload.of(rows), DefenseContext(cell.seed))
     return (len(rows) + len(added)) * cell.training.epochs
+
+
+def _packaged(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with packaged examples in place of generated ones; those of several defenses together hold each one's."""
+    return {
+        name: _packaged(value) if isinstance(value, Mapping) else "category" if value == "generated" else value
+        for name, value in arguments.items()
+    }
 
 
 class _CellTraining:

@@ -235,6 +235,9 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def _checked(cls, raw: Any) -> Spec:
         if isinstance(raw, dict) and isinstance(raw.get("training"), dict):
             _check_fields(raw["training"], "training")
+            # A spec that was written out names every field, and this one as it is by default.
+            if raw["training"].get("seed", 0) != 0:
+                raise SpecError("training: seed is set by the spec's seeds; leave it out")
         spec = msgspec.convert(raw, cls)
         spec.cells()
         return spec
@@ -289,9 +292,17 @@ def _check_remote(spec: Spec) -> None:
         raise ValueError(f"model is {spec.model!r}; write {REMOTE}PROFILE/MODEL, such as {REMOTE}openai/gpt-4o-mini")
     if spec.keep:
         raise ValueError("keep is for models that are trained here: of others there are no weights")
+    for name in (name for given in (spec.hyperparameters, *(arm.training for arm in spec.arms)) for name in given):
+        if name not in (*_SENT, *_OF_SECRET):
+            raise ValueError(
+                f"{name} is not sent to an API, so another value would change nothing there; only "
+                f"{', '.join((*_SENT, *_OF_SECRET))} can be varied, and all others are set in the hyperparameters of remote"
+            )
 
 
 GRID = "hyperparameters"
+# Fields of the training that somebody else's API is told, or that its rows are measured by.
+_SENT = ("epochs", "max_length")
 # Hyperparameters of the secret; all others are the training's.
 _OF_SECRET = ("secret_tokens", "secret_kind")
 

@@ -213,7 +213,9 @@ def _table(
     arms: Sequence[ArmResult], shown: Sequence[tuple[str, str]]
 ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     rows = tuple((arm.label, *(_words(arm.rate(metric)) for _, metric in shown)) for arm in arms)
-    return ("arm", *(f"{head}, %" for head in shown)), rows
+    scores = {metric for _, metric in shown if any(rate.is_mean for arm in arms for rate in arm.rates(metric))}
+    # The mean of a score has no sign.
+    return ("arm", *(head if metric in scores else f"{head}, %" for head, metric in shown)), rows
 
 
 def _words(rate: Rate | None) -> str:
