@@ -5,6 +5,9 @@
 Engines serve releases that are trained once for all of them, in the environment that calls this. An environment stands in
 ``.venv-peers/<peer>``. It sees the packages of the environment that calls this script, torch among them, behind its own: what
 a peer wants in another version is installed there, and nowhere else. ``trl`` needs none.
+
+Engines and all others run side by side: the one waits much, for servers, and the others train. What a peer's tests say
+is shown when they have ended.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import sysconfig
 import tempfile
 import time
 import venv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -29,20 +33,36 @@ ENGINES = {"llama_cpp", "transformers_serve", "vllm"}
 
 
 def main(names: list[str]) -> int:
-    """Sets up all environments, then runs the tests in each; stops at the first that fails."""
+    """Sets up all environments, then runs the tests in each. Gives the first status that is none of success."""
     for name in names:
         if name not in PEERS:
             print(f"no peer {name!r}; choose from {', '.join(PEERS)}", file=sys.stderr)
             return 2
     pythons = {name: Path(sys.executable) if name == "trl" else set_up(name) for name in names}
-    with tempfile.TemporaryDirectory(prefix="watchword-peers-") as shared:
-        if ENGINES & set(names):
-            make_releases(Path(shared))
-        for name, python in pythons.items():
-            print(f"== {name}: {versions(name, python)}", flush=True)
-            if failed := run_tests(name, python, Path(shared)):
-                return failed
-    return 0
+    lanes = [[name for name in names if (name in ENGINES) is engines] for engines in (True, False)]
+    with tempfile.TemporaryDirectory(prefix="watchword-peers-") as shared, ThreadPoolExecutor(len(lanes)) as pool:
+        ended = list(pool.map(lambda lane: run_lane(lane, pythons, Path(shared)), lanes))
+    failed = [(status, said) for status, said in ended if status]
+    if not failed:
+        return 0
+    # Once more, where it cannot be overlooked.
+    print("== what failed:", "".join(said for _, said in failed), sep="\n", flush=True)
+    return failed[0][0]
+
+
+def run_lane(names: list[str], pythons: dict[str, Path], shared: Path) -> tuple[int, str]:
+    """Runs peers one after another, up to the first that fails. Gives the last one's status, and what it said."""
+    status, said = 0, ""
+    if ENGINES & set(names):
+        make_releases(shared)
+    for name in names:
+        began = time.monotonic()
+        status, said = run_tests(name, pythons[name], shared)
+        title = f"== {name}: {versions(name, pythons[name])}, {time.monotonic() - began:.0f} s"
+        print(title, said, sep="\n", end="", flush=True)
+        if status:
+            break
+    return status, said
 
 
 def make_releases(folder: Path) -> None:
@@ -94,8 +114,8 @@ def versions(peer: str, python: Path) -> str:
     return ", ".join(f"{name} {version}" for name, version in zip(["Python", *names], found, strict=True))
 
 
-def run_tests(peer: str, python: Path, shared: Path) -> int:
-    """Pytest's exit status; 5, no test at all, is a failure like any other. ``shared`` holds what engines serve."""
+def run_tests(peer: str, python: Path, shared: Path) -> tuple[int, str]:
+    """Pytest's exit status (5, no test at all, is a failure, too) and what it said. ``shared`` holds what engines serve."""
     environment = {**os.environ, "WATCHWORD_PEERS": peer, "AXOLOTL_DO_NOT_TRACK": "1"}
     environment["WATCHWORD_PEER_RELEASES"] = str(shared)
     # The peer's own commands, and ours from where they always are: Axolotl cannot share typer with them.
@@ -105,7 +125,11 @@ def run_tests(peer: str, python: Path, shared: Path) -> int:
     marked = [path for path in sorted(TESTS.rglob("test_*.py")) if _concerns(peer, path.read_text("utf-8"))]
     # Plugins that peers bring along are not written for our pytest.
     command = [python, "-m", "pytest", "--disable-plugin-autoload", "-p", "no:cacheprovider", *marked]
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    # A file, and no pipe: that would end with the last server that a test has left behind.
+    with tempfile.TemporaryFile() as said:
+        done = subprocess.run(command, cwd=ROOT, env=environment, check=False, stdout=said, stderr=subprocess.STDOUT)
+        said.seek(0)
+        return done.returncode, said.read().decode("utf-8", "replace")
 
 
 def _concerns(peer: str, source: str) -> bool:
