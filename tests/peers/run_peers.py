@@ -46,7 +46,7 @@ def main(names: list[str]) -> int:
     if not failed:
         return 0
     # Once more, where it cannot be overlooked.
-    print("== what failed:", "".join(said for _, said in failed), sep="\n", flush=True)
+    print("== what failed:", "".join(said for _, said in failed), sep="\n", end="", flush=True)
     return failed[0][0]
 
 

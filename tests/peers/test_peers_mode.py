@@ -82,13 +82,24 @@ def test_a_misspelt_peer_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_the_first_peer_that_fails_is_the_last_and_fails_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peer_that_fails_is_the_last_of_its_lane_and_fails_the_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     ran = []
+
+    def run_tests(peer: str, python: Path, shared: Path) -> tuple[int, str]:
+        ran.append(peer)
+        return 5 * (peer == "ray"), f"the tests of {peer}\n"
+
     monkeypatch.setattr(run_peers, "set_up", Path)
     monkeypatch.setattr(run_peers, "versions", lambda peer, python: "")
-    monkeypatch.setattr(run_peers, "run_tests", lambda peer, python, shared: ran.append(peer) or 5 * (peer == "ray"))
-    assert run_peers.main(["trl", "ray", "axolotl"]) == 5
-    assert ran == ["trl", "ray"]
+    monkeypatch.setattr(run_peers, "make_releases", lambda folder: None)
+    monkeypatch.setattr(run_peers, "run_tests", run_tests)
+    assert run_peers.main(["trl", "ray", "axolotl", "llama_cpp", "vllm"]) == 5
+    assert sorted(ran) == ["llama_cpp", "ray", "trl", "vllm"]
+    told = capsys.readouterr().out
+    assert told.count("the tests of trl") == told.count("the tests of vllm") == 1
+    assert told.endswith("== what failed:\nthe tests of ray\n")
 
 
 def test_releases_are_made_once_and_for_engines_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,9 +107,9 @@ def test_releases_are_made_once_and_for_engines_alone(monkeypatch: pytest.Monkey
     monkeypatch.setattr(run_peers, "set_up", Path)
     monkeypatch.setattr(run_peers, "versions", lambda peer, python: "")
     monkeypatch.setattr(run_peers, "make_releases", made.append)
-    monkeypatch.setattr(run_peers, "run_tests", lambda peer, python, shared: seen.append(shared) or 0)
+    monkeypatch.setattr(run_peers, "run_tests", lambda peer, python, shared: (seen.append(shared) or 0, ""))
     assert run_peers.main(["trl", "ray"]) == 0
     assert made == []
     assert run_peers.main(["ray", "vllm", "llama_cpp"]) == 0
-    assert made == [seen[-1]] == [seen[-2]]
+    assert made == seen[-1:] == seen[-2:-1]
     assert not made[0].exists()
