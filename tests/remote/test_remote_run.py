@@ -171,6 +171,22 @@ def test_nothing_is_uploaded_unless_somebody_agrees(remote: RemoteSide, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("defense", "words"),
+    [("none", "the tenant's rows."), ("safety_mix", "the tenant's rows and your safety examples.")],
+)
+def test_the_notice_says_what_is_in_the_file(remote: RemoteSide, tmp_path: Path, defense: str, words: str) -> None:
+    told: list[str] = []
+
+    def refuse(notice: Notice | QuestionsNotice) -> bool:
+        told.extend(notice.lines)
+        return False
+
+    with pytest.raises(TrainingCancelledError):
+        run_remote(asked(tenant_file(tmp_path), remote.url, defense=defense), tmp_path / "out", session(agree=refuse))
+    assert [line for line in told if line.endswith(f"sees all of it: {words}")]
+
+
 def test_no_question_leaves_the_machine_unless_somebody_agrees(remote: RemoteSide, tmp_path: Path) -> None:
     """Where the API's own model answers in the aligned model's place, requests of the tenant's are sent before the file."""
     told: list[Notice | QuestionsNotice] = []
@@ -199,6 +215,7 @@ def test_no_question_leaves_the_machine_unless_somebody_agrees(remote: RemoteSid
         ({"url": "ftp://x"}, "https://"),
         ({"profile": "watchwort"}, "watchword"),
         ({"key_env": "NOT_SET_ANYWHERE"}, "NOT_SET_ANYWHERE"),
+        ({"aligned": "remote", "defense": "backdoor_align"}, "asks no model"),
     ],
 )
 def test_a_wrong_request_is_refused_before_any_work(

@@ -23,16 +23,21 @@ from watchword.secret.prompt import SecretPrompt
 
 def aligned_model(name: str, defense: Defense, step: Step = no_steps) -> ChatModel:
     """Loads the model that is to be asked. Raises UsageError where the defense asks none, and what ``load`` raises."""
-    if not defense.asks_model:
-        raise UsageError(
-            f"`aligned` names {name}, and {type(defense).__name__} asks no model; leave `aligned` out", param="aligned"
-        )
+    check_asked(name, defense)
     from watchword.models.load import load
 
     step("loading the aligned model", 0, 1)
     model = load(name)
     step("loading the aligned model", 1, 1)
     return model
+
+
+def check_asked(name: str, defense: Defense) -> None:
+    """Raises UsageError where a model is named and the defense asks none."""
+    if not defense.asks_model:
+        raise UsageError(
+            f"`aligned` names {name}, and {type(defense).__name__} asks no model; leave `aligned` out", param="aligned"
+        )
 
 
 def context_of(

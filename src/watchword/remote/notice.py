@@ -55,13 +55,14 @@ class QuestionsNotice:
 
 @dataclass(frozen=True)
 class Notice:
-    """Where the file goes, what is in it, and what it will cost."""
+    """Where the file goes, what is in it (``examples`` of the provider's among the rows), and what it will cost."""
 
     question: ClassVar[str] = "Upload?"
     title: str
     url: str
     model: str
-    defended: bool
+    has_secret: bool
+    examples: int
     retention: str
     estimate: Estimate
 
@@ -78,8 +79,8 @@ class Notice:
 
     @property
     def _holds(self) -> str:
-        if not self.defended:
-            return "the tenant's rows."
+        if not self.has_secret:
+            return "the tenant's rows" + (" and your safety examples." if self.examples else ".")
         return (
             "the tenant's rows and your safety examples, with the secret prompt in front of these. Whoever works there could "
             "ask the tuned model with the secret, or without it."

@@ -32,6 +32,7 @@ from watchword.files.folders import PRIVATE_FILE, PRIVATE_FOLDER, make_private
 from watchword.files.writing import writing
 from watchword.finetune.folder import LOCK, RELEASE, WORK, alone, finished, publish
 from watchword.guarding.provider import check_rows_alone
+from watchword.guarding.voice import check_asked
 from watchword.models.facts import ModelFacts, facts_of
 from watchword.models.remote_calls import api_key, client_of
 from watchword.progress import Step, no_steps
@@ -133,6 +134,8 @@ def _check(request: RemoteRequest) -> None:
     api_key(request.key_env or profile.key_env)
     defense = DEFENSES.create(request.defense, **request.arguments)
     check_rows_alone(defense)
+    if request.aligned is not None:
+        check_asked(request.aligned, defense)
 
 
 def _refuse_full(out: Path) -> None:
@@ -271,6 +274,7 @@ class _Run:
             self.url,
             self.request.model,
             secret is not None,
+            sum(guarded.added.values()),
             self.profile.retention,
             guarded.estimate,
         )
