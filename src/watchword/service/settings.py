@@ -338,6 +338,13 @@ def _with_engine(policies: dict[str, Policy], engine: EngineSettings, path: Path
                 path=path,
                 field=f"models.{name}.chat.release",
             )
+        if engine.kind != "openai" and policy.chat.release and policy.chat.engine_model:
+            # Its weights would not be loaded then: whatever the engine has under that name would answer.
+            raise DataError(
+                f"an engine of the kind {engine.kind} loads the release under a name of its own; leave engine_model out",
+                path=path,
+                field=f"models.{name}.chat.engine_model",
+            )
     return policies
 
 

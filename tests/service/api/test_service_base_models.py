@@ -124,6 +124,17 @@ def test_a_release_that_does_not_open_is_no_plain_base(tmp_path: Path, provider_
         assert service.engine.bodies == []
 
 
+def test_an_engine_that_loads_the_release_takes_no_other_name_for_it(tmp_path: Path) -> None:
+    """The base's own weights would answer under it."""
+    path = tmp_path / "service.toml"
+    chat = f'[models.{BASE}.chat]\nrelease = "/a"\nengine_model = "base"\n'
+    for engine in ("", '[engine]\nkind = "vllm"\nurl = "http://engine/v1"\ncontext = 8192\n'):
+        path.write_text(engine + chat)
+        with pytest.raises(DataError, match="leave engine_model out") as wrong:
+            read_settings(path)
+        assert wrong.value.field == f"models.{BASE}.chat.engine_model"
+
+
 def test_an_engine_that_loads_nothing_must_be_told_the_releases_name(tmp_path: Path) -> None:
     path = tmp_path / "service.toml"
     text = (
