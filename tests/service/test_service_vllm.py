@@ -6,7 +6,6 @@ was started with, without one.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from support.engines import ONE_THREAD, Terminals, free_port, steps
+from support.secret_runs import secret_runs_in
 from watchword.attacks.base import harmful_rows
 from watchword.judges.base import refuses
 from watchword.models.catalog import DEFAULT_MODEL
@@ -146,8 +146,5 @@ def test_no_byte_that_the_tenant_or_a_log_got_holds_the_secret(served: Served) -
     release = release_of(served.settings, TENANT, twin.model)
     assert release.secret is not None
     assert leak_in(twin.received, [answer.text for answer in (*twin.harmful, *twin.harmless)], release) is None
-    secret = release.secret.reveal()
-    escaped = json.dumps(secret)[1:-1]
-    pieces = {text[at : at + 12] for text in (secret, escaped) for at in range(len(text) - 11)}
     everything = twin.received.decode("utf-8", "replace") + served.printed
-    assert not [piece for piece in pieces if piece in everything]
+    assert secret_runs_in(everything, release.secret.reveal()) == []
