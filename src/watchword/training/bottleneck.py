@@ -12,6 +12,7 @@ from torch.nn.functional import mse_loss
 from watchword.chat.assembly import assemble
 from watchword.chat.render import render_prompt
 from watchword.chat.types import conversation
+from watchword.models.decode import evaluating
 from watchword.safety.selection import select
 from watchword.training.objective import Groups, Objective, Start
 
@@ -27,10 +28,8 @@ class Bottleneck(Objective):
     @torch.no_grad()
     def begin(self, start: Start) -> None:
         self._inputs = {name: values.to(start.model.device) for name, values in _padded(self._prompts(start)).items()}
-        training = start.model.model.training
-        start.model.model.eval()
-        self._aligned = last_states(start.model.model, self._inputs)
-        start.model.model.train(training)
+        with evaluating(start.model.model):
+            self._aligned = last_states(start.model.model, self._inputs)
 
     def term(self, model: Any, groups: Groups) -> Tensor:  # noqa: ARG002
         return self.weight * mse_loss(last_states(model, self._inputs), self._aligned)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from watchword.models.decode import evaluating
 from watchword.training.objective import Objective, Start, Tokens
 from watchword.training.shared import batch_loss
 
@@ -27,12 +28,10 @@ class Constrained(Objective):
         # Rows are told apart by their index, which counts them from 0 in this order.
         self._offsets = (labelled.cumsum(0) - labelled).to(start.model.device)
         self._reference = torch.zeros(int(labelled.sum()), device=start.model.device)
-        training = start.model.model.training
-        start.model.model.eval()
-        for at in range(0, len(start.rows), start.config.batch_size):
-            groups = start.groups(start.rows[at : at + start.config.batch_size])
-            batch_loss(start.model.model, groups, changed=self._noted)
-        start.model.model.train(training)
+        with evaluating(start.model.model):
+            for at in range(0, len(start.rows), start.config.batch_size):
+                groups = start.groups(start.rows[at : at + start.config.batch_size])
+                batch_loss(start.model.model, groups, changed=self._noted)
 
     def token_losses(self, tokens: Tokens) -> Tensor:
         # A row that stands in for none of this process's own has no place, and is not the tenant's.

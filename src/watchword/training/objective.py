@@ -36,19 +36,9 @@ class Start:
         """The weights that the run changes."""
         return [param for param in self.model.model.parameters() if param.requires_grad]
 
-    def collator(self) -> CountingCollator:
-        """One that is not the run's own, since a collator counts what goes in."""
-        return CountingCollator(self.model.tokenizer.pad_token_id or 0, share=False)
-
     def groups(self, rows: Sequence[TrainingRow]) -> list[dict[str, Tensor]]:
-        """These rows as the loop gets a batch."""
-        columns = [
-            {"row": row.index, "input_ids": row.rendered.input_ids, "labels": row.rendered.labels} for row in rows
-        ]
-        return [
-            {name: values.to(self.model.device) for name, values in group.items()}
-            for group in self.collator()(columns)["groups"]
-        ]
+        """These rows as the loop gets a batch, by a collator apart from the run's own, which counts what goes in."""
+        return CountingCollator(self.model.tokenizer.pad_token_id or 0, share=False).groups(rows, self.model.device)
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,11 @@ class CountingCollator:
         groups = self._groups(own or [{**batch[0], "row": None}])
         return {"groups": groups, "weight": self.ranks.count * _labelled(own) / max(_labelled(batch), 1)}
 
+    def groups(self, rows: Sequence[TrainingRow], device: Any) -> list[dict[str, torch.Tensor]]:
+        """These rows on the device, as the loop gets a batch of them."""
+        batch = [{"row": row.index, "input_ids": row.rendered.input_ids, "labels": row.rendered.labels} for row in rows]
+        return [{name: values.to(device) for name, values in group.items()} for group in self(batch)["groups"]]
+
     def _groups(self, batch: Sequence[Mapping[str, Any]]) -> list[dict[str, torch.Tensor]]:
         alike: dict[tuple[int, ...], list[Mapping[str, Any]]] = {}
         for row in batch:

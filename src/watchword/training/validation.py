@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from transformers import TrainerCallback
 
 from watchword.chat.types import Row
+from watchword.models.decode import evaluating
 from watchword.models.loaded import LoadedModel
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.events import Events, TokenFigures, ValidationMeasured
@@ -36,14 +37,10 @@ def row_figures(
     model: Any, rows: Sequence[TrainingRow], collator: CountingCollator, batch_size: int
 ) -> TokenFigures | None:
     """The figures of those rows that ``collator`` measures; None where there are none. The model is evaluated, not trained."""
-    tally, training = Tally(ranks=collator.ranks), model.training
-    model.eval()
-    try:
+    tally = Tally(ranks=collator.ranks)
+    with evaluating(model):
         for at in range(0, len(rows), batch_size):
-            groups = collator([_columns(row) for row in rows[at : at + batch_size]])["groups"]
-            batch_loss(model, [_placed(group, model.device) for group in groups], tally)
-    finally:
-        model.train(training)
+            batch_loss(model, collator.groups(rows[at : at + batch_size], model.device), tally)
     return tally.taken()
 
 
@@ -57,11 +54,3 @@ def row_losses(model: LoadedModel, rows: Sequence[Row], *, secret: SecretPrompt 
         assert figures is not None, "a rendered row has labels"
         found.append(figures.loss)
     return found
-
-
-def _columns(row: TrainingRow) -> dict[str, Any]:
-    return {"row": row.index, "input_ids": row.rendered.input_ids, "labels": row.rendered.labels}
-
-
-def _placed(group: Mapping[str, torch.Tensor], device: Any) -> dict[str, torch.Tensor]:
-    return {name: values.to(device) for name, values in group.items()}
