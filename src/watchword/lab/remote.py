@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
@@ -153,8 +152,6 @@ class _RemoteTraining:
                 step("fine-tuning there", event.step, event.total)
 
         bench = self._bench
-        # A model that was tuned there before is tuned again under its own id, where the API takes such.
-        place = bench.place if before is None else dataclasses.replace(bench.place, model=before.model.name)
-        trainer = RemoteTrainer(place, bench.spending, bench.patience)
-        trained = trainer.train(TrainingTask(place.model, rows, config, self._folder, secret), events=tell)
+        trainer = RemoteTrainer(bench.place, bench.spending, bench.patience)
+        trained = trainer.train(TrainingTask(bench.place.model, rows, config, self._folder, secret), events=tell)
         return Tuned(bench.capped(trained.model), trained.result)
