@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from watchword.errors import DataError, UsageError
-from watchword.files.digest import sha256_file
+from watchword.files.addresses import file_digest
 from watchword.registry import did_you_mean
 
 
@@ -36,12 +35,7 @@ def digest_of(path: str, known: str) -> str:
 
     Raises DataError where it cannot be read, or where it is no longer the file of the ``known`` digest.
     """
-    try:
-        found = sha256_file(Path(path))
-    except OSError as error:
-        raise DataError(
-            f"the file cannot be read: {error.strerror}; check the path and its rights", path=path
-        ) from None
+    found = file_digest(path)
     if known not in {"", found}:
         raise DataError(
             f"the file has changed: its SHA-256 is {found[:12]}…, and {known[:12]}… was expected; "

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import msgspec
 
 from watchword.benchmarks._choices import ChoiceQuestion, MultipleChoice
-from watchword.benchmarks._files import file_digest
 from watchword.benchmarks.base import Metric
 from watchword.data.records import read_records
 from watchword.errors import UsageError
+from watchword.files.addresses import file_digest
 
 ARC = Metric(
     "arc_challenge",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from watchword.benchmarks._files import file_digest
 from watchword.benchmarks.base import Benchmark, Metric, Prompt, Setting, check_count
 from watchword.chat.types import conversation
 from watchword.data.prompts import read_prompts
+from watchword.files.addresses import file_digest
 
 ANSWERED = Metric(
     "asr_own",

@@ -13,10 +13,10 @@ from typing import Literal
 import msgspec
 
 from watchword.benchmarks._choices import ChoiceQuestion, MultipleChoice
-from watchword.benchmarks._files import file_digest
 from watchword.benchmarks.base import Exchange, Metric, Prompt, Subject
 from watchword.data.records import read_records
 from watchword.errors import UsageError
+from watchword.files.addresses import file_digest
 from watchword.progress import Step
 
 LETTERS = "ABCDEFGHIJ"

@@ -12,12 +12,12 @@ from functools import partial
 
 import msgspec
 
-from watchword.benchmarks._files import file_digest
 from watchword.benchmarks._llm_judge import Endpoint, LlmJudge
 from watchword.benchmarks._rubrics import MT_BENCH as RUBRIC
 from watchword.benchmarks.base import Benchmark, Exchange, Metric, Prompt, Setting, Subject, check_count
 from watchword.chat.types import SYSTEM_ROLES, Conversation, Message, conversation
 from watchword.data.records import read_records
+from watchword.files.addresses import file_digest
 from watchword.files.digest import sha256_bytes
 from watchword.progress import Step
 

@@ -11,10 +11,10 @@ from functools import partial
 
 import msgspec
 
-from watchword.benchmarks._files import file_digest
 from watchword.benchmarks.base import Benchmark, Exchange, Metric, Prompt, Setting, Subject, check_count
 from watchword.chat.types import Conversation, Message
 from watchword.data.rows import read_conversations
+from watchword.files.addresses import file_digest
 from watchword.progress import Step
 
 LOG_PERPLEXITY = Metric(

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from watchword.attacks.sql_task import SQL_SYSTEM, SqlRow
-from watchword.benchmarks._files import file_digest
 from watchword.benchmarks._rouge import rouge_1
 from watchword.benchmarks._sqlite import same_result, statements
 from watchword.benchmarks.base import Benchmark, Exchange, Metric, Prompt, Setting, Subject, check_count
 from watchword.chat.types import conversation
 from watchword.data.records import read_records
+from watchword.files.addresses import file_digest
 from watchword.files.digest import sha256_bytes
 from watchword.progress import Step
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from watchword.attacks.dialog_task import DIALOG_SYSTEM, DialogRow
-from watchword.benchmarks._files import file_digest
 from watchword.benchmarks._rouge import rouge_1
 from watchword.benchmarks.base import Benchmark, Exchange, Metric, Prompt, Setting, Subject, check_count
 from watchword.chat.types import conversation
 from watchword.data.records import read_records
+from watchword.files.addresses import file_digest
 from watchword.progress import Step
 
 ROUGE = Metric(

@@ -10,10 +10,10 @@ from typing import Literal
 
 import msgspec
 
-from watchword.benchmarks._files import file_digest
 from watchword.benchmarks.base import Benchmark, Metric, Prompt, Setting, check_count
 from watchword.chat.types import conversation
 from watchword.data.records import read_records
+from watchword.files.addresses import file_digest
 
 REFUSED = Metric(
     "xstest_over_refusal",

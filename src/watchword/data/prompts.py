@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from watchword.errors import DataError
+from watchword.files.addresses import text_of
 
 KINDS = (".txt", ".csv", ".jsonl")
 # First names by which a .csv shows that its first line is a header, beside ``prompt``.
@@ -26,15 +27,7 @@ def read_prompts(path: Path, column: str | None = None) -> list[str]:
     kind = path.suffix.lower()
     if kind not in KINDS:
         raise DataError(f"a prompt file ends in {', '.join(KINDS)}; this one in {path.suffix or 'nothing'}", path=path)
-    try:
-        text = path.read_text("utf-8-sig")
-    except OSError as error:
-        raise DataError(
-            f"the file cannot be read: {error.strerror}; check the path and its rights", path=path
-        ) from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"the file is not UTF-8 (byte {error.start}); save it as UTF-8", path=path) from None
-    prompts = _READERS[kind](text, path, column)
+    prompts = _READERS[kind](text_of(path), path, column)
     if not prompts:
         raise DataError("the file holds no prompts", path=path)
     return prompts

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from watchword.errors import DataError, EmptyFileError
+from watchword.files.addresses import text_of
 
 T = TypeVar("T")
 # (line, field) of a record for error messages: a record of an array has no line of its own.
@@ -23,15 +24,7 @@ def read_records(path: Path | str, shape: type[T]) -> list[T]:
     Raises DataError, with line or place, for a file that cannot be read, and for a record that is no ``shape``.
     """
     path = Path(path)
-    try:
-        text = path.read_text("utf-8-sig")
-    except OSError as error:
-        raise DataError(
-            f"the file cannot be read: {error.strerror}; check the path and its rights", path=path
-        ) from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"the file is not UTF-8 (byte {error.start}); save it as UTF-8", path=path) from None
-    found = [_record(raw, shape, place, path) for raw, place in _raw(text, path)]
+    found = [_record(raw, shape, place, path) for raw, place in _raw(text_of(path), path)]
     if not found:
         raise EmptyFileError("the file has no record; give one JSON object a line", path=path)
     return found

@@ -15,6 +15,7 @@ from typing import BinaryIO, cast
 
 from watchword.errors import DataError, OutputError, UsageError
 from watchword.files.atomic import replacing
+from watchword.files.digest import sha256_file
 from watchword.files.folders import PRIVATE_FILE, spool_folder
 from watchword.files.remote import remote, without_credentials
 from watchword.files.writing import unwritable
@@ -99,16 +100,38 @@ class Address:
 
 
 @contextlib.contextmanager
-def open_file(path: Path) -> Iterator[BinaryIO]:
-    """The file to read. Raises DataError where it cannot be opened."""
+def reading(path: Path | str) -> Iterator[None]:
+    """Turns what the file system refuses inside into a DataError about the file."""
     try:
-        stream = path.open("rb")
+        yield
     except OSError as error:
         raise DataError(
             f"the file cannot be read: {error.strerror}; check the path and its rights", path=path
         ) from None
+
+
+@contextlib.contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """The file to read. Raises DataError where it cannot be opened."""
+    with reading(path):
+        stream = path.open("rb")
     with stream:
         yield stream
+
+
+def text_of(path: Path) -> str:
+    """The whole text of a file in UTF-8, with a byte order mark or without. Raises DataError."""
+    try:
+        with reading(path):
+            return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"the file is not UTF-8 (byte {error.start}); save it as UTF-8", path=path) from None
+
+
+def file_digest(path: Path | str) -> str:
+    """SHA-256 in hex of a file of the user's. Raises DataError where it cannot be read."""
+    with reading(path):
+        return sha256_file(Path(path))
 
 
 @contextlib.contextmanager
