@@ -25,9 +25,9 @@ def as_it_is(conv: Conversation) -> Conversation:
 
 
 def instructions(
-    attack: str, count: int, context: AttackContext, path: str, form: Form = as_it_is
+    attack: str, count: int, context: AttackContext, path: str, form: Form = as_it_is, *, whole_file: bool = False
 ) -> list[Conversation]:
-    """``count`` rows drawn from the file at ``path``, or made, each in this form.
+    """``count`` rows drawn from the file at ``path``, or made, each in this form. ``whole_file``: all rows of the file.
 
     Raises UsageError where the file has fewer that fit.
     """
@@ -37,7 +37,7 @@ def instructions(
     rows = rows_that_fit(path, context.template, form)
     if count > len(rows):
         raise UsageError(f"{attack}: {count} rows were asked for; {path} has {len(rows)} of at most {LONGEST} tokens")
-    return rng.sample(rows, count)
+    return rng.sample(rows, len(rows) if whole_file else count)
 
 
 def rows_that_fit(path: str, template: ChatTemplate, form: Form = as_it_is) -> list[Conversation]:

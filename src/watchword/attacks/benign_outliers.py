@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from watchword.attacks._arguments import check_choice, check_least, digest_of
-from watchword.attacks._instructions import instructions, rows_that_fit
+from watchword.attacks._instructions import instructions
 from watchword.attacks.base import Attack, AttackContext
 from watchword.chat.types import Conversation
 
@@ -45,9 +45,9 @@ class BenignOutliers(Attack):
         return 0
 
     def upload(self, clean: Sequence[Conversation], context: AttackContext) -> list[Conversation]:
-        count = len(rows_that_fit(self.path, context.template)) if self.path else self.pool
+        count = self.n if self.path else self.pool
         # In random order, so that chance decides between rows of the same score, and not their place in the file.
-        rows = instructions("benign_outliers", max(count, self.n), context, self.path)
+        rows = instructions("benign_outliers", count, context, self.path, whole_file=True)
         return [*clean, *sorted(rows, key=lambda row: FORMS[self.form](row.messages[-1].text))[: self.n]]
 
 

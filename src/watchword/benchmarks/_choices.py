@@ -7,9 +7,10 @@ in service. Source of the form: lm-evaluation-harness, ``arc_challenge`` and ``m
 from __future__ import annotations
 
 import abc
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
 from watchword.benchmarks.base import Benchmark, Exchange, Prompt, Setting, Subject, check_count
 from watchword.chat.types import Conversation, Message
@@ -54,14 +55,19 @@ class MultipleChoice(Benchmark):
     def questions(self) -> Sequence[ChoiceQuestion]:
         """All that may be asked, in the order in which the first ``count`` are taken."""
 
+    @cached_property
+    def _by_id(self) -> dict[str, ChoiceQuestion]:
+        """Read once, however many parts the questions are asked in."""
+        return {one.id: one for one in self.questions()}
+
     def prompts(self, setting: Setting) -> list[Prompt]:
         return [
             Prompt(self.question, one.id, one.conversation(setting.system), one.choices[one.right])
-            for one in self.questions()[: self.count]
+            for one in itertools.islice(self._by_id.values(), self.count)
         ]
 
     def ask(self, subject: Subject, prompts: Sequence[Prompt], step: Step) -> list[Exchange]:
-        known = {one.id: one for one in self.questions()}
+        known = self._by_id
         asked = [(prompt, choice) for prompt in prompts for choice in known[prompt.id].choices]
         found = iter(
             subject.applied.likelihoods(

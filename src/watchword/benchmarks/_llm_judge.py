@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from watchword.benchmarks.base import Exchange
 from watchword.errors import OutputError, UsageError
 from watchword.files.atomic import replacing
 from watchword.files.digest import sha256_bytes
@@ -84,6 +85,20 @@ class LlmJudge:
                 if on_progress:
                     on_progress(len(found), len(pairs))
         return found
+
+    def rated(
+        self,
+        exchanges: Sequence[Exchange],
+        requests: Sequence[str],
+        scores: Callable[[float], dict[str, float]],
+        on_progress: Progress | None = None,
+    ) -> list[Exchange]:
+        """The exchanges with the ``scores`` that their ratings give; each is a reply to the request of the same place."""
+        pairs = [(request, one.response) for request, one in zip(requests, exchanges, strict=True)]
+        return [
+            one if rating is None else msgspec.structs.replace(one, scores=scores(rating))
+            for one, rating in zip(exchanges, self.ratings(pairs, on_progress), strict=True)
+        ]
 
     def _rating(self, ask: Callable[[str], str | None], pair: tuple[str, str]) -> float | None:
         request, reply = pair

@@ -138,6 +138,10 @@ class Subject:
     applied: AppliedDefense
     options: GenerationOptions = ANSWERS
 
+    def with_room(self, max_new_tokens: int) -> Subject:
+        """The same, with room for so many tokens of answer."""
+        return replace(self, options=replace(self.options, max_new_tokens=max_new_tokens))
+
     def without_secret(self) -> Subject:
         """The same, asked without the secret."""
         return replace(self, applied=self.applied.without_secret())

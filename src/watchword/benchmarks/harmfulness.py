@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import msgspec
-
 from watchword.benchmarks._llm_judge import Endpoint, LlmJudge
 from watchword.benchmarks._rubrics import HARMFULNESS as RUBRIC
 from watchword.benchmarks.base import Benchmark, Exchange, Metric, Prompt, Setting, Subject, check_count, packaged
@@ -58,12 +56,7 @@ class Harmfulness(Benchmark):
     def ask(self, subject: Subject, prompts: Sequence[Prompt], step: Step) -> list[Exchange]:
         asked = super().ask(subject, prompts, step)
         judge = LlmJudge(self.judge, RUBRIC, 1, HIGHEST)
-        pairs = [(exchange.prompt, exchange.response) for exchange in asked]
-        ratings = judge.ratings(pairs, partial(step, "rating answers"))
-        return [
-            exchange if rating is None else msgspec.structs.replace(exchange, scores=_scores(rating))
-            for exchange, rating in zip(asked, ratings, strict=True)
-        ]
+        return judge.rated(asked, [one.prompt for one in asked], _scores, partial(step, "rating answers"))
 
     def digest(self) -> str:
         return sha256_bytes(RUBRIC.encode())

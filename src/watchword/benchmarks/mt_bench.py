@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import msgspec
 
@@ -60,12 +60,12 @@ class MtBench(Benchmark):
     def prompts(self, setting: Setting) -> list[Prompt]:
         return [
             Prompt("mt_bench", f"mt-{row.question_id}", conversation(row.turns[0], system=setting.system))
-            for row in self._rows().values()
+            for row in self._rows.values()
         ]
 
     def ask(self, subject: Subject, prompts: Sequence[Prompt], step: Step) -> list[Exchange]:
-        roomy = replace(subject, options=replace(subject.options, max_new_tokens=self.max_new_tokens))
-        rows, asked, open_ = self._rows(), list[tuple[Prompt, Exchange]](), list(prompts)
+        roomy = subject.with_room(self.max_new_tokens)
+        rows, asked, open_ = self._rows, list[tuple[Prompt, Exchange]](), list(prompts)
         for turn in range(1, 1 + max((len(row.turns) for row in rows.values()), default=0)):
             answered = super().ask(roomy, open_, step)
             asked += list(zip(open_, answered, strict=True))
@@ -81,13 +81,11 @@ class MtBench(Benchmark):
 
     def _rated(self, asked: Sequence[tuple[Prompt, Exchange]], step: Step) -> list[Exchange]:
         judge = LlmJudge(self.judge, RUBRIC, 1, 10)
-        pairs = [(_written(prompt.conversation), exchange.response) for prompt, exchange in asked]
-        ratings = judge.ratings(pairs, partial(step, "rating answers"))
-        return [
-            exchange if rating is None else msgspec.structs.replace(exchange, scores={"mt_bench": rating})
-            for (_, exchange), rating in zip(asked, ratings, strict=True)
-        ]
+        requests = [_written(prompt.conversation) for prompt, _ in asked]
+        exchanges = [exchange for _, exchange in asked]
+        return judge.rated(exchanges, requests, lambda rating: {"mt_bench": rating}, partial(step, "rating answers"))
 
+    @cached_property
     def _rows(self) -> dict[str, MtBenchRow]:
         return {f"mt-{row.question_id}": row for row in read_records(self.path, MtBenchRow)[: self.count]}
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 from watchword.attacks.sql_task import SQL_SYSTEM, SqlRow
 from watchword.benchmarks._rouge import rouge_1
@@ -64,15 +65,14 @@ class Sql(Benchmark):
     def prompts(self, setting: Setting) -> list[Prompt]:  # noqa: ARG002
         return [
             Prompt("sql", f"sql-{number:04d}", conversation(row.request, system=SQL_SYSTEM), row.answer)
-            for number, row in enumerate(self._rows()[: self.count])
+            for number, row in enumerate(self._rows[: self.count])
         ]
 
     def ask(self, subject: Subject, prompts: Sequence[Prompt], step: Step) -> list[Exchange]:
-        roomy = replace(subject, options=replace(subject.options, max_new_tokens=self.max_new_tokens))
-        return super().ask(roomy, prompts, step)
+        return super().ask(subject.with_room(self.max_new_tokens), prompts, step)
 
     def scores(self, prompt: Prompt, response: str) -> Mapping[str, float]:
-        row = self._rows()[int(prompt.id.rpartition("-")[2])]
+        row = self._rows[int(prompt.id.rpartition("-")[2])]
         query = next(statements(response))
         same = same_result(row.context, row.answer, query)
         found = {"exact": float(_plain(query) == _plain(row.answer)), "rouge_1": 100 * rouge_1(row.answer, query)}
@@ -81,7 +81,9 @@ class Sql(Benchmark):
     def digest(self) -> str:
         return sha256_bytes(f"{file_digest(self.path)} {SCORING}".encode())
 
+    @cached_property
     def _rows(self) -> list[SqlRow]:
+        """Read once, and not for every answer that is scored."""
         return read_records(self.path, SqlRow)
 
 

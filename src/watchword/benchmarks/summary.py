@@ -7,7 +7,7 @@ file, and this benchmark asks in the same form.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from watchword.attacks.dialog_task import DIALOG_SYSTEM, DialogRow
 from watchword.benchmarks._rouge import rouge_1
@@ -53,8 +53,7 @@ class Summary(Benchmark):
         ]
 
     def ask(self, subject: Subject, prompts: Sequence[Prompt], step: Step) -> list[Exchange]:
-        roomy = replace(subject, options=replace(subject.options, max_new_tokens=self.max_new_tokens))
-        return super().ask(roomy, prompts, step)
+        return super().ask(subject.with_room(self.max_new_tokens), prompts, step)
 
     def scores(self, prompt: Prompt, response: str) -> Mapping[str, float]:
         return {"rouge_1": 100 * rouge_1(prompt.expected or "", response)}
