@@ -125,4 +125,4 @@ def _tidied(remove: Callable[[Address], None], place: Address) -> None:
     try:
         remove(place)
     except WatchwordError as error:
-        log.warning({"event": "release is not removed", "why": str(error)})
+        log.warning({"event": "release is not removed", "kind": type(error).__name__})
