@@ -53,10 +53,9 @@ def test_a_store_that_nothing_here_can_open_is_told_before_the_first_job(
     place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "service.toml").write_text(f'[service]\n{place} = "s3://watchword/{place}"\n')
-    import_module("fsspec")
     # As where it is not installed.
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    monkeypatch.setattr(sys.modules["fsspec.registry"], "_registry", {})
+    monkeypatch.delitem(import_module("fsspec.registry")._registry, "s3", raising=False)
     assert main(["serve", "--data", str(tmp_path / "data"), "--config", str(tmp_path / "service.toml")]) != 0
     said = capsys.readouterr().err
     assert f"s3://watchword/{place}" in said

@@ -51,8 +51,9 @@ def prepared(settings: ServiceSettings, *, host: str | None = None, port: int | 
     settings = msgspec.structs.replace(settings, service=place)
     releases = settings.release_place
     for state in (Address.parse(settings.storage_url), releases):
-        with state.file_system(_PLACES):
-            pass
+        if state.url is not None:
+            with state.file_system(_PLACES):
+                pass
     for folder in (settings.data, settings.work, *filter(None, [releases.local])):
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
