@@ -12,7 +12,7 @@ from watchword.benchmarks.base import chosen_benchmarks, registered
 from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Row
 from watchword.data.upload import Upload
-from watchword.defenses.base import DEFENSES, Defense, DefenseContext, rows_to_add
+from watchword.defenses.base import DEFENSES, Defense, DefenseContext, overrides, rows_to_add
 from watchword.errors import UsageError
 from watchword.files.writing import writing
 from watchword.finetune.launch.base import LAUNCHERS
@@ -262,7 +262,7 @@ class _CellTraining:
         tell: Events,
     ) -> Tuned:
         """Trains the tuned model once more. No folder holds the outcome as one, so nothing of it can be kept."""
-        if not self.changed or type(defense).guard_weights is not Defense.guard_weights:
+        if not self.changed or overrides(type(defense), "guard_weights"):
             raise UsageError(
                 "a second training needs the first one's model in memory: train in this process, and with a defense that "
                 "leaves weights alone"
@@ -286,7 +286,7 @@ class _CellTraining:
     def _guarded(self, defense: Defense, trained: Trained, config: TrainingConfig) -> Tuned:
         """The model with the weights that the defense would have served: read back from where it left them."""
         folder = trained.folder
-        if type(defense).guard_weights is not Defense.guard_weights:
+        if overrides(type(defense), "guard_weights"):
             folder = defense.guard_weights(folder, self.model)
         elif trained.model is not None:
             return Tuned(trained.model, trained.result, folder)
