@@ -39,15 +39,28 @@ def run(
 
 @app.command("report")
 def report(
-    folder: Path = typer.Argument(metavar="DIR", help="A folder with results.json, as `lab run` leaves it."),
+    folder: Path = typer.Argument(
+        metavar="DIR", help="A folder with results.json, as `lab run` leaves it, or a folder of such folders."
+    ),
 ) -> None:
-    """Make the report of a finished run anew: the page with every answer, pictures, summary.json, CSV and Parquet."""
+    """Make the report of a finished run anew: the page with every answer, pictures, summary.json, CSV and Parquet.
+
+    Of a folder of runs it makes each one's, a page that leads to them, and one summary.json of all.
+    """
     from rich.console import Console
 
+    from watchword.lab.report.several import runs_in, write_several
     from watchword.lab.report.table import render_table
     from watchword.lab.report.whole import read_results, write_whole
 
-    results, console = read_results(folder), Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True)
+    if runs := runs_in(folder):
+        for name, lines in write_several(folder, runs).items():
+            for line in (*lines, f"{name}: {runs[name] / 'report.html'}"):
+                console.print(line, markup=False)
+        console.print(f"report: {folder / 'report.html'}", markup=False)
+        return
+    results = read_results(folder)
     out = folder if folder.is_dir() else folder.parent
     missing = write_whole(out, results)
     Console().print(render_table(results))
