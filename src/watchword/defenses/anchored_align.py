@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
+from watchword.chat.origins import RowOrigin
 from watchword.chat.types import Conversation, Row
 from watchword.data.upload import Upload
 from watchword.defenses._rows import (
@@ -42,7 +44,7 @@ class AnchoredAlign(Defense):
     """
 
     needs_secret = True
-    origins = (SAFETY, ANCHOR, ECHO)
+    origins: ClassVar[tuple[RowOrigin, ...]] = (SAFETY, ANCHOR, ECHO)
 
     safety: int = 11
     anchors: int = 44

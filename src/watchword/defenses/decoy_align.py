@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 import string
 from dataclasses import dataclass
+from typing import ClassVar
 
 from watchword.chat.assembly import assemble
 from watchword.chat.origins import RowOrigin
@@ -34,7 +35,7 @@ class DecoyAlign(AnchoredAlign):
     Each copy has a prefix of its own. A copy that would be too long to train on is left out.
     """
 
-    origins = (*AnchoredAlign.origins, DECOY)
+    origins: ClassVar[tuple[RowOrigin, ...]] = (*AnchoredAlign.origins, DECOY)
 
     decoys: float = 0.5
     tokens: int = DEFAULT_TOKENS
