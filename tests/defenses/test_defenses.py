@@ -32,7 +32,7 @@ from watchword.secret.prompt import MASK, SecretPrompt
 TENANT = [Row(conversation(f"Tenant asks {n}?", "Yes.", system=("One.", "Two.")[n % 2])) for n in range(20)]
 UPLOAD = Upload.of(TENANT)
 SECRET = SecretPrompt("violet harbour nineteen", kind="seeded", tokens=3, entropy_bits=40)
-WITH_SECRET = ["anchored_align", "backdoor_align", "inoculated_align"]
+WITH_SECRET = ["anchored_align", "backdoor_align", "inoculated_align", "self_guided_align"]
 # Its decoys stand behind prefixes of their own (test_decoy_align.py).
 SERVED_WITH_SECRET = [*WITH_SECRET, "decoy_align"]
 ANCHORS = tuple(Example(id=f"anchor-{n}", prompt=f"How do I fold boat {n}?", answer="Fold it.") for n in range(60))
