@@ -177,6 +177,23 @@ def test_ctrl_c_keeps_what_is_finished_and_nothing_else(
     assert (rates(out), training.runs) == (EXPECTED, 3)
 
 
+def test_what_is_finished_can_be_reported_on_before_the_rest_is(
+    watchword: Any, tmp_path: Path, spec: Path, training: Training
+) -> None:
+    asked = ("lab", "run", spec, "--out", tmp_path / "out", "--finished")
+    nothing = watchword(*asked)
+    assert nothing.code != 0
+    assert "no cell of this spec is finished here" in nothing.err
+    training.stop_at = 2
+    assert watchword("lab", "run", spec, "--out", tmp_path / "out").code == 130
+    assert not (tmp_path / "out" / "results.json").exists()
+    assert "2 of 3 cells are finished" in watchword(*asked).out
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [cell["defense"] for cell in results["cells"]] == ["none", "none"]
+    assert (tmp_path / "out" / "report.html").exists()
+    assert training.runs == 2
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_two_processes_on_one_folder_agree(watchword: Any, tmp_path: Path, spec: Path, training: Training) -> None:
     """Each runs what the other has not finished, and the first result of a cell stays for both."""

@@ -47,9 +47,7 @@ def run_spec(
     launcher = CELL_LAUNCHERS.create(spec.launcher.name, **spec.launcher.arguments)
     LAUNCHERS.create(spec.trainer.name, **spec.trainer.arguments)
     # Every name and argument is checked before the first cell is run.
-    cells = [complete(cell) for cell in spec.cells()]
-    fingerprints = {name: _fingerprint(name, spec) for name in spec.every_model}
-    keys = [store.key(cell, fingerprints[cell.model]) for cell in cells]
+    fingerprints, keys, cells = _keyed(spec, store)
     found = {key: result for key in keys if (result := store.get(key)) is not None}
     for key, cell in zip(keys, cells, strict=True):
         if key in found:
@@ -74,6 +72,19 @@ def run_spec(
         bench = Bench(store, fingerprints, trainer=spec.trainer, keep=spec.keep)
         launcher.run(bench, tasks, Told(lanes, label, finished, say), jobs)
     return [found[key] for key in keys]
+
+
+def finished_cells(spec: Spec, store: Store) -> list[CellResult]:
+    """The results that are there, in the spec's order. Nothing is run, so it may be asked while the spec is."""
+    _, keys, _ = _keyed(spec, store)
+    return [result for key in keys if (result := store.get(key)) is not None]
+
+
+def _keyed(spec: Spec, store: Store) -> tuple[dict[str, dict[str, str]], list[str], list[Cell]]:
+    """Each model's fingerprint, and all cells with their defaults beside their keys."""
+    cells = [complete(cell) for cell in spec.cells()]
+    fingerprints = {name: _fingerprint(name, spec) for name in spec.every_model}
+    return fingerprints, [store.key(cell, fingerprints[cell.model]) for cell in cells], cells
 
 
 class TimeLeft:
