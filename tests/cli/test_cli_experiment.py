@@ -296,6 +296,24 @@ def test_a_benchmark_that_comes_later_needs_no_training(
     assert cells[2]["added"] == {"safety": 11}
 
 
+def test_a_cell_that_is_stopped_while_it_asks_need_not_train_again(
+    watchword: Any, tmp_path: Path, spec: Path, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    kept(spec)
+
+    def stopped(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Attacked, "generate", stopped)
+        assert watchword("lab", "run", spec, "--out", out).code == 130
+    assert training.runs == 1
+    assert watchword("lab", "run", spec, "--out", out).code == 0
+    # The cell that was stopped is asked with the weights that it had; only the other one is trained.
+    assert (rates(out), training.runs) == (EXPECTED, 2)
+
+
 @pytest.mark.parametrize("keep", [["answers"], ["adapter"]])
 def test_a_judge_that_comes_later_needs_no_training(
     watchword: Any, tmp_path: Path, spec: Path, training: Training, monkeypatch: pytest.MonkeyPatch, keep: list[str]

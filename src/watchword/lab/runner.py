@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -163,7 +164,7 @@ class Bench:
         self._load(cell.model, step)
         trained = self.training_key(cell)
         wanted = self.keep if cell.training is not None else self.keep & {"answers"}
-        with self.store.run_folder(trained, keep=bool(wanted)) as folder:
+        with self.store.run_folder() as folder:
             keeping = self.keeping(cell, trained, folder, wanted)
             trainer = LAUNCHERS.create(self.trainer.name, **self.trainer.arguments)
             training = _CellTraining(cell.model, self.model, keeping.weights, trainer)
@@ -182,7 +183,8 @@ class Bench:
 
     def keeping(self, cell: Cell, trained: str, folder: Path, wanted: frozenset[Kept]) -> Keeping:
         """What the cell may keep, with ``folder`` to work in."""
-        return Keeping(self.store.kept(trained), self.store.root / EXCHANGES, folder, self.asked(cell, trained), wanted)
+        exchanges, publish = self.store.root / EXCHANGES, partial(self.store.keep, folder, trained)
+        return Keeping(self.store.kept(trained), exchanges, folder, self.asked(cell, trained), wanted, publish)
 
     def asked(self, cell: Cell, trained: str) -> dict[str, str]:
         """Under which the answers to each of the cell's benchmarks stand."""
