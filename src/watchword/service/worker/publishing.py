@@ -17,6 +17,7 @@ from watchword.files.addresses import Address
 from watchword.files.folders import PRIVATE_FOLDER, atomic_folder, replace_folder
 from watchword.files.writing import sync_folder, writing
 from watchword.release.artifact import MANIFEST
+from watchword.service.crash import crash_point
 
 _BUILT = ".publishing-"
 # What errors call it.
@@ -84,6 +85,7 @@ def _to_url(release: Path, target: Address) -> None:
     with target.file_system(_WHAT) as (system, path):
         for file in _files(release):
             system.put_file(str(file), f"{path.rstrip('/')}/{file.name}")
+            crash_point("while_publishing")
 
 
 def _remove(system: Any, folder: str) -> None:
