@@ -26,7 +26,8 @@ from watchword.files.remote import RemoteFolder
 from watchword.release.artifact import MANIFEST, read_manifest, write_artifact
 from watchword.release.chat_format import CHAT_FORMAT, keep_format
 from watchword.secret.kept import SEALED
-from watchword.service.api.chat_models import OwnedRelease
+from watchword.service.api.chat_models import ChatModels, OwnedRelease
+from watchword.service.engine_place import EnginePlace
 from watchword.service.releases import Removal
 from watchword.service.settings import PlaceSettings
 from watchword.service.types import EVERY_TENANT, ModelState, TunedModel, release_owner
@@ -116,6 +117,12 @@ def test_a_job_on_one_machine_is_a_chat_on_another_until_its_model_is_deleted(ma
         assert Path(loaded["lora_path"]).parent == machine.settings.adapters
         assert chat["messages"][0]["content"].startswith(machines.secret)
         assert len(list(machine.settings.fetched.glob(f"*/*/{MANIFEST}"))) == 1
+    # A model is looked up for each call, and its release at the store every ten seconds: by the same that looked before.
+    models = ChatModels(machines.two.database, EnginePlace("http://engine/v1", "vllm"), machines.two.settings)
+    first, second = (asyncio.run(models.model(model.name)) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first.release is second.release
     # What is served loses nothing to the housekeeping.
     before = machines.releases.below().keys()
     assert keep_house(machines.two) == []
