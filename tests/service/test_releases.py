@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.served_release import release_folder
 from support.service import a_job, caller, opened
+from watchword.errors import DataError
 from watchword.files.addresses import Address
 from watchword.files.remote import RemoteFolder
 from watchword.release.artifact import MANIFEST, read_manifest
@@ -190,6 +192,23 @@ def test_what_crashes_have_left_in_a_store_goes_after_a_day(remote: Stand) -> No
     assert set(left.below()) == before
     assert sweep_strays(remote.settings.release_place, remote.database, time.time() + day) == 2
     assert set(left.below()) == {f"model/v1-job12345-2/{MANIFEST}", f"bakery/{MANIFEST}"}
+
+
+def test_a_store_that_is_away_is_swept_when_it_is_back(remote: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(remote.settings.release_place.below("model").below("v1-job12345-1"))
+    # As if the day that a stray is kept had passed.
+    monkeypatch.setattr("watchword.service.strays.changed_at", lambda facts: 0.0)
+
+    def away(*_: Any) -> None:
+        raise DataError("the folder cannot be read: the store is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RemoteFolder, "below", away)
+        remote.remove()
+    left = RemoteFolder(remote.settings.release_place.whole)
+    assert left.below()
+    remote.remove()
+    assert left.below() == {}
 
 
 def test_another_spelling_of_the_stores_url_makes_no_release_a_stray(remote: Stand) -> None:

@@ -48,14 +48,24 @@ def file_system(url: str, refused: Callable[[str], WatchwordError]) -> Iterator[
 
     Listings are not kept: other machines write there as well. The connection is kept, for it takes long to make.
     """
-    import fsspec.core
-
     try:
-        yield fsspec.core.url_to_fs(url, use_listings_cache=False)
+        yield _without_listings(url)
     except WatchwordError:
         raise
     except Exception as error:  # noqa: BLE001 -- the same boundary: clients of object stores have error trees of their own
         raise refused(_said(url, error)) from None
+
+
+def _without_listings(url: str) -> tuple[Any, str]:
+    import fsspec.core
+
+    try:
+        return cast("tuple[Any, str]", fsspec.core.url_to_fs(url, use_listings_cache=False))
+    except TypeError:
+        # It hands its options on to its client, which has no such one: SFTP's does.
+        files, path = fsspec.core.url_to_fs(url)
+        files.invalidate_cache()
+        return files, path
 
 
 def _said(url: str, error: Exception) -> str:

@@ -45,11 +45,7 @@ class Removal:
         await self._of_retired(time.time() - grace)
         await self._of_copies(grace)
         if time.time() - self._swept > _SWEEP_SECONDS:
-            self._swept = time.time()
-            # A day old, so that no release that is being published is among them.
-            await asyncio.to_thread(
-                sweep_strays, self.settings.release_place, self.database, self._swept - _SWEEP_SECONDS
-            )
+            await self._of_strays()
 
     async def of(self, retired: RetiredRelease) -> None:
         """One of them."""
@@ -107,6 +103,16 @@ class Removal:
                 self._forget_adapter(digest)
             if not digest or await self.unload(weights_name(digest)):
                 shutil.rmtree(copy, ignore_errors=True)
+
+    async def _of_strays(self) -> None:
+        begun = time.time()
+        try:
+            # A day old, so that no release that is being published is among them.
+            old = begun - _SWEEP_SECONDS
+            await asyncio.to_thread(sweep_strays, self.settings.release_place, self.database, old)
+            self._swept = begun
+        except WatchwordError as error:
+            log.error({"event": "releases cannot be swept", "kind": type(error).__name__})
 
     def _forget_adapter(self, digest: str) -> None:
         shutil.rmtree(self.settings.adapters / weights_name(digest), ignore_errors=True)

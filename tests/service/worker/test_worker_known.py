@@ -186,14 +186,18 @@ def test_another_providers_seal_and_an_unreadable_one_are_told_of(
 
 
 def test_where_nobody_can_tell_what_there_is_no_file_is_screened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, opened: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with memory_store() as url:
         store = Looking(Address.parse(url), tmp_path)
         store.made("elsewhere", 1)
+        store.texts()
         with pytest.raises(DataError, match="cannot be read"), monkeypatch.context() as patched:
             patched.setattr("fsspec.implementations.memory.MemoryFileSystem.find", away_from)
             store.texts()
+        assert len(store.texts()) == 1
+        # None is unsealed anew once the store is back.
+        assert len(opened) == 1
 
 
 def away_from(*_: Any, **__: Any) -> None:

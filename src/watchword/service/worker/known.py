@@ -80,8 +80,9 @@ class KnownReleases:
         return KnownSecrets(tuple(texts), tuple(_shown(name) for name, opened in found if opened.why))
 
     def _look(self) -> None:
+        there = self._seals.found()
         before, self._opened = self._opened, {}
-        for name, stamp in self._seals.found().items():
+        for name, stamp in there.items():
             opened = self._looked_at(name, stamp, before.get(name))
             if opened is not None:
                 self._opened[name] = opened
