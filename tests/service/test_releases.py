@@ -248,3 +248,24 @@ def test_a_copy_whose_model_others_have_removed_leaves_this_machine(remote: Stan
     assert [copies[name].exists() for name in ("kept", "gone")] == [True, False]
     assert remote.adapter(weights["kept"]).exists()
     assert set(remote.asked) == {weights_name(weights["gone"])}
+
+
+def test_a_copy_that_stays_keeps_no_other_waiting(
+    remote: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = []
+    for seed in range(3):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        shutil.copytree(release_folder(folder, seed=seed), remote.settings.fetched / str(seed) / "version")
+        copies.append(remote.settings.fetched / str(seed))
+    remote.busy = True
+    # Each round has the time for one.
+    with monkeypatch.context() as patched:
+        patched.setattr("watchword.service.releases._ROUND_SECONDS", -1.0)
+        for _ in copies:
+            remote.remove()
+    assert len(set(remote.asked)) == 3
+    remote.busy = False
+    remote.remove()
+    assert not any(copy.exists() for copy in copies)

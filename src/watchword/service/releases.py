@@ -96,13 +96,22 @@ class Removal:
         used = await asyncio.to_thread(self.database.used_weights, set(weights.values()))
         now = time.monotonic()
         self._unused = {copy: self._unused.get(copy, now) for copy, digest in weights.items() if digest not in used}
-        for copy, since in self._unused.items():
-            if now - since < grace:
-                continue
-            if digest := weights[copy]:
-                self._forget_adapter(digest)
-            if not digest or await self.unload(weights_name(digest)):
-                shutil.rmtree(copy, ignore_errors=True)
+        for copy in sorted(self._unused, key=self._unused.__getitem__):
+            if now - self._unused[copy] < grace:
+                break
+            if not await self._copy_gone(copy, weights[copy]):
+                # Behind the others, so that one that stays keeps none waiting.
+                self._unused[copy] = time.monotonic()
+            if time.monotonic() > now + _ROUND_SECONDS:
+                break
+
+    async def _copy_gone(self, copy: Path, digest: str) -> bool:
+        if digest:
+            self._forget_adapter(digest)
+            if not await self.unload(weights_name(digest)):
+                return False
+        shutil.rmtree(copy, ignore_errors=True)
+        return True
 
     async def _of_strays(self) -> None:
         begun = time.time()
