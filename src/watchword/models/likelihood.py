@@ -13,7 +13,7 @@ from torch import Tensor
 from watchword.chat.render import prompt_text
 from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation
-from watchword.errors import RowTooLongError
+from watchword.errors import RowTooLongError, UsageError
 from watchword.models.base import Likelihood
 from watchword.models.decode import CausalModel, evaluating
 from watchword.models.generate import guarded_request
@@ -44,6 +44,18 @@ def log_likelihoods(
         _pair(guarded_request(conv, model.template, secret), text, model.template)
         for conv, text in zip(conversations, texts, strict=True)
     ]
+    return token_likelihoods(model, pairs, on_progress=on_progress)
+
+
+def token_likelihoods(
+    model: CausalModel, pairs: Sequence[Pair], *, on_progress: Progress | None = None
+) -> list[Likelihood]:
+    """Of the ids in the second place of each pair, behind those in the first: neither template nor secret.
+
+    Raises UsageError for a prompt without tokens, and RowTooLongError for more than the model can look at.
+    """
+    if not all(prompt for prompt, _ in pairs):
+        raise UsageError("nothing is likely behind nothing: a prompt has no token; put a first token in front of it")
     _check(pairs, model)
     found: list[Likelihood] = _measured(model, pairs, on_progress)
     return found
@@ -60,16 +72,16 @@ def _measured(model: CausalModel, pairs: Sequence[Pair], on_progress: Progress |
         for batch in _batches(pairs, prefix.length):
             adjust_threads()
             rows = [pairs[place] for place in batch]
-            for place, (_, text), value in zip(batch, rows, _batch(model, rows, prefix), strict=True):
-                found[place] = Likelihood(value, len(text))
+            for place, likely in zip(batch, _batch(model, rows, prefix), strict=True):
+                found[place] = likely
             done += len(batch)
             if on_progress:
                 on_progress(done, len(pairs))
     return found
 
 
-def _batch(model: CausalModel, rows: Sequence[Pair], prefix: SharedPrefix) -> list[float]:
-    """The sum of the texts' log probabilities, row by row."""
+def _batch(model: CausalModel, rows: Sequence[Pair], prefix: SharedPrefix) -> list[Likelihood]:
+    """How likely the texts are, row by row."""
     # The last token of all has nothing to tell.
     own = [[*prompt, *text][prefix.length : -1] for prompt, text in rows]
     longest = max(map(len, own))
@@ -82,15 +94,16 @@ def _batch(model: CausalModel, rows: Sequence[Pair], prefix: SharedPrefix) -> li
     logits: Tensor = model.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=wanted).logits
     chances = logits.float().log_softmax(-1)
     return [
-        _sum(chances[row, start - first : start - first + len(text)], text)
+        _likelihood(chances[row, start - first : start - first + len(text)], text)
         for row, (start, (_, text)) in enumerate(zip(starts, rows, strict=True))
     ]
 
 
-def _sum(chances: Tensor, text: Sequence[int]) -> float:
+def _likelihood(chances: Tensor, text: Sequence[int]) -> Likelihood:
     """``chances`` is (tokens, vocabulary)."""
-    chosen = torch.tensor(list(text), device=chances.device).unsqueeze(1)
-    return float(chances.gather(1, chosen).sum())
+    chosen = torch.tensor(list(text), device=chances.device)
+    greedy = bool((chances.argmax(1) == chosen).all())
+    return Likelihood(float(chances.gather(1, chosen.unsqueeze(1)).sum()), len(text), greedy)
 
 
 def _batches(pairs: Sequence[Pair], shared: int) -> Iterator[list[int]]:
@@ -113,7 +126,8 @@ def _pair(request: Conversation, text: str, template: ChatTemplate) -> Pair:
 
 
 def _check(pairs: Sequence[Pair], model: CausalModel) -> None:
-    longest = max((len(prompt) + len(text) for prompt, text in pairs), default=0)
+    # Nothing is asked behind the last token, so the model does not look at it.
+    longest = max((len(prompt) + len(text) - 1 for prompt, text in pairs), default=0)
     if model.context is not None and longest > model.context:
         # Without its length, which would tell how long the secret is.
         raise RowTooLongError(
