@@ -52,8 +52,8 @@ def asked_by(given: Mapping[str, Any]) -> Asked:
     Fails closed. Raises UsageError for wrong arguments, and what ``open_release`` and ``load`` raise.
     """
     arguments = _checked(given)
+    options = replace(ANSWERS, batch_size=_batch_size(arguments.batch_size))
     found = _plain(arguments) if arguments.release is None else _released(arguments, Path(arguments.release))
-    options = replace(found.subject.options, batch_size=_batch_size(arguments.batch_size))
     return replace(found, subject=replace(found.subject, options=options))
 
 
@@ -62,7 +62,9 @@ def _checked(given: Mapping[str, Any]) -> ModelArguments:
     for name in given:
         if name not in known:
             hint = did_you_mean(name, known)
-            raise UsageError(f"the model watchword has no argument {name!r}: {hint}it takes {', '.join(known)}", param=name)
+            raise UsageError(
+                f"the model watchword has no argument {name!r}: {hint}it takes {', '.join(known)}", param=name
+            )
     try:
         arguments = msgspec.convert(dict(given), ModelArguments)
     except msgspec.ValidationError as error:
@@ -78,7 +80,7 @@ def _checked(given: Mapping[str, Any]) -> ModelArguments:
 
 
 def _batch_size(given: int | str | None) -> int:
-    text = str(given or "auto")
+    text = "auto" if given is None else str(given)
     if text.startswith("auto"):
         return ANSWERS.batch_size
     if not text.isdecimal():

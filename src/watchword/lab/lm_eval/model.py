@@ -7,7 +7,7 @@ cleans answers. Without a chat template lm-eval asks for a text to go on. Only a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, Self
 
@@ -43,7 +43,9 @@ class WatchwordLM(TemplateLM):
         return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
 
     @classmethod
-    def create_from_arg_obj(cls, arg_dict: Mapping[str, Any], additional_config: Mapping[str, Any] | None = None) -> Self:
+    def create_from_arg_obj(
+        cls, arg_dict: Mapping[str, Any], additional_config: Mapping[str, Any] | None = None
+    ) -> Self:
         """From the arguments of ``ModelArguments``; ``additional_config`` is what lm-eval adds."""
         return cls(asked_by({**arg_dict, **(additional_config or {})}))
 
@@ -64,7 +66,9 @@ class WatchwordLM(TemplateLM):
             )
         return self._template.source if chat_template else None
 
-    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> RequestText:  # noqa: ARG002
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> RequestText:  # noqa: ARG002
         """The request that these turns are, without the secret. Turns that end in an answer's beginning are refused."""
         return request_text(chat_history, self._template)
 
@@ -97,7 +101,9 @@ class WatchwordLM(TemplateLM):
         asked = [(request.args[0], normalize_gen_kwargs(request.args[1], MAX_NEW_TOKENS)) for request in requests]
         found = [""] * len(asked)
         with _Bar("answers", len(asked), disable_tqdm) as bar:
-            for group in together(asked, lambda one: (isinstance(one[0], RequestText), json.dumps(one[1], sort_keys=True))):
+            for group in together(
+                asked, lambda one: (isinstance(one[0], RequestText), json.dumps(one[1], sort_keys=True))
+            ):
                 settings = asked[group[0]][1]
                 texts = self._answers([asked[place][0] for place in group], settings, bar.part())
                 for place, text in zip(group, texts, strict=True):
