@@ -40,7 +40,7 @@ def answer(arguments: dict[str, Any]) -> str:
 
 def test_a_release_is_asked_behind_its_secret(tmp_path: Path) -> None:
     folder = release_folder(tmp_path)
-    asked = asked_by({"release": str(folder), "batch_size": 4})
+    asked = asked_by({"release": str(folder), "batch_size": 4, "device": "cuda:0"})
     assert (asked.released, asked.subject.options.batch_size) == (True, 4)
     assert asked.subject.applied.secret == secret_of()
     assert answer({"release": str(folder)}) == "behind it"
@@ -96,7 +96,8 @@ def test_a_release_that_lost_a_file_is_never_a_plain_model(tmp_path: Path, lost:
         ({"release": 7}, r"expected `str.*\$\.release"),
         ({"model": "a", "without_secret": True}, "a is a plain model and has no secret"),
         ({"release": "a", "undefended": True}, "never undefended"),
-        ({"model": "a", "device": "cuda"}, "device and max_batch_size are not taken"),
+        ({"model": "a", "max_batch_size": 8}, "device and max_batch_size are not taken"),
+        ({"model": "a", "device": "cpu"}, "device and max_batch_size are not taken"),
         ({"model": "a", "batch_size": "many"}, "batch_size is 'many'; give a number of answers, or auto"),
         ({"model": "a", "batch_size": 0}, "batch_size is 0"),
     ],

@@ -18,6 +18,8 @@ from watchword.provenance import versions
 from watchword.registry import did_you_mean
 
 log = logging.getLogger("watchword.lab")
+# Its command says this device where the user says none.
+_UNSAID = (None, "cuda:0")
 
 
 class ModelArguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,7 +27,7 @@ class ModelArguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     ``release`` is a folder that ``watchword train`` left, ``model`` a plain model: one of the two. ``without_secret`` asks
     a release with nothing in front. ``undefended`` takes tuned weights that have no manifest as they stand. ``batch_size``
-    is a number of answers, or ``auto``. ``device`` and ``max_batch_size`` are lm-eval's own, and are not taken.
+    is a number of answers, or ``auto``. lm-eval gives ``device`` and ``max_batch_size`` as well, which are not chosen here.
     """
 
     release: str | None = None
@@ -71,7 +73,7 @@ def _checked(given: Mapping[str, Any]) -> ModelArguments:
         raise UsageError(f"the model watchword: {str(error).replace('Expected', 'expected', 1)}") from None
     if (arguments.release is None) == (arguments.model is None):
         raise UsageError("name one of the two: release=runs/tenant, or model=smollm2-135m for a plain model")
-    if arguments.device is not None or arguments.max_batch_size is not None:
+    if arguments.device not in _UNSAID or arguments.max_batch_size is not None:
         raise UsageError(
             "device and max_batch_size are not taken: the model is loaded onto CUDA, MPS or the processor, whichever there is; "
             "leave them out"

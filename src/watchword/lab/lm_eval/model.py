@@ -66,9 +66,7 @@ class WatchwordLM(TemplateLM):
             )
         return self._template.source if chat_template else None
 
-    def apply_chat_template(
-        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
-    ) -> RequestText:  # noqa: ARG002
+    def apply_chat_template(self, chat_history: list[dict[str, str]], **_: Any) -> RequestText:
         """The request that these turns are, without the secret. Turns that end in an answer's beginning are refused."""
         return request_text(chat_history, self._template)
 
