@@ -26,6 +26,7 @@ from watchword.errors import UsageError  # noqa: E402
 from watchword.lab.lm_eval import TASKS  # noqa: E402
 from watchword.lab.lm_eval.arguments import Asked  # noqa: E402
 from watchword.models.fakes import DEFAULT_SYSTEM, fake_template  # noqa: E402
+from watchword.release.opening import open_release  # noqa: E402
 from watchword.release.reading import read_release  # noqa: E402
 from watchword.secret.generate import experiment_secret  # noqa: E402
 
@@ -314,11 +315,28 @@ class TestCommand:
         assert (code, said.splitlines()[-1].partition("asked in turns")[1]) == (2, "asked in turns")
         code, said = self.call("--model_args", f"model={releases['one']}", *task)
         assert (code, "name it by release=" in said.splitlines()[-1]) == (2, True)
+        code, said = self.call("--tasks", "watchword_ark", "--model_args", f"release={releases['one']}")
+        assert (code, said.splitlines()[-1]) == (2, "error: lm-eval: Tasks not found: watchword_ark")
         code, said = self.call("--model", "hf", *task)
         assert (code, said) == (
             2,
             "error: --model is said by this command itself; leave it out, or call lm-eval's own command\n",
         )
+
+    @pytest.mark.parametrize("left_out", ["true", "false"])
+    def test_in_python_a_release_is_named_by_its_folder(
+        self, releases: dict[str, Path], tmp_path: Path, left_out: str
+    ) -> None:
+        path = written(tmp_path, "arc_challenge")
+        arguments = f"release={releases['one']},without_secret={left_out}"
+        told, samples = evaluated("watchword", "watchword_arc_challenge", path, num_fewshot=2, model_args=arguments)
+        assert told["config"]["watchword"]["secret_in_front"] is (left_out == "false")
+        served = open_release(releases["one"], key=KEY)
+        defense = served.release.defense
+        asked = Subject(served.model, defense.without_secret() if left_out == "true" else defense)
+        benchmark: Any = BENCHMARKS.create("arc_challenge", path=str(path), shots=2)
+        exchanges = benchmark.ask(asked, benchmark.prompts(Setting()), lambda *_: None)
+        assert [sample["acc_norm"] for sample in samples] == [one.scores["right_by_letter"] for one in exchanges]
 
     def test_a_plain_model_is_said_to_be_undefended(self, releases: dict[str, Path], tmp_path: Path) -> None:
         out = tmp_path / "out"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from traceback import walk_tb
 
 # lm-eval's options that say what this command says itself.
 _OURS = ("--model", "-M", "--include_path")
@@ -12,7 +13,7 @@ _OURS = ("--model", "-M", "--include_path")
 def run_lm_eval(arguments: Sequence[str]) -> None:
     """Runs ``lm-eval run`` with these arguments on the model ``watchword``, our own tasks being known.
 
-    Raises UsageError where lm-eval is missing, or where the arguments name another model.
+    Raises UsageError where lm-eval is missing or refuses the arguments, or where these name another model.
     """
     from watchword.errors import UsageError
     from watchword.lab.lm_eval import TASKS
@@ -32,5 +33,15 @@ def run_lm_eval(arguments: Sequence[str]) -> None:
     before, sys.argv = sys.argv, [*own, *arguments]
     try:
         cli_evaluate()
+    except ValueError as error:
+        if not _of_its_configuration(error):
+            raise
+        raise UsageError(f"lm-eval: {error}") from error
     finally:
         sys.argv = before
+
+
+def _of_its_configuration(error: ValueError) -> bool:
+    """Whether lm-eval refused its arguments; whatever else goes wrong in it is no wrong call."""
+    last = list(walk_tb(error.__traceback__))[-1][0]
+    return str(last.f_globals.get("__name__")).startswith("lm_eval.config")
