@@ -136,14 +136,14 @@ class WatchwordLM(TemplateLM):
         if self._asked.released or not isinstance(model, TokenModel):
             raise UsageError(
                 f"{model.name} is asked in turns, for nowhere else is a place for a secret: let lm-eval apply the chat template "
-                "(apply_chat_template), and choose a task that asks questions. Its likelihoods must not be of texts without one"
+                "(apply_chat_template), and choose a task that asks questions (no loglikelihood_rolling, no acc_mutual_info)"
             )
         return model
 
     def _likely(self, requests: Sequence[Instance], quiet: bool) -> list[tuple[float, bool]]:
         if not isinstance(requests[0].args[0], RequestText):
-            unlikely: list[tuple[float, bool]] = super().loglikelihood(requests, quiet)
-            return unlikely
+            behind_texts: list[tuple[float, bool]] = super().loglikelihood(requests, quiet)
+            return behind_texts
         found = [Likelihood(0.0, 0)] * len(requests)
         with _Bar("likelihoods", len(requests), quiet) as bar:
             for group in together([request.args[0] for request in requests], shared_turns):
