@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from traceback import walk_tb
 
 # lm-eval's options that say what this command says itself.
-_OURS = ("--model", "-M", "--include_path")
+_OURS = ("--model", "--include_path")
 
 
 def run_lm_eval(arguments: Sequence[str]) -> None:
@@ -19,7 +19,7 @@ def run_lm_eval(arguments: Sequence[str]) -> None:
     from watchword.lab.lm_eval import TASKS
 
     for argument in arguments:
-        if argument.partition("=")[0] in _OURS:
+        if argument.partition("=")[0] in _OURS or argument.startswith("-M"):
             raise UsageError(f"{argument} is said by this command itself; leave it out, or call lm-eval's own command")
     try:
         from lm_eval.__main__ import cli_evaluate
