@@ -11,7 +11,7 @@ import pytest
 
 from watchword.lab.lm_eval import TASKS
 
-ASKED = ["--model_args", "release=runs/a", "--tasks", "arc_challenge,mmlu", "-L", "5", "--log_samples"]
+ASKED = ["--model_args", "release=runs/a", "-tarc_challenge,mmlu", "-L", "5", "-oout/here", "--log_samples"]
 
 
 @pytest.fixture
