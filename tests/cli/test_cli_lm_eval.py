@@ -62,7 +62,7 @@ def test_another_model_is_refused(watchword: Any, lm_eval: Any, argument: str) -
 def test_what_is_to_be_installed_is_said(watchword: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     done = watchword("lab", "lm-eval", *ASKED)
-    assert (done.code, "install it with `pip install 'watchword[lm-eval]'`" in done.err) == (2, True)
+    assert (done.code, "install it with `pip install 'watchword[train,lm-eval]'`" in done.err) == (2, True)
 
 
 def test_the_tasks_are_there() -> None:

@@ -27,7 +27,7 @@ def run_lm_eval(arguments: Sequence[str]) -> None:
         # Makes the model known.
         import watchword.lab.lm_eval.model  # noqa: F401
     except ModuleNotFoundError as error:
-        raise UsageError(f"{error.name} is missing; install it with `pip install 'watchword[lm-eval]'`") from None
+        raise UsageError(f"{error.name} is missing; install it with `pip install 'watchword[train,lm-eval]'`") from None
     own = ["lm-eval", "run", "--model", "watchword", "--include_path", str(TASKS)]
     # It takes its arguments from nowhere else.
     before, sys.argv = sys.argv, [*own, *arguments]
