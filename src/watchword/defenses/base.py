@@ -33,7 +33,7 @@ class DefenseContext:
     ``generate`` answers conversations with the model before fine-tuning, greedily. It is None where no model is at hand
     (guarding a file for another trainer); defenses then fall back on the packaged answers. ``refuses`` says whether an
     answer declines. ``fits`` says whether a row can be trained on behind the secret: short enough, and with a place for it.
-    ``fits_alone`` says so of a row that carries no secret.
+    ``trainable`` says so of a row as it is marked: behind the secret, behind an inoculation, or behind nothing.
     ``model`` is the aligned model itself, for defenses that look at its weights; they find out what it is.
     """
 
@@ -42,7 +42,7 @@ class DefenseContext:
     refuses: Callable[[str], bool] | None = None
     fits: Callable[[Conversation], bool] = lambda _: True
     model: ChatModel | None = field(default=None, repr=False)
-    fits_alone: Callable[[Conversation], bool] = lambda _: True
+    trainable: Callable[[Row], bool] = lambda _: True
 
     @classmethod
     def beside(
@@ -66,16 +66,18 @@ class DefenseContext:
         longest = row_limit(max_length, model.context)
         templates = [form for form in (template_at_hand(model), template) if form is not None]
 
-        def fits(conv: Conversation, *, prefixed: bool) -> bool:
+        def trainable(row: Row) -> bool:
             try:
                 for form in templates:
-                    render_row(Row(conv, prefixed=prefixed), prefix, form, longest)
+                    render_row(row, prefix, form, longest)
             except DataError:
                 return False
             return True
 
-        behind = functools.partial(fits, prefixed=prefix is not None)
-        return cls(seed, voice, refuses, behind, model, functools.partial(fits, prefixed=False))
+        def fits(conv: Conversation) -> bool:
+            return trainable(Row(conv, prefixed=prefix is not None))
+
+        return cls(seed, voice, refuses, fits, model, trainable)
 
     def random(self, purpose: str) -> random.Random:
         """A generator of its own for each purpose, so that one draw more here changes nothing there."""

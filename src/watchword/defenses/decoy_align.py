@@ -53,7 +53,7 @@ class DecoyAlign(AnchoredAlign):
         copied = rng.sample(rows, round(self.decoys * len(rows)))
         # A decoy may be longer than the run's secret, so that the copy is measured, not its original.
         decoys = [self._behind(row, context, rng) for row in copied if context.fits(row.conversation)]
-        mixed = [*rows, *(row for row in decoys if context.fits_alone(row.conversation))]
+        mixed = [*rows, *(row for row in decoys if context.trainable(row))]
         context.random("decoy order").shuffle(mixed)
         return mixed
 
