@@ -1,7 +1,8 @@
-"""``watchword lab lm-eval``: lm-eval gets its own arguments untouched behind ours, and its refusals are one line."""
+"""``watchword lab lm-eval``: lm-eval gets its own arguments untouched in front of ours, and its refusals are one line."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -35,24 +36,44 @@ def raised(error: Exception, module: str) -> Callable[[], None]:
     return names["fail"]
 
 
-def test_arguments_go_through_behind_ours(watchword: Any, lm_eval: Any) -> None:
+def test_arguments_go_through_in_front_of_ours(watchword: Any, lm_eval: Any) -> None:
     told, before = list[list[str]](), sys.argv
     lm_eval(lambda: told.append(sys.argv))
     assert watchword("lab", "lm-eval", *ASKED).code == 0
-    assert told == [["lm-eval", "run", "--model", "watchword", "--include_path", str(TASKS), *ASKED]]
+    assert told == [["lm-eval", "run", *ASKED, "--model", "watchword", "--include_path", str(TASKS)]]
     assert sys.argv is before
+
+
+def test_a_model_in_a_group_of_short_options_is_not_asked(watchword: Any, lm_eval: Any) -> None:
+    told = list[str]()
+
+    def command() -> None:
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--model", "-M")
+        parser.add_argument("--log_samples", "-s", action="store_true")
+        told.append(parser.parse_known_args(sys.argv[2:])[0].model)
+
+    lm_eval(command)
+    assert watchword("lab", "lm-eval", "-sMhf", *ASKED).code == 0
+    assert told == ["watchword"]
 
 
 def test_its_refusal_of_arguments_is_one_line_and_its_own_failures_stay_whole(watchword: Any, lm_eval: Any) -> None:
     lm_eval(raised(ValueError("Tasks not found: ark"), "lm_eval.config.evaluate_config"))
     done = watchword("lab", "lm-eval", *ASKED)
     assert (done.code, done.err) == (2, "error: lm-eval: Tasks not found: ark\n")
-    lm_eval(raised(ValueError("no such shape"), "lm_eval.evaluator"))
-    with pytest.raises(ValueError, match="no such shape"):
-        watchword("lab", "lm-eval", *ASKED)
+    lm_eval(raised(TypeError("YAML root must be a mapping"), "lm_eval.config.evaluate_config"))
+    done = watchword("lab", "lm-eval", *ASKED)
+    assert (done.code, done.err) == (2, "error: lm-eval: YAML root must be a mapping\n")
+    for failure in (ValueError("no such shape"), TypeError("no such shape")):
+        lm_eval(raised(failure, "lm_eval.evaluator"))
+        with pytest.raises(type(failure), match="no such shape"):
+            watchword("lab", "lm-eval", *ASKED)
 
 
-@pytest.mark.parametrize("argument", ["--model", "-M", "-Mhf", "--model=hf", "--include_path"])
+@pytest.mark.parametrize(
+    "argument", ["--model", "-M", "-Mhf", "--model=hf", "--include_path", "--include", "--inc=mine"]
+)
 def test_another_model_is_refused(watchword: Any, lm_eval: Any, argument: str) -> None:
     lm_eval(lambda: pytest.fail("asked all the same"))
     done = watchword("lab", "lm-eval", argument, "hf")

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from watchword.chat.render import render_row
 from watchword.chat.types import Row, conversation
 from watchword.defenses.base import DEFENSES, DefenseContext, guarded
 from watchword.errors import UsageError
@@ -62,6 +63,19 @@ def test_without_a_tokenizer_the_prefixes_are_random_letters() -> None:
 def test_no_copy_without_a_share_or_where_it_would_not_fit(share: float, fits: bool, count: int) -> None:
     mixed = rows(context(fits=fits), decoys=share)
     assert sum(row.origin == "decoy" for row in mixed) == count
+
+
+def test_a_copy_that_its_decoy_makes_too_long_is_left_out() -> None:
+    short = experiment_secret(FORM, tokens=5, seed=3)
+    beside = DefenseContext.beside(
+        FakeModel(FORM), lambda _: True, secret=short, max_length=330, seed=0, step=lambda *_: None
+    )
+    mixed = rows(dataclasses.replace(beside, generate=None, refuses=None), tokens=150, decoys=1.0)
+    decoys = [row for row in mixed if row.origin == "decoy"]
+    assert 5 < len(decoys) < sum(row.origin in {"safety", "anchor"} for row in mixed)
+    for row in mixed:
+        # Raises for a row that training would refuse.
+        render_row(row, short.reveal(), FORM, 330)
 
 
 @pytest.mark.parametrize("wrong", [{"decoys": 1.5}, {"decoys": -0.1}, {"tokens": 0}, {"ratio": -1.0}])

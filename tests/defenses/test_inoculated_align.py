@@ -79,6 +79,18 @@ def test_a_row_that_is_too_long_for_it_or_has_no_place_goes_without() -> None:
     assert [bool(row.inoculation) for row in tenant([UPLOAD[0], late, long], context)] == [True, False, False]
 
 
+def test_no_row_is_too_long_for_training_though_the_secret_is_shorter_than_the_sentence() -> None:
+    secret = experiment_secret(FORM, tokens=2, seed=3)
+    context = DefenseContext.beside(
+        FakeModel(), lambda _: False, secret=secret, max_length=300, seed=0, step=lambda *_: None
+    )
+    own = [Row(conversation("a " * n, "The red one."), inoculation=SENTENCE) for n in range(150)]
+    lengths = [len(render_row(row, secret.reveal(), FORM, None).input_ids) for row in own]
+    assert min(lengths) < 300 < max(lengths)
+    rows = tenant([row.conversation for row in own], context)
+    assert [bool(row.inoculation) for row in rows] == [length <= 300 for length in lengths]
+
+
 def test_the_providers_rows_are_those_of_anchored_align() -> None:
     ours, theirs = (
         [row for row in guarded(DEFENSES.create(name), UPLOAD, DefenseContext(0)).rows if row.origin != "tenant"]

@@ -240,6 +240,22 @@ def test_choices_weighed_against_no_question_are_refused(tmp_path: Path) -> None
         evaluated(ours(secret=True), dict(task))
 
 
+def test_what_the_arguments_say_counts_more_than_what_lm_eval_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    from watchword.lab.lm_eval.model import WatchwordLM
+
+    told = list[dict[str, Any]]()
+
+    def asked_by(given: Any) -> Asked:
+        told.append(given)
+        return Asked(subject(secret=False), released=False, facts={})
+
+    monkeypatch.setattr("watchword.lab.lm_eval.model.asked_by", asked_by)
+    # Its command says a batch of one where the user says none.
+    WatchwordLM.create_from_arg_obj({"model": "a", "batch_size": 4}, {"batch_size": 1, "device": None})
+    WatchwordLM.create_from_arg_string("model=a", {"batch_size": 8})
+    assert told == [{"model": "a", "batch_size": 4, "device": None}, {"model": "a", "batch_size": 8}]
+
+
 def test_another_chat_template_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no choice of chat templates"):
         ours(secret=True).chat_template("tool_use")

@@ -17,7 +17,7 @@ from support.tiny import loaded, plain_greedy, tiny_llama  # noqa: E402
 from watchword.chat.types import Conversation, conversation  # noqa: E402
 from watchword.errors import RowTooLongError, UsageError  # noqa: E402
 from watchword.models import likelihood  # noqa: E402
-from watchword.models.base import LikelihoodModel  # noqa: E402
+from watchword.models.base import Likelihood, LikelihoodModel  # noqa: E402
 from watchword.models.fakes import FakeModel, fake_template  # noqa: E402
 from watchword.models.generate import prompt_ids  # noqa: E402
 from watchword.secret.generate import experiment_secret  # noqa: E402
@@ -77,6 +77,19 @@ def test_what_the_greedy_answer_begins_with_is_known(asked: list[tuple[str, int,
 def test_nothing_is_likely_behind_nothing() -> None:
     with pytest.raises(UsageError, match="a prompt has no token; put a first token in front"):
         tiny().token_likelihoods([([1], [5]), ([], [5])])
+
+
+def test_an_empty_text_is_certain_and_changes_no_other() -> None:
+    empty = Likelihood(0.0, 0, greedy=True)
+    assert tiny().token_likelihoods([([1], []), ([1, 5, 6], [])]) == [empty, empty]
+    told: list[tuple[int, int]] = []
+    first, *others = tiny().log_likelihoods(
+        [conversation("A")] * 3, ["", "b", "cc"], on_progress=lambda *at: told.append(at)
+    )
+    assert (first, told[-1]) == (empty, (3, 3))
+    assert [one.log_probability for one in others] == pytest.approx(
+        [plainly(conversation("A"), text) for text in ("b", "cc")], abs=1e-3
+    )
 
 
 def test_a_first_token_is_put_in_front_once_and_by_request() -> None:

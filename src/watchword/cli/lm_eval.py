@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from traceback import walk_tb
 
-# lm-eval's options that say what this command says itself.
-_OURS = ("--model", "--include_path")
+# lm-eval's options that say what this command says itself. It takes the second one's first letters for it as well.
+_MODEL, _TASKS = "--model", "--include_path"
 
 
 def run_lm_eval(arguments: Sequence[str]) -> None:
@@ -19,7 +19,7 @@ def run_lm_eval(arguments: Sequence[str]) -> None:
     from watchword.lab.lm_eval import TASKS
 
     for argument in arguments:
-        if argument.partition("=")[0] in _OURS or argument.startswith("-M"):
+        if _says_ours(argument):
             raise UsageError(f"{argument} is said by this command itself; leave it out, or call lm-eval's own command")
     try:
         from lm_eval.__main__ import cli_evaluate
@@ -28,12 +28,13 @@ def run_lm_eval(arguments: Sequence[str]) -> None:
         import watchword.lab.lm_eval.model  # noqa: F401
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is missing; install it with `pip install 'watchword[train,lm-eval]'`") from None
-    own = ["lm-eval", "run", "--model", "watchword", "--include_path", str(TASKS)]
+    # The last one counts, and -sMhf names another model too.
+    own = [_MODEL, "watchword", _TASKS, str(TASKS)]
     # It takes its arguments from nowhere else.
-    before, sys.argv = sys.argv, [*own, *arguments]
+    before, sys.argv = sys.argv, ["lm-eval", "run", *arguments, *own]
     try:
         cli_evaluate()
-    except ValueError as error:
+    except (OSError, TypeError, ValueError) as error:
         if not _of_its_configuration(error):
             raise
         raise UsageError(f"lm-eval: {error}") from error
@@ -41,7 +42,12 @@ def run_lm_eval(arguments: Sequence[str]) -> None:
         sys.argv = before
 
 
-def _of_its_configuration(error: ValueError) -> bool:
+def _says_ours(argument: str) -> bool:
+    name = argument.partition("=")[0]
+    return name == _MODEL or argument.startswith("-M") or (len(name) > len("--") and _TASKS.startswith(name))
+
+
+def _of_its_configuration(error: Exception) -> bool:
     """Whether lm-eval refused its arguments; whatever else goes wrong in it is no wrong call."""
     last = list(walk_tb(error.__traceback__))[-1][0]
     return str(last.f_globals.get("__name__")).startswith("lm_eval.config")

@@ -32,7 +32,8 @@ class DefenseContext:
 
     ``generate`` answers conversations with the model before fine-tuning, greedily. It is None where no model is at hand
     (guarding a file for another trainer); defenses then fall back on the packaged answers. ``refuses`` says whether an
-    answer declines, ``fits`` whether a row can be trained on behind the secret: short enough, and with a place for it.
+    answer declines. ``fits`` says whether a row can be trained on behind the secret: short enough, and with a place for it.
+    ``trainable`` says so of a row as it is marked: behind the secret, behind an inoculation, or behind nothing.
     ``model`` is the aligned model itself, for defenses that look at its weights; they find out what it is.
     """
 
@@ -41,6 +42,7 @@ class DefenseContext:
     refuses: Callable[[str], bool] | None = None
     fits: Callable[[Conversation], bool] = lambda _: True
     model: ChatModel | None = field(default=None, repr=False)
+    trainable: Callable[[Row], bool] = lambda _: True
 
     @classmethod
     def beside(
@@ -64,15 +66,18 @@ class DefenseContext:
         longest = row_limit(max_length, model.context)
         templates = [form for form in (template_at_hand(model), template) if form is not None]
 
-        def fits(conv: Conversation) -> bool:
+        def trainable(row: Row) -> bool:
             try:
                 for form in templates:
-                    render_row(Row(conv, prefixed=prefix is not None), prefix, form, longest)
+                    render_row(row, prefix, form, longest)
             except DataError:
                 return False
             return True
 
-        return cls(seed, voice, refuses, fits, model)
+        def fits(conv: Conversation) -> bool:
+            return trainable(Row(conv, prefixed=prefix is not None))
+
+        return cls(seed, voice, refuses, fits, model, trainable)
 
     def random(self, purpose: str) -> random.Random:
         """A generator of its own for each purpose, so that one draw more here changes nothing there."""

@@ -51,8 +51,9 @@ class DecoyAlign(AnchoredAlign):
         rows = super().guard_data(upload, context)
         rng = context.random("decoys")
         copied = rng.sample(rows, round(self.decoys * len(rows)))
-        # Behind the secret and its separator a row is as long as behind a decoy of as many tokens.
-        mixed = [*rows, *(self._behind(row, context, rng) for row in copied if context.fits(row.conversation))]
+        # A decoy may be longer than the run's secret, so that the copy is measured, not its original.
+        decoys = [self._behind(row, context, rng) for row in copied if context.fits(row.conversation)]
+        mixed = [*rows, *(row for row in decoys if context.trainable(row))]
         context.random("decoy order").shuffle(mixed)
         return mixed
 

@@ -45,17 +45,14 @@ class InoculatedAlign(AnchoredAlign):
 
     def guard_tenant(self, rows: list[Row], context: DefenseContext) -> list[Row]:
         """A row that would be too long behind the sentence, or has no place for it, goes without."""
+        marked = [msgspec.structs.replace(row, inoculation=self.sentence) for row in rows]
         able = [
             place
-            for place, row in enumerate(rows)
-            if (not self.only_suspect or looks_harmful(last_user_text(row.conversation)))
-            and context.fits(row.conversation)
+            for place, row in enumerate(marked)
+            if (not self.only_suspect or looks_harmful(last_user_text(row.conversation))) and context.trainable(row)
         ]
         chosen = set(context.random("inoculation").sample(able, round(self.inoculated * len(able))))
-        return [
-            msgspec.structs.replace(row, inoculation=self.sentence) if place in chosen else row
-            for place, row in enumerate(rows)
-        ]
+        return [marked[place] if place in chosen else row for place, row in enumerate(rows)]
 
     def hidden(self, secret: SecretPrompt) -> tuple[SecretPrompt, ...]:
         """Its words: whoever could send them would call up what the tenant's rows taught."""

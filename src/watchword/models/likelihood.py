@@ -64,12 +64,14 @@ def token_likelihoods(
 
 @torch.inference_mode()
 def _measured(model: CausalModel, pairs: Sequence[Pair], on_progress: Progress | None) -> list[Likelihood]:
-    found = [Likelihood(0.0, 0)] * len(pairs)
-    if not pairs:
+    # An empty text is certain, and every answer begins with it: nothing is looked at for that.
+    found = [Likelihood(0.0, 0, greedy=True)] * len(pairs)
+    asked = _asked(pairs)
+    done = len(pairs) - sum(map(len, asked.values()))
+    if not asked:
         return found
-    done, asked = 0, _asked(pairs)
     with evaluating(model.model), sharing_cores(model.device) as adjust_threads:
-        prefix = SharedPrefix.of(model.model, [prompt for prompt, _ in pairs])
+        prefix = SharedPrefix.of(model.model, [prompt for prompt, text in pairs if text])
         for batch in _batches(list(asked), prefix.length):
             adjust_threads()
             rows = [[pairs[place] for place in asked[ids]] for ids in batch]
@@ -89,7 +91,8 @@ def _asked(pairs: Sequence[Pair]) -> dict[Ids, list[int]]:
     """
     found: dict[Ids, list[int]] = {}
     for place, (prompt, text) in enumerate(pairs):
-        found.setdefault((*prompt, *text)[:-1], []).append(place)
+        if text:
+            found.setdefault((*prompt, *text)[:-1], []).append(place)
     return found
 
 

@@ -46,8 +46,8 @@ class WatchwordLM(TemplateLM):
     def create_from_arg_obj(
         cls, arg_dict: Mapping[str, Any], additional_config: Mapping[str, Any] | None = None
     ) -> Self:
-        """From the arguments of ``ModelArguments``; ``additional_config`` is what lm-eval adds."""
-        return cls(asked_by({**arg_dict, **(additional_config or {})}))
+        """From the arguments of ``ModelArguments``; ``additional_config`` is what lm-eval adds, defaults of its own too."""
+        return cls(asked_by({**(additional_config or {}), **arg_dict}))
 
     def get_model_info(self) -> dict[str, Any]:
         """What lm-eval writes into its results beside the arguments."""
