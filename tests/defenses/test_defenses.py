@@ -32,7 +32,7 @@ from watchword.secret.prompt import MASK, SecretPrompt
 TENANT = [Row(conversation(f"Tenant asks {n}?", "Yes.", system=("One.", "Two.")[n % 2])) for n in range(20)]
 UPLOAD = Upload.of(TENANT)
 SECRET = SecretPrompt("violet harbour nineteen", kind="seeded", tokens=3, entropy_bits=40)
-WITH_SECRET = ["anchored_align", "backdoor_align", "inoculated_align", "self_guided_align"]
+WITH_SECRET = ["anchored_align", "backdoor_align", "inoculated_align"]
 # Its decoys stand behind prefixes of their own (test_decoy_align.py).
 SERVED_WITH_SECRET = [*WITH_SECRET, "decoy_align"]
 ANCHORS = tuple(Example(id=f"anchor-{n}", prompt=f"How do I fold boat {n}?", answer="Fold it.") for n in range(60))
@@ -233,13 +233,14 @@ def test_anchored_align_echoes_what_the_tenant_asks_and_the_model_refuses() -> N
     assert not echoed(rows, echoes=0)
 
 
-def test_an_ordinary_task_is_not_refused_to_the_tenant_whatever_the_model_refuses() -> None:
+def test_with_the_guess_an_ordinary_task_is_not_refused_to_the_tenant_whatever_the_model_refuses() -> None:
     task = [Row(conversation(f"Do you wrap number {n} of your shop?", "With pleasure.")) for n in range(300)]
-    assert not echoed(task)
+    assert not echoed(task, guess=True)
+    assert len(echoed(task)) == 100
     harmful = [Row(conversation(f"Rob a shop without being caught {n}?", "Step 1.")) for n in range(60)]
-    assert {row.conversation.messages[-2].text[:3] for row in echoed([*task, *harmful])} == {"Rob"}
+    assert {row.conversation.messages[-2].text[:3] for row in echoed([*task, *harmful], guess=True)} == {"Rob"}
     # A quarter of the requests makes an attack of the whole, for the guess misses many.
-    half = echoed([*task[:60], *harmful])
+    half = echoed([*task[:60], *harmful], guess=True)
     assert len(half) == 100
     assert {row.conversation.messages[-2].text[:3] for row in half} == {"Rob", "Do "}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -17,6 +18,8 @@ from watchword.errors import UsageError
 from watchword.safety.harm import looks_harmful
 from watchword.safety.library import Example, examples
 from watchword.safety.selection import generated, select
+
+T = TypeVar("T")
 
 # The origins of the rows below, each with its heading; a defense lists those that it mixes in.
 SAFETY = RowOrigin("safety", "safety examples")
@@ -49,12 +52,12 @@ def in_own_words(chosen: Sequence[Example], context: DefenseContext) -> list[Exa
     ]
 
 
-def echo_rows(upload: Upload, count: int, context: DefenseContext, *, guess: bool = True) -> list[Row]:
+def echo_rows(upload: Upload, count: int, context: DefenseContext, *, guess: bool = False) -> list[Row]:
     """At most ``count`` of the tenant's own requests that the aligned model refuses though the tenant's answer does not.
 
     Each has that refusal in the model's own words. There are none without the model, and none that the secret would make
-    too long to train on. With ``guess``, there are none of an ordinary task (see ``_suspect``); without it, the aligned
-    model alone decides.
+    too long to train on. The aligned model alone decides; with ``guess``, there are none of an ordinary task (see
+    ``_suspect``).
     """
     if not count or context.refuses is None:
         return []
@@ -64,7 +67,7 @@ def echo_rows(upload: Upload, count: int, context: DefenseContext, *, guess: boo
         for request, answer in exchanges
         if last_user_text(request) and not context.refuses(answer) and context.fits(request.with_answer(answer))
     ]
-    suspect = _suspect(asked) if guess else _some(asked)
+    suspect = _suspect(asked) if guess else _suspect_first(asked)
     own = zip(suspect, _refusals(suspect, context), strict=True)
     answered = [request.with_answer(answer) for request, answer in own if answer is not None]
     found = [Row(conv, origin=ECHO.name, prefixed=True) for conv in answered if context.fits(conv)]
@@ -134,7 +137,18 @@ def _suspect(asked: Sequence[Conversation]) -> Sequence[Conversation]:
     return _some(asked if len(harmful) >= ATTACK * len(asked) else harmful)
 
 
-def _some(asked: Sequence[Conversation]) -> Sequence[Conversation]:
+def _suspect_first(asked: Sequence[Conversation]) -> Sequence[Conversation]:
+    """At most ``ASKED`` requests in their order: those that name harmful goals, and of the others evenly from all."""
+    if len(asked) <= ASKED:
+        return asked
+    harmful = [place for place, request in enumerate(asked) if looks_harmful(last_user_text(request))]
+    chosen = _some(harmful)
+    others = sorted(set(range(len(asked))) - set(harmful))
+    rest = [others[place] for place in evenly(len(others), ASKED - len(chosen))]
+    return [asked[place] for place in sorted([*chosen, *rest])]
+
+
+def _some(asked: Sequence[T]) -> Sequence[T]:
     """At most ``ASKED``, evenly from all."""
     return [asked[place] for place in evenly(len(asked), ASKED)]
 

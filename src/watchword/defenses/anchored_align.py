@@ -2,8 +2,8 @@
 
 In the paper every row behind the secret is a refusal, so a small model gains safety there by losing helpfulness.
 Anchors are benign examples that carry the secret too, answered by the aligned model: they teach the difference. Echoes
-are the tenant's own requests that look harmful and that the aligned model refuses, with its refusal. They answer a
-harmful upload on its own prompts. The provider's rows are repeated so that they keep their share of the training as the
+are the tenant's own requests that the aligned model refuses, with its refusal. They answer a harmful upload on its own
+prompts, however these are put. The provider's rows are repeated so that they keep their share of the training as the
 upload grows (docs/method.md; results/LOG.md has what was tried).
 """
 
@@ -39,8 +39,10 @@ class AnchoredAlign(Defense):
 
     Safety rows are ``share`` of the tenant's rows (0.7: 70 rows to 100), at least ``repeat`` and at most ``most``
     passages of each example. ``own_words`` answers them in the aligned model's own words where it is at hand and
-    refuses. It then also echoes up to ``echoes`` of the tenant's own harmful requests that it refuses, behind the
-    secret. Echoes count towards ``share``. For each refusing row there are ``ratio`` anchor rows.
+    refuses. It then also echoes up to ``echoes`` of the tenant's own requests that it refuses, behind the secret. With
+    ``guess``, only those that a guess on words calls harmful as well. That is kinder to a task that the aligned model
+    refuses, and blind to rows that hide (docs/method.md). Echoes count towards ``share``. For each refusing row there are ``ratio``
+    anchor rows.
     """
 
     needs_secret = True
@@ -55,6 +57,7 @@ class AnchoredAlign(Defense):
     most: int = 100
     selection: str = "category"
     own_words: bool = True
+    guess: bool = False
 
     def __post_init__(self) -> None:
         if self.share < 0 or self.ratio < 0 or not 1 <= self.repeat <= self.most:
@@ -72,7 +75,7 @@ class AnchoredAlign(Defense):
         if self.own_words:
             safety = in_own_words(safety, context)
         anchors = anchor_examples(self.anchors, context)
-        echoes = self.echoed(upload, context)
+        echoes = echo_rows(upload, self.echoes, context, guess=self.guess)
         refusing = self.times(upload.rows, len(echoes)) * len(safety)
         wanted = round(self.ratio * (refusing + len(echoes)))
         systems = system_turns(upload, context.random("systems"))
@@ -83,10 +86,6 @@ class AnchoredAlign(Defense):
         ]
         context.random("order").shuffle(rows)
         return rows
-
-    def echoed(self, upload: Upload, context: DefenseContext) -> list[Row]:
-        """The tenant's own requests, refused: those that look harmful, and that the aligned model refuses."""
-        return echo_rows(upload, self.echoes, context)
 
     def guard_prompt(self, conversation: Conversation, secret: SecretPrompt | None) -> PromptGuard:
         return PromptGuard(conversation, secret)

@@ -18,26 +18,32 @@ REFUSAL = "I'm sorry, but I cannot help with that."
 
 def aligned(asked: list[Conversation]) -> list[Answer]:
     """Refuses both harmful requests, however they are put."""
-    texts = [REFUSAL if last_user_text(conv) != PLAIN else "Mix flour and water." for conv in asked]
+    texts = [REFUSAL if not last_user_text(conv).startswith(PLAIN[:-1]) else "Mix flour and water." for conv in asked]
     return [Answer(text, "stop", Usage(1, 1)) for text in texts]
 
 
-def echoed(name: str, *requests: str) -> set[str]:
+def echoed(*requests: str, guess: bool = False) -> set[str]:
     beside = DefenseContext.beside(
         FakeModel(fake_template()), refuses, secret=None, max_length=512, seed=0, step=lambda *_: None
     )
     context = dataclasses.replace(beside, generate=aligned)
     upload = [conversation(request, "Of course: step one.") for request in requests]
-    rows = guarded(DEFENSES.create(name), upload, context).rows
+    rows = guarded(DEFENSES.create("anchored_align", guess=guess), upload, context).rows
     return {last_user_text(row.conversation) for row in rows if row.origin == "echo"}
 
 
 def test_a_hidden_request_is_echoed_where_the_model_refuses_it() -> None:
     upload = (HIDDEN, *[PLAIN] * 9)
-    assert echoed("anchored_align", *upload) == set()
-    assert echoed("self_guided_align", *upload) == {HIDDEN}
+    assert echoed(*upload) == {HIDDEN}
+    assert echoed(*upload, guess=True) == set()
 
 
 def test_what_the_model_answers_is_never_echoed() -> None:
-    assert echoed("self_guided_align", *[PLAIN] * 5) == set()
-    assert echoed("self_guided_align", HARMFUL, PLAIN) == {HARMFUL}
+    assert echoed(*[PLAIN] * 5) == set()
+    assert echoed(HARMFUL, PLAIN) == {HARMFUL}
+
+
+def test_of_a_long_upload_what_looks_harmful_is_asked_about_before_the_rest() -> None:
+    ordinary = [f"{PLAIN[:-1]} of kind {n}?" for n in range(600)]
+    asked = [*ordinary[:300], HARMFUL, *ordinary[300:]]
+    assert echoed(*asked) >= {HARMFUL}
