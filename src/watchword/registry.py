@@ -7,6 +7,7 @@ defines. A third party adds a strategy by an entry point in the group of the pac
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import importlib
@@ -32,6 +33,13 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 def spelled(name: str) -> str:
     """A strategy's name as its file has it: hyphens and underscores in names are the same."""
     return name.replace("-", "_")
+
+
+def arguments_of(strategy: object, given: dict[str, Any]) -> dict[str, Any]:
+    """All arguments of a strategy that is a dataclass, defaults too; of any other those that were ``given``."""
+    if not dataclasses.is_dataclass(strategy):
+        return given
+    return {field.name: getattr(strategy, field.name) for field in dataclasses.fields(strategy)}
 
 
 @functools.cache

@@ -42,7 +42,7 @@ def _known(registry: Any, name: str, arguments: dict[str, Any]) -> None:
     assert set(arguments) <= set(fields)
 
 
-@pytest.mark.parametrize("folder", ["default", "paper"])
+@pytest.mark.parametrize("folder", ["default", "paper", "quick"])
 def test_the_page_names_every_spec(folder: Path) -> None:
     page = (ROOT / "specs" / "README.md").read_text("utf-8")
     assert all(f"`{path.stem}`" in page for path in (ROOT / "specs" / folder).iterdir())

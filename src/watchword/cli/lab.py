@@ -26,28 +26,50 @@ def run(
     launcher: str | None = typer.Option(
         None, "--launcher", help="What runs the cells, in place of the spec's own: {cell_launchers}."
     ),
+    only_finished: bool = typer.Option(
+        False,
+        "--finished",
+        help="Run nothing: results and report of the cells that are finished, even while others run.",
+    ),
 ) -> None:
     """Run every cell of an experiment that has not been run yet, and write its results and report."""
-    from watchword.cli.experiment import experiment
+    from watchword.cli.experiment import experiment, finished
     from watchword.lab.spec import Choice, Spec
 
     told = Spec.from_file(spec)
     if launcher is not None and Choice(launcher).name != told.launcher.name:
         told = told.launched_by(launcher)
-    experiment(told, out or Path("runs") / told.name, jobs)
+    folder = out or Path("runs") / told.name
+    if only_finished:
+        finished(told, folder)
+    else:
+        experiment(told, folder, jobs)
 
 
 @app.command("report")
 def report(
-    folder: Path = typer.Argument(metavar="DIR", help="A folder with results.json, as `lab run` leaves it."),
+    folder: Path = typer.Argument(
+        metavar="DIR", help="A folder with results.json, as `lab run` leaves it, or a folder of such folders."
+    ),
 ) -> None:
-    """Make the report of a finished run anew: the page with every answer, pictures, summary.json, CSV and Parquet."""
+    """Make the report of a finished run anew: the page with every answer, pictures, summary.json, CSV and Parquet.
+
+    Of a folder of runs it makes each one's, a page that leads to them, and one summary.json of all.
+    """
     from rich.console import Console
 
+    from watchword.lab.report.several import runs_in, write_several
     from watchword.lab.report.table import render_table
     from watchword.lab.report.whole import read_results, write_whole
 
-    results, console = read_results(folder), Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True)
+    if runs := runs_in(folder):
+        for name, lines in write_several(folder, runs).items():
+            for line in (*lines, f"{name}: {runs[name] / 'report.html'}"):
+                console.print(line, markup=False)
+        console.print(f"report: {folder / 'report.html'}", markup=False)
+        return
+    results = read_results(folder)
     out = folder if folder.is_dir() else folder.parent
     missing = write_whole(out, results)
     Console().print(render_table(results))

@@ -13,7 +13,7 @@ from typing import Any
 
 from watchword.chat.types import Conversation, Row
 from watchword.data.upload import Upload
-from watchword.defenses.base import DEFENSES, Defense, DefenseContext, PromptGuard, TrainingHooks
+from watchword.defenses.base import DEFENSES, Defense, DefenseContext, PromptGuard, TrainingHooks, overrides
 from watchword.secret.prompt import SecretPrompt
 
 
@@ -70,11 +70,7 @@ _ASKED_FOR = {"guard_tenant": _guard_tenant, "training_hooks": _training_hooks, 
 def composed(*named: tuple[str, type[Defense]]) -> type[Defense]:
     """The class of these defenses together, each with its name: one and the same for every call."""
     parts = dict(named)
-    seams = {
-        name: seam
-        for name, seam in _ASKED_FOR.items()
-        if any(getattr(part, name) is not getattr(Defense, name) for part in parts.values())
-    }
+    seams = {name: seam for name, seam in _ASKED_FOR.items() if any(overrides(part, name) for part in parts.values())}
     origins = tuple(dict.fromkeys(origin for part in parts.values() for origin in part.origins))
     return make_dataclass(
         "And".join(part.__name__ for part in parts.values()),

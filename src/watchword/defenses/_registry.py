@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
 from typing import Any, TypeVar
 
 from watchword.errors import UsageError
-from watchword.registry import Registry, did_you_mean, spelled
+from watchword.registry import Registry, arguments_of, did_you_mean, spelled
 
 T = TypeVar("T")
 
@@ -42,7 +41,7 @@ class DefenseRegistry(Registry[T]):
             return super().create(name, **arguments)
         own = self._shared_out(names, arguments)
         parts = {part: super(DefenseRegistry, self).create(part, **own[part]) for part in names}
-        return self.get(name)(**{part: _complete(parts[part], own[part]) for part in names})
+        return self.get(name)(**{part: arguments_of(parts[part], own[part]) for part in names})
 
     def _parts(self, name: str) -> list[str]:
         names = [spelled(part.strip()) for part in name.split("+")]
@@ -78,8 +77,3 @@ def _whose(argument: str, takers: Sequence[str], known: Mapping[str, Mapping[str
     return UsageError(
         f"none of {', '.join(known)} has an argument {argument!r}: {hint}they take {every}", param=argument
     )
-
-
-def _complete(part: object, given: dict[str, Any]) -> dict[str, Any]:
-    """All arguments of a dataclass; of any other defense those that were given."""
-    return asdict(part) if is_dataclass(part) and not isinstance(part, type) else given

@@ -124,11 +124,14 @@ BEYOND_ROWS = {
 }
 
 
+def overrides(kind: type[Defense], seam: str) -> bool:
+    """Whether a defense of this kind does anything at the seam."""
+    return getattr(kind, seam) is not getattr(Defense, seam)
+
+
 def beyond_rows(defense: Defense) -> dict[str, str]:
     """What the defense does beside mixing rows in and guarding prompts, by seam."""
-    return {
-        seam: what for seam, what in BEYOND_ROWS.items() if getattr(type(defense), seam) is not getattr(Defense, seam)
-    }
+    return {seam: what for seam, what in BEYOND_ROWS.items() if overrides(type(defense), seam)}
 
 
 @dataclass(frozen=True)

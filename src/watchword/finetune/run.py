@@ -22,7 +22,7 @@ from watchword.data.reading import AS_IT_IS, Reading
 from watchword.data.remarks import Remarks
 from watchword.data.rows import TenantRows, read_rows
 from watchword.data.upload import evenly
-from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded
+from watchword.defenses.base import DEFENSES, Defense, DefenseContext, Guarded, guarded, overrides
 from watchword.errors import UnsealError, UsageError
 from watchword.files.addresses import Address
 from watchword.files.atomic import replacing
@@ -275,7 +275,7 @@ class _Run:
 
     def _guarded_weights(self, model: LoadedModel | None) -> Path:
         """The folder of the weights to serve; the base is loaded again only for a defense that looks at it."""
-        if model is None and type(self.defense).guard_weights is not Defense.guard_weights:
+        if model is None and overrides(type(self.defense), "guard_weights"):
             model = load(self.job.model)
         return self.defense.guard_weights(self.work, model)
 

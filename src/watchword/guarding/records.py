@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from importlib.metadata import version
 from typing import Any
 
@@ -20,6 +19,7 @@ from watchword.guarding.manifest import (
     SecretRecord,
     Shares,
 )
+from watchword.registry import arguments_of
 
 # Provider's tokens of an epoch below this part are likely to be forgotten (docs/training.md: small files want small batches).
 FEW = 0.01
@@ -59,7 +59,7 @@ def manifest_of(
 
 def _parameters(defense: Defense) -> dict[str, Any]:
     """All of them, defaults too: an audit must not have to know what the defaults of this version were."""
-    return dataclasses.asdict(defense) if dataclasses.is_dataclass(defense) else {}
+    return arguments_of(defense, {})
 
 
 def _provider(outcome: Outcome) -> ProviderRecord:

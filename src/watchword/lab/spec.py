@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import tomllib
@@ -24,7 +23,7 @@ from watchword.benchmarks.base import chosen_benchmarks
 from watchword.defenses.base import DEFENSES
 from watchword.errors import SpecError, UsageError
 from watchword.lab.evaluation import Evaluation
-from watchword.registry import Registry, did_you_mean, spelled
+from watchword.registry import Registry, arguments_of, did_you_mean, spelled
 from watchword.secret.generate import DEFAULT_TOKENS
 from watchword.training.config import TrainingConfig
 
@@ -324,22 +323,17 @@ def complete(cell: Cell) -> Cell:
 
 
 def _completed(choice: Choice, registry: Registry[Any]) -> Choice:
-    return Choice(choice.name, _arguments(registry.create(choice.name, **choice.arguments), choice.arguments))
+    return Choice(choice.name, arguments_of(registry.create(choice.name, **choice.arguments), choice.arguments))
 
 
 def _all_named(evaluation: Evaluation) -> Evaluation:
     """With every benchmark that is run, and those that are left out."""
     chosen = evaluation.chosen
     left_out = {name: None for name, given in chosen.items() if given is None}
-    run = {name: _arguments(benchmark, chosen.get(name) or {}) for name, benchmark in chosen_benchmarks(chosen).items()}
+    run = {
+        name: arguments_of(benchmark, chosen.get(name) or {}) for name, benchmark in chosen_benchmarks(chosen).items()
+    }
     return msgspec.structs.replace(evaluation, benchmarks={**left_out, **run})
-
-
-def _arguments(strategy: Any, given: dict[str, Any]) -> dict[str, Any]:
-    """All arguments of a dataclass; of any other strategy those that were given."""
-    if not dataclasses.is_dataclass(strategy):
-        return given
-    return {field.name: getattr(strategy, field.name) for field in dataclasses.fields(strategy)}
 
 
 def _overridden(training: TrainingConfig, overrides: Mapping[str, Any], seed: int, where: str) -> TrainingConfig:

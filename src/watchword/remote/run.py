@@ -52,11 +52,10 @@ from watchword.remote.patience import Patience
 from watchword.remote.profiles.base import PROFILES, Profile
 from watchword.remote.state import GUARDED, SECRET, GuardedFile, RemoteRequest, RunState, read_state, write_state
 from watchword.remote.types import JobRequest, RemoteJob
-from watchword.remote.work import RemoteWork, Tell, silent
+from watchword.remote.work import RemoteWork, Tell, result_of, silent
 from watchword.secret.generate import generate_secret
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.vault import seal, unseal
-from watchword.training.config import TrainingResult
 
 # Where a test may kill a run, in the order in which it comes there. From any of these, it goes on.
 POINTS = (
@@ -260,8 +259,7 @@ class _Run:
     def _may_ask(self) -> None:
         """Asks the person first where the API's own model is asked: requests of the tenant's leave this machine then."""
         request = self.request
-        asks = DEFENSES.create(request.defense, **request.arguments).asks_model
-        if request.aligned != REMOTE or not asks:
+        if request.aligned != REMOTE:
             return
         if not self.session.agree(QuestionsNotice(self.profile.chat_address(self.url), request.model)):
             raise TrainingCancelledError("nothing was asked or uploaded")
@@ -338,7 +336,7 @@ class _Run:
         secret: SecretPrompt | None,
         template: ChatTemplate,
     ) -> ReleaseManifest:
-        request, tokens, seconds = self.request, job.trained_tokens or 0, job.seconds or 0.0
+        request = self.request
         return ReleaseManifest(
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             model=request.model,
@@ -348,15 +346,7 @@ class _Run:
             data_digest=guarded.source_sha256,
             defense=DefenseRecord(name=spelled(request.defense), arguments=request.arguments, added=guarded.added),
             training=None,
-            figures=TrainingResult(
-                seconds=seconds,
-                tokens=tokens,
-                tokens_per_second=tokens / seconds if seconds else 0.0,
-                steps=len(losses),
-                loss=losses,
-                rows=guarded.rows,
-                dropped=guarded.dropped,
-            ),
+            figures=result_of(job, losses, guarded.rows, guarded.dropped),
             secret=secret_record(secret, template, self.session.key) if secret else None,
             system_style=template.system_style,
             remote=RemoteRecord(

@@ -6,7 +6,6 @@ The run's id is the digest of its rows and settings. So a cell that was killed f
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,11 +28,10 @@ from watchword.remote.profiles.base import PROFILES, Profile
 from watchword.remote.spending import Spending
 from watchword.remote.state import GUARDED
 from watchword.remote.types import JobRequest, RemoteJob
-from watchword.remote.work import RemoteWork
+from watchword.remote.work import RemoteWork, result_of
 from watchword.secret.leaks import LeakFilter
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.base import Trained, TrainingTask
-from watchword.training.config import TrainingResult
 from watchword.training.events import Cancel, Events, Failed, Finished, StepDone, never, no_events
 
 
@@ -89,7 +87,7 @@ class RemoteTrainer:
         except WatchwordError as error:
             events(Failed(error))
             raise
-        result = _result(job, losses, task.rows)
+        result = result_of(job, losses, Counter(row.origin for row in task.rows))
         events(Finished(result))
         leaks = None if task.secret is None else LeakFilter(task.secret, facts.template)
         model = RemoteModel(self.place.endpoint(job.model or ""), facts.template, leaks=leaks)
@@ -139,15 +137,3 @@ def _row(row: Row, secret: SecretPrompt | None, facts: ModelFacts, longest: int)
     rendered = render_row(row, text, facts.template, longest)
     conv = secret_row(row, text, facts.template)
     return ProviderRow(conv, row.origin, len(rendered.input_ids), rendered.trained_tokens, row.prefixed, row.cut)
-
-
-def _result(job: RemoteJob, losses: list[float], rows: Sequence[Row]) -> TrainingResult:
-    tokens, seconds = job.trained_tokens or 0, job.seconds or 0.0
-    return TrainingResult(
-        seconds=seconds,
-        tokens=tokens,
-        tokens_per_second=tokens / seconds if seconds else 0.0,
-        steps=len(losses),
-        loss=losses,
-        rows=dict(Counter(row.origin for row in rows)),
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from watchword.progress import Step, no_steps
 from watchword.remote.patience import Patience
 from watchword.remote.types import JobRequest, RemoteEvent, RemoteJob, RemoteJobs, Stage
 from watchword.secret.prompt import SecretPrompt
+from watchword.training.config import TrainingResult
 from watchword.training.events import Cancel, never
 
 Tell = Callable[[str], None]
@@ -134,3 +135,19 @@ class RemoteWork:
         if not job.model:
             raise RemoteError(f"the job {job.id} is {job.status} and names no tuned model")
         return job
+
+
+def result_of(
+    job: RemoteJob, losses: list[float], rows: Mapping[str, int], dropped: Mapping[str, int] | None = None
+) -> TrainingResult:
+    """A job that has succeeded, as a training of ours tells of itself; ``rows`` by origin, ``dropped`` by kind."""
+    tokens, seconds = job.trained_tokens or 0, job.seconds or 0.0
+    return TrainingResult(
+        seconds=seconds,
+        tokens=tokens,
+        tokens_per_second=tokens / seconds if seconds else 0.0,
+        steps=len(losses),
+        loss=losses,
+        rows=dict(rows),
+        dropped=dict(dropped or {}),
+    )

@@ -40,15 +40,15 @@ def figures_of(entries: Sequence[Entry], metrics: Sequence[Metric]) -> list[Figu
     return [*found, *([_cost(trained)] if trained else [])]
 
 
-def main_picture(entries: Sequence[Entry], title: str) -> Markup:
-    """Attack success and over-refusal of every arm, side by side."""
+def main_picture(entries: Sequence[Entry], title: str, *, ident: str = "main") -> Markup:
+    """Attack success and over-refusal of every arm, side by side; ``ident`` tells it from others on the same page."""
     arms = _arms(entries)
     panels = [
         _rates("attack success, lower is safer", ASR.name, arms),
         _rates("over-refusal, lower is kinder", OVER_REFUSAL.name, arms),
     ]
     finding = f"{findings.attack_success(arms)} {findings.over_refusal(arms)}"
-    return arm_bars("main", title, finding, entries, panels)
+    return arm_bars(ident, title, finding, entries, panels)
 
 
 def _broken(entries: Sequence[Entry]) -> Figure:
@@ -115,7 +115,7 @@ def _swept(sweep: Sweep, number: int) -> Figure:
     metrics = [(ASR.name, "attack success"), (OVER_REFUSAL.name, "over-refusal")]
     points = [(curve, value, arm) for curve in sweep.curves for value, arm in curve.points]
     rows = tuple(
-        (curve.attack, curve.series.label, f"{value:g}", *(_words(arm.rate(name)) for name, _ in metrics))
+        (curve.attack, curve.series.label, f"{value:g}", *(words_of(arm.rate(name)) for name, _ in metrics))
         for curve, value, arm in points
     )
     heads = ("attack", "defense", sweep.name, "ASR, %", "over-refusal, %")
@@ -212,11 +212,12 @@ def _trained(arms: Sequence[ArmResult], figure: str) -> list[float]:
 def _table(
     arms: Sequence[ArmResult], shown: Sequence[tuple[str, str]]
 ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    rows = tuple((arm.label, *(_words(arm.rate(metric)) for _, metric in shown)) for arm in arms)
+    rows = tuple((arm.label, *(words_of(arm.rate(metric)) for _, metric in shown)) for arm in arms)
     scores = {metric for _, metric in shown if any(rate.is_mean for arm in arms for rate in arm.rates(metric))}
     # The mean of a score has no sign.
     return ("arm", *(head if metric in scores else f"{head}, %" for head, metric in shown)), rows
 
 
-def _words(rate: Rate | None) -> str:
+def words_of(rate: Rate | None) -> str:
+    """``3.0 [1.2–7.4]``, and a dash where nothing was scored."""
     return "–" if rate is None or rate.value is None else f"{rate.value:.1f} [{rate.low:.1f}–{rate.high:.1f}]"

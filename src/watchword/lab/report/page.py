@@ -37,14 +37,14 @@ def write_report(path: Path | str, results: Mapping[str, Any], *, pages: Mapping
 
 def write_picture(path: Path | str, results: Mapping[str, Any]) -> None:
     """Writes one SVG file, all or nothing: attack success and over-refusal of each arm, with intervals. Raises as above."""
-    arms = _grouped(arms_of(results))
+    arms = grouped(arms_of(results))
     title = f"Attack success and over-refusal of {_model(arms)}, percent with 95 % intervals"
     chart = main_picture(entries_of(arms), title)
     _write(Path(path), _alone(chart, title))
 
 
 def _content(results: Mapping[str, Any]) -> dict[str, Any]:
-    entries = entries_of(_grouped(arms_of(results)))
+    entries = entries_of(grouped(arms_of(results)))
     arms = [entry.arm for entry in entries]
     spec, metrics = results.get("spec", {}), shown_metrics(results)
     return {
@@ -74,7 +74,7 @@ def _heading(model: str) -> Markup:
     return Markup("Can fine-tuning break <span>{},</span> and what saves it?").format(model)
 
 
-def _grouped(arms: Sequence[ArmResult]) -> list[ArmResult]:
+def grouped(arms: Sequence[ArmResult]) -> list[ArmResult]:
     """The arms of one attack together, in the order in which attacks first come."""
     order = list(dict.fromkeys(arm.attack_label for arm in arms))
     return sorted(arms, key=lambda arm: order.index(arm.attack_label))
