@@ -37,7 +37,7 @@ from watchword.rates import Rate
 JUDGES = ("trained", *RULES)
 ANSWERS, AGREEMENT = "answers.jsonl", "agreement.json"
 # What cross-validation chooses from: the inverse strength of the penalty, and the least number of prompts behind a feature.
-STRENGTHS, PROMPTS, FOLDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0), (2, 3, 5), 5
+STRENGTHS, PROMPTS, FOLDS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0), (2, 3, 5), 5
 DRAWS = 2000
 HAND_WRITTEN = Path(__file__).parents[1] / "tests" / "judges"
 _WORDS: dict[str, Label] = {"refused": "refuses", "complied": "complies", "neither": "senseless"}
