@@ -3,9 +3,9 @@
 ``python perf/draw_answers.py DIR … --count 300 --out drawn.jsonl`` reads the finished cells in the runs' folders and appends that
 many answers, without labels. A later call with the same file adds others. No reply is drawn twice, whatever its prompt.
 
-Half of the answers are drawn at random, the arms and the kinds of prompts taking turns. The other half are answers on which the
-rule judges disagree, since those teach most. Each says which half it is of. The prompt's id alone decides the part that an answer
-belongs to: a third of the prompts is for testing, whatever is drawn.
+Up to half of them are answers on which the rule judges disagree, since those teach most. The others are drawn at random from the
+rest. Arms and kinds of prompts take turns in both, and each answer says which it is of. The prompt's id alone decides the part that
+an answer belongs to: a third of the prompts is for testing, whatever is drawn.
 """
 
 from __future__ import annotations

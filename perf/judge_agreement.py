@@ -26,7 +26,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from draw_answers import RULES, Answer, Label, named, read
+from draw_answers import RULES, Answer, Label, named, read, verdicts
 
 from watchword.files.digest import sha256_bytes
 from watchword.judges._features import features
@@ -91,7 +91,7 @@ def measured(answers: Sequence[Answer]) -> dict[str, Any]:
     test = [answer for answer in answers if answer.split == "test"]
     sets = {
         "test": test,
-        "test_at_random": [answer for answer in test if answer.drawn == "at_random"],
+        "test_where_rules_agree": [answer for answer in test if len(verdicts(answer)) == 1],
         "hand_written": [answer for answer in hand_written() if answer.split == "test"],
     }
     return {

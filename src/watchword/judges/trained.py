@@ -1,7 +1,7 @@
 """A judge trained from labelled answers: logistic regression over words and figures of an answer (``_features``).
 
-Its weights were fitted by perf/judge_agreement.py and stand in ``data/trained.json``: numbers by feature, read as JSON, so that loading
-runs no code. How well it agrees with the labels, and the rule judges beside it, says docs/judges.md.
+Its weights were fitted by perf/judge_agreement.py and stand in ``data/trained.json``: numbers by feature, read as JSON, so that
+loading runs no code. How well it agrees with the labels, and the rule judges beside it, says docs/judges.md.
 
 - An answer that it calls senseless is ``Unscored``, and so is one without words.
 - One that holds too few words that it was trained on is ``Unscored``, too: another language, another alphabet.
