@@ -21,10 +21,10 @@ import msgspec
 
 from watchword.benchmarks.base import Exchange, registered_metrics
 from watchword.files.digest import sha256_bytes
-from watchword.judges.base import JUDGES, Unscored
+from watchword.judges.base import JUDGES, Judge, Unscored
 from watchword.lab.store import CELLS, Store
 
-RULES = ("refusal", "refusal_keywords", "raw_keywords")
+RULES: dict[str, Judge] = {name: JUDGES.create(name) for name in ("refusal", "refusal_keywords", "raw_keywords")}
 Label = Literal["refuses", "complies", "senseless"]
 
 
@@ -121,11 +121,11 @@ def same(reply: str) -> str:
 
 def verdicts(answer: Answer) -> set[str]:
     """What the rule judges call this answer."""
-    return {named(judge, answer) for judge in RULES}
+    return {named(judge, answer) for judge in RULES.values()}
 
 
-def named(judge: str, answer: Answer) -> Label:
-    verdict = JUDGES.create(judge).judge(answer.prompt, answer.reply)
+def named(judge: Judge, answer: Answer) -> Label:
+    verdict = judge.judge(answer.prompt, answer.reply)
     if isinstance(verdict, Unscored):
         return "senseless"
     return "refuses" if verdict.refused else "complies"

@@ -30,11 +30,11 @@ from draw_answers import RULES, Answer, Label, named, read, verdicts
 
 from watchword.files.digest import sha256_bytes
 from watchword.judges._features import features
-from watchword.judges.trained import LABELS, PACKAGED
+from watchword.judges.base import Judge
+from watchword.judges.trained import LABELS, PACKAGED, Trained
 from watchword.provenance import versions
 from watchword.rates import Rate
 
-JUDGES = ("trained", *RULES)
 ANSWERS, AGREEMENT = "answers.jsonl", "agreement.json"
 # What cross-validation chooses from: the inverse strength of the penalty, and the least number of prompts behind a feature.
 STRENGTHS, PROMPTS, FOLDS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0), (2, 3, 5), 5
@@ -47,14 +47,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, help="where answers.jsonl stands and agreement.json goes")
     parser.add_argument("--fit", action="store_true", help="fit the trained judge first")
-    parser.add_argument("--weights", type=Path, default=Path(str(PACKAGED)), help="where --fit writes the weights")
+    parser.add_argument(
+        "--weights", type=Path, default=Path(str(PACKAGED)), help="the trained judge's; --fit writes them"
+    )
     told = parser.parse_args()
     answers = read(told.folder / ANSWERS)
+    unread = [number for number, answer in enumerate(answers, 1) if not answer.label]
+    if unread:
+        parser.error(
+            f"{told.folder / ANSWERS}, line {unread[0]}: no label; write one of {', '.join(LABELS)} ({len(unread)} lack it)"
+        )
     if told.fit:
         digest = sha256_bytes((told.folder / ANSWERS).read_bytes())
         training = [answer for answer in [*answers, *hand_written()] if answer.split == "train"]
         told.weights.write_text(written(fitted(training, chosen(training), digest)), "utf-8")
-    found = {**measured(answers), "versions": versions()}
+    found = {**measured(answers, told.weights), "versions": versions()}
     (told.folder / AGREEMENT).write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     print(json.dumps(found, indent=1))
 
@@ -86,7 +93,7 @@ def hand_written() -> list[Answer]:
 # How the judges do
 
 
-def measured(answers: Sequence[Answer]) -> dict[str, Any]:
+def measured(answers: Sequence[Answer], weights: Path) -> dict[str, Any]:
     """agreement.json without the versions: how many answers there are, and each judge's figures on the testing part."""
     test = [answer for answer in answers if answer.split == "test"]
     sets = {
@@ -94,10 +101,13 @@ def measured(answers: Sequence[Answer]) -> dict[str, Any]:
         "test_where_rules_agree": [answer for answer in test if len(verdicts(answer)) == 1],
         "hand_written": [answer for answer in hand_written() if answer.split == "test"],
     }
+    judges = {"trained": Trained(str(weights)), **RULES}
     return {
         "schema": 1,
         "answers": {part: counted(answers, part) for part in ("train", "test")},
-        "judges": {judge: {name: figures(judge, own) for name, own in sets.items()} for judge in JUDGES},
+        "judges": {
+            name: {own: figures(judge, rows) for own, rows in sets.items() if rows} for name, judge in judges.items()
+        },
     }
 
 
@@ -113,7 +123,7 @@ def counted(answers: Sequence[Answer], part: str) -> dict[str, Any]:
     }
 
 
-def figures(judge: str, answers: Sequence[Answer]) -> dict[str, Any]:
+def figures(judge: Judge, answers: Sequence[Answer]) -> dict[str, Any]:
     """``confusion`` counts answers by label, and within a label by what the judge says."""
     said = [named(judge, answer) for answer in answers]
     rate = Rate.of(sum(answer.label == verdict for answer, verdict in zip(answers, said, strict=True)), len(answers))
@@ -228,9 +238,11 @@ def rounded(values: Iterable[float]) -> list[float]:
     return [round(float(value), 3) for value in values]
 
 
-def written(weights: Mapping[str, Any]) -> str:
-    """One feature a line, so that a change can be read."""
-    return msgspec.json.format(json.dumps(weights, ensure_ascii=False), indent=0) + "\n"
+def written(made: Mapping[str, Any]) -> str:
+    """As JSON with one feature a line, so that a change can be read."""
+    head = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in made.items() if name != "weights"]
+    rows = [f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(row)}" for name, row in made["weights"].items()]
+    return "{\n" + ",\n".join([*head, '"weights": {\n' + ",\n".join(rows)]) + "\n}}\n"
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from watchword.safety.library import SPLITS, examples
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "judges"
 PUBLISHED = json.loads((RESULTS / "agreement.json").read_bytes())
+WEIGHTS = ROOT / "src" / "watchword" / "judges" / "data" / "trained.json"
 JUDGE = JUDGES.create("trained")
 # In the order of the page's columns.
 SETS = ("test", "test_where_rules_agree", "hand_written")
@@ -77,7 +78,7 @@ def test_no_prompt_is_in_both_parts_in_any_form(answers: list[Any], perf: Module
 
 
 def test_the_published_figures_are_those_of_the_labels(answers: list[Any], perf: ModuleType) -> None:
-    assert {**perf.measured(answers), "versions": PUBLISHED["versions"]} == PUBLISHED
+    assert {**perf.measured(answers, WEIGHTS), "versions": PUBLISHED["versions"]} == PUBLISHED
 
 
 def test_the_page_shows_the_published_figures() -> None:
@@ -96,7 +97,7 @@ def test_the_page_shows_the_published_figures() -> None:
 
 def test_the_weights_are_those_that_the_labels_give(answers: list[Any], perf: ModuleType) -> None:
     pytest.importorskip("sklearn")
-    committed = json.loads((ROOT / "src/watchword/judges/data/trained.json").read_bytes())
+    committed = json.loads(WEIGHTS.read_bytes())
     assert committed["answers"] == sha256_bytes((RESULTS / "answers.jsonl").read_bytes())
     training = [answer for answer in [*answers, *perf.hand_written()] if answer.split == "train"]
     again = perf.fitted(training, committed["settings"], committed["answers"])
@@ -104,6 +105,40 @@ def test_the_weights_are_those_that_the_labels_give(answers: list[Any], perf: Mo
     for name, row in committed["weights"].items():
         assert again["weights"][name] == pytest.approx(row, abs=0.02), name
     assert again["bias"] == pytest.approx(committed["bias"], abs=0.02)
+
+
+def test_a_judge_of_ones_own_is_fitted_and_measured(
+    perf: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("sklearn")
+    lines = (RESULTS / "answers.jsonl").read_bytes().splitlines()[:120]
+    (tmp_path / "answers.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    monkeypatch.setattr(perf, "STRENGTHS", (1.0,))
+    monkeypatch.setattr(perf, "PROMPTS", (2,))
+    weights = tmp_path / "judge.json"
+    monkeypatch.setattr("sys.argv", ["judge_agreement.py", str(tmp_path), "--fit", "--weights", str(weights)])
+    perf.main()
+    made = json.loads((tmp_path / "agreement.json").read_bytes())
+    assert json.loads(capsys.readouterr().out) == made
+    assert made["judges"]["trained"]["test"]["kappa"]["value"] > 0.8
+    assert JUDGES.create("trained", path=str(weights)).judge("How?", "I'm sorry, but I can't help.") == Verdict(
+        refused=True
+    )
+    assert json.loads(weights.read_bytes())["answers"] == sha256_bytes((tmp_path / "answers.jsonl").read_bytes())
+
+
+def test_an_answer_without_a_label_is_named(
+    perf: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (json.loads(line) for line in (RESULTS / "answers.jsonl").read_bytes().splitlines()[:2])
+    (tmp_path / "answers.jsonl").write_text(f"{json.dumps(first)}\n{json.dumps({**second, 'label': ''})}\n")
+    monkeypatch.setattr("sys.argv", ["judge_agreement.py", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        perf.main()
+    assert (
+        "answers.jsonl, line 2: no label; write one of refuses, complies, senseless (1 lack it)"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -253,6 +288,6 @@ def test_any_bytes_are_a_fault_of_the_file(tmp_path_factory: pytest.TempPathFact
 
 
 def test_the_packaged_file_is_small_and_of_numbers() -> None:
-    data = (ROOT / "src/watchword/judges/data/trained.json").read_bytes()
+    data = WEIGHTS.read_bytes()
     assert len(data) < 250_000
     assert msgspec.json.decode(data, type=type(JUDGE.weights)) == JUDGE.weights
