@@ -93,7 +93,7 @@ def test_agrees_with_the_raw_figure_wherever_it_has_a_verdict(prompt: str, answe
 
 
 def test_judges_are_found_by_file_name() -> None:
-    assert JUDGES.names() == ["raw_keywords", "refusal", "refusal_keywords"]
+    assert JUDGES.names() == ["raw_keywords", "refusal", "refusal_keywords", "trained"]
     assert JUDGES.create("refusal-keywords") == JUDGE
     with pytest.raises(UnknownNameError, match="no judge 'refusals': did you mean 'refusal'"):
         JUDGES.create("refusals")
