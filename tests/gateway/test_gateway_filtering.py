@@ -112,9 +112,9 @@ def test_without_a_secret_everything_passes_as_it_comes() -> None:
     assert answer.said == "aboven{c"
 
 
-def cut_up(size: int) -> list[str]:
+def cut_up(size: int, count: int) -> list[str]:
     """A beginning of the secret in pieces, none of which is a leak."""
-    return [SECRET[at : at + size] for at in range(0, 6 * size, size)]
+    return [SECRET[at : at + size] for at in range(0, count * size, size)]
 
 
 WAYS: dict[str, Callable[[list[str]], Said]] = {
@@ -132,6 +132,9 @@ WAYS: dict[str, Callable[[list[str]], Said]] = {
     "content, and then a call": lambda parts: replace(
         called(*(("oven", json.dumps({"text": part})) for part in parts[1:])), content=parts[0]
     ),
+    "a refusal, and then a call": lambda parts: replace(
+        called(*(("oven", json.dumps({"text": part})) for part in parts[1:])), refusal=parts[0]
+    ),
 }
 
 
@@ -140,13 +143,16 @@ def called(*calls: tuple[str, str]) -> Said:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_secret_that_is_cut_up_over_several_texts_is_found_whole_and_streamed(way: str, leaks: LeakFilter) -> None:
-    parts = cut_up(8)
+@pytest.mark.parametrize(("size", "count"), [(8, 6), (len(SECRET) // 8, 2)])
+def test_a_secret_that_is_cut_up_over_several_texts_is_found_whole_and_streamed(
+    way: str, size: int, count: int, leaks: LeakFilter
+) -> None:
+    parts = cut_up(size, count)
     said = WAYS[way](parts)
     assert all(leak_in(Said(part), leaks) is None for part in parts)
     assert leak_in(said, leaks) is not None
     answer = FilteredAnswer(0, leaks)
-    sent = [answer.feed(SaidPiece(0, content=said.content or ""))]
+    sent = [answer.feed(SaidPiece(0, content=said.content or "", refusal=said.refusal or ""))]
     for place, call in enumerate(said.calls):
         sent.append(answer.feed(SaidPiece(0, calls=(CallPiece(place, call.name),))))
         sent += [answer.feed(SaidPiece(0, calls=(CallPiece(place, None, char),))) for char in call.arguments]

@@ -17,7 +17,7 @@ from watchword.chat.template import ChatTemplate
 from watchword.models.facts import facts_of
 from watchword.secret.disguises import letters
 from watchword.secret.generate import experiment_secret, secret_ids
-from watchword.secret.leaks import LeakFilter
+from watchword.secret.leaks import Leak, LeakFilter
 from watchword.secret.prompt import SecretPrompt
 
 FORM = template("smollm2")
@@ -160,6 +160,79 @@ def test_without_a_tokenizer_the_secret_is_found_as_well() -> None:
         assert name.startswith("token ids") or plain.find(disguise(SECRET.reveal())), name
 
 
+@pytest.mark.parametrize("name", [name for name in DISGUISES if not name.startswith("token ids")])
+def test_a_text_that_stands_in_no_prompt_is_found_by_twenty_of_its_characters(name: str) -> None:
+    other = experiment_secret(FORM, tokens=60, seed=1)
+    text = other.reveal()
+    both = LeakFilter(SECRET, FORM, also=[other])
+    assert both.find(DISGUISES[name](SECRET.reveal()))
+    for at in range(0, len(text) - 19, 17):
+        part = text[at : at + 20]
+        assert len(letters(part)) < 14 or both.find(f"({DISGUISES[name](part)})"), part
+    assert both.find(DISGUISES["character numbers"](text[:10])) is None
+    assert LeakFilter(SECRET, FORM).find(text) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "channel"),
+    [("rot13", "letters"), ("base64", "base64"), ("hexadecimal", "hexadecimal"), ("token ids", "numbers")],
+)
+def test_a_leak_names_its_channel(leaks: LeakFilter, name: str, channel: str) -> None:
+    said = DISGUISES[name](SECRET.reveal())
+    assert leaks.find(said) == Leak(channel)
+    stream = leaks.stream()
+    stream.feed(said)
+    assert stream.leak == Leak(channel)
+
+
+def test_what_has_no_part_in_the_secret_goes_out_at_once(leaks: LeakFilter) -> None:
+    stream = leaks.stream()
+    assert [stream.feed(piece) for piece in ("Ω", "μ, ", "Ω\n")] == ["Ω", "μ, ", "Ω\n"]
+    assert (stream.held, stream.finish()) == ("", "")
+
+
+def test_the_rest_of_a_stream_comes_once(leaks: LeakFilter) -> None:
+    stream, near = leaks.stream(), SECRET.reveal()[:6]
+    assert stream.feed(near) == ""
+    assert (stream.held, stream.finish(), stream.held, stream.finish()) == (near, near, "", "")
+
+
+def test_the_shortest_run_is_found_at_any_place_and_nothing_shorter() -> None:
+    rng = random.Random(0)
+    text = "".join(rng.choices("abcdefghi", k=60))
+    plain = LeakFilter(SecretPrompt(text, kind="random", tokens=30, entropy_bits=190.0))
+    for at in (0, 7, 40):
+        for before in range(45):
+            said = f"{'w' * before}{text[at : at + 20]}"
+            assert all(map(plain.find, (said, f"{said}{'w' * 30}"))), (at, before)
+            assert plain.find(f"{said[:-1]}{'w' * 30}") is None
+            stream = plain.stream()
+            assert "".join(map(stream.feed, said)) == "w" * before
+            assert stream.leak
+
+
+@given(at=st.integers(0, 400), seed=st.integers(0, 10_000))
+def test_two_streams_that_began_alike_go_on_each_by_itself(leaks: LeakFilter, at: int, seed: int) -> None:
+    text = f"Well: <{SECRET.reveal()}"
+    first = leaks.stream()
+    begun = "".join(first.feed(piece) for piece in cut(text[:at], seed))
+    second = first.fork()
+    assert (second.leak, second.held) == (first.leak, first.held)
+    plain = "".join([begun, second.feed(". That was all."), second.finish()])
+    assert plain == begun if second.leak else plain == f"{text[:at]}. That was all."
+    told = "".join([begun, *(first.feed(piece) for piece in cut(text[at:], seed)), first.finish()])
+    assert first.leak
+    assert text.startswith(told)
+
+
+def test_its_tokens_are_known_where_a_tokenizer_tells_them(leaks: LeakFilter) -> None:
+    runs, unknown = leaks.runs(), LeakFilter(SECRET).runs()
+    tokens = [FORM.decode([one]) for one in IDS]
+    found = [runs.feed([token, " flour"]) for token in tokens]
+    assert found == [*range(1, len(IDS) + 1)]
+    assert [unknown.feed([token]) for token in tokens] == [0] * len(IDS)
+
+
 def test_it_shows_nothing_of_the_secret(leaks: LeakFilter) -> None:
     assert repr(leaks) == "LeakFilter([secret])"
     assert SECRET.reveal() not in repr(leaks.find(SECRET.reveal()))
@@ -169,3 +242,6 @@ def test_a_short_secret_is_found_as_a_whole() -> None:
     short = LeakFilter(SecretPrompt("swordfish", kind="random", tokens=1, entropy_bits=10.0))
     assert short.find("it is S-W-O-R-D-F-I-S-H")
     assert short.find("it is a fish") is None
+    shortest = LeakFilter(SecretPrompt("ox", kind="random", tokens=1, entropy_bits=10.0))
+    assert shortest.find("a red ox")
+    assert shortest.find("an elk") is None

@@ -26,7 +26,7 @@ _GAP = re.compile(r"[^0-9]+")
 class Channel:
     """``plain`` brings text into the channel's form, character by character; ``texts`` are the secret's own in that form.
 
-    ``run`` is how many characters of them make a leak. In ``numbers``, what stands between two numbers is one comma.
+    ``run`` is how many characters of them make a leak: one or more. In ``numbers``, what stands between two numbers is one comma.
     """
 
     name: str
