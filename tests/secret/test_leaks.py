@@ -211,6 +211,25 @@ def test_the_shortest_run_is_found_at_any_place_and_nothing_shorter() -> None:
             assert stream.leak
 
 
+@pytest.mark.parametrize("size", range(1, 20))
+def test_a_stream_holds_back_the_whole_beginning_and_no_character_more(size: int) -> None:
+    text = "".join(random.Random(0).choices("abcdefghi", k=60))
+    stream = LeakFilter(SecretPrompt(text, kind="random", tokens=30, entropy_bits=190.0)).stream()
+    assert stream.feed(f"www{text[5 : 5 + size]}") == "www"
+    assert stream.feed(f"{text[5 + size : 25]}www") == ""
+    assert stream.leak
+
+
+def test_numbers_are_held_back_from_the_first_digit_until_a_long_text_follows(leaks: LeakFilter) -> None:
+    prose = f"{'It is said that there are some of them. ' * 3}"
+    for between in (" ", " X ", "-" * 24):
+        listed = between.join(map(str, IDS[:4]))
+        assert leaks.stream().feed(f"{prose}{listed}{between}").rstrip() == prose.rstrip()
+        assert len(leaks.stream().feed(f"{prose}{listed}{'-' * 25}")) > len(prose)
+    # One number alone, as ordinary text has them, is none.
+    assert leaks.stream().feed(f"{prose}({IDS[0]}) ").startswith(f"{prose}(")
+
+
 @given(at=st.integers(0, 400), seed=st.integers(0, 10_000))
 def test_two_streams_that_began_alike_go_on_each_by_itself(leaks: LeakFilter, at: int, seed: int) -> None:
     text = f"Well: <{SECRET.reveal()}"
