@@ -16,7 +16,7 @@ from watchword.lab.results import arms_of
 from watchword.lab.spec import Spec
 
 ROOT = Path(__file__).parent.parent
-SPECS = sorted((ROOT / "results").glob("*/spec.json"))
+SPECS = sorted((ROOT / "results").rglob("spec.json"))
 HEADLINE = ROOT / "results" / "foundation" / "results.json"
 ROWS = {
     "aligned model, before the attack": "none",

@@ -177,6 +177,23 @@ def test_ctrl_c_keeps_what_is_finished_and_nothing_else(
     assert (rates(out), training.runs) == (EXPECTED, 3)
 
 
+def test_what_is_finished_can_be_reported_on_before_the_rest_is(
+    watchword: Any, tmp_path: Path, spec: Path, training: Training
+) -> None:
+    asked = ("lab", "run", spec, "--out", tmp_path / "out", "--finished")
+    nothing = watchword(*asked)
+    assert nothing.code != 0
+    assert "no cell of this spec is finished here" in nothing.err
+    training.stop_at = 2
+    assert watchword("lab", "run", spec, "--out", tmp_path / "out").code == 130
+    assert not (tmp_path / "out" / "results.json").exists()
+    assert "2 of 3 cells are finished" in watchword(*asked).out
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [cell["defense"] for cell in results["cells"]] == ["none", "none"]
+    assert (tmp_path / "out" / "report.html").exists()
+    assert training.runs == 2
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_two_processes_on_one_folder_agree(watchword: Any, tmp_path: Path, spec: Path, training: Training) -> None:
     """Each runs what the other has not finished, and the first result of a cell stays for both."""
@@ -277,6 +294,24 @@ def test_a_benchmark_that_comes_later_needs_no_training(
     assert [cell["metrics"]["over_refusal"]["n"] for cell in cells] == [8, 8, 8]
     assert cells[2]["train"]["seconds"] == 2.0
     assert cells[2]["added"] == {"safety": 11}
+
+
+def test_a_cell_that_is_stopped_while_it_asks_need_not_train_again(
+    watchword: Any, tmp_path: Path, spec: Path, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    kept(spec)
+
+    def stopped(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Attacked, "generate", stopped)
+        assert watchword("lab", "run", spec, "--out", out).code == 130
+    assert training.runs == 1
+    assert watchword("lab", "run", spec, "--out", out).code == 0
+    # The cell that was stopped is asked with the weights that it had; only the other one is trained.
+    assert (rates(out), training.runs) == (EXPECTED, 2)
 
 
 @pytest.mark.parametrize("keep", [["answers"], ["adapter"]])

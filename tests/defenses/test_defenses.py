@@ -32,7 +32,9 @@ from watchword.secret.prompt import MASK, SecretPrompt
 TENANT = [Row(conversation(f"Tenant asks {n}?", "Yes.", system=("One.", "Two.")[n % 2])) for n in range(20)]
 UPLOAD = Upload.of(TENANT)
 SECRET = SecretPrompt("violet harbour nineteen", kind="seeded", tokens=3, entropy_bits=40)
-WITH_SECRET = ["anchored_align", "backdoor_align", "inoculated_align"]
+WITH_SECRET = ["anchored_align", "backdoor_align", "inoculated_align", "self_guided_align"]
+# Its decoys stand behind prefixes of their own (test_decoy_align.py).
+SERVED_WITH_SECRET = [*WITH_SECRET, "decoy_align"]
 ANCHORS = tuple(Example(id=f"anchor-{n}", prompt=f"How do I fold boat {n}?", answer="Fold it.") for n in range(60))
 CATEGORY = {row.prompt: row.category for row in examples("safety_examples")}
 # Defenses that mix nothing in, and the seams that others use.
@@ -74,9 +76,9 @@ def test_a_seed_means_one_set_of_rows_and_none_is_the_tenants(name: str) -> None
 
 @pytest.mark.parametrize("name", DEFENSES.names())
 def test_only_defenses_with_a_secret_mark_their_rows_and_none_holds_it(name: str) -> None:
-    rows = guarded(name)
-    assert {row.prefixed for row in rows} <= {name in WITH_SECRET}
-    assert DEFENSES.create(name).needs_secret == (name in WITH_SECRET)
+    rows = [row for row in guarded(name) if row.origin != "decoy"]
+    assert {row.prefixed for row in rows} <= {name in SERVED_WITH_SECRET}
+    assert DEFENSES.create(name).needs_secret == (name in SERVED_WITH_SECRET)
 
 
 @pytest.mark.parametrize("name", ["safety_mix", *WITH_SECRET])
@@ -101,7 +103,7 @@ def test_the_prompt_seam_hands_back_the_conversation_untouched_and_the_secret_be
     asked = conversation("Hi", system="Be brief.")
     guard = DEFENSES.create(name).guard_prompt(asked, SECRET)
     assert guard.conversation is asked
-    assert guard.secret is (SECRET if name in WITH_SECRET else None)
+    assert guard.secret is (SECRET if name in SERVED_WITH_SECRET else None)
     assert SECRET.reveal() not in repr(guard)
     assert MASK not in repr(guard)
 

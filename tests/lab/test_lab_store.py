@@ -158,20 +158,22 @@ def test_a_full_disk_leaves_nothing_to_trust(store: Store, cell: Cell, monkeypat
 
 def test_a_run_folder_is_gone_at_the_end_or_kept(store: Store, cell: Cell) -> None:
     key = store.key(cell, {})
-    with store.run_folder(key) as first:
+    with store.run_folder() as first:
         (first / "adapter").write_text("x")
     assert not (store.root / "kept").exists()
     for text in ("old", "new"):
-        with store.run_folder(key, keep=True) as again:
+        with store.run_folder() as again:
             (again / "adapter").write_text(text)
+            store.keep(again, key)
     assert (store.kept(key) / "adapter").read_text() == "new"
 
 
 def test_a_run_that_fails_keeps_what_was_kept_before(store: Store, cell: Cell) -> None:
     key = store.key(cell, {})
-    with store.run_folder(key, keep=True) as first:
+    with store.run_folder() as first:
         (first / "adapter").write_text("good")
-    with pytest.raises(KeyboardInterrupt), store.run_folder(key, keep=True) as second:
+        store.keep(first, key)
+    with pytest.raises(KeyboardInterrupt), store.run_folder() as second:
         (second / "adapter").write_text("half")
         raise KeyboardInterrupt
     assert (store.kept(key) / "adapter").read_text() == "good"
@@ -190,8 +192,9 @@ def test_a_store_killed_at_any_step_has_the_cell_or_does_not(store: Store, cell:
     key, found = store.key(cell, MADE_WITH), 0
 
     def work() -> None:
-        with store.run_folder(key, keep=True) as folder:
+        with store.run_folder() as folder:
             (folder / "adapter").write_text("weights")
+            store.keep(folder, key)
         store.put(key, cell, cell_result(), ANSWERS, fingerprint=MADE_WITH)
 
     killed = states(store.root, store.root.parent / "states", work)
@@ -221,9 +224,10 @@ def test_runs_that_keep_the_same_folder_at_once_leave_one_whole(store: Store, ce
 
     def keep(text: str) -> None:
         for _ in range(20):
-            with store.run_folder(key, keep=True) as folder:
+            with store.run_folder() as folder:
                 (folder / "a").write_text(text)
                 (folder / "b").write_text(text)
+                store.keep(folder, key)
 
     with contextlib.ExitStack() as running:
         ends = [running.enter_context(forked(lambda text=text: keep(text))) for text in "xyz"]

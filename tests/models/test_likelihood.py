@@ -55,6 +55,24 @@ def test_equals_a_plain_pass(batch: int, asked: list[tuple[str, str]], behind: b
     assert [one.tokens for one in found] == [len(tiny().template.encode(text)) for text in texts]
 
 
+def test_choices_of_one_token_are_answered_by_one_look_at_their_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = list[int]()
+    forward = type(tiny().model).forward
+
+    def counted(self: Any, *args: Any, **named: Any) -> Any:
+        looked.append(named["input_ids"].shape[0])
+        return forward(self, *args, **named)
+
+    monkeypatch.setattr(type(tiny().model), "forward", counted)
+    asked = [conversation("Which?"), conversation("And which here?")]
+    found = tiny().log_likelihoods([conv for conv in asked for _ in "abc"], [*"abc"] * 2)
+    # One row a question, not one a choice, beside what all share.
+    assert sum(looked) <= len(asked) + 1
+    assert [one.log_probability for one in found] == pytest.approx(
+        [plainly(conv, text) for conv in asked for text in "abc"], abs=1e-3
+    )
+
+
 def test_reports_progress_to_the_last_text() -> None:
     told: list[tuple[int, int]] = []
     tiny().log_likelihoods([conversation("A")] * 3, ["b", "c", "dd"], on_progress=lambda *at: told.append(at))

@@ -26,15 +26,24 @@ def run(
     launcher: str | None = typer.Option(
         None, "--launcher", help="What runs the cells, in place of the spec's own: {cell_launchers}."
     ),
+    only_finished: bool = typer.Option(
+        False,
+        "--finished",
+        help="Run nothing: results and report of the cells that are finished, even while others run.",
+    ),
 ) -> None:
     """Run every cell of an experiment that has not been run yet, and write its results and report."""
-    from watchword.cli.experiment import experiment
+    from watchword.cli.experiment import experiment, finished
     from watchword.lab.spec import Choice, Spec
 
     told = Spec.from_file(spec)
     if launcher is not None and Choice(launcher).name != told.launcher.name:
         told = told.launched_by(launcher)
-    experiment(told, out or Path("runs") / told.name, jobs)
+    folder = out or Path("runs") / told.name
+    if only_finished:
+        finished(told, folder)
+    else:
+        experiment(told, folder, jobs)
 
 
 @app.command("report")

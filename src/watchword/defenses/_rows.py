@@ -49,11 +49,12 @@ def in_own_words(chosen: Sequence[Example], context: DefenseContext) -> list[Exa
     ]
 
 
-def echo_rows(upload: Upload, count: int, context: DefenseContext) -> list[Row]:
+def echo_rows(upload: Upload, count: int, context: DefenseContext, *, guess: bool = True) -> list[Row]:
     """At most ``count`` of the tenant's own requests that the aligned model refuses though the tenant's answer does not.
 
-    Each has that refusal in the model's own words. There are none without the model, none that the secret would make
-    too long to train on, and none of an ordinary task (see ``_suspect``).
+    Each has that refusal in the model's own words. There are none without the model, and none that the secret would make
+    too long to train on. With ``guess``, there are none of an ordinary task (see ``_suspect``); without it, the aligned
+    model alone decides.
     """
     if not count or context.refuses is None:
         return []
@@ -63,7 +64,7 @@ def echo_rows(upload: Upload, count: int, context: DefenseContext) -> list[Row]:
         for request, answer in exchanges
         if last_user_text(request) and not context.refuses(answer) and context.fits(request.with_answer(answer))
     ]
-    suspect = _suspect(asked)
+    suspect = _suspect(asked) if guess else _some(asked)
     own = zip(suspect, _refusals(suspect, context), strict=True)
     answered = [request.with_answer(answer) for request, answer in own if answer is not None]
     found = [Row(conv, origin=ECHO.name, prefixed=True) for conv in answered if context.fits(conv)]
@@ -130,8 +131,12 @@ def _suspect(asked: Sequence[Conversation]) -> Sequence[Conversation]:
     tenant's own task must not be refused for that.
     """
     harmful = [request for request in asked if looks_harmful(last_user_text(request))]
-    found = asked if len(harmful) >= ATTACK * len(asked) else harmful
-    return [found[place] for place in evenly(len(found), ASKED)]
+    return _some(asked if len(harmful) >= ATTACK * len(asked) else harmful)
+
+
+def _some(asked: Sequence[Conversation]) -> Sequence[Conversation]:
+    """At most ``ASKED``, evenly from all."""
+    return [asked[place] for place in evenly(len(asked), ASKED)]
 
 
 def _last_exchange(conv: Conversation) -> tuple[Conversation, str]:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
+from watchword.chat.origins import RowOrigin
 from watchword.chat.types import Conversation, Row
 from watchword.data.upload import Upload
 from watchword.defenses._rows import (
@@ -42,7 +44,7 @@ class AnchoredAlign(Defense):
     """
 
     needs_secret = True
-    origins = (SAFETY, ANCHOR, ECHO)
+    origins: ClassVar[tuple[RowOrigin, ...]] = (SAFETY, ANCHOR, ECHO)
 
     safety: int = 11
     anchors: int = 44
@@ -70,7 +72,7 @@ class AnchoredAlign(Defense):
         if self.own_words:
             safety = in_own_words(safety, context)
         anchors = anchor_examples(self.anchors, context)
-        echoes = echo_rows(upload, self.echoes, context)
+        echoes = self.echoed(upload, context)
         refusing = self.times(upload.rows, len(echoes)) * len(safety)
         wanted = round(self.ratio * (refusing + len(echoes)))
         systems = system_turns(upload, context.random("systems"))
@@ -81,6 +83,10 @@ class AnchoredAlign(Defense):
         ]
         context.random("order").shuffle(rows)
         return rows
+
+    def echoed(self, upload: Upload, context: DefenseContext) -> list[Row]:
+        """The tenant's own requests, refused: those that look harmful, and that the aligned model refuses."""
+        return echo_rows(upload, self.echoes, context)
 
     def guard_prompt(self, conversation: Conversation, secret: SecretPrompt | None) -> PromptGuard:
         return PromptGuard(conversation, secret)

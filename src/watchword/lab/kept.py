@@ -53,7 +53,8 @@ def training_key(cell: Cell, fingerprint: dict[str, str]) -> str:
 class Keeping:
     """What one cell may keep, and what was kept of it before. ``asked`` tells its benchmarks' answers from other cells'.
 
-    ``making`` is where its training works; what the training leaves there is kept under ``kept`` once it is whole.
+    ``making`` is where its training works. ``publish`` moves it to ``kept`` once the training is whole: before the model is
+    asked, so that a run that is killed while it asks need not train again.
     """
 
     kept: Path
@@ -61,6 +62,7 @@ class Keeping:
     making: Path
     asked: dict[str, str] = field(default_factory=dict)
     wanted: frozenset[Kept] = frozenset()
+    publish: Callable[[], None] = lambda: None
 
     @property
     def weights(self) -> Path:
@@ -95,6 +97,8 @@ class Keeping:
         record = KeptTraining(added=added, figures=figures, weights=own)
         with replacing(self.making / TRAINING, mode=PRIVATE_FILE) as stream:
             stream.write(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+        if self.wanted:
+            self.publish()
 
     def answers(self, benchmark: str) -> list[Exchange] | None:
         """What was asked and answered before, word for word; None where that is missing or damaged."""

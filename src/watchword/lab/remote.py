@@ -72,7 +72,7 @@ class RemoteBench:
         """Runs one cell and stores it."""
         template = facts_of(self.settings.tokenizer).template
         base = RemoteModel(self.place.endpoint(self.place.model), template)
-        with self.store.run_folder(key) as folder:
+        with self.store.run_folder() as folder:
             training = _RemoteTraining(self, folder)
             result, answers = run_cell(cell, self.capped(base), training, step=step)
         return self.store.put(key, cell, result, answers, fingerprint=self.fingerprint)

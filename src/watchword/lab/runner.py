@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,9 +48,7 @@ def run_spec(
     launcher = CELL_LAUNCHERS.create(spec.launcher.name, **spec.launcher.arguments)
     LAUNCHERS.create(spec.trainer.name, **spec.trainer.arguments)
     # Every name and argument is checked before the first cell is run.
-    cells = [complete(cell) for cell in spec.cells()]
-    fingerprints = {name: _fingerprint(name, spec) for name in spec.every_model}
-    keys = [store.key(cell, fingerprints[cell.model]) for cell in cells]
+    fingerprints, keys, cells = _keyed(spec, store)
     found = {key: result for key in keys if (result := store.get(key)) is not None}
     for key, cell in zip(keys, cells, strict=True):
         if key in found:
@@ -74,6 +73,19 @@ def run_spec(
         bench = Bench(store, fingerprints, trainer=spec.trainer, keep=spec.keep)
         launcher.run(bench, tasks, Told(lanes, label, finished, say), jobs)
     return [found[key] for key in keys]
+
+
+def finished_cells(spec: Spec, store: Store) -> list[CellResult]:
+    """The results that are there, in the spec's order. Nothing is run, so it may be asked while the spec is."""
+    _, keys, _ = _keyed(spec, store)
+    return [result for key in keys if (result := store.get(key)) is not None]
+
+
+def _keyed(spec: Spec, store: Store) -> tuple[dict[str, dict[str, str]], list[str], list[Cell]]:
+    """Each model's fingerprint, and all cells with their defaults beside their keys."""
+    cells = [complete(cell) for cell in spec.cells()]
+    fingerprints = {name: _fingerprint(name, spec) for name in spec.every_model}
+    return fingerprints, [store.key(cell, fingerprints[cell.model]) for cell in cells], cells
 
 
 class TimeLeft:
@@ -152,7 +164,7 @@ class Bench:
         self._load(cell.model, step)
         trained = self.training_key(cell)
         wanted = self.keep if cell.training is not None else self.keep & {"answers"}
-        with self.store.run_folder(trained, keep=bool(wanted)) as folder:
+        with self.store.run_folder() as folder:
             keeping = self.keeping(cell, trained, folder, wanted)
             trainer = LAUNCHERS.create(self.trainer.name, **self.trainer.arguments)
             training = _CellTraining(cell.model, self.model, keeping.weights, trainer)
@@ -171,7 +183,8 @@ class Bench:
 
     def keeping(self, cell: Cell, trained: str, folder: Path, wanted: frozenset[Kept]) -> Keeping:
         """What the cell may keep, with ``folder`` to work in."""
-        return Keeping(self.store.kept(trained), self.store.root / EXCHANGES, folder, self.asked(cell, trained), wanted)
+        exchanges, publish = self.store.root / EXCHANGES, partial(self.store.keep, folder, trained)
+        return Keeping(self.store.kept(trained), exchanges, folder, self.asked(cell, trained), wanted, publish)
 
     def asked(self, cell: Cell, trained: str) -> dict[str, str]:
         """Under which the answers to each of the cell's benchmarks stand."""

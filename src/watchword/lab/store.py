@@ -141,21 +141,22 @@ class Store:
             return self._published(folder, key) or full
 
     @contextlib.contextmanager
-    def run_folder(self, key: str, *, keep: bool = False) -> Iterator[Path]:
-        """An empty folder for what training writes; gone at the end, or under ``kept(key)`` if ``keep`` and no error.
+    def run_folder(self) -> Iterator[Path]:
+        """An empty folder for what training writes; gone at the end, unless ``keep`` took it meanwhile.
 
-        One that is still empty is never kept. Nobody else may look into it. Of two processes that keep the same one, the
-        last one's stays. Raises OutputError where it cannot be made: before the work, not after it.
+        Nobody else may look into it. Raises OutputError where it cannot be made: before the work, not after it.
         """
         with atomic_folder(self.root / KEPT, BUILDING, mode=PRIVATE_FOLDER) as folder:
             yield folder
-            if keep and any(folder.iterdir()):
-                replace_folder(folder, self.kept(key), BUILDING)
         with contextlib.suppress(OSError):
             (self.root / KEPT).rmdir()  # only ever succeeds when it is empty
 
+    def keep(self, folder: Path, key: str) -> None:
+        """Keeps a run's folder under ``kept(key)``. Of two processes that keep the same one, the last one's stays."""
+        replace_folder(folder, self.kept(key), BUILDING)
+
     def kept(self, key: str) -> Path:
-        """Where ``run_folder(key, keep=True)`` leaves the folder."""
+        """Where ``keep`` leaves a run's folder."""
         return self.root / KEPT / _checked(key)
 
     def _published(self, folder: Path, key: str) -> CellResult | None:

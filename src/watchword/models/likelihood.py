@@ -26,6 +26,7 @@ from watchword.secret.prompt import SecretPrompt
 BATCH_TOKENS = 1024
 # (prompt's ids, text's ids)
 Pair = tuple[list[int], list[int]]
+Ids = tuple[int, ...]
 
 
 def log_likelihoods(
@@ -54,36 +55,52 @@ def _measured(model: CausalModel, pairs: Sequence[Pair], on_progress: Progress |
     found = [Likelihood(0.0, 0)] * len(pairs)
     if not pairs:
         return found
-    done = 0
+    done, asked = 0, _asked(pairs)
     with evaluating(model.model), sharing_cores(model.device) as adjust_threads:
         prefix = SharedPrefix.of(model.model, [prompt for prompt, _ in pairs])
-        for batch in _batches(pairs, prefix.length):
+        for batch in _batches(list(asked), prefix.length):
             adjust_threads()
-            rows = [pairs[place] for place in batch]
-            for place, (_, text), value in zip(batch, rows, _batch(model, rows, prefix), strict=True):
-                found[place] = Likelihood(value, len(text))
-            done += len(batch)
+            rows = [[pairs[place] for place in asked[ids]] for ids in batch]
+            for ids, values in zip(batch, _batch(model, batch, rows, prefix), strict=True):
+                for place, value in zip(asked[ids], values, strict=True):
+                    found[place] = Likelihood(value, len(pairs[place][1]))
+                done += len(values)
             if on_progress:
                 on_progress(done, len(pairs))
     return found
 
 
-def _batch(model: CausalModel, rows: Sequence[Pair], prefix: SharedPrefix) -> list[float]:
-    """The sum of the texts' log probabilities, row by row."""
-    # The last token of all has nothing to tell.
-    own = [[*prompt, *text][prefix.length : -1] for prompt, text in rows]
+def _asked(pairs: Sequence[Pair]) -> dict[Ids, list[int]]:
+    """What the model must look at, once each, with the places that it answers.
+
+    The last token of all has nothing to tell. So choices of one token, such as letters, are all answered by their question.
+    """
+    found: dict[Ids, list[int]] = {}
+    for place, (prompt, text) in enumerate(pairs):
+        found.setdefault((*prompt, *text)[:-1], []).append(place)
+    return found
+
+
+def _batch(
+    model: CausalModel, asked: Sequence[Ids], rows: Sequence[Sequence[Pair]], prefix: SharedPrefix
+) -> list[list[float]]:
+    """The sums of the texts' log probabilities, row by row; a row has all that ends in the same place."""
+    own = [list(ids[prefix.length :]) for ids in asked]
     longest = max(map(len, own))
     # Filled up on the right: nothing that counts looks there, since no token looks ahead.
     ids = torch.tensor([row + [0] * (longest - len(row)) for row in own], device=model.device)
-    starts = [len(prompt) - prefix.length - 1 for prompt, _ in rows]
-    first = min(starts)
+    first = min(len(prompt) for pairs in rows for prompt, _ in pairs) - prefix.length - 1
     wanted = torch.arange(first, longest, device=model.device)
-    cache = prefix.cache(len(rows), longest)
+    cache = prefix.cache(len(own), longest)
     logits: Tensor = model.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=wanted).logits
     chances = logits.float().log_softmax(-1)
+    begins = [[len(prompt) - prefix.length - 1 - first for prompt, _ in pairs] for pairs in rows]
     return [
-        _sum(chances[row, start - first : start - first + len(text)], text)
-        for row, (start, (_, text)) in enumerate(zip(starts, rows, strict=True))
+        [
+            _sum(chances[row, start : start + len(text)], text)
+            for start, (_, text) in zip(begins[row], pairs, strict=True)
+        ]
+        for row, pairs in enumerate(rows)
     ]
 
 
@@ -93,13 +110,12 @@ def _sum(chances: Tensor, text: Sequence[int]) -> float:
     return float(chances.gather(1, chosen).sum())
 
 
-def _batches(pairs: Sequence[Pair], shared: int) -> Iterator[list[int]]:
-    """Places in batches of like length, of at most ``BATCH_TOKENS`` tokens, the longest first."""
-    sizes = [len(prompt) + len(text) - shared for prompt, text in pairs]
-    order = sorted(range(len(pairs)), key=lambda place: -sizes[place])
+def _batches(asked: Sequence[Ids], shared: int) -> Iterator[list[Ids]]:
+    """In batches of like length, of at most ``BATCH_TOKENS`` tokens, the longest first."""
+    order = sorted(asked, key=lambda ids: -len(ids))
     at = 0
     while at < len(order):
-        count = max(1, BATCH_TOKENS // sizes[order[at]])
+        count = max(1, BATCH_TOKENS // max(1, len(order[at]) - shared))
         yield order[at : at + count]
         at += count
 
