@@ -185,6 +185,12 @@ def test_a_leak_names_its_channel(leaks: LeakFilter, name: str, channel: str) ->
     assert stream.leak == Leak(channel)
 
 
+def test_a_character_that_stands_for_several_is_read_as_all_of_them() -> None:
+    assert letters("o\ufb03ce, Stra\u00dfe \u00bd") == "officestrasse12"
+    text = LeakFilter(SecretPrompt("coffiestafffling", kind="random", tokens=1, entropy_bits=10.0))
+    assert text.find("It is co\ufb03esta\ufb00fling")
+
+
 def test_what_has_no_part_in_the_secret_goes_out_at_once(leaks: LeakFilter) -> None:
     stream = leaks.stream()
     assert [stream.feed(piece) for piece in ("Ω", "μ, ", "Ω\n")] == ["Ω", "μ, ", "Ω\n"]
