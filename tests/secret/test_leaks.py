@@ -268,5 +268,5 @@ def test_a_short_secret_is_found_as_a_whole() -> None:
     assert short.find("it is S-W-O-R-D-F-I-S-H")
     assert short.find("it is a fish") is None
     shortest = LeakFilter(SecretPrompt("ox", kind="random", tokens=1, entropy_bits=10.0))
-    assert shortest.find("a red ox")
+    assert all(map(shortest.find, ("a red ox", "red ox")))
     assert shortest.find("an elk") is None
