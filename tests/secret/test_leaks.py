@@ -263,6 +263,33 @@ def test_it_shows_nothing_of_the_secret(leaks: LeakFilter) -> None:
     assert SECRET.reveal() not in repr(leaks.find(SECRET.reveal()))
 
 
+# Words that are one token each.
+LONG = " assistant bread because water helpful seven assistant because something return"
+SHORT = " bread water seven flour quill bread people water"
+
+
+@pytest.mark.parametrize("text", [LONG, LONG + SHORT, SHORT + LONG, " assistant" * 3 + SHORT[12:]])
+def test_eight_tokens_are_a_leak_wherever_they_are_shortest_and_seven_of_those_are_none(text: str) -> None:
+    secret = SecretPrompt(text, kind="random", tokens=8, entropy_bits=80.0)
+    ids, leaks = secret_ids(secret, FORM), LeakFilter(secret, FORM)
+    assert len(ids) == len(text.split())
+    runs = [ids[at : at + 8] for at in range(max(1, len(ids) - 7))]
+    assert all(leaks.find(FORM.decode(run)) for run in runs)
+    shortest = min(runs, key=lambda run: len(letters(FORM.decode(run))))
+    assert leaks.find(FORM.decode(shortest[1:])) is None
+    assert leaks.find(FORM.decode(shortest[:-1])) is None
+
+
+def test_without_a_tokenizer_twenty_characters_are_a_leak_wherever_they_have_the_fewest_letters() -> None:
+    text = "abcdefghijklmnopqrstuvwxyzabcdefghij----"
+    plain = LeakFilter(SecretPrompt(text, kind="random", tokens=20, entropy_bits=80.0))
+    assert plain.find(text[-20:])
+    assert plain.find(text[3:18]) is None
+    whole = LeakFilter(SecretPrompt(text[:18], kind="random", tokens=9, entropy_bits=80.0))
+    assert whole.find(f"({text[:18]})")
+    assert whole.find(f"({text[:17]})") is None
+
+
 def test_a_short_secret_is_found_as_a_whole() -> None:
     short = LeakFilter(SecretPrompt("swordfish", kind="random", tokens=1, entropy_bits=10.0))
     assert short.find("it is S-W-O-R-D-F-I-S-H")
