@@ -268,7 +268,7 @@ LONG = " assistant bread because water helpful seven assistant because something
 SHORT = " bread water seven flour quill bread people water"
 
 
-@pytest.mark.parametrize("text", [LONG, LONG + SHORT, SHORT + LONG, " assistant" * 3 + SHORT[12:]])
+@pytest.mark.parametrize("text", [LONG, LONG + SHORT, SHORT + LONG, " assistant" * 2 + SHORT[12:]])
 def test_eight_tokens_are_a_leak_wherever_they_are_shortest_and_seven_of_those_are_none(text: str) -> None:
     secret = SecretPrompt(text, kind="random", tokens=8, entropy_bits=80.0)
     ids, leaks = secret_ids(secret, FORM), LeakFilter(secret, FORM)
