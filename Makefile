@@ -45,7 +45,7 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --quiet --no-h
 PEER_LOCKS := $(patsubst %.in,%.lock,$(wildcard tests/peers/*.in))
 lock:
 	$(BIN)/python -m pip install --quiet uv
-	$(COMPILE) pyproject.toml --all-extras --generate-hashes -o requirements.lock
+	$(COMPILE) pyproject.toml --all-extras --excludes tests/peers/ours.left_out --generate-hashes -o requirements.lock
 	$(MAKE) --always-make $(PEER_LOCKS)
 
 # Axolotl imports triton, on a CPU as well; to the others it is but a part of torch for CUDA.

@@ -15,13 +15,15 @@ ONLY_UNIX = ("fcntl", "resource", "pwd", "grp", "termios", "pty", "syslog")
 CALLS = ("pread", "posix_fadvise", "POSIX_FADV_DONTNEED", "fchmod", "getuid", "sync", "O_NOFOLLOW", "sched_getaffinity")
 HEAVY = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "ray")
 SHOW = f"\nimport sys; print([name for name in {HEAVY!r} if name in sys.modules])"
-# What loads torch or another package that itself needs some of these on Unix.
+# What loads torch or another package that itself needs some of these on Unix, or lm-eval, which is not there.
 WITH_TORCH = tuple(
     f"watchword.{name}"
     for name in (
         "training",
         "models",
         "finetune",
+        "lab.lm_eval.documents",
+        "lab.lm_eval.model",
         "release.opening",
         "service.gate.inspection",
         "service.worker.tuning",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,3 +117,24 @@ def test_what_cannot_be_written_or_read_is_said_in_the_same_words(tmp_path: Path
         pass
     with pytest.raises(DataError, match="gone: the file cannot be read: No such"), Address(tmp_path / "gone").opened():
         pass
+
+
+class ByArguments(MemoryFileSystem):
+    """Hands its options to a client that knows none of fsspec's own, as SFTP's does."""
+
+    protocol = "byarguments"
+
+    def __init__(self, **options: Any) -> None:
+        if options:
+            raise TypeError(f"unexpected {sorted(options)}")
+        super().__init__()
+
+
+def test_a_file_system_that_takes_no_option_of_fsspecs_is_written_to() -> None:
+    fsspec.register_implementation("byarguments", ByArguments, clobber=True)
+    place = Address.parse("byarguments://there/x.jsonl")
+    with target(place) as stream:
+        stream.write(b"x")
+    assert written_before(place) == b"x"
+    with place.file_system() as (files, path):
+        files.rm_file(path)

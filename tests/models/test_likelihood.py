@@ -11,10 +11,11 @@ torch = pytest.importorskip("torch")
 
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+from tokenizers.processors import TemplateProcessing  # noqa: E402
 
-from support.tiny import loaded, tiny_llama  # noqa: E402
+from support.tiny import loaded, plain_greedy, tiny_llama  # noqa: E402
 from watchword.chat.types import Conversation, conversation  # noqa: E402
-from watchword.errors import RowTooLongError  # noqa: E402
+from watchword.errors import RowTooLongError, UsageError  # noqa: E402
 from watchword.models import likelihood  # noqa: E402
 from watchword.models.base import LikelihoodModel  # noqa: E402
 from watchword.models.fakes import FakeModel, fake_template  # noqa: E402
@@ -53,6 +54,47 @@ def test_equals_a_plain_pass(batch: int, asked: list[tuple[str, str]], behind: b
     wanted = [plainly(conv, text, secret) for conv, text in zip(convs, texts, strict=True)]
     assert [one.log_probability for one in found] == pytest.approx(wanted, abs=1e-3)
     assert [one.tokens for one in found] == [len(tiny().template.encode(text)) for text in texts]
+
+
+@settings(max_examples=10)
+@given(asked=st.lists(st.tuples(words, st.integers(1, 4), st.booleans()), min_size=1, max_size=5))
+def test_what_the_greedy_answer_begins_with_is_known(asked: list[tuple[str, int, bool]]) -> None:
+    pairs = []
+    for text, length, changed in asked:
+        prompt = tiny().tokens(text)
+        answer = plain_greedy(tiny().model, prompt, length, stops=[])
+        # The last token is another one.
+        pairs.append((prompt, [*answer[:-1], answer[-1] ^ 1] if changed else answer))
+    found = tiny().token_likelihoods(pairs)
+    assert [one.greedy for one in found] == [not changed for _, _, changed in asked]
+    with torch.inference_mode():
+        for (prompt, answer), one in zip(pairs, found, strict=True):
+            chances = tiny().model(input_ids=torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
+            alone = sum(float(chances[len(prompt) - 1 + place, token]) for place, token in enumerate(answer))
+            assert one.log_probability == pytest.approx(alone, abs=1e-3)
+
+
+def test_nothing_is_likely_behind_nothing() -> None:
+    with pytest.raises(UsageError, match="a prompt has no token; put a first token in front"):
+        tiny().token_likelihoods([([1], [5]), ([], [5])])
+
+
+def test_a_first_token_is_put_in_front_once_and_by_request() -> None:
+    model = loaded(tiny_llama())
+    model.tokenizer._tokenizer.post_processor = TemplateProcessing(
+        "<|im_start|> $A", special_tokens=[("<|im_start|>", 1)]
+    )
+    plain = model.template.encode("Hi")
+    assert model.first_token == 1
+    assert model.tokens("Hi") == model.tokens("<|im_start|>Hi") == [1, *plain]
+    assert model.tokens("Hi", special=False) == plain
+
+
+def test_the_last_token_of_all_need_not_be_looked_at() -> None:
+    most = tiny().context
+    assert tiny().token_likelihoods([([1] * most, [5])])[0].tokens == 1
+    with pytest.raises(RowTooLongError):
+        tiny().token_likelihoods([([1] * most, [5, 5])])
 
 
 def test_choices_of_one_token_are_answered_by_one_look_at_their_question(monkeypatch: pytest.MonkeyPatch) -> None:

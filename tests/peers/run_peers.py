@@ -1,6 +1,6 @@
-"""Runs the tests of other trainers and of serving engines, each in an environment with the versions of ``<peer>.lock``.
+"""Runs the tests of other trainers, of serving engines and of lm-eval, each in an environment with the versions of ``<peer>.lock``.
 
-    python tests/peers/run_peers.py [trl axolotl llama_cpp llama_factory ms_swift ray transformers_serve vllm]
+    python tests/peers/run_peers.py [trl axolotl llama_cpp llama_factory lm_eval ms_swift ray transformers_serve vllm]
 
 Engines serve releases that are trained once for all of them, in the environment that calls this. An environment stands in
 ``.venv-peers/<peer>``. It sees the packages of the environment that calls this script, torch among them, behind its own: what

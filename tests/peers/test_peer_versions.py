@@ -14,6 +14,7 @@ DISTRIBUTIONS = {
     "axolotl": "axolotl",
     "llama_cpp": "llama-cpp-python",
     "llama_factory": "llamafactory",
+    "lm_eval": "lm-eval",
     "ms_swift": "ms-swift",
     "ray": "ray",
     "schemathesis": "schemathesis",

@@ -77,7 +77,7 @@ def test_a_machine_without_node_may_skip_what_needs_it(tmp_path: Path) -> None:
 def test_a_misspelt_peer_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_peers.main(["axolotel"]) == 2
     assert (
-        "choose from trl, axolotl, llama_cpp, llama_factory, ms_swift, ray, schemathesis, transformers_serve, vllm"
+        "choose from trl, axolotl, llama_cpp, llama_factory, lm_eval, ms_swift, ray, schemathesis, transformers_serve, vllm"
         in capsys.readouterr().err
     )
 

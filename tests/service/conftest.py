@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.service import KINDS, PLENTY, Clock, Databases, opened
+from support.stores import STORES
 from watchword.service.db import Database
 
 
@@ -32,3 +33,10 @@ def database_url(request: pytest.FixtureRequest, databases: Databases) -> str:
 def database(database_url: str, clock: Clock) -> Iterator[Database]:
     with opened(database_url, now=clock, limits=lambda _: PLENTY) as made:
         yield made
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of an object store, of each kind in turn."""
+    with STORES[request.param]() as url:
+        yield url

@@ -102,7 +102,8 @@ def test_the_settings_are_taken(tmp_path: Path) -> None:
         if document["kind"] == "ConfigMap"
     ]
     (tmp_path / "service.toml").write_text(config)
-    assert read_settings(tmp_path / "service.toml").storage_url == "s3://watchword/blobs"
+    settings = read_settings(tmp_path / "service.toml")
+    assert (settings.storage_url, settings.release_place.url) == ("s3://watchword/blobs", "s3://watchword/releases")
 
 
 def test_the_pages_settings_are_taken(tmp_path: Path) -> None:

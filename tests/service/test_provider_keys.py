@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import shutil
@@ -10,10 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from support.served_release import KEY as RELEASE_KEY
+from support.served_release import release_folder, secret_of
 from support.service import caller
+from support.stores import memory_store
 from support.vault_server import KEY, TOKEN, Transit, transit_server
 from watchword.cli.app import run
 from watchword.errors import ConflictError, SecretError, UnsealError, UsageError
+from watchword.files.addresses import Address
+from watchword.gateway.fetched import FetchedRelease
 from watchword.secret.kept import SEALED
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.stream import decrypted, encrypted
@@ -23,8 +29,9 @@ from watchword.service.db import Database, open_database
 from watchword.service.jobs.machine import JobAction
 from watchword.service.key_settings import KeySettings, TransitSettings
 from watchword.service.rotation import rotate_wrapping
-from watchword.service.settings import ServiceSettings
+from watchword.service.settings import PlaceSettings, ServiceSettings
 from watchword.service.types import Idempotency, JobState, NewFile, NewJob, Stopped, webhook_binding
+from watchword.service.worker.publishing import publish
 
 SECRET = SecretPrompt("seven grey owls", kind="random", tokens=3, entropy_bits=40.0)
 BINDING = {"model": "m"}
@@ -49,6 +56,20 @@ def begun(settings: ServiceSettings) -> Iterator[tuple[Database, ProviderKey]]:
     key = settings.key()
     with contextlib.closing(open_database(settings, key)) as database:
         yield database, key
+
+
+def in_store(settings: ServiceSettings, key: bytes, name: str = "m") -> Address:
+    """The seal of a release at a URL."""
+    sealed = settings.release_place.below(name).below("v1-job12345-1").below(SEALED)
+    with sealed.file_system() as (system, path):
+        system.makedirs(path.rpartition("/")[0], exist_ok=True)
+        system.pipe_file(path, seal(SECRET, key, BINDING))
+    return sealed
+
+
+def read(sealed: Address) -> bytes:
+    with sealed.opened() as stream:
+        return stream.read()
 
 
 def a_release(settings: ServiceSettings, key: bytes, name: str = "m") -> Path:
@@ -124,6 +145,68 @@ def test_the_wrapping_key_is_renewed_while_others_serve(tmp_path: Path) -> None:
             assert b"".join(decrypted(io.BytesIO(stored), holder.wrapping, webhook_binding("acme"))) == b"whsec"
         assert sealed.stat().st_mode & 0o777 == 0o600
         assert rotate_wrapping(settings, database, settings.key(), new_key=False).records == 0
+
+
+def test_the_wrapping_key_is_renewed_in_an_object_store(tmp_path: Path, store: str) -> None:
+    settings = ServiceSettings(data=tmp_path, service=PlaceSettings(releases=f"{store}/releases"))
+    with begun(settings) as (database, key):
+        sealed = in_store(settings, key)
+        before = read(sealed)
+        serving = settings.key()
+        assert rotate_wrapping(settings, database, settings.key(), forget=True).records == 1
+        after = read(sealed)
+        # A process that runs has the older key still; a new one opens what was wrapped anew, and that alone.
+        assert unseal(before, serving, BINDING) == unseal(after, serving, BINDING) == SECRET
+        assert unseal(after, settings.key(), BINDING) == SECRET
+        with pytest.raises(UnsealError):
+            unseal(before, settings.key(), BINDING)
+
+
+def test_a_copy_with_a_seal_of_a_forgotten_key_is_fetched_again(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ServiceSettings(data=tmp_path / "data", service=PlaceSettings(releases=f"{store}/releases"))
+    settings.data.mkdir()
+    settings.key_file.write_text(RELEASE_KEY.hex() + "\n")
+    settings.key_file.chmod(0o600)
+    place = settings.release_place.below("m").below("v1-job12345-1")
+    with begun(settings) as (database, key):
+        publish(release_folder(tmp_path), place)
+        source = FetchedRelease(place.whole, settings.fetched)
+        assert asyncio.run(source.open(key)).secret == secret_of()
+        rotate_wrapping(settings, database, settings.key(), forget=True)
+        fresh = settings.key()
+        # Another process has not fetched it, and finds the copy that it cannot open.
+        assert asyncio.run(FetchedRelease(place.whole, settings.fetched).open(fresh)).secret == secret_of()
+        rotate_wrapping(settings, database, settings.key(), forget=True)
+        fresh = settings.key()
+        with pytest.raises(UnsealError):
+            asyncio.run(source.open(fresh))
+        # This one has fetched it itself, and looks again after a while.
+        monkeypatch.setattr("watchword.gateway.fetched.AGAIN_SECONDS", 0.0)
+        source._fetch_again = 0.0
+        assert asyncio.run(source.open(fresh)).secret == secret_of()
+
+
+@pytest.mark.parametrize("kind", ["folder", "store"])
+def test_one_record_that_does_not_open_keeps_no_other_under_the_older_key(kind: str, tmp_path: Path) -> None:
+    with memory_store() as url:
+        place = PlaceSettings(releases="" if kind == "folder" else f"{url}/releases")
+        settings = ServiceSettings(data=tmp_path, service=place)
+        with begun(settings) as (database, key):
+            whole = {name: in_store(settings, key, name) for name in ("a", "b", "c")}
+            good = read(whole["b"])
+            with whole["b"].file_system() as (system, path):
+                system.pipe_file(path, b"damaged")
+            with pytest.raises(UnsealError, match=r"b/v1-job.*2 records were wrapped anew, and 1 do not open"):
+                rotate_wrapping(settings, database, settings.key(), forget=True)
+            # The older key is kept: the restored seal needs it.
+            with whole["b"].file_system() as (system, path):
+                system.pipe_file(path, good)
+            done = rotate_wrapping(settings, database, settings.key(), forget=True)
+            assert (done.records, done.forgotten) == (3, 2)
+            for sealed in whole.values():
+                assert unseal(read(sealed), settings.key(), BINDING) == SECRET
 
 
 def test_older_keys_are_forgotten_only_once_nothing_needs_them(tmp_path: Path) -> None:

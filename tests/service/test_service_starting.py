@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,26 @@ def test_a_port_that_is_taken_is_told_before_anything_starts(
 def test_an_address_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--data", str(tmp_path), "--host", "300.1.1.1"]) != 0
     assert "cannot listen at 300.1.1.1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["storage", "releases"])
+def test_a_store_that_nothing_here_can_open_is_told_before_the_first_job(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "service.toml").write_text(f'[service]\n{place} = "s3://watchword/{place}"\n')
+    # As where it is not installed.
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(import_module("fsspec.registry")._registry, "s3", raising=False)
+    assert main(["serve", "--data", str(tmp_path / "data"), "--config", str(tmp_path / "service.toml")]) != 0
+    said = capsys.readouterr().err
+    assert f"s3://watchword/{place}" in said
+    assert "pip install 'watchword[s3]'" in said
+
+
+def test_releases_have_a_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "service.toml").write_text('[service]\nreleases = "-"\n')
+    assert main(["serve", "--data", str(tmp_path / "data"), "--config", str(tmp_path / "service.toml")]) != 0
+    assert "releases need a folder or a URL" in capsys.readouterr().err
 
 
 def test_an_api_apart_from_its_engine_is_told_of_their_key(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from watchword.errors import DataError, NotFoundError, QuotaError, UnsealError, UsageError
+from watchword.errors import DataError, NotFoundError, OutputError, QuotaError, UnsealError, UsageError
 from watchword.files.digest import sha256_bytes
 from watchword.secret.wrapping import LocalKeys
 from watchword.service.storage import Blobs
@@ -78,6 +80,30 @@ def test_a_sealed_blob_opens_for_its_binding_only(blobs: Blobs) -> None:
     assert b"guarded" not in b"".join(blobs.chunks(blob.name))
     with pytest.raises(UnsealError):
         next(blobs.sealed_chunks(blob.name, {"job": "2"}))
+
+
+def test_whatever_a_stores_client_raises_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OfItsOwnError(Exception):
+        """As botocore's: no kind of OSError."""
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise OfItsOwnError("no credentials for s3://user:pass-word@store")
+
+    blobs = Blobs(f"memory://blobs{next(_numbers)}")
+    name = blobs.put(b"x").name
+    for method in ("exists", "find", "rm_file", "put_file", "open"):
+        monkeypatch.setattr(f"fsspec.implementations.memory.MemoryFileSystem.{method}", fails)
+    calls: list[Callable[[], object]] = [
+        lambda: blobs.exists(name),
+        lambda: blobs.delete(name),
+        lambda: blobs.put(b"y"),
+        lambda: blobs.sweep([], older_than=0.0),
+        lambda: list(blobs.chunks(name)),
+    ]
+    for call in calls:
+        with pytest.raises(OutputError, match=r"the storage cannot be written.*no credentials") as caught:
+            call()
+        assert "pass-word" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import multiprocessing
 import os
@@ -15,10 +16,12 @@ from typing import Any
 from support.processes import forked
 from support.service_jobs import KEY, TENANT, Service, opened
 from watchword.errors import WatchwordError
+from watchword.files.remote import RemoteFolder
 from watchword.finetune.launch._process import Child
-from watchword.release.reading import read_release
+from watchword.service.api.chat_models import OwnedRelease
 from watchword.service.crash import ASKED_BY
-from watchword.service.types import EVERY_TENANT, Job, JobState
+from watchword.service.settings import PlaceSettings
+from watchword.service.types import EVERY_TENANT, Job, JobState, TunedModel
 
 SEEDS = (1, 2, 3)
 # Reached more than once in a job, so that each seed kills at another time.
@@ -51,13 +54,14 @@ class Stand:
 
     folder: Path
     lease: float = LEASE
+    place: PlaceSettings | None = None
     service: Service = field(init=False)
 
     def __post_init__(self) -> None:
         self.service = self.opened()
 
     def opened(self) -> Service:
-        return opened(self.folder, lease_seconds=self.lease, poll_seconds=0.02)
+        return opened(self.folder, self.place, lease_seconds=self.lease, poll_seconds=0.02)
 
     def work(self) -> None:
         """What a worker's process does, until every job has ended."""
@@ -104,14 +108,13 @@ def _checks(service: Service, job: Job) -> dict[str, Callable[[], bool]]:
     messages = [event.message for event in service.events(job)]
     models = service.database.models(EVERY_TENANT, all_states=True)
     results = [file for file in service.database.files(TENANT.tenant).items if file.purpose == "fine-tune-results"]
-    place = Path(models[0].location) if models else Path("/nowhere")
     ended = [entry.action for entry in service.database.audit_entries()]
     return {
         "success": lambda: job.state is JobState.SUCCEEDED,
         "one end": lambda: messages.count("The job has successfully completed") == 1,
         "one model": lambda: [model.name for model in models] == [job.fine_tuned_model],
-        "a release that opens": lambda: bool(models) and _opens(place, models[0].weights_digest),
-        "no other release": lambda: bool(models) and list(place.parent.iterdir()) == [place],
+        "a release that opens": lambda: bool(models) and _opens(service, models[0]),
+        "no other release": lambda: bool(models) and _releases(service) == {models[0].location},
         "no folder": lambda: not (service.settings.work / job.id).exists(),
         "one result file": lambda: [file.id for file in results] == list(job.result_files) and len(results) == 1,
         "a whole curve": lambda: bool(results) and b"".join(service.blobs.chunks(results[0].blob)).count(b"\n") == 5,
@@ -120,8 +123,17 @@ def _checks(service: Service, job: Job) -> dict[str, Callable[[], bool]]:
     }
 
 
-def _opens(place: Path, digest: str) -> bool:
+def _opens(service: Service, model: TunedModel) -> bool:
     try:
-        return read_release(place, KEY).manifest.weights_digest == digest
+        release = asyncio.run(OwnedRelease(model, service.settings.fetched).open(KEY))
+        return release.manifest.weights_digest == model.weights_digest
     except WatchwordError:
         return False
+
+
+def _releases(service: Service) -> set[str]:
+    """Whatever stands beside releases, in a folder or a store."""
+    place = service.settings.release_place
+    if place.local is not None:
+        return {str(path) for path in place.local.glob("*/*")}
+    return {place.below(name.rpartition("/")[0]).whole for name in RemoteFolder(place.whole).below()}

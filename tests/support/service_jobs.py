@@ -25,12 +25,13 @@ from watchword.release.artifact import (
     weights_digest,
     write_artifact,
 )
+from watchword.release.chat_format import keep_format
 from watchword.secret.generate import generate_secret
 from watchword.service.crash import crash_point
 from watchword.service.db import Database, open_database
 from watchword.service.gate.sequential import Decision
 from watchword.service.gate.verdict import Measured, Verdict
-from watchword.service.settings import Policy, ServiceSettings, WorkerSettings
+from watchword.service.settings import PlaceSettings, Policy, ServiceSettings, WorkerSettings
 from watchword.service.storage import Blobs
 from watchword.service.types import EVERY_TENANT, Idempotency, Job, JobState, NewFile, NewJob, Principal, Stage
 from watchword.service.worker.child import run_order
@@ -73,7 +74,7 @@ class FakeTuner:
             crash_point("after_guard")
             self.tell(StageBegan(Stage.TRAIN))
             self._train(out, curve)
-            _release(out, self.order.model)
+            _release(out, self.order)
             self.tell(StageEnded(Stage.TRAIN))
         manifest = signed_manifest(out, KEY)
         return Run(out, manifest.weights_digest, 120, max(0.5, least_share), curve.csv())
@@ -167,13 +168,16 @@ def line(number: int) -> bytes:
     return json.dumps({"messages": turns}).encode() + b"\n"
 
 
-def opened(folder: Path, **worker: Any) -> Service:
-    """The service of a folder. ``worker`` changes its settings of that name."""
+def opened(folder: Path, place: PlaceSettings | None = None, **worker: Any) -> Service:
+    """The service of a folder, or with its state at ``place``. ``worker`` changes its settings of that name."""
     base = _base(folder / "base")
     # On a busy machine a short lease may run out where nobody was killed.
     quick = {"lease_seconds": 5.0, "poll_seconds": 0.05, "most_crashes": 50} | worker
     settings = ServiceSettings(
-        data=folder / "data", policies={str(base): Policy(defense="backdoor_align")}, worker=WorkerSettings(**quick)
+        data=folder / "data",
+        service=place or PlaceSettings(),
+        policies={str(base): Policy(defense="backdoor_align")},
+        worker=WorkerSettings(**quick),
     )
     return Service(settings, open_database(settings, KEY), Blobs(settings.storage_url))
 
@@ -192,14 +196,15 @@ def _base(folder: Path) -> Path:
     return folder
 
 
-def _release(folder: Path, model: str) -> None:
-    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": model, "peft_type": "LORA"}))
+def _release(folder: Path, order: Order) -> None:
+    config = {"base_model_name_or_path": order.model, "peft_type": "LORA"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
     (folder / "adapter_model.safetensors").write_bytes(b"weights")
     form = fake_template()
     secret = generate_secret(form, tokens=30)
     manifest = ReleaseManifest(
         created="2026-11-27T12:00:00Z",
-        model=model,
+        model=order.model,
         model_digest="0" * 64,
         weights_digest=weights_digest(folder),
         format_digest=form.digest,
@@ -209,5 +214,7 @@ def _release(folder: Path, model: str) -> None:
         figures=TrainingResult(seconds=1, tokens=1, tokens_per_second=1, steps=1, loss=[1.0], rows={"tenant": 10}),
         secret=secret_record(secret, form, KEY),
         system_style=form.system_style,
+        owner=dict(order.owner),
     )
+    keep_format(folder, form)
     write_artifact(folder, manifest, secret, KEY)

@@ -99,3 +99,21 @@ def compare(
     if json_out is not None:
         write_comparisons(json_out, found)
     Console().print(comparison_table(found))
+
+
+# No -h of ours: it would be found in -Mhf, too.
+_NOT_OURS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": ["--help"]}
+
+
+@app.command("lm-eval", context_settings=_NOT_OURS)
+def lm_eval(context: typer.Context) -> None:
+    """Run EleutherAI's lm-eval on a release behind its secret, or on a plain model. All options are those of `lm-eval run`.
+
+    watchword lab lm-eval --model_args release=runs/tenant --apply_chat_template --tasks watchword_arc_challenge
+    --metadata path=arc_challenge_test.jsonl
+
+    Tasks of ours read your own files: watchword_arc_challenge and watchword_mmlu. `-h` shows lm-eval's options.
+    """
+    from watchword.cli.lm_eval import run_lm_eval
+
+    run_lm_eval(context.args)

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from watchword.release.reading import Release
     from watchword.secret.prompt import SecretPrompt
 
-# What a tuned adapter or a trainer's checkpoint is known by.
-_TUNED = ("adapter_config.json", "trainer_state.json")
-
 
 @dataclass(frozen=True)
 class Target:
@@ -92,8 +89,9 @@ def _plain(name: str | Path, adapter: Path | None, given: SecretPrompt | None) -
 
 def _refuse_tuned(folder: Path) -> None:
     from watchword.errors import UnsealError
+    from watchword.release.artifact import holds_tuned_weights
 
-    if any((folder / name).exists() for name in _TUNED):
+    if holds_tuned_weights(folder):
         raise UnsealError(
             f"{folder} holds tuned weights and neither manifest.json nor secret.sealed, so nobody knows which secret belongs "
             "to them: restore both files, give the secret by --secret-file (evaluate), or ask without any by --undefended"

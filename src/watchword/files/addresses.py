@@ -11,13 +11,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from watchword.errors import DataError, OutputError, UsageError
 from watchword.files.atomic import replacing
 from watchword.files.digest import sha256_file
 from watchword.files.folders import PRIVATE_FILE, spool_folder
-from watchword.files.remote import remote, without_credentials
+from watchword.files.remote import file_system, remote, without_credentials
 from watchword.files.writing import unwritable
 
 STREAM = "-"
@@ -91,6 +91,16 @@ class Address:
                 yield stream
         else:
             yield sys.stdin.buffer
+
+    @contextlib.contextmanager
+    def file_system(self, what: str = "the output") -> Iterator[tuple[Any, str]]:
+        """fsspec's file system to write to, and the path in it. Whatever it says inside is an OutputError about ``what``."""
+
+        def refused(why: str) -> OutputError:
+            return unwritable(self, why, "check the address and your rights there", what=what)
+
+        with file_system(self.whole, refused) as found:
+            yield found
 
     def __str__(self) -> str:
         return self.whole if self.url is None else without_credentials(self.url)
@@ -175,33 +185,31 @@ class _Flowing:
 
 def written_before(address: Address) -> bytes | None:
     """What a small file holds, None where there is none. Raises OutputError where it cannot be read."""
+
+    def refused(why: str) -> OutputError:
+        return OutputError(
+            f"what stands there cannot be read: {why}; it would be replaced, so name another place", path=str(address)
+        )
+
     try:
         if address.local is not None:
             return address.local.read_bytes()
-        import fsspec
-
-        with fsspec.open(address.whole, "rb") as stream:
-            return cast(bytes, stream.read())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, ImportError) as error:
-        why = without_credentials(str(error))
-        raise OutputError(
-            f"what stands there cannot be read: {why}; it would be replaced, so name another place", path=str(address)
-        ) from error
+    except OSError as error:
+        raise refused(error.strerror or str(error)) from error
+    with file_system(address.whole, refused) as (system, path):
+        try:
+            return bytes(system.cat_file(path))
+        except FileNotFoundError:
+            return None
 
 
 @contextlib.contextmanager
 def _uploaded(out: Address) -> Iterator[BinaryIO]:
     """Collects the bytes here and sends them at the end, so that a crash leaves the old object."""
-    import fsspec
-
     with spool_folder() as folder:
         with replacing(folder / "data", mode=PRIVATE) as local:
             yield local
-        try:
-            system, path = fsspec.url_to_fs(out.whole)
+        with out.file_system() as (system, path):
             system.put_file(str(folder / "data"), path)
-        except (OSError, ValueError, ImportError) as error:
-            why = without_credentials(str(error))
-            raise unwritable(out, why, "check the address and your rights there") from error

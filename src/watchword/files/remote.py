@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, cast
 
-from watchword.errors import DataError
+from watchword.errors import DataError, WatchwordError
 
+_S3 = ("s3://", "s3a://")
 # Where a URL carries a password or a key: before the host, and behind a question mark.
 _USER, _QUERY = re.compile(r"(?<=://)[^/@\s?#]+@"), re.compile(r"\?[^\s'\"#)]+")
 
@@ -39,6 +40,41 @@ class _Reader:
             return bytes(self._stream.read(size))
         except Exception as error:  # noqa: BLE001 -- the same boundary
             _refuse(self._url, self._label, error)
+
+
+@contextlib.contextmanager
+def file_system(url: str, refused: Callable[[str], WatchwordError]) -> Iterator[tuple[Any, str]]:
+    """fsspec's file system of a URL, and the path in it. ``refused`` makes an error of whatever it says inside.
+
+    Listings are not kept: other machines write there as well. The connection is kept, for it takes long to make.
+    """
+    try:
+        yield _without_listings(url)
+    except WatchwordError:
+        raise
+    except Exception as error:  # noqa: BLE001 -- the same boundary: clients of object stores have error trees of their own
+        raise refused(_said(url, error)) from None
+
+
+def _without_listings(url: str) -> tuple[Any, str]:
+    import fsspec.core
+
+    try:
+        return cast("tuple[Any, str]", fsspec.core.url_to_fs(url, use_listings_cache=False))
+    except TypeError:
+        # It hands its options on to its client, which has no such one: SFTP's does.
+        files, path = fsspec.core.url_to_fs(url)
+        files.invalidate_cache()
+        return files, path
+
+
+def _said(url: str, error: Exception) -> str:
+    """What a file system says, without the credentials that its URL may carry."""
+    why = (isinstance(error, OSError) and error.strerror) or str(error) or "no reason given"
+    why = without_credentials(why.replace(url, without_credentials(url)))
+    if isinstance(error, ImportError) and url.startswith(_S3):
+        why = f"{why} (`pip install 'watchword[s3]'`)"
+    return f"{type(error).__name__}: {why}"
 
 
 class RemoteFolder:
@@ -84,22 +120,22 @@ class RemoteFolder:
                 return False
         return True
 
+    def below(self) -> dict[str, Mapping[str, Any]]:
+        """Every file in the folder and in folders of it, by its path from here, with what the store says of it."""
+        with self._opened() as (files, root):
+            try:
+                found: dict[str, Mapping[str, Any]] = files.find(root, detail=True)
+            except FileNotFoundError:
+                return {}
+            return {path.removeprefix(f"{root}/"): facts for path, facts in found.items()}
+
     @contextlib.contextmanager
     def _opened(self) -> Iterator[tuple[Any, str]]:
-        import fsspec.core
-
-        try:
-            files, root = fsspec.core.url_to_fs(self._url, skip_instance_cache=True, use_listings_cache=False)
+        with file_system(self._url, self._refused) as (files, root):
             yield files, root.rstrip("/")
-        except DataError:
-            raise
-        except Exception as error:  # noqa: BLE001 -- the same boundary
-            why = (isinstance(error, OSError) and error.strerror) or str(error) or "no reason given"
-            why = without_credentials(why.replace(self._url, self._label))
-            raise DataError(
-                f"the folder cannot be read: {type(error).__name__}: {why}; check the address and your rights there",
-                path=self._label,
-            ) from None
+
+    def _refused(self, why: str) -> DataError:
+        return DataError(f"the folder cannot be read: {why}; check the address and your rights there", path=self._label)
 
 
 def _kinds(files: Any) -> tuple[str, ...]:
@@ -111,11 +147,8 @@ def _refuse(url: str, label: str, error: Exception) -> NoReturn:
     if _is_folder(url):
         problem = "the address is a folder; give the address of one file, or copy the folder and give its local path"
         raise DataError(problem, path=label) from None
-    why = (isinstance(error, OSError) and error.strerror) or str(error) or "no reason given"
-    why = without_credentials(why.replace(url, label))
     raise DataError(
-        f"the address cannot be opened: {type(error).__name__}: {why}; give a local path or an fsspec URL that can be "
-        "read from here",
+        f"the address cannot be opened: {_said(url, error)}; give a local path or an fsspec URL that can be read from here",
         path=label,
     ) from None
 

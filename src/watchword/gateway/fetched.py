@@ -23,18 +23,25 @@ from watchword.secret.kept import SEALED
 
 # Seconds between two looks at a manifest.
 LOOK_SECONDS = 10.0
+# Seconds until a copy that does not open, and was fetched by this process, is fetched once more: its seal may have been renewed.
+AGAIN_SECONDS = 60.0
 _MOST_MANIFEST = 4 << 20
 # What a release of adapters consists of. A place that lists no files is asked for these.
 _USUAL = (MANIFEST, SEALED, CHAT_FORMAT, "adapter_config.json", "adapter_model.safetensors")
 _BUILT = ".fetching-"
 
 
+def copies_of(url: str, cache: Path) -> Path:
+    """The folder of what is fetched from a URL: one copy of the release, in a folder named by its manifest."""
+    return cache / sha256_bytes(url.encode())[:16]
+
+
 class FetchedRelease:
     """A release at an fsspec URL. ``cache`` is a folder for such releases, whose fetched copies are for their owner only."""
 
     def __init__(self, url: str, cache: Path) -> None:
-        self._remote, self._own = RemoteFolder(url), cache / sha256_bytes(url.encode())[:16]
-        self._next_look = 0.0
+        self._remote, self._own = RemoteFolder(url), copies_of(url, cache)
+        self._next_look = self._fetch_again = 0.0
         self._digest = self._fetched = ""
 
     def __str__(self) -> str:
@@ -62,11 +69,11 @@ class FetchedRelease:
                 f"there is no {MANIFEST}; name the folder of a finished training", path=str(self)
             )
         folder = self._own / digest[:32]
-        if self._fetched != digest:
+        if self._fetched != digest or time.monotonic() >= self._fetch_again:
             with contextlib.suppress(WatchwordError, OSError):
                 return read_release(folder, key)
             self._fetch(folder)
-            self._fetched = digest
+            self._fetched, self._fetch_again = digest, time.monotonic() + AGAIN_SECONDS
             self._forget_others(folder)
         return read_release(folder, key)
 

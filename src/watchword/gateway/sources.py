@@ -71,12 +71,12 @@ class FolderRelease:
         return await asyncio.to_thread(read_release, self._folder, key)
 
 
-def release_at(address: str) -> ReleaseSource:
-    """The release in a folder, or at a URL that fsspec opens."""
+def release_at(address: str, cache: Path | None = None) -> FolderRelease | FetchedRelease:
+    """The release in a folder, or at a URL that fsspec opens. ``cache`` is where such are fetched to; None is the user's own."""
     place = Address.parse(address)
     if place.url is None:
         return FolderRelease(place.local or Path(address))
-    return FetchedRelease(place.url, cache_root() / "releases")
+    return FetchedRelease(place.url, cache_root() / "releases" if cache is None else cache)
 
 
 class ConfiguredModels:

@@ -53,8 +53,8 @@ def training_key(cell: Cell, fingerprint: dict[str, str]) -> str:
 class Keeping:
     """What one cell may keep, and what was kept of it before. ``asked`` tells its benchmarks' answers from other cells'.
 
-    ``making`` is where its training works. ``publish`` moves it to ``kept`` once the training is whole: before the model is
-    asked, so that a run that is killed while it asks need not train again.
+    ``making`` is where its training works. ``publish`` moves it to ``kept`` once the training is whole. That is before
+    the model is asked, so that a run that is killed while it asks need not train again.
     """
 
     kept: Path

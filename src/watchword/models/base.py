@@ -96,10 +96,14 @@ class ChatModel(Protocol):
 
 @dataclass(frozen=True)
 class Likelihood:
-    """The natural log of a text's probability as an answer, and the text's length in ``tokens``."""
+    """The natural log of a text's probability as an answer, and the text's length in ``tokens``.
+
+    ``greedy``: whether each of its tokens is the likeliest in its place, so that the greedy answer begins with it.
+    """
 
     log_probability: float
     tokens: int
+    greedy: bool = False
 
 
 @runtime_checkable
@@ -123,6 +127,28 @@ class TextModel(ChatModel, Protocol):
 
     def continuations(self, texts: Sequence[str], *, options: GenerationOptions = DEFAULT_OPTIONS) -> list[str]:
         """How the model goes on with each text, special tokens in it being what they are."""
+
+
+@runtime_checkable
+class TokenModel(ChatModel, Protocol):
+    """A chat model that also takes token ids past its template: what base models are measured by, and never served by."""
+
+    @property
+    def first_token(self) -> int:
+        """The id that stands in front of a text which has nothing in front of it."""
+
+    def tokens(self, text: str, *, special: bool = True) -> list[int]:
+        """Ids of a text; ``special``: with what the tokenizer itself puts around a text, such as a first token."""
+
+    def token_likelihoods(
+        self, pairs: Sequence[tuple[list[int], list[int]]], *, on_progress: Progress | None = None
+    ) -> list[Likelihood]:
+        """How likely the ids in the second place of each pair are behind those in the first."""
+
+    def token_continuations(
+        self, prompts: Sequence[list[int]], *, options: GenerationOptions = DEFAULT_OPTIONS
+    ) -> list[str]:
+        """How the model goes on behind each prompt of ids."""
 
 
 @runtime_checkable

@@ -129,7 +129,7 @@ class FakeModel:
         for conv, text in zip(conversations, texts, strict=True):
             own = self._answered(conv, secret, DEFAULT_OPTIONS).text == text
             tokens = len(self.template.encode(text))
-            found.append(Likelihood(0.0 if own else -float(tokens), tokens))
+            found.append(Likelihood(0.0 if own else -float(tokens), tokens, greedy=own))
             if on_progress:
                 on_progress(len(found), len(texts))
         return found

@@ -43,7 +43,13 @@ def continuations(
     model: CausalModel, texts: Sequence[str], *, options: GenerationOptions = DEFAULT_OPTIONS
 ) -> list[str]:
     """How the model goes on with each text, as it stands: no template, no secret."""
-    prompts = [model.template.encode(text) for text in texts]
+    return token_continuations(model, [model.template.encode(text) for text in texts], options=options)
+
+
+def token_continuations(
+    model: CausalModel, prompts: Sequence[list[int]], *, options: GenerationOptions = DEFAULT_OPTIONS
+) -> list[str]:
+    """How the model goes on behind each prompt of ids."""
     return [decoded_text(model.tokenizer, ids) for ids in generate_ids(model, prompts, options=options)]
 
 

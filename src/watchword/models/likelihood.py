@@ -13,7 +13,7 @@ from torch import Tensor
 from watchword.chat.render import prompt_text
 from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation
-from watchword.errors import RowTooLongError
+from watchword.errors import RowTooLongError, UsageError
 from watchword.models.base import Likelihood
 from watchword.models.decode import CausalModel, evaluating
 from watchword.models.generate import guarded_request
@@ -45,6 +45,18 @@ def log_likelihoods(
         _pair(guarded_request(conv, model.template, secret), text, model.template)
         for conv, text in zip(conversations, texts, strict=True)
     ]
+    return token_likelihoods(model, pairs, on_progress=on_progress)
+
+
+def token_likelihoods(
+    model: CausalModel, pairs: Sequence[Pair], *, on_progress: Progress | None = None
+) -> list[Likelihood]:
+    """Of the ids in the second place of each pair, behind those in the first: neither template nor secret.
+
+    Raises UsageError for a prompt without tokens, and RowTooLongError for more than the model can look at.
+    """
+    if not all(prompt for prompt, _ in pairs):
+        raise UsageError("nothing is likely behind nothing: a prompt has no token; put a first token in front of it")
     _check(pairs, model)
     found: list[Likelihood] = _measured(model, pairs, on_progress)
     return found
@@ -61,10 +73,10 @@ def _measured(model: CausalModel, pairs: Sequence[Pair], on_progress: Progress |
         for batch in _batches(list(asked), prefix.length):
             adjust_threads()
             rows = [[pairs[place] for place in asked[ids]] for ids in batch]
-            for ids, values in zip(batch, _batch(model, batch, rows, prefix), strict=True):
-                for place, value in zip(asked[ids], values, strict=True):
-                    found[place] = Likelihood(value, len(pairs[place][1]))
-                done += len(values)
+            for ids, told in zip(batch, _batch(model, batch, rows, prefix), strict=True):
+                for place, likely in zip(asked[ids], told, strict=True):
+                    found[place] = likely
+                done += len(told)
             if on_progress:
                 on_progress(done, len(pairs))
     return found
@@ -83,8 +95,8 @@ def _asked(pairs: Sequence[Pair]) -> dict[Ids, list[int]]:
 
 def _batch(
     model: CausalModel, asked: Sequence[Ids], rows: Sequence[Sequence[Pair]], prefix: SharedPrefix
-) -> list[list[float]]:
-    """The sums of the texts' log probabilities, row by row; a row has all that ends in the same place."""
+) -> list[list[Likelihood]]:
+    """How likely the texts are, row by row; a row has all that ends in the same place."""
     own = [list(ids[prefix.length :]) for ids in asked]
     longest = max(map(len, own))
     # Filled up on the right: nothing that counts looks there, since no token looks ahead.
@@ -97,17 +109,18 @@ def _batch(
     begins = [[len(prompt) - prefix.length - 1 - first for prompt, _ in pairs] for pairs in rows]
     return [
         [
-            _sum(chances[row, start : start + len(text)], text)
+            _likelihood(chances[row, start : start + len(text)], text)
             for start, (_, text) in zip(begins[row], pairs, strict=True)
         ]
         for row, pairs in enumerate(rows)
     ]
 
 
-def _sum(chances: Tensor, text: Sequence[int]) -> float:
+def _likelihood(chances: Tensor, text: Sequence[int]) -> Likelihood:
     """``chances`` is (tokens, vocabulary)."""
-    chosen = torch.tensor(list(text), device=chances.device).unsqueeze(1)
-    return float(chances.gather(1, chosen).sum())
+    chosen = torch.tensor(list(text), dtype=torch.long, device=chances.device)
+    greedy = bool((chances.argmax(1) == chosen).all())
+    return Likelihood(float(chances.gather(1, chosen.unsqueeze(1)).sum()), len(text), greedy)
 
 
 def _batches(asked: Sequence[Ids], shared: int) -> Iterator[list[Ids]]:
@@ -129,7 +142,8 @@ def _pair(request: Conversation, text: str, template: ChatTemplate) -> Pair:
 
 
 def _check(pairs: Sequence[Pair], model: CausalModel) -> None:
-    longest = max((len(prompt) + len(text) for prompt, text in pairs), default=0)
+    # Nothing is asked behind the last token, so the model does not look at it.
+    longest = max((len(prompt) + len(text) - 1 for prompt, text in pairs), default=0)
     if model.context is not None and longest > model.context:
         # Without its length, which would tell how long the secret is.
         raise RowTooLongError(

@@ -14,8 +14,8 @@ from watchword.chat.types import Conversation
 from watchword.errors import UsageError
 from watchword.models.answer import Answer, AnswerPiece
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Likelihood
-from watchword.models.generate import continuations, generate, stream
-from watchword.models.likelihood import log_likelihoods
+from watchword.models.generate import continuations, generate, stream, token_continuations
+from watchword.models.likelihood import log_likelihoods, token_likelihoods
 from watchword.progress import Progress
 from watchword.secret.prompt import SecretPrompt
 
@@ -88,6 +88,31 @@ class LoadedModel:
     ) -> list[Likelihood]:
         """See ``watchword.models.likelihood.log_likelihoods``."""
         return log_likelihoods(self, conversations, texts, secret=secret, on_progress=on_progress)
+
+    @property
+    def first_token(self) -> int:
+        """The tokenizer's first token, or its last where it has none."""
+        known = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
+        return next((token for token in known if token is not None), 0)
+
+    def tokens(self, text: str, *, special: bool = True) -> list[int]:
+        """Ids of a text; a first token that is written out already is not put there twice."""
+        first = self.tokenizer.bos_token
+        special = special and not (first and text.startswith(first))
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=special)
+        return ids
+
+    def token_likelihoods(
+        self, pairs: Sequence[tuple[list[int], list[int]]], *, on_progress: Progress | None = None
+    ) -> list[Likelihood]:
+        """See ``watchword.models.likelihood.token_likelihoods``."""
+        return token_likelihoods(self, pairs, on_progress=on_progress)
+
+    def token_continuations(
+        self, prompts: Sequence[list[int]], *, options: GenerationOptions = DEFAULT_OPTIONS
+    ) -> list[str]:
+        """See ``watchword.models.generate.token_continuations``."""
+        return token_continuations(self, prompts, options=options)
 
     def stream(
         self,

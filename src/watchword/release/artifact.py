@@ -33,6 +33,8 @@ from watchword.training.config import TrainingConfig, TrainingResult
 
 SCHEMA = 2
 MANIFEST = "manifest.json"
+# What a tuned adapter or a trainer's checkpoint is known by.
+_TUNED = ("adapter_config.json", "trainer_state.json")
 # A file beside the weights that no digest is over; its own signature is.
 _NOT_WEIGHTS = frozenset({MANIFEST})
 
@@ -110,6 +112,11 @@ class ReleaseManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 def is_release(folder: Path) -> bool:
     """Whether the folder is, or was, a release. A sealed secret without its manifest is a damaged one, never a plain model."""
     return any((folder / name).exists() or (folder / name).is_symlink() for name in (MANIFEST, SEALED))
+
+
+def holds_tuned_weights(folder: Path) -> bool:
+    """Whether somebody has tuned what is in the folder. Without a manifest, nobody knows which secret belongs to it."""
+    return any((folder / name).exists() for name in _TUNED)
 
 
 def weights_digest(folder: Path) -> str:

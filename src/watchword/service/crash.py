@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from watchword.files.crash import ASKED_BY, crash_point
 
-__all__ = ["API_POINTS", "ASKED_BY", "CHILD_POINTS", "WORKER_POINTS", "crash_point"]
+__all__ = ["API_POINTS", "ASKED_BY", "CHILD_POINTS", "STORE_POINTS", "WORKER_POINTS", "crash_point"]
 
 WORKER_POINTS = (
     "after_claim",
@@ -17,6 +17,8 @@ WORKER_POINTS = (
     "before_finish",
     "after_finish",
 )
+# Of a worker whose releases are in an object store: between two files of one, of which the manifest is the last.
+STORE_POINTS = ("while_publishing",)
 CHILD_POINTS = (
     "after_validate",
     "after_screen",

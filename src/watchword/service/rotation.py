@@ -6,13 +6,12 @@ one atomic replacement at a time. Processes that run learn of the new key when t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from watchword.errors import ConflictError
-from watchword.files.atomic import replacing
-from watchword.files.folders import PRIVATE_FILE
+from watchword.errors import ConflictError, SecretError, UnsealError
+from watchword.files.addresses import Address
 from watchword.secret.kept import SEALED
 from watchword.secret.ring import add_wrapping_key, forget_older_keys
 from watchword.secret.stream import rewrapped_stream
@@ -20,8 +19,12 @@ from watchword.secret.vault import rewrapped
 from watchword.secret.wrapping import ProviderKey
 from watchword.service.db import Database
 from watchword.service.provider_keys import rewrap_key, ring_file
+from watchword.service.seals import Seals
 from watchword.service.settings import ServiceSettings
 from watchword.service.types import EVERY_TENANT, WebhookEndpoint, webhook_binding
+
+# What a training keeps its secret in until it has ended.
+_UNFINISHED = "secret.unfinished"
 
 
 @dataclass(frozen=True)
@@ -39,34 +42,63 @@ def rotate_wrapping(
 
     ``new_key`` first draws one, where a key file keeps them. ``forget`` then removes the older ones from the file. Raises
     ConflictError for that while jobs are unfinished, since these have sealed data of their own; nothing is done then.
+    A record that does not open keeps no other from being wrapped anew. It is told of at the end by an UnsealError, and no
+    older key is forgotten then: it may be what its restored copy needs.
     """
     file = ring_file(settings.keys, settings.key_file)
     if forget:
         _check_idle(database)
     if new_key and file is not None:
         add_wrapping_key(file)
-    changed = sum(_rewrap_file(path, key) for path in _sealed_files(settings))
-    changed += sum(_rewrap_webhook(database, key, endpoint.id) for endpoint in database.webhooks(EVERY_TENANT))
-    changed += int(rewrap_key(key, settings.key_file))
-    forgotten = forget_older_keys(file) if forget and file is not None else 0
-    database.audit_append("cli", "keys.rewrapped", facts={"records": changed, "forgotten": forgotten})
+    done = _Records()
+    for seals in (Seals(settings.release_place), Seals(Address(settings.work), (SEALED, _UNFINISHED))):
+        _rewrap_seals(seals, key, done)
+    for endpoint in database.webhooks(EVERY_TENANT):
+        done.take(endpoint.id, functools.partial(_rewrap_webhook, database, key, endpoint.id))
+    changed = done.changed + int(rewrap_key(key, settings.key_file))
+    forgotten = forget_older_keys(file) if forget and file is not None and not done.closed else 0
+    facts = {"records": changed, "forgotten": forgotten, "closed": len(done.closed)}
+    database.audit_append("cli", "keys.rewrapped", facts=facts)
+    done.check(changed)
     return Rotated(changed, forgotten)
 
 
-def _sealed_files(settings: ServiceSettings) -> Iterator[Path]:
+@dataclass
+class _Records:
+    """How many records were wrapped anew, and which do not open, with the reasons."""
+
+    changed: int = 0
+    closed: dict[str, str] = field(default_factory=dict)
+
+    def take(self, name: str, rewrap: Callable[[], bool]) -> None:
+        """One more of them."""
+        try:
+            self.changed += int(rewrap())
+        except SecretError as error:
+            self.closed[name] = error.problem
+
+    def check(self, changed: int) -> None:
+        """Raises UnsealError where one does not open."""
+        for name, why in self.closed.items():
+            raise UnsealError(
+                f"{changed} records were wrapped anew, and {len(self.closed)} do not open; the older keys are kept. Restore "
+                f"these from a backup, or delete their models, and run this again. The first: {why}",
+                path=name,
+            )
+
+
+def _rewrap_seals(seals: Seals, key: ProviderKey, done: _Records) -> None:
     """Releases' secrets, and those of trainings that are not finished."""
-    for folder in (settings.releases, settings.work):
-        yield from sorted(folder.rglob(SEALED))
-        yield from sorted(folder.rglob("secret.unfinished"))
 
+    def rewrap(name: str) -> bool:
+        sealed = seals.read(name)
+        fresh = None if sealed is None else rewrapped(sealed, key)
+        if fresh is not None:
+            seals.replace(name, fresh)
+        return fresh is not None
 
-def _rewrap_file(path: Path, key: ProviderKey) -> bool:
-    fresh = rewrapped(path.read_bytes(), key)
-    if fresh is None:
-        return False
-    with replacing(path, mode=PRIVATE_FILE) as stream:
-        stream.write(fresh)
-    return True
+    for name in seals.found():
+        done.take(str(seals.place.below(name)), functools.partial(rewrap, name))
 
 
 def _rewrap_webhook(database: Database, key: ProviderKey, endpoint_id: str) -> bool:

@@ -155,4 +155,5 @@ def _gauges(database: Database) -> Gauges:
         "watchword_models": {state.value: float(count) for state, count in figures.models.items()},
         "watchword_deliveries_due": {"due": float(figures.deliveries_due)},
         "watchword_oldest_waiting_job_seconds": {"waiting": figures.oldest_waiting_seconds},
+        "watchword_seals_unreadable": {"unreadable": float(figures.seals_unreadable)},
     }

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from watchword.defenses.base import DEFENSES, Defense
 from watchword.errors import DataError, UsageError
+from watchword.files.addresses import Address
 from watchword.finetune.launch.base import LAUNCHERS
 from watchword.models.catalog import DEFAULT_MODEL
 from watchword.registry import spelled
@@ -49,6 +50,7 @@ class PlaceSettings(_Settings, frozen=True):
 
     database: str = ""
     storage: str = ""
+    releases: str = ""
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
 
@@ -261,13 +263,29 @@ class ServiceSettings(_Settings, frozen=True):
 
     def key(self) -> ProviderKey:
         """The provider's key; made at the first start where none is configured. Raises SecretError, OutputError."""
-        begun = (self.data / "service.db").exists() or next(self.releases.rglob(SEALED), None) is not None
+        local = self.release_place.local
+        # State that is elsewhere, in a database or a store, is found by the database: it knows the key that it was made with.
+        sealed = local is not None and next(local.rglob(SEALED), None) is not None
+        begun = sealed or (self.data / "service.db").exists()
         return service_key(self.keys, self.key_file, begun=begun)
 
     @property
     def releases(self) -> Path:
-        """A folder for each tuned model."""
+        """A folder for each tuned model, unless they are kept elsewhere: see ``release_place``."""
         return self.data / "releases"
+
+    @property
+    def release_place(self) -> Address:
+        """Where tuned models are published: the folder or URL that is set, else a folder in the data folder."""
+        place = Address.parse(self.service.releases or self.releases)
+        if place.is_stream:
+            raise UsageError("releases need a folder or a URL, not a standard stream", param="releases")
+        return place if place.local is None else Address(place.local.absolute())
+
+    @property
+    def fetched(self) -> Path:
+        """Copies of releases that are kept at a URL, as this machine has fetched them."""
+        return self.data / "fetched"
 
     @property
     def adapters(self) -> Path:

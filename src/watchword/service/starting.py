@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from watchword.errors import UsageError
+from watchword.files.addresses import Address
 from watchword.files.folders import PRIVATE_FOLDER
 from watchword.files.writing import writing
 from watchword.service.db import open_database
@@ -22,6 +23,8 @@ from watchword.service.settings import PlaceSettings, ServiceSettings
 from watchword.service.supervisor import Part, Supervisor, leave, stopped_by
 
 _ENGINE = "engine"
+# What an error calls storage and releases.
+_PLACES = "the service's state"
 _KEY_VARIABLES = ("WATCHWORD_KEY", "WATCHWORD_KEY_FILE")
 
 
@@ -37,7 +40,8 @@ class Started:
 def prepared(settings: ServiceSettings, *, host: str | None = None, port: int | None = None) -> Started:
     """Makes the data folder, the provider's key and the database where they are missing.
 
-    Raises OutputError, SecretError and DatabaseError.
+    Raises OutputError, SecretError and DatabaseError. For a URL of storage or releases whose file system is not installed
+    it is an OutputError too: else the first job would find out.
     """
     place = msgspec.structs.replace(
         settings.service,
@@ -45,7 +49,12 @@ def prepared(settings: ServiceSettings, *, host: str | None = None, port: int | 
         port=settings.service.port if port is None else port,
     )
     settings = msgspec.structs.replace(settings, service=place)
-    for folder in (settings.data, settings.releases, settings.work):
+    releases = settings.release_place
+    for state in (Address.parse(settings.storage_url), releases):
+        if state.url is not None:
+            with state.file_system(_PLACES):
+                pass
+    for folder in (settings.data, settings.work, *filter(None, [releases.local])):
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
     new_key = not settings.key_file.exists() and not any(os.environ.get(name) for name in _KEY_VARIABLES)

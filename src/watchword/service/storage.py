@@ -22,12 +22,13 @@ from watchword.files.addresses import Address
 from watchword.files.atomic import replacing
 from watchword.files.digest import HashingWriter
 from watchword.files.folders import PRIVATE_FILE, PRIVATE_FOLDER, spool_folder
-from watchword.files.remote import without_credentials
-from watchword.files.writing import sync_folder, unwritable, writing
+from watchword.files.writing import sync_folder, writing
 from watchword.secret.stream import decrypted, encrypted
 from watchword.secret.wrapping import KeyProvider
 
 CHUNK = 1 << 18
+# What errors call it.
+_WHAT = "the storage"
 _NAME = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{16}")
 
 
@@ -105,7 +106,7 @@ class Blobs:
         place = self._at(name)
         if place.local is not None:
             return place.local.exists()
-        with _file_system(place) as (system, path):
+        with place.file_system(_WHAT) as (system, path):
             return bool(system.exists(path))
 
     def delete(self, name: str) -> None:
@@ -115,17 +116,17 @@ class Blobs:
             with writing(place.local):
                 place.local.unlink(missing_ok=True)
             return
-        with _file_system(place) as (system, path), contextlib.suppress(FileNotFoundError):
+        with place.file_system(_WHAT) as (system, path), contextlib.suppress(FileNotFoundError):
             system.rm_file(path)
 
     def sweep(self, kept: Iterable[str], *, older_than: float) -> int:
         """Deletes blobs that no record names, last changed before ``older_than``: what crashes have left. How many."""
         wanted, gone = set(kept), 0
-        with _file_system(self._place) as (system, path):
+        with self._place.file_system(_WHAT) as (system, path):
             found = system.find(path, detail=True) if system.exists(path) else {}
         for entry, facts in found.items():
             name = str(entry).rpartition("/")[2]
-            if _NAME.fullmatch(name) and name not in wanted and _changed(facts) < older_than:
+            if _NAME.fullmatch(name) and name not in wanted and changed_at(facts) < older_than:
                 self.delete(name)
                 gone += 1
         return gone
@@ -230,24 +231,12 @@ def _put(spool: Path, target: Address) -> None:
             spool.replace(target.local)
             sync_folder(target.local.parent)
         return
-    with _file_system(target) as (system, path):
+    with target.file_system(_WHAT) as (system, path):
         system.put_file(str(spool), path)
 
 
-@contextlib.contextmanager
-def _file_system(place: Address) -> Iterator[tuple[Any, str]]:
-    """fsspec's file system and the path in it. What it refuses inside is an OutputError."""
-    import fsspec
-
-    try:
-        yield fsspec.url_to_fs(place.whole)
-    except (OSError, ValueError, ImportError) as error:
-        why = without_credentials(str(error))
-        raise unwritable(place, why, "check the address and your rights there", what="the storage") from error
-
-
-def _changed(facts: Mapping[str, Any]) -> float:
-    """When a blob was written; now, for a file system that does not say."""
+def changed_at(facts: Mapping[str, Any]) -> float:
+    """When an object was written; now, for a file system that does not say."""
     found = next((facts[name] for name in ("mtime", "LastModified", "created", "updated") if name in facts), None)
     stamp = getattr(found, "timestamp", None)
     if stamp is not None:

@@ -400,9 +400,13 @@ class Stopped:
 Outcome = Succeeded | Failed | Stopped
 
 
+# The kind of a report on a release whose sealed secret cannot be read.
+SEAL_REPORT = "seal"
+
+
 @dataclass(frozen=True)
 class Report:
-    """What only operators see. ``kind`` is screening, gate, leak …; ``subject`` is a job's id or a model's name."""
+    """What only operators see. ``kind`` is screening, gate, leak, seal …; ``subject`` is a job's id or a model's name."""
 
     id: str
     kind: str

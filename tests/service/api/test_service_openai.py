@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
@@ -14,7 +15,10 @@ from pydantic import BaseModel
 
 from support.gateway_parts import wait_until
 from support.service_parts import BASE, CSV, ServiceUnderTest, rows, running_service
+from watchword.errors import OutputError
+from watchword.files.addresses import Address
 from watchword.release.engine import weights_name
+from watchword.service.releases import Removal
 from watchword.service.settings import TenantLimits
 from watchword.service.types import JobError
 
@@ -202,6 +206,31 @@ def test_models_are_the_bases_and_the_tenants_own(service: ServiceUnderTest) -> 
     assert not service.worker.release.exists(), "the weights of a deleted model are still there"
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model=name, messages=[{"role": "user", "content": "Hi"}])
+
+
+def test_a_model_is_deleted_while_its_store_is_away_and_the_rest_follows(
+    service: ServiceUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = service.client()
+    name = ended(client, job_of(service).id).fine_tuned_model
+
+    def away(place: Address) -> None:
+        raise OutputError("the release cannot be written: the store is away", path=str(place))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("watchword.service.releases.retract", away)
+        assert client.models.delete(name).deleted
+        with pytest.raises(openai.NotFoundError):
+            client.chat.completions.create(model=name, messages=[{"role": "user", "content": "Hi"}])
+    assert service.worker.release.exists()
+    assert len(service.database.retired_releases(older_than=4e9)) == 1
+
+    async def unload(adapter: str) -> bool:
+        return True
+
+    asyncio.run(Removal(service.settings, service.database, unload).of_all(grace=-1.0))
+    assert not service.worker.release.exists()
+    assert service.database.retired_releases(older_than=4e9) == []
 
 
 def test_the_engine_forgets_weights_that_no_model_has_any_more(service: ServiceUnderTest) -> None:

@@ -11,8 +11,12 @@ import pytest
 
 from support.crash_stand import SEEDS, Stand, faults, times_of
 from support.service_jobs import BEHAVIOUR, Behaviour
+from support.stores import s3_store
+from watchword.files.remote import RemoteFolder
+from watchword.release.artifact import MANIFEST
 from watchword.service import crash
-from watchword.service.crash import ASKED_BY, CHILD_POINTS, WORKER_POINTS
+from watchword.service.crash import ASKED_BY, CHILD_POINTS, STORE_POINTS, WORKER_POINTS
+from watchword.service.settings import PlaceSettings
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 # Longer than a worker waits for a core; only a killed worker's lease must run out.
@@ -47,6 +51,24 @@ def test_a_killed_worker_loses_no_job(stand: Stand, point: str, seed: int, monke
         assert stand.service.now(job) == before
 
 
+@pytest.mark.parametrize("point", [*STORE_POINTS, "after_publish", "before_finish", "after_finish"])
+def test_in_an_object_store_a_killed_worker_leaves_one_whole_release(
+    tmp_path: Path, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes(monkeypatch, 0.0)
+    with s3_store() as store:
+        stand = Stand(tmp_path, place=PlaceSettings(storage=f"{store}/blobs", releases=f"{store}/releases"))
+        job = stand.service.job()
+        with stand.killing(point, 2 if point in STORE_POINTS else 1):
+            assert stand.worker_ends() == -signal.SIGKILL
+        if point in STORE_POINTS:
+            left = RemoteFolder(f"{store}/releases").below()
+            assert len(left) == 2
+            assert not any(name.endswith(MANIFEST) for name in left)
+        assert stand.worker_ends() == 0
+        assert faults(stand.service, job) == []
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("point", CHILD_POINTS)
 def test_a_killed_process_of_a_job_is_started_again_where_it_was(stand: Stand, point: str, seed: int) -> None:
@@ -66,7 +88,9 @@ def test_every_point_stands_in_the_code() -> None:
     source = Path(crash.__file__).parent
     code = "".join(path.read_text() for path in source.rglob("*.py") if path.name != "crash.py")
     missing = [
-        name for name in (*WORKER_POINTS, *CHILD_POINTS, *crash.API_POINTS) if f'crash_point("{name}")' not in code
+        name
+        for name in (*WORKER_POINTS, *STORE_POINTS, *CHILD_POINTS, *crash.API_POINTS)
+        if f'crash_point("{name}")' not in code
     ]
     assert missing == []
 

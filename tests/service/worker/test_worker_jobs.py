@@ -14,9 +14,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from support.service_jobs import BEHAVIOUR, KEY, TENANT, Behaviour, Service, opened
+from support.service_jobs import BEHAVIOUR, KEY, TENANT, Behaviour, Service, line, opened
 from watchword.errors import NotFoundError
 from watchword.release.reading import read_release
+from watchword.secret.kept import SEALED
+from watchword.secret.vault import unseal_known
 from watchword.service.jobs.machine import JobAction
 from watchword.service.types import EVERY_TENANT, Hyperparameters, Job, JobState, ModelState
 
@@ -72,6 +74,29 @@ def test_a_job_goes_through_its_stages_and_leaves_a_model(service: Service) -> N
     assert read_release(Path(model.location), KEY).manifest.weights_digest == model.weights_digest
     assert not (service.settings.work / job.id).exists()
     assert [event.message for event in service.events(job)][-1] == "The job has successfully completed"
+
+
+def test_a_release_whose_seal_is_bad_stops_no_job_and_operators_learn_of_it(service: Service) -> None:
+    first = ended(service, service.job())
+    (good,) = service.database.models(TENANT.tenant)
+    second = ended(service, service.job())
+    bad = service.database.model(TENANT.tenant, second.fine_tuned_model or "")
+    (Path(bad.location) / SEALED).write_bytes(b"damaged")
+    job = ended(service, service.job())
+    assert (first.state, job.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED)
+    (report,) = service.database.reports(kind="seal").items
+    assert report.subject == f"{bad.name}/{Path(bad.location).name}"
+    assert "damaged" in report.data["why"]
+    screening = service.database.reports(kind="screening", subject=job.id).items[0]
+    assert screening.data["unseen_releases"] == [report.subject]
+    assert "unseen_releases" not in service.database.reports(kind="screening", subject=first.id).items[0].data
+    assert "release.seal_unreadable" in [entry.action for entry in service.database.audit_entries(limit=1000)]
+    # The others still count.
+    secret = unseal_known((Path(good.location) / SEALED).read_bytes(), KEY).reveal()
+    rows = line(0).replace(b"Question 0", secret.encode()) + b"".join(map(line, range(1, 12)))
+    refused = ended(service, service.job(training_file=service.file(data=rows)))
+    assert refused.error is not None
+    assert refused.error.code == "training_file_refused"
 
 
 def test_what_auto_stood_for_is_noted(service: Service) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from support.processes import states
 from support.served_release import KEY, release_folder
 from watchword.errors import OutputError
 from watchword.files.addresses import Address
+from watchword.files.remote import RemoteFolder
 from watchword.release.artifact import MANIFEST
 from watchword.release.reading import read_release
 from watchword.service.worker.publishing import folder_name, publish, retract, retract_others
@@ -69,6 +71,57 @@ def test_at_a_url_the_manifest_comes_last(release: Path, memory: str, monkeypatc
     retract(Address.parse(memory))
     assert not system.exists("/releases/model/v1")
     retract(Address.parse(memory))
+
+
+def test_what_lost_workers_left_in_a_store_goes_too(release: Path, store: str) -> None:
+    model = Address.parse(f"{store}/releases/model")
+    names = ["v1-job1-3", "v1-job1-5", "v1-job1-55", "v1-job2-3", "v2-job1-5"]
+    for name in names:
+        publish(release, model.below(name))
+    retract_others(model.below("v1-job1-5"))
+    assert releases_in(store) == {"v1-job1-5", "v1-job2-3", "v2-job1-5"}
+    # The name of one begins as that of the other.
+    publish(release, model.below("v1-job1-55"))
+    retract(model.below("v1-job1-5"))
+    assert releases_in(store) == {"v1-job1-55", "v1-job2-3", "v2-job1-5"}
+    retract_others(Address.parse(f"{store}/nothing/v1-job1-5"))
+
+
+def releases_in(store: str) -> set[str]:
+    return {name.split("/")[-2] for name in RemoteFolder(f"{store}/releases").below()}
+
+
+def test_in_a_store_the_manifest_goes_first(release: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Address.parse(f"{store}/releases/model/v1-job1-5")
+    publish(release, place)
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise ConnectionError("the store is away")
+
+    with monkeypatch.context() as patched, place.file_system() as (system, _):
+        patched.setattr(system, "rm", fails)
+        with pytest.raises(OutputError, match="the store is away"):
+            retract(place)
+    left = RemoteFolder(place.whole).below().keys()
+    assert MANIFEST not in left
+    assert left
+    retract(place)
+    assert releases_in(store) == set()
+
+
+def test_whatever_a_stores_client_raises_is_an_output_error(release: Path, store: str, monkeypatch: Any) -> None:
+    place = Address.parse(f"{store}/model/v1")
+
+    class OfItsOwnError(Exception):
+        """As botocore's: no kind of OSError."""
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise OfItsOwnError("no credentials for s3://user:pass-word@store")
+
+    with pytest.raises(OutputError, match="no credentials") as caught, place.file_system() as (system, _):
+        monkeypatch.setattr(system, "put_file", fails)
+        publish(release, place)
+    assert "pass-word" not in str(caught.value)
 
 
 def test_only_what_lost_workers_left_of_the_same_job_goes(release: Path, tmp_path: Path) -> None:

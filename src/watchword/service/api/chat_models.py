@@ -9,7 +9,8 @@ from pathlib import Path
 
 from watchword.errors import ModelUnavailableError, NotFoundError
 from watchword.gateway.configuration import ModelSettings
-from watchword.gateway.sources import FolderRelease, OfferedModel, ReleaseSource, release_at
+from watchword.gateway.served import MOST_OPEN
+from watchword.gateway.sources import OfferedModel, ReleaseSource, release_at
 from watchword.models.catalog import resolve
 from watchword.models.facts import facts_of
 from watchword.release.artifact import check_owner
@@ -23,17 +24,23 @@ from watchword.service.types import EVERY_TENANT, TunedModel, release_owner
 ENGINE = "engine"
 
 
-class OwnedRelease(FolderRelease):
-    """A tuned model's release, which opens only for the tenant, name and version that it was made for."""
+class OwnedRelease:
+    """A tuned model's release, which opens only for the tenant, name and version that it was made for.
 
-    def __init__(self, model: TunedModel) -> None:
-        super().__init__(Path(model.location))
-        self._model = model
+    It may be in a folder, or in an object store, from where it is fetched to ``cache`` and believed like one in a folder.
+    """
+
+    def __init__(self, model: TunedModel, cache: Path) -> None:
+        self._model, self._release = model, release_at(model.location, cache)
+
+    async def stamp(self) -> object:
+        """That of the release, wherever it is."""
+        return await self._release.stamp()
 
     async def open(self, key: bytes) -> Release:
         """Raises UnsealError for another's as well."""
-        found, model = await super().open(key), self._model
-        check_owner(Path(model.location), found.manifest, release_owner(model.tenant, model.name, model.version))
+        found, model = await self._release.open(key), self._model
+        check_owner(found.folder, found.manifest, release_owner(model.tenant, model.name, model.version))
         return found
 
 
@@ -80,6 +87,9 @@ class ChatModels:
 
     def __init__(self, database: Database, engine: EnginePlace, settings: ServiceSettings) -> None:
         self._database, self._engine, self._policies = database, engine, settings.policies
+        self._cache = settings.fetched
+        # One that is fetched remembers when it has looked at the store: it is made once, and not for every look.
+        self._released = functools.lru_cache(MOST_OPEN)(self._release_of)
 
     async def names(self) -> Sequence[str]:
         """None: there may be thousands."""
@@ -108,7 +118,10 @@ class ChatModels:
             return None
         # A server that loads nothing at run time has the weights under this name already, or does not know it.
         called = None if self._engine.loads else weights_name(found.weights_digest)
-        return OfferedModel(self._settings(name, found.base, found.location, called), OwnedRelease(found))
+        return OfferedModel(self._settings(name, found.base, found.location, called), self._released(found))
+
+    def _release_of(self, model: TunedModel) -> OwnedRelease:
+        return OwnedRelease(model, self._cache)
 
     def _settings(self, name: str, base: str, release: str, called: str | None) -> ModelSettings:
         return ModelSettings(

@@ -15,6 +15,7 @@ GAUGES = {
     "watchword_oldest_waiting_job_seconds": "How long the job has waited that has waited longest.",
     "watchword_deliveries_due": "Webhook deliveries that wait.",
     "watchword_models": "Tuned models by state.",
+    "watchword_seals_unreadable": "Releases whose sealed secret a worker could not read in the last day.",
 }
 Gauges = Mapping[str, Mapping[str, float]]
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from fastapi import APIRouter, BackgroundTasks
 
-from watchword.errors import CallError, NotFoundError
+from watchword.errors import CallError, NotFoundError, OutputError
 from watchword.service.api.context import Caller, Service, ServiceDep, tenant_key
 from watchword.service.crash import crash_point
+from watchword.service.logs import log
 from watchword.service.types import Principal
 from watchword.service.wire.models import ModelDeleted, ModelList, ModelObject
 
@@ -45,9 +46,13 @@ def delete(model: str, service: ServiceDep, caller: Caller, later: BackgroundTas
     except NotFoundError:
         raise _unknown(model) from None
     crash_point("after_model_deleted")
-    # Before the answer, which says that they are gone. The engine may take its time.
-    service.removal.from_disk(retired)
-    later.add_task(service.removal.of, retired)
+    # Before the answer, which says that they are gone. The engine may take its time, and so may a store that is away: the
+    # model has been deleted in any case, and the housekeeping goes on until nothing is left.
+    try:
+        service.removal.from_disk(retired)
+    except OutputError as error:
+        log.error({"event": "release is not removed", "kind": type(error).__name__})
+    later.add_task(service.removal.tried, retired)
     return ModelDeleted(id=model)
 
 

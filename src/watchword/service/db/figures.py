@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from watchword.service.db.connect import Connected
-from watchword.service.db.schema import jobs, models, outbox
-from watchword.service.types import JobState, ModelState
+from watchword.service.db.schema import jobs, models, outbox, reports
+from watchword.service.types import SEAL_REPORT, JobState, ModelState
+
+_DAY = 86_400.0
 
 
 @dataclass(frozen=True)
 class Figures:
-    """All states are there, with 0 where there is none."""
+    """All states are there, with 0 where there is none. Workers report a seal that they cannot read once a day."""
 
     jobs: dict[JobState, int]
     models: dict[ModelState, int]
     deliveries_due: int
     oldest_waiting_seconds: float
+    seals_unreadable: int
 
 
 class FigureQueries(Connected):
@@ -29,14 +32,19 @@ class FigureQueries(Connected):
         by_state = select(jobs.c.state, func.count()).group_by(jobs.c.state)
         models_by_state = select(models.c.state, func.count()).group_by(models.c.state)
         oldest = select(func.min(jobs.c.created_at)).where(jobs.c.waiting.is_(True))
+        seals = select(func.count(reports.c.subject.distinct())).where(
+            reports.c.kind == SEAL_REPORT, reports.c.created_at > self._now() - _DAY
+        )
         with self._reading() as connection:
             job_counts = {state: count for state, count in connection.execute(by_state)}  # noqa: C416 -- rows are no pairs
             model_counts = {state: count for state, count in connection.execute(models_by_state)}  # noqa: C416
             due = connection.execute(select(func.count()).where(outbox.c.due_at.is_not(None))).scalar_one()
             first = connection.execute(oldest).scalar_one()
+            closed = connection.execute(seals).scalar_one()
         return Figures(
             jobs={state: job_counts.get(state, 0) for state in JobState},
             models={state: model_counts.get(state, 0) for state in ModelState},
             deliveries_due=due,
             oldest_waiting_seconds=0.0 if first is None else max(0.0, self._now() - first),
+            seals_unreadable=closed,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, or_, select
@@ -11,13 +12,21 @@ from watchword.service.db.rows import value_of
 from watchword.service.db.schema import models, retired_releases
 from watchword.service.types import ModelState, RetiredRelease
 
+# Values in one statement.
+_BATCH = 500
+
 
 class RetiredQueries(Connected):
     """What the housekeeping asks."""
 
-    def retired_releases(self, *, older_than: float, limit: int = 20) -> list[RetiredRelease]:
-        """Those that were retired before, the oldest first."""
-        statement = select(retired_releases).where(retired_releases.c.retired_at < older_than)
+    def retired_releases(
+        self, *, older_than: float, after: int = 0, last: int | None = None, limit: int = 20
+    ) -> list[RetiredRelease]:
+        """Those that were retired before, the oldest first: behind the number ``after``, and up to ``last``."""
+        number = retired_releases.c.number
+        statement = select(retired_releases).where(retired_releases.c.retired_at < older_than, number > after)
+        if last is not None:
+            statement = statement.where(number <= last)
         with self._reading() as connection:
             rows = connection.execute(statement.order_by(retired_releases.c.number).limit(limit))
             return [value_of(row, RetiredRelease) for row in rows]
@@ -33,6 +42,22 @@ class RetiredQueries(Connected):
         statement = select(models.c.name).where(same, models.c.state != ModelState.DELETED)
         with self._reading() as connection:
             return connection.execute(statement.limit(1)).first() is not None
+
+    def used_weights(self, digests: Collection[str]) -> set[str]:
+        """Which of them a model has that is not deleted."""
+        wanted, used = sorted(digests), set[str]()
+        with self._reading() as connection:
+            for at in range(0, len(wanted), _BATCH):
+                some = models.c.weights_digest.in_(wanted[at : at + _BATCH])
+                statement = select(models.c.weights_digest).where(some, models.c.state != ModelState.DELETED)
+                used.update(connection.execute(statement).scalars())
+        return used
+
+    def locations(self) -> list[str]:
+        """Where the releases of all models are that are not deleted."""
+        statement = select(models.c.location).where(models.c.state != ModelState.DELETED)
+        with self._reading() as connection:
+            return list(connection.execute(statement).scalars())
 
 
 def retire(connection: Connection, model: Row[Any], now: float) -> RetiredRelease:

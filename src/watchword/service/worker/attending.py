@@ -140,6 +140,7 @@ class Attending:
             yield places[0], places[1] if len(places) > 1 else None
 
     def _order(self, training: Path, validation: Path | None) -> Order:
+        known = self.known.secrets()
         return Order(
             job_id=self._job.id,
             model=self._job.model,
@@ -155,7 +156,8 @@ class Attending:
             validated=self._recorder.validated,
             key=self.key,
             owner=release_owner(self._job.tenant, *model_of(self._job, self.database)),
-            known=self.known.texts(),
+            known=known.texts,
+            unseen=known.unseen,
         )
 
     def _policy(self) -> Policy:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from watchword.errors import ConflictError, LeaseLostError
+from watchword.errors import ConflictError, LeaseLostError, WatchwordError
 from watchword.files.addresses import Address
 from watchword.files.folders import discard
 from watchword.service.crash import crash_point
@@ -29,6 +31,7 @@ from watchword.service.worker.publishing import folder_name, publish, retract, r
 from watchword.service.worker.recording import Recorder
 from watchword.service.worker.refusals import WITHHELD
 
+log = logging.getLogger("watchword.service")
 _DONE = ".done-"
 _REPLACED = JobError("model_not_found", "The model was deleted or renewed while this job ran.", "model")
 
@@ -48,10 +51,10 @@ class Ending:
         crash_point("before_finish")
         job = self._said(outcome, place)
         crash_point("after_finish")
-        if place is not None:
-            (retract if job.state is JobState.CANCELLED else retract_others)(place)
         if job.state.terminal:
             discard(self.folder, _DONE)
+        if place is not None:
+            _tidied(retract if job.state is JobState.CANCELLED else retract_others, place)
         return job
 
     def _said(self, outcome: Outcome, place: Address | None) -> Job:
@@ -60,11 +63,13 @@ class Ending:
         try:
             return database.finish(claim, outcome)
         except LeaseLostError:
-            _retract(place)
+            if place is not None:
+                _tidied(retract, place)
             raise
         except ConflictError:
             # The model that was to be replaced is gone, or was renewed by another job.
-            _retract(place)
+            if place is not None:
+                _tidied(retract, place)
             return database.finish(claim, Failed(_REPLACED))
 
     def _outcome(self, last: Last) -> tuple[Outcome, Address | None]:
@@ -82,7 +87,7 @@ class Ending:
     def _published(self, last: Tuned | Held) -> tuple[NewModel, Address]:
         """The release at a place of this claim's own: no lost worker can write where another has published."""
         name, version = model_of(self._job, self.recorder.database)
-        folder = Address.parse(self.settings.releases).below(folder_name(name))
+        folder = self.settings.release_place.below(folder_name(name))
         place = folder.below(f"v{version}-{_short(self._job)}-{self.recorder.claim.fence}")
         self.recorder.began(Stage.SERVE)
         crash_point("before_publish")
@@ -115,6 +120,9 @@ def _short(job: Job) -> str:
     return job.id.rpartition("-")[2][-8:]
 
 
-def _retract(place: Address | None) -> None:
-    if place is not None:
-        retract(place)
+def _tidied(remove: Callable[[Address], None], place: Address) -> None:
+    """Removes what nobody will serve. A store that is away keeps no job from its outcome: the housekeeping removes it later."""
+    try:
+        remove(place)
+    except WatchwordError as error:
+        log.warning({"event": "release is not removed", "kind": type(error).__name__})

@@ -25,7 +25,7 @@ from watchword.service.storage import Blobs
 from watchword.service.types import EVERY_TENANT, Claim
 from watchword.service.worker.attending import Attending
 from watchword.service.worker.child import work
-from watchword.service.worker.known import KnownReleases
+from watchword.service.worker.known import KnownReleases, reporting
 
 log = logging.getLogger("watchword.service")
 # Looks for folders of jobs that have ended elsewhere, once in so many seconds.
@@ -48,7 +48,7 @@ class Worker:
     ) -> None:
         self.name = name or f"{platform.node() or 'here'}-{os.getpid()}-{secrets.token_hex(3)}"
         self._settings, self._database, self._blobs, self._key, self._target = settings, database, blobs, key, target
-        self._known = KnownReleases(settings.releases, key)
+        self._known = KnownReleases(settings.release_place, key, reporting(database, self.name))
         self._running: list[threading.Thread] = []
 
     def run(self, stop: threading.Event) -> None:

@@ -21,7 +21,8 @@ class Order:
     The provider's ``key`` travels here only: never in an argument list or in the environment.
 
     ``folder`` is the job's own, kept until the job has ended. In ``answers`` the base's answers to the gate are kept from job
-    to job. No row may carry one of the secrets ``known``, which travel as the key does.
+    to job. No row may carry one of the secrets ``known``, which travel as the key does. ``unseen`` are releases whose secrets
+    could not be read, so that nobody looks for them.
     """
 
     job_id: str
@@ -38,6 +39,7 @@ class Order:
     key: bytes = field(repr=False)
     owner: Mapping[str, str] = field(default_factory=dict)
     known: tuple[str, ...] = field(default=(), repr=False)
+    unseen: tuple[str, ...] = ()
     launcher_arguments: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -89,7 +89,9 @@ class Pipeline:
     def _screen(self) -> None:
         order = self.order
         report = screened(Address(order.training_file), order.policy.screening, order.known)
-        self.tell(Reported("screening", report.data))
+        # The operator must know of a screening that could not look for everything.
+        unseen = {"unseen_releases": list(order.unseen)} if order.unseen else {}
+        self.tell(Reported("screening", {**report.data, **unseen}))
         if report.refusal is not None:
             raise report.refusal
         _note(order.folder / _SCREENED, b"")

@@ -1,11 +1,13 @@
-"""Puts a release where the gateway serves it from: whole, or not there at all."""
+"""Puts a release where the gateway serves it from: whole, or not there at all.
+
+An object store renames nothing. There the manifest is written last and removed first, and what has none is no release.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,11 +15,13 @@ from urllib.parse import quote
 from watchword.errors import OutputError
 from watchword.files.addresses import Address
 from watchword.files.folders import PRIVATE_FOLDER, atomic_folder, replace_folder
-from watchword.files.remote import without_credentials
-from watchword.files.writing import sync_folder, unwritable, writing
+from watchword.files.writing import sync_folder, writing
 from watchword.release.artifact import MANIFEST
+from watchword.service.crash import crash_point
 
 _BUILT = ".publishing-"
+# What errors call it.
+_WHAT = "the release"
 
 
 def publish(release: Path, place: Address) -> None:
@@ -38,18 +42,24 @@ def retract(place: Address) -> None:
         with contextlib.suppress(OSError):
             place.local.parent.rmdir()
         return
-    with _file_system(place) as (system, path), contextlib.suppress(FileNotFoundError):
-        system.rm(path, recursive=True)
+    with place.file_system(_WHAT) as (system, path), contextlib.suppress(FileNotFoundError):
+        _remove(system, path)
 
 
 def retract_others(place: Address) -> None:
     """Removes what lost workers have published of the same version beside ``place``: no record names it."""
-    if place.local is None:
+    start = f"{place.name.rpartition('-')[0]}-"
+    if place.local is not None:
+        for other in place.local.parent.glob(f"{start}*"):
+            if other != place.local:
+                shutil.rmtree(other, ignore_errors=True)
         return
-    version = place.local.name.rpartition("-")[0]
-    for other in place.local.parent.glob(f"{version}-*"):
-        if other != place.local:
-            shutil.rmtree(other, ignore_errors=True)
+    with place.file_system(_WHAT) as (system, path), contextlib.suppress(FileNotFoundError):
+        folder = path.rpartition("/")[0]
+        names = {entry.rstrip("/").rpartition("/")[2] for entry in system.ls(folder, detail=False)}
+        for name in names - {place.name}:
+            if name.startswith(start):
+                _remove(system, f"{folder}/{name}")
 
 
 def folder_name(model: str) -> str:
@@ -72,9 +82,16 @@ def _to_folder(release: Path, target: Path) -> None:
 
 
 def _to_url(release: Path, target: Address) -> None:
-    with _file_system(target) as (system, path):
+    with target.file_system(_WHAT) as (system, path):
         for file in _files(release):
             system.put_file(str(file), f"{path.rstrip('/')}/{file.name}")
+            crash_point("while_publishing")
+
+
+def _remove(system: Any, folder: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        system.rm_file(f"{folder}/{MANIFEST}")
+    system.rm(folder, recursive=True)
 
 
 def _files(release: Path) -> list[Path]:
@@ -89,14 +106,3 @@ def _synced(path: Path) -> None:
     path.chmod(0o600)
     with path.open("rb+") as stream:
         os.fsync(stream.fileno())
-
-
-@contextlib.contextmanager
-def _file_system(place: Address) -> Iterator[tuple[Any, str]]:
-    import fsspec
-
-    try:
-        yield fsspec.url_to_fs(place.whole)
-    except (OSError, ValueError, ImportError) as error:
-        why = without_credentials(str(error))
-        raise unwritable(place, why, "check the address and your rights there", what="the release") from error
