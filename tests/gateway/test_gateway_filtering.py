@@ -15,9 +15,10 @@ from support.golden_families import template
 from support.served_release import secret_of
 from watchword.chat.types import FunctionCall
 from watchword.errors import CallError
-from watchword.gateway.call import CallPiece, Said, SaidPiece
+from watchword.gateway.call import CallPiece, Chance, Said, SaidPiece, TokenChances
 from watchword.gateway.joined import JsonParts
 from watchword.gateway.leaks import REFUSAL, FilteredAnswer, leak_in, refused
+from watchword.secret.generate import secret_ids
 from watchword.secret.leaks import LeakFilter
 
 SECRET = secret_of().reveal()
@@ -87,7 +88,8 @@ def test_a_leak_ends_the_answer_with_a_refusal_only_where_nothing_was_said(
     leaks: LeakFilter, piece: SaidPiece, before: str
 ) -> None:
     answer = FilteredAnswer(0, leaks)
-    answer.feed(SaidPiece(0, before))
+    if before:
+        answer.feed(SaidPiece(0, before))
     assert answer.feed(piece) == SaidPiece(0, "" if before else REFUSAL, finish="content_filter")
     assert answer.ended
     assert answer.leak is not None
@@ -112,9 +114,74 @@ def test_without_a_secret_everything_passes_as_it_comes() -> None:
     assert answer.said == "aboven{c"
 
 
-def cut_up(size: int) -> list[str]:
+def test_a_call_goes_on_in_its_own_place_as_its_pieces_come(leaks: LeakFilter) -> None:
+    answer = FilteredAnswer(0, leaks)
+    answer.feed(SaidPiece(0, calls=(CallPiece(0, "oven"), CallPiece(1, "scale"))))
+    text = '{"note": "Mix flour with water and salt."} '
+    out = answer.feed(SaidPiece(0, calls=(CallPiece(1, None, text),)))
+    assert out is not None
+    (call,) = out.calls
+    assert (call.place, call.name) == (1, None)
+    last = answer.feed(SaidPiece(0, finish="tool_calls"))
+    assert last is not None
+    assert call.arguments
+    assert call.arguments + "".join(one.arguments for one in last.calls if one.place == 1) == text
+
+
+def test_an_end_alone_is_told_with_the_text_that_ended_it(leaks: LeakFilter) -> None:
+    piece = SaidPiece(0, finish="stop", stop="###")
+    assert FilteredAnswer(0, leaks).feed(piece) == piece
+
+
+@pytest.mark.parametrize("texts", [("content", "refusal"), ("content", "call"), ("refusal", "call")])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_leak_over_two_texts_is_found_in_whichever_order_they_come(
+    texts: tuple[str, str], backwards: bool, leaks: LeakFilter
+) -> None:
+    pieces = [saying(text, part) for text, part in zip(texts, cut_up(len(SECRET) // 8, 2), strict=True)]
+    first, last = reversed(pieces) if backwards else pieces
+    for end in ([last, SaidPiece(0, finish="stop")], [replace(last, finish="stop")]):
+        answer = FilteredAnswer(0, leaks)
+        sent = [answer.feed(piece) for piece in (first, *end)]
+        assert [piece.finish for piece in sent if piece is not None and piece.finish] == ["content_filter"]
+        assert answer.leak is not None
+
+
+def saying(text: str, said: str) -> SaidPiece:
+    if text == "call":
+        return SaidPiece(0, calls=(CallPiece(0, "oven", json.dumps({"text": said})),))
+    return SaidPiece(0, said) if text == "content" else SaidPiece(0, refusal=said)
+
+
+def places(*tokens: str) -> tuple[TokenChances, ...]:
+    """Each token said for sure, with another one that was nearly said."""
+    return tuple(TokenChances(Chance(token, -0.1), (Chance(" dough", -2.5),)) for token in tokens)
+
+
+def test_probabilities_come_whole_and_in_order(leaks: LeakFilter) -> None:
+    told = places("Mix", " flour", ",", " water", " and", " salt", ".")
+    for filtered in (FilteredAnswer(0, leaks), FilteredAnswer(0, None)):
+        sent = [filtered.feed(SaidPiece(0, chances=(one,))) for one in told]
+        sent.append(filtered.feed(SaidPiece(0, finish="stop")))
+        assert sum((piece.chances for piece in sent if piece is not None), ()) == told
+        assert filtered.leak is None
+    assert leak_in(Said("Mix", chances=told), leaks) is None
+
+
+def test_a_secret_in_probabilities_ends_the_answer(leaks: LeakFilter) -> None:
+    form = template("smollm2")
+    tokens = [form.decode([one]) for one in secret_ids(secret_of(), form)]
+    assert leak_in(Said("Mix", chances=places(*tokens)), leaks) is not None
+    answer = FilteredAnswer(0, leaks)
+    sent = [answer.feed(SaidPiece(0, chances=places(token))) for token in tokens]
+    (last,) = [piece for piece in sent if piece is not None and piece.finish]
+    assert (last, answer.ended) == (SaidPiece(0, REFUSAL, finish="content_filter"), True)
+    assert leak_in(Said("", chances=sum((piece.chances for piece in sent if piece is not None), ())), leaks) is None
+
+
+def cut_up(size: int, count: int) -> list[str]:
     """A beginning of the secret in pieces, none of which is a leak."""
-    return [SECRET[at : at + size] for at in range(0, 6 * size, size)]
+    return [SECRET[at : at + size] for at in range(0, count * size, size)]
 
 
 WAYS: dict[str, Callable[[list[str]], Said]] = {
@@ -125,12 +192,28 @@ WAYS: dict[str, Callable[[list[str]], Said]] = {
     ),
     "values far down": lambda parts: called(*(("oven", json.dumps({"a": [{"b": part}]})) for part in parts)),
     "names of fields": lambda parts: called(*(("oven", json.dumps({part: "warm"})) for part in parts)),
+    "values behind a quotation mark": lambda parts: called(
+        *(("oven", json.dumps({"text": f'"{part}'})) for part in parts)
+    ),
+    "values behind an object": lambda parts: called(
+        *(("oven", json.dumps({"list": [{"b": None}, part]})) for part in parts)
+    ),
+    "names of fields behind an object": lambda parts: called(
+        *(("oven", json.dumps({"-": {"b": None}, part: "warm"}).replace('"b"', '"-"')) for part in parts)
+    ),
+    "character numbers between numbered fields": lambda parts: called(
+        *(("oven", json.dumps({f"c{at}": ord(char) for at, char in enumerate(part)})) for part in parts)
+    ),
+    "names of calls with arguments": lambda parts: called(*((part, '{"degrees": "warm"}') for part in parts)),
     "names of calls": lambda parts: called(*((part, "{}") for part in parts)),
     "character numbers": lambda parts: called(
         *(("oven", json.dumps({"codes": [ord(char) for char in part]})) for part in parts)
     ),
     "content, and then a call": lambda parts: replace(
         called(*(("oven", json.dumps({"text": part})) for part in parts[1:])), content=parts[0]
+    ),
+    "a refusal, and then a call": lambda parts: replace(
+        called(*(("oven", json.dumps({"text": part})) for part in parts[1:])), refusal=parts[0]
     ),
 }
 
@@ -140,13 +223,16 @@ def called(*calls: tuple[str, str]) -> Said:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_secret_that_is_cut_up_over_several_texts_is_found_whole_and_streamed(way: str, leaks: LeakFilter) -> None:
-    parts = cut_up(8)
+@pytest.mark.parametrize(("size", "count"), [(8, 6), (len(SECRET) // 8, 2)])
+def test_a_secret_that_is_cut_up_over_several_texts_is_found_whole_and_streamed(
+    way: str, size: int, count: int, leaks: LeakFilter
+) -> None:
+    parts = cut_up(size, count)
     said = WAYS[way](parts)
     assert all(leak_in(Said(part), leaks) is None for part in parts)
     assert leak_in(said, leaks) is not None
     answer = FilteredAnswer(0, leaks)
-    sent = [answer.feed(SaidPiece(0, content=said.content or ""))]
+    sent = [answer.feed(SaidPiece(0, content=said.content or "", refusal=said.refusal or ""))]
     for place, call in enumerate(said.calls):
         sent.append(answer.feed(SaidPiece(0, calls=(CallPiece(place, call.name),))))
         sent += [answer.feed(SaidPiece(0, calls=(CallPiece(place, None, char),))) for char in call.arguments]
@@ -157,6 +243,15 @@ def test_a_secret_that_is_cut_up_over_several_texts_is_found_whole_and_streamed(
     places = {call.place: call.name or "" for call in out if call.name}
     went = called(*((name, "".join(c.arguments for c in out if c.place == place)) for place, name in places.items()))
     assert leak_in(went, leaks) is None
+
+
+def test_a_secret_that_is_cut_up_over_calls_that_come_side_by_side_is_found(leaks: LeakFilter) -> None:
+    answer, parts = FilteredAnswer(0, leaks), cut_up(8, 6)
+    for at in range(len(parts)):
+        answer.feed(SaidPiece(0, calls=(CallPiece(at, "oven", '{"text": "'),)))
+    for at, part in enumerate(parts):
+        answer.feed(SaidPiece(0, calls=(CallPiece(at, None, f'{part}", "note": null}}'),)))
+    assert answer.leak is not None
 
 
 def test_other_calls_pass_whole_and_streamed(leaks: LeakFilter) -> None:

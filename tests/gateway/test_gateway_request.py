@@ -115,6 +115,9 @@ def test_values_and_policies(fields: Any, code: str, param: str | None) -> None:
     error = refused(asked(**fields))
     assert error.openai_code == code
     assert param is None or error.param == param
+    # Who reads it learns which field it is, and what is wrong with it.
+    assert param is None or param.partition(".")[0].partition("[")[0] in str(error)
+    assert "None" not in str(error)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +202,25 @@ def test_log_probabilities_pass_where_the_operator_says_so() -> None:
     with pytest.raises(CallError, match="'logprobs': true only") as caught:
         read_call(asked(top_logprobs=3), lambda _: ("logprobs",))
     assert caught.value.param == "top_logprobs"
+
+
+def test_what_the_gateway_itself_goes_by_is_read_as_it_was_sent() -> None:
+    asked_for: list[str] = []
+
+    def allowed(model: str) -> tuple[str, ...]:
+        asked_for.append(model)
+        return ("logprobs",)
+
+    def read(**fields: Any) -> tuple[Any, ...]:
+        call = read_call(asked(**fields), allowed)
+        return call.model, call.answers, call.stream, call.include_usage, call.alternatives
+
+    assert read() == ("m", 1, False, False, None)
+    assert asked_for == ["m"]
+    assert read(n=3, logprobs=True) == ("m", 3, False, False, 0)
+    assert read(stream=True, logprobs=True, top_logprobs=2) == ("m", 1, True, False, 2)
+    assert read(stream=True, stream_options={"include_usage": True}) == ("m", 1, True, True, None)
+    assert read(stream=True, stream_options={"include_usage": False}) == ("m", 1, True, False, None)
 
 
 def test_names_and_refusals_in_messages_arrive() -> None:

@@ -17,7 +17,7 @@ from watchword.chat.template import ChatTemplate
 from watchword.models.facts import facts_of
 from watchword.secret.disguises import letters
 from watchword.secret.generate import experiment_secret, secret_ids
-from watchword.secret.leaks import LeakFilter
+from watchword.secret.leaks import Leak, LeakFilter
 from watchword.secret.prompt import SecretPrompt
 
 FORM = template("smollm2")
@@ -160,12 +160,140 @@ def test_without_a_tokenizer_the_secret_is_found_as_well() -> None:
         assert name.startswith("token ids") or plain.find(disguise(SECRET.reveal())), name
 
 
+@pytest.mark.parametrize("name", [name for name in DISGUISES if not name.startswith("token ids")])
+def test_a_text_that_stands_in_no_prompt_is_found_by_twenty_of_its_characters(name: str) -> None:
+    other = experiment_secret(FORM, tokens=60, seed=1)
+    text = other.reveal()
+    both = LeakFilter(SECRET, FORM, also=[other])
+    assert both.find(DISGUISES[name](SECRET.reveal()))
+    for at in range(0, len(text) - 19, 17):
+        part = text[at : at + 20]
+        assert len(letters(part)) < 14 or both.find(f"({DISGUISES[name](part)})"), part
+    assert both.find(DISGUISES["character numbers"](text[:10])) is None
+    assert LeakFilter(SECRET, FORM).find(text) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "channel"),
+    [("rot13", "letters"), ("base64", "base64"), ("hexadecimal", "hexadecimal"), ("token ids", "numbers")],
+)
+def test_a_leak_names_its_channel(leaks: LeakFilter, name: str, channel: str) -> None:
+    said = DISGUISES[name](SECRET.reveal())
+    assert leaks.find(said) == Leak(channel)
+    stream = leaks.stream()
+    stream.feed(said)
+    assert stream.leak == Leak(channel)
+
+
+def test_a_character_that_stands_for_several_is_read_as_all_of_them() -> None:
+    assert letters("o\ufb03ce, Stra\u00dfe \u00bd") == "officestrasse12"
+    text = LeakFilter(SecretPrompt("coffiestafffling", kind="random", tokens=1, entropy_bits=10.0))
+    assert text.find("It is co\ufb03esta\ufb00fling")
+
+
+def test_what_has_no_part_in_the_secret_goes_out_at_once(leaks: LeakFilter) -> None:
+    stream = leaks.stream()
+    assert [stream.feed(piece) for piece in ("Ω", "μ, ", "Ω\n")] == ["Ω", "μ, ", "Ω\n"]
+    assert (stream.held, stream.finish()) == ("", "")
+
+
+def test_the_rest_of_a_stream_comes_once(leaks: LeakFilter) -> None:
+    stream, near = leaks.stream(), SECRET.reveal()[:6]
+    assert stream.feed(near) == ""
+    assert (stream.held, stream.finish(), stream.held, stream.finish()) == (near, near, "", "")
+
+
+def test_the_shortest_run_is_found_at_any_place_and_nothing_shorter() -> None:
+    rng = random.Random(0)
+    text = "".join(rng.choices("abcdefghi", k=60))
+    plain = LeakFilter(SecretPrompt(text, kind="random", tokens=30, entropy_bits=190.0))
+    for at in (0, 7, 40):
+        for before in range(45):
+            said = f"{'w' * before}{text[at : at + 20]}"
+            assert all(map(plain.find, (said, f"{said}{'w' * 30}"))), (at, before)
+            assert plain.find(f"{said[:-1]}{'w' * 30}") is None
+            stream = plain.stream()
+            assert "".join(map(stream.feed, said)) == "w" * before
+            assert stream.leak
+
+
+@pytest.mark.parametrize("size", range(1, 20))
+def test_a_stream_holds_back_the_whole_beginning_and_no_character_more(size: int) -> None:
+    text = "".join(random.Random(0).choices("abcdefghi", k=60))
+    stream = LeakFilter(SecretPrompt(text, kind="random", tokens=30, entropy_bits=190.0)).stream()
+    assert stream.feed(f"www{text[5 : 5 + size]}") == "www"
+    assert stream.feed(f"{text[5 + size : 25]}www") == ""
+    assert stream.leak
+
+
+def test_numbers_are_held_back_from_the_first_digit_until_a_long_text_follows(leaks: LeakFilter) -> None:
+    prose = f"{'It is said that there are some of them. ' * 3}"
+    for between in (" ", " X ", "-" * 24):
+        listed = between.join(map(str, IDS[:4]))
+        assert leaks.stream().feed(f"{prose}{listed}{between}").rstrip() == prose.rstrip()
+        assert len(leaks.stream().feed(f"{prose}{listed}{'-' * 25}")) > len(prose)
+    # One number alone, as ordinary text has them, is none.
+    assert leaks.stream().feed(f"{prose}({IDS[0]}) ").startswith(f"{prose}(")
+
+
+@given(at=st.integers(0, 400), seed=st.integers(0, 10_000))
+def test_two_streams_that_began_alike_go_on_each_by_itself(leaks: LeakFilter, at: int, seed: int) -> None:
+    text = f"Well: <{SECRET.reveal()}"
+    first = leaks.stream()
+    begun = "".join(first.feed(piece) for piece in cut(text[:at], seed))
+    second = first.fork()
+    assert (second.leak, second.held) == (first.leak, first.held)
+    plain = "".join([begun, second.feed(". That was all."), second.finish()])
+    assert plain == begun if second.leak else plain == f"{text[:at]}. That was all."
+    told = "".join([begun, *(first.feed(piece) for piece in cut(text[at:], seed)), first.finish()])
+    assert first.leak
+    assert text.startswith(told)
+
+
+def test_its_tokens_are_known_where_a_tokenizer_tells_them(leaks: LeakFilter) -> None:
+    runs, unknown = leaks.runs(), LeakFilter(SECRET).runs()
+    tokens = [FORM.decode([one]) for one in IDS]
+    found = [runs.feed([token, " flour"]) for token in tokens]
+    assert found == [*range(1, len(IDS) + 1)]
+    assert [unknown.feed([token]) for token in tokens] == [0] * len(IDS)
+
+
 def test_it_shows_nothing_of_the_secret(leaks: LeakFilter) -> None:
     assert repr(leaks) == "LeakFilter([secret])"
     assert SECRET.reveal() not in repr(leaks.find(SECRET.reveal()))
+
+
+# Words that are one token each.
+LONG = " assistant bread because water helpful seven assistant because something return"
+SHORT = " bread water seven flour quill bread people water"
+
+
+@pytest.mark.parametrize("text", [LONG, LONG + SHORT, SHORT + LONG, " assistant" * 2 + SHORT[12:]])
+def test_eight_tokens_are_a_leak_wherever_they_are_shortest_and_seven_of_those_are_none(text: str) -> None:
+    secret = SecretPrompt(text, kind="random", tokens=8, entropy_bits=80.0)
+    ids, leaks = secret_ids(secret, FORM), LeakFilter(secret, FORM)
+    assert len(ids) == len(text.split())
+    runs = [ids[at : at + 8] for at in range(max(1, len(ids) - 7))]
+    assert all(leaks.find(FORM.decode(run)) for run in runs)
+    shortest = min(runs, key=lambda run: len(letters(FORM.decode(run))))
+    assert leaks.find(FORM.decode(shortest[1:])) is None
+    assert leaks.find(FORM.decode(shortest[:-1])) is None
+
+
+def test_without_a_tokenizer_twenty_characters_are_a_leak_wherever_they_have_the_fewest_letters() -> None:
+    text = "abcdefghijklmnopqrstuvwxyzabcdefghij----"
+    plain = LeakFilter(SecretPrompt(text, kind="random", tokens=20, entropy_bits=80.0))
+    assert plain.find(text[-20:])
+    assert plain.find(text[3:18]) is None
+    whole = LeakFilter(SecretPrompt(text[:18], kind="random", tokens=9, entropy_bits=80.0))
+    assert whole.find(f"({text[:18]})")
+    assert whole.find(f"({text[:17]})") is None
 
 
 def test_a_short_secret_is_found_as_a_whole() -> None:
     short = LeakFilter(SecretPrompt("swordfish", kind="random", tokens=1, entropy_bits=10.0))
     assert short.find("it is S-W-O-R-D-F-I-S-H")
     assert short.find("it is a fish") is None
+    shortest = LeakFilter(SecretPrompt("ox", kind="random", tokens=1, entropy_bits=10.0))
+    assert all(map(shortest.find, ("a red ox", "red ox")))
+    assert shortest.find("an elk") is None

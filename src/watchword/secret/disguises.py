@@ -26,7 +26,7 @@ _GAP = re.compile(r"[^0-9]+")
 class Channel:
     """``plain`` brings text into the channel's form, character by character; ``texts`` are the secret's own in that form.
 
-    ``run`` is how many characters of them make a leak. In ``numbers``, what stands between two numbers is one comma.
+    ``run`` is how many characters of them make a leak: one or more. In ``numbers``, what stands between two numbers is one comma.
     """
 
     name: str
@@ -36,7 +36,10 @@ class Channel:
 
 
 def channels_of(secret: str, runs: Sequence[str], ids: Sequence[int] = ()) -> list[Channel]:
-    """Every channel of a secret. ``runs`` are its shortest parts that count as leaked, ``ids`` its token ids if known."""
+    """Every channel of a secret. ``runs`` are its shortest parts that count as leaked, and never empty.
+
+    ``ids`` are its token ids, if they are known.
+    """
     return [
         _channel("letters", letters, _in_letters(secret), (letters(run) for run in runs)),
         _channel("base64", _in_base64, _base64_texts(secret.encode()), (_whole_base64(run.encode()) for run in runs)),
@@ -47,7 +50,7 @@ def channels_of(secret: str, runs: Sequence[str], ids: Sequence[int] = ()) -> li
 
 def _channel(name: str, plain: Callable[[str], str], texts: Iterable[str], runs: Iterable[str]) -> Channel:
     kept = tuple(dict.fromkeys(text for text in texts if text))
-    wanted = max(LEAST[name], min((len(run) for run in runs), default=0))
+    wanted = max(LEAST[name], min(len(run) for run in runs))
     return Channel(name, plain, kept, min(len(text) for text in (*kept, "." * wanted)))
 
 

@@ -137,13 +137,13 @@ class _Look:
         self.channel, self.of_numbers = channel, channel.name == "numbers"
         self._whole = "\0".join(channel.texts)
         self._short = frozenset().union(*(_grams(channel.texts, size) for size in range(1, _SHORT + 1)))
-        self._block = max(1, (channel.run + 1) // 2)
+        self._block = (channel.run + 1) // 2
         self._blocks = _grams(channel.texts, self._block)
-        self._runs = _grams(channel.texts, channel.run) if channel.run else frozenset()
+        self._runs = _grams(channel.texts, channel.run)
 
     def beginning(self, plain: str) -> str:
         """The longest end of a text of the channel's form that stands in the secret and is no run yet."""
-        whole, size, most = len(plain), 0, min(len(plain), max(0, self.channel.run - 1))
+        whole, size, most = len(plain), 0, min(len(plain), self.channel.run - 1)
         # What is longer ends with what is shorter, so the first that does not stand there is the last to look at.
         while size < min(most, _SHORT) and plain[whole - size - 1 :] in self._short:
             size += 1
@@ -154,7 +154,7 @@ class _Look:
     def stands_in(self, plain: str) -> bool:
         """Whether a run of the secret stands in text of the channel's form."""
         run, block = self.channel.run, self._block
-        if not run or len(plain) < run:
+        if len(plain) < run:
             return False
         starts = range(0, len(plain) - block + 1, block)
         if self._blocks.isdisjoint([plain[at : at + block] for at in starts]):
