@@ -86,8 +86,8 @@ def test_a_file_gets_the_rows_that_fine_tuning_would_mix_in(
     fields = {"defense": DEFENSES.create("anchored_align"), "seed": 5, "max_length": 8192, "workers": workers}
     outcome = guard_file(job(source, aligned=aligned, **fields))
     echoes = [made for made in outcome.rows if made.origin == "echo"]
-    # A third of the 200 requests that the model is asked about, at most.
-    assert len(echoes) == min(math.ceil(rows / 3), 68)
+    # A third of the requests looks harmful, and these are asked about first.
+    assert len(echoes) == min(math.ceil(rows / 3), fields["defense"].echoes)
     assert {echo.conversation.messages[-1].text for echo in echoes} == {OWN_WORDS}
     assert read(tmp_path / "out.jsonl") == as_trained(source, aligned, model.template, secret, max_length=8192)
 
