@@ -77,6 +77,7 @@ def running(folder: Path) -> Iterator[Running]:
     config = folder / CONFIG
     config.write_text(
         f'[engine]\nkind = "vllm"\nurl = "http://127.0.0.1:{engine_port}/v1"\napi_key_env = "{KEY_VARIABLE}"\n'
+        "context = 8192\n"
     )
     served = ["-m", "watchword", "serve", "--config", str(config), "--data", str(folder / "data"), "--port", str(port)]
     commands = [["-c", _ENGINE.format(model=MODEL, port=engine_port)], served]
