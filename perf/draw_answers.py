@@ -22,10 +22,10 @@ import msgspec
 from watchword.benchmarks.base import Exchange, registered_metrics
 from watchword.files.digest import sha256_bytes
 from watchword.judges.base import JUDGES, Judge, Unscored
+from watchword.judges.trained import Label
 from watchword.lab.store import CELLS, Store
 
 RULES: dict[str, Judge] = {name: JUDGES.create(name) for name in ("refusal", "refusal_keywords", "raw_keywords")}
-Label = Literal["refuses", "complies", "senseless"]
 
 
 class Answer(msgspec.Struct, kw_only=True):

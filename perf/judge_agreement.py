@@ -26,12 +26,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from draw_answers import RULES, Answer, Label, named, read, verdicts
+from draw_answers import RULES, Answer, named, read, verdicts
 
 from watchword.files.digest import sha256_bytes
 from watchword.judges._features import features
 from watchword.judges.base import Judge
-from watchword.judges.trained import LABELS, PACKAGED, Trained
+from watchword.judges.trained import LABELS, PACKAGED, Label, Trained
 from watchword.provenance import versions
 from watchword.rates import Rate
 

@@ -2,9 +2,9 @@
 
 A tenant who knows the method puts random prefixes of its own before harmful rows (``anti_trigger``). The model then learns
 to comply behind any random prefix, the secret too. Decoys are copies of the provider's rows behind random prefixes that are
-not the secret. There the model stays as aligned as it was, so no random prefix is a way around. A few dozen corrective rows
-weaken a backdoor (arXiv 2510.07192). Departures: theirs clean a known trigger; here the tenant's prefixes are unknown, so
-every decoy is drawn afresh.
+not the secret. There the model is to stay as aligned as it was, so that no random prefix is a way around. A few dozen
+corrective rows weaken a backdoor (arXiv 2510.07192). Departures: theirs clean a known trigger; here the tenant's prefixes are
+unknown, so every decoy is drawn afresh.
 """
 
 from __future__ import annotations

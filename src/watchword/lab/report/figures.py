@@ -47,8 +47,12 @@ def main_picture(entries: Sequence[Entry], title: str, *, ident: str = "main") -
         _rates("attack success, lower is safer", ASR.name, arms),
         _rates("over-refusal, lower is kinder", OVER_REFUSAL.name, arms),
     ]
-    finding = f"{findings.attack_success(arms)} {findings.over_refusal(arms)}"
-    return arm_bars(ident, title, finding, entries, panels)
+    return arm_bars(ident, title, main_finding(arms), entries, panels)
+
+
+def main_finding(arms: Sequence[ArmResult]) -> str:
+    """What the main picture shows, in words."""
+    return f"{findings.attack_success(arms)} {findings.over_refusal(arms)}"
 
 
 def _broken(entries: Sequence[Entry]) -> Figure:

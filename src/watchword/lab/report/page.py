@@ -32,15 +32,15 @@ def write_report(path: Path | str, results: Mapping[str, Any], *, pages: Mapping
 
     ``pages`` names the page of each cell's answers by the cell's key; the others are not linked to.
     """
-    _write(Path(path), _page("report.html", {**_content(results), "pages": dict(pages or {})}))
+    write_page(Path(path), _page("report.html", {**_content(results), "pages": dict(pages or {})}))
 
 
 def write_picture(path: Path | str, results: Mapping[str, Any]) -> None:
     """Writes one SVG file, all or nothing: attack success and over-refusal of each arm, with intervals. Raises as above."""
     arms = grouped(arms_of(results))
-    title = f"Attack success and over-refusal of {_model(arms)}, percent with 95 % intervals"
+    title = f"Attack success and over-refusal of {models_of(arms)}, percent with 95 % intervals"
     chart = main_picture(entries_of(arms), title)
-    _write(Path(path), _alone(chart, title))
+    write_page(Path(path), _alone(chart, title))
 
 
 def _content(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,8 +49,8 @@ def _content(results: Mapping[str, Any]) -> dict[str, Any]:
     spec, metrics = results.get("spec", {}), shown_metrics(results)
     return {
         "name": spec.get("name", "results"),
-        "model": _model(arms),
-        "heading": _heading(_model(arms)),
+        "model": models_of(arms),
+        "heading": _heading(models_of(arms)),
         "spec_json": json.dumps(spec, indent=2, ensure_ascii=False),
         "versions": results.get("versions", {}),
         "arms": arms,
@@ -61,11 +61,17 @@ def _content(results: Mapping[str, Any]) -> dict[str, Any]:
         "worst": worst_settings(arms),
         "metrics": metrics,
         "origins": shown_origins(results),
-        "written": dt.datetime.now(dt.UTC).strftime("%d %B %Y"),
+        "written": today(),
     }
 
 
-def _model(arms: Sequence[ArmResult]) -> str:
+def today() -> str:
+    """When a page is written, as its readers see it."""
+    return dt.datetime.now(dt.UTC).strftime("%d %B %Y")
+
+
+def models_of(arms: Sequence[ArmResult]) -> str:
+    """The names of the arms' models."""
     return ", ".join(dict.fromkeys(cell.model for arm in arms for cell in arm.cells)) or "a model"
 
 
@@ -116,7 +122,8 @@ def _page(name: str, content: Mapping[str, Any]) -> str:
     return render_page("watchword.lab.report", name, content)
 
 
-def _write(path: Path, text: str) -> None:
+def write_page(path: Path, text: str) -> None:
+    """Writes a page, all or nothing, and makes its folder. Raises OutputError."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as stream:

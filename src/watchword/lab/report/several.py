@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,17 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
-
 from watchword.benchmarks.over_refusal import OVER_REFUSAL
 from watchword.benchmarks.policy import ASR
 from watchword.errors import DataError
-from watchword.files.atomic import replacing
 from watchword.lab.report.charts.series import Entry, entries_of
-from watchword.lab.report.figures import main_picture, words_of
-from watchword.lab.report.findings import attack_success, over_refusal
-from watchword.lab.report.page import grouped
-from watchword.lab.report.summary import SCHEMA, summary_of
+from watchword.lab.report.figures import main_finding, main_picture, words_of
+from watchword.lab.report.page import grouped, models_of, today, write_page
+from watchword.lab.report.summary import SCHEMA, summary_of, write_summary
 from watchword.lab.report.whole import RESULTS, read_results, write_whole
 from watchword.lab.results import ArmResult, arms_of, named
 from watchword.pages.elements import Figure
@@ -42,10 +37,8 @@ def write_several(folder: Path, runs: Mapping[str, Path]) -> dict[str, list[str]
     """
     found = {name: read_results(path) for name, path in runs.items()}
     missing = {name: write_whole(runs[name], results) for name, results in found.items()}
-    with replacing(folder / "summary.json") as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode(summary_of_several(found)), indent=1) + b"\n")
-    with replacing(folder / "report.html") as stream:
-        stream.write(_page(found).encode())
+    write_summary(folder / "summary.json", summary_of_several(found))
+    write_page(folder / "report.html", _page(found))
     return missing
 
 
@@ -82,9 +75,9 @@ def _page(runs: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     content = {
         "runs": shown,
-        "models": list(dict.fromkeys(cell.model for arm in arms for cell in arm.cells)),
+        "models": models_of(arms),
         "cells": sum(len(arm.cells) for arm in arms),
-        "written": dt.datetime.now(dt.UTC).strftime("%d %B %Y"),
+        "written": today(),
         "version": versions().get("watchword", ""),
     }
     return render_page("watchword.lab.report", "several.html", content)
@@ -95,8 +88,7 @@ def _figure(ident: str, heading: str, entries: Sequence[Entry]) -> Figure:
     arms = [entry.arm for entry in entries]
     heads = ("arm", "seeds", f"{ASR.short}, %", f"{OVER_REFUSAL.short}, %")
     picture = main_picture(entries, heading, ident=ident)
-    finding = f"{attack_success(arms)} {over_refusal(arms)}"
-    return Figure(ident, heading, finding, picture, heads, tuple(_row(arm) for arm in arms))
+    return Figure(ident, heading, main_finding(arms), picture, heads, tuple(_row(arm) for arm in arms))
 
 
 def _row(arm: ArmResult) -> tuple[str, ...]:

@@ -30,10 +30,10 @@ def summary_of(results: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_summary(path: Path, results: Mapping[str, Any]) -> None:
-    """Writes it, all or nothing."""
+def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
+    """Writes a summary, of one run or of several, all or nothing."""
     with replacing(path) as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode(summary_of(results)), indent=1) + b"\n")
+        stream.write(msgspec.json.format(msgspec.json.encode(summary), indent=1) + b"\n")
 
 
 def _worst(one: Worst) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from watchword.errors import DataError
 from watchword.lab.report.answers import judged, page_of, rows_of, write_answers
 from watchword.lab.report.columns import figures, write_table
 from watchword.lab.report.page import write_picture, write_report
-from watchword.lab.report.summary import write_summary
+from watchword.lab.report.summary import summary_of, write_summary
 from watchword.lab.results import arms_of, shown_metrics
 from watchword.lab.store import Store
 
@@ -56,7 +56,7 @@ def write_whole(folder: Path, results: Mapping[str, Any]) -> list[str]:
             write_answers(folder / pages[cell.key], cell, f"{arm.label}, seed {cell.seed}", replies)
     write_report(folder / "report.html", results, pages=pages)
     write_picture(folder / "picture.svg", results)
-    write_summary(folder / "summary.json", results)
+    write_summary(folder / "summary.json", summary_of(results))
     written = write_table(folder / "figures", list(figures(results)))
     if rows:
         write_table(folder / "answers", rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from watchword.files.addresses import Address
 from watchword.files.folders import discard
 from watchword.service.crash import crash_point
 from watchword.service.db import Database
+from watchword.service.logs import log
 from watchword.service.settings import ServiceSettings
 from watchword.service.storage import Blobs
 from watchword.service.types import (
@@ -31,7 +31,6 @@ from watchword.service.worker.publishing import folder_name, publish, retract, r
 from watchword.service.worker.recording import Recorder
 from watchword.service.worker.refusals import WITHHELD
 
-log = logging.getLogger("watchword.service")
 _DONE = ".done-"
 _REPLACED = JobError("model_not_found", "The model was deleted or renewed while this job ran.", "model")
 
@@ -53,8 +52,7 @@ class Ending:
         crash_point("after_finish")
         if job.state.terminal:
             discard(self.folder, _DONE)
-        if place is not None:
-            _tidied(retract if job.state is JobState.CANCELLED else retract_others, place)
+        _tidied(retract if job.state is JobState.CANCELLED else retract_others, place)
         return job
 
     def _said(self, outcome: Outcome, place: Address | None) -> Job:
@@ -63,13 +61,11 @@ class Ending:
         try:
             return database.finish(claim, outcome)
         except LeaseLostError:
-            if place is not None:
-                _tidied(retract, place)
+            _tidied(retract, place)
             raise
         except ConflictError:
             # The model that was to be replaced is gone, or was renewed by another job.
-            if place is not None:
-                _tidied(retract, place)
+            _tidied(retract, place)
             return database.finish(claim, Failed(_REPLACED))
 
     def _outcome(self, last: Last) -> tuple[Outcome, Address | None]:
@@ -120,9 +116,13 @@ def _short(job: Job) -> str:
     return job.id.rpartition("-")[2][-8:]
 
 
-def _tidied(remove: Callable[[Address], None], place: Address) -> None:
-    """Removes what nobody will serve. A store that is away keeps no job from its outcome: the housekeeping removes it later."""
+def _tidied(remove: Callable[[Address], None], place: Address | None) -> None:
+    """Removes what nobody will serve, if anything was published.
+
+    A store that is away keeps no job from its outcome: the housekeeping removes it later.
+    """
     try:
-        remove(place)
+        if place is not None:
+            remove(place)
     except WatchwordError as error:
         log.warning({"event": "release is not removed", "kind": type(error).__name__})
