@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -93,7 +94,9 @@ def test_a_release_whose_seal_is_bad_stops_no_job_and_operators_learn_of_it(serv
     assert "release.seal_unreadable" in [entry.action for entry in service.database.audit_entries(limit=1000)]
     # The others still count.
     secret = unseal_known((Path(good.location) / SEALED).read_bytes(), KEY).reveal()
-    rows = line(0).replace(b"Question 0", secret.encode()) + b"".join(map(line, range(1, 12)))
+    # A secret may hold quotes and backslashes.
+    row = line(0).replace(b"Question 0", json.dumps(secret)[1:-1].encode())
+    rows = row + b"".join(map(line, range(1, 12)))
     refused = ended(service, service.job(training_file=service.file(data=rows)))
     assert refused.error is not None
     assert refused.error.code == "training_file_refused"
