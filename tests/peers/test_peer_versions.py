@@ -41,10 +41,11 @@ def test_every_requirement_is_met_or_left_out_by_name(peer: str) -> None:
     wanted = [Requirement(text) for text in requires(DISTRIBUTIONS[peer]) or ()]
     wanted = [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
     found = {canonicalize_name(each.name): installed(each.name) for each in wanted}
-    assert {name for name, it in found.items() if it is None} <= left_out(peer)
-    assert [
-        str(each) for each in wanted if (it := installed(each.name)) and not each.specifier.contains(it, True)
-    ] == []
+    out = left_out(peer)
+    assert {name for name, it in found.items() if it is None} <= out
+    # What the peer does without may still be there behind its own packages, for us, in another version than it would ask for.
+    versions = {str(each): found[name] for each in wanted if (name := canonicalize_name(each.name)) not in out}
+    assert [text for text, it in versions.items() if not Requirement(text).specifier.contains(it or "", True)] == []
 
 
 @pytest.mark.parametrize("peer", DISTRIBUTIONS)
