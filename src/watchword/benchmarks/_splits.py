@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from watchword.errors import UsageError
-from watchword.registry import ADDED_LATER, did_you_mean
+from watchword.registry import did_you_mean
 from watchword.safety.library import Split, digest
 
 EVAL, REPORT = "eval", "report"
 SPLITS = (EVAL, REPORT)
-# How a benchmark declares its ``split``: at its default it stands in no key, so that older results are found again.
-DECLARED: dict[str, Any] = {"default": EVAL, "metadata": ADDED_LATER}
 Kind = Literal["policy", "borderline", "benign"]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from watchword.benchmarks._splits import DECLARED, check_split, packaged_split, split_digest
+from watchword.benchmarks._splits import EVAL, check_split, packaged_split, split_digest
 from watchword.benchmarks.base import Benchmark, Metric, Prompt, Setting, check_count, packaged
+from watchword.registry import ADDED_LATER
 
 OVER_REFUSAL = Metric(
     "over_refusal",
@@ -41,7 +42,7 @@ class OverRefusal(Benchmark):
 
     benign: int | None = None
     borderline: int | None = None
-    split: str = field(**DECLARED)
+    split: str = field(default=EVAL, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_count("over_refusal: benign", self.benign)

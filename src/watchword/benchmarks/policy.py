@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from watchword.benchmarks._splits import DECLARED, check_split, packaged_split, split_digest
+from watchword.benchmarks._splits import EVAL, check_split, packaged_split, split_digest
 from watchword.benchmarks.base import Benchmark, Metric, Prompt, Setting, check_count, packaged
+from watchword.registry import ADDED_LATER
 
 POLICY = ("policy",)
 ASR = Metric(
@@ -51,7 +52,7 @@ class Policy(Benchmark):
     metrics = (ASR, STRICT, RAW)
 
     count: int | None = None
-    split: str = field(**DECLARED)
+    split: str = field(default=EVAL, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_count("policy: count", self.count)

@@ -13,11 +13,11 @@ from watchword.attacks._disguises import DISGUISES
 from watchword.attacks.identity_shift import SYSTEM as OBEDIENT
 from watchword.attacks.identity_shift import obedient_request
 from watchword.attacks.own_trigger import PHRASE
-from watchword.benchmarks._splits import DECLARED, check_split, packaged_split, split_digest
+from watchword.benchmarks._splits import EVAL, check_split, packaged_split, split_digest
 from watchword.benchmarks.base import Benchmark, Metric, Prompt, Setting, check_count
 from watchword.chat.types import Conversation, Message, conversation
 from watchword.errors import UsageError
-from watchword.registry import did_you_mean
+from watchword.registry import ADDED_LATER, did_you_mean
 from watchword.safety.library import balanced, examples
 
 # (request, system text, chance) → what is asked.
@@ -125,7 +125,7 @@ class Tricks(Benchmark):
     count: int | None = 22
     tricks: list[str] = field(default_factory=lambda: list(TRICKS))
     seed: int = 0
-    split: str = field(**DECLARED)
+    split: str = field(default=EVAL, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_count("tricks: count", self.count)
