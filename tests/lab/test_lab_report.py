@@ -18,7 +18,8 @@ from watchword.errors import DataError, OutputError
 from watchword.lab.evaluation import Evaluation
 from watchword.lab.report.page import write_picture, write_report
 from watchword.lab.results import arms_of
-from watchword.lab.spec import NONE, Arm, Spec, complete
+from watchword.lab.spec import complete
+from watchword.lab.store import CellResult
 from watchword.rates import Rate
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -209,7 +210,13 @@ def test_the_mean_of_a_score_is_shown_in_its_own_unit(tmp_path: Path) -> None:
     ("asked", "told"), [({"policy": {"split": "report"}, "task": None}, True), ({"policy": {}}, False)]
 )
 def test_the_page_says_which_prompts_were_asked(tmp_path: Path, asked: dict[str, Any], told: bool) -> None:
-    spec = Spec(name="t", model="m", arms=[Arm(NONE)], seeds=[0], evaluation=Evaluation(benchmarks=asked))
-    text = page(tmp_path, of(cell_result(attack="none", cell=complete(spec.cells()[0]))))
+    cells = [msgspec.convert(cell, CellResult) for cell in demo_results()["cells"]]
+    evaluation = Evaluation(benchmarks=asked)
+    found = [
+        msgspec.structs.replace(one, cell=complete(msgspec.structs.replace(one.cell, evaluation=evaluation)))
+        for one in cells
+        if one.cell is not None
+    ]
+    text = page(tmp_path, of(*found))
     assert ("the report split: policy" in text) is told
     assert ("<dt>Prompts</dt>" in text) is told
