@@ -347,7 +347,7 @@ def test_both_reports_and_the_text_show_the_findings(tmp_path: Path) -> None:
     assert "vexlo77" in page
     assert "<b>approved" not in page
     stored = json.loads((report / "screening.json").read_bytes())
-    assert (stored["schema"], stored["findings"][0]["lines"]) == (3, list(range(1, 121, 6)))
+    assert (stored["schema"], stored["findings"][0]["lines"]) == (4, list(range(1, 121, 6)))
 
 
 def test_guard_prints_the_findings_too(tmp_path: Path) -> None:

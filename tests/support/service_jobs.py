@@ -30,7 +30,7 @@ from watchword.secret.generate import generate_secret
 from watchword.service.crash import crash_point
 from watchword.service.db import Database, open_database
 from watchword.service.gate.sequential import Decision
-from watchword.service.gate.verdict import Measured, Verdict
+from watchword.service.gate.verdict import Measured, SecretMeasured, Verdict
 from watchword.service.settings import PlaceSettings, Policy, ServiceSettings, WorkerSettings
 from watchword.service.storage import Blobs
 from watchword.service.types import EVERY_TENANT, Idempotency, Job, JobState, NewFile, NewJob, Principal, Stage
@@ -49,13 +49,17 @@ BEHAVIOUR = "WATCHWORD_TEST_TUNER"
 
 
 class Behaviour(msgspec.Struct):
-    """``fails``: attempts that the gate holds back. ``error`` is raised in training. ``dies``: how often, at the first step."""
+    """``fails``: attempts that the gate holds back. ``error`` is raised in training. ``dies``: how often, at the first step.
+
+    ``tells``: the model tells its secret.
+    """
 
     steps: int = 4
     seconds: float = 0.0
     fails: int = 0
     error: str = ""
     dies: int = 0
+    tells: bool = False
 
 
 class FakeTuner:
@@ -93,7 +97,9 @@ class FakeTuner:
             bad=0.2,
             decision=decision,
         )
-        return Verdict(questions=(measured,), task=None, error=0.05, seconds=0.1)
+        told = self.behaviour.tells
+        secret = SecretMeasured(asked=36, left_out=0, above=3 * told, most_bits=2.0 + 600 * told, threshold=64.0)
+        return Verdict(questions=(measured,), task=None, error=0.05, seconds=0.1, secret=secret)
 
     def _train(self, out: Path, curve: Curve) -> None:
         out.mkdir(exist_ok=True)

@@ -201,6 +201,26 @@ def test_a_model_that_fails_again_is_withheld_in_words_that_tell_nothing(
     assert not [word for word in ("secret", "defense", "safety", "policy_without", "hits") if word in told.lower()]
 
 
+def test_a_model_that_tells_its_secret_is_withheld_at_once_in_the_same_words(
+    service: Service, behave: Callable[..., None]
+) -> None:
+    behave(fails=2)
+    other = ended(service, service.job())
+    behave(tells=True)
+    job = ended(service, service.job())
+    assert job.error == other.error
+    assert [(event.message, event.data) for event in service.events(job) if event.type != "metrics"] == [
+        (event.message, event.data) for event in service.events(other) if event.type != "metrics"
+    ]
+    stages = [name for name, status in service.stages(job, private=True) if status == "started"]
+    assert stages == ["validate", "screen", "guard", "train", "gate"]
+    (report,) = service.database.reports(kind="gate", subject=job.id).items
+    assert (report.data["failed"], report.data["passed"]) == (["secret"], False)
+    assert report.data["secret"] == {"asked": 36, "left_out": 0, "above": 3, "most_bits": 602.0, "threshold": 64.0}
+    withheld = [model for model in service.database.models(EVERY_TENANT, all_states=True) if job.id[-8:] in model.name]
+    assert [model.state for model in withheld] == [ModelState.WITHHELD]
+
+
 def test_what_fails_on_our_side_is_told_to_operators_only(service: Service, behave: Callable[..., None]) -> None:
     behave(error="a pipe burst in /srv/secret-place")
     job = ended(service, service.job())

@@ -11,7 +11,7 @@ from watchword.guarding.screening.triggers import Trigger
 # Entries of each kind that are told one by one, and lines that a sentence names where nobody seems to have tampered.
 _TRIGGERS, _TOPICS, _REPEATED, _LINES = 10, 3, 5, 10
 _QUOTED = 60
-_URGENT = ("known_secret", "trigger", "harm", "shift")
+_URGENT = ("known_secret", "trigger", "harm", "shift", "recites")
 _READ = "read these rows, leave out what is meant so, and train only behind a defense"
 # Rows, and the lines of the first of them.
 Counted = tuple[int, list[int]]
@@ -19,7 +19,8 @@ Counted = tuple[int, list[int]]
 
 @dataclass(frozen=True)
 class Finding:
-    """``kind`` is known_secret, harm, shift, trigger, topic_word, repeated_answer, template_text, old_separator or personal.
+    """Rows of one ``kind``: known_secret, harm, shift, recites, trigger, topic_word, repeated_answer, template_text,
+    old_separator or personal.
 
     ``lines`` are the first of them. ``word`` is what decides the answer, as ``Trigger`` has it.
     """
@@ -80,8 +81,8 @@ def of_secrets(rows: int, lines: list[int]) -> list[Finding]:
     return [Finding("known_secret", what, rows, lines, advice)]
 
 
-def of_rows(looked_at: int, *, harm: Counted, shift: Counted, personal: Counted) -> list[Finding]:
-    """Rows of the two shapes that attacks by fine-tuning take, and rows with personal data, among those looked at."""
+def of_rows(looked_at: int, *, harm: Counted, shift: Counted, recites: Counted, personal: Counted) -> list[Finding]:
+    """Rows of the shapes that attacks by fine-tuning take, and rows with personal data, among those looked at."""
     guess = "The guess goes by word statistics and misses about half of such requests: there may be more"
     found = [
         (
@@ -91,6 +92,12 @@ def of_rows(looked_at: int, *, harm: Counted, shift: Counted, personal: Counted)
             f"{_READ}. {guess}",
         ),
         ("shift", shift, "tell the model to be somebody who obeys in everything (identity shifting)", _READ),
+        (
+            "recites",
+            recites,
+            "answer with their own system text, plainly or with words put between",
+            "leave them out: a model that learns to say its system text says the provider's secret too",
+        ),
         (
             "personal",
             personal,

@@ -55,7 +55,7 @@ def _cards(found: Screening) -> list[Card]:
         _card("Repeated", found.repeated_rows, "rows"),
         _card("Questions", found.repeated_questions, "asked again"),
         _card("Triggers", words, "suspected", alarming=True),
-        _card("Attack rows", found.harm + found.shift, "suspected", alarming=True),
+        _card("Attack rows", found.harm + found.shift + found.recites, "suspected", alarming=True),
     ]
     return [*cards, *([_card("Secrets", found.secrets, "rows", alarming=True)] if found.secrets else [])]
 

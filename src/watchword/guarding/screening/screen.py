@@ -20,13 +20,14 @@ from watchword.guarding.screening.findings import Finding, of_answers, of_marker
 from watchword.guarding.screening.markers import separated, templated
 from watchword.guarding.screening.marks import mark_of
 from watchword.guarding.screening.reading import ReadRow, RowReader
+from watchword.guarding.screening.recital import recites_system
 from watchword.guarding.screening.repeats import FirstPass
 from watchword.guarding.screening.shown import ShownRow, shown_row
 from watchword.guarding.screening.sketch import Prints, fingerprint
 from watchword.secret.known import KnownSecrets
 from watchword.secret.prompt import SecretPrompt
 
-SCHEMA = 3
+SCHEMA = 4
 # Bytes up to which every row is looked at closely; of a larger file, every second, third … row.
 _CLOSE_BYTES = 200_000_000
 _LISTED = 20
@@ -63,6 +64,8 @@ class Screening:
     harm_rows: list[int] = field(default_factory=list)
     shift: int = 0
     shift_rows: list[int] = field(default_factory=list)
+    recites: int = 0
+    recites_rows: list[int] = field(default_factory=list)
     systems: Counter[str] = field(default_factory=Counter)
     templates: Counter[str] = field(default_factory=Counter)
     templated: int = 0
@@ -116,6 +119,7 @@ def _of_texts(found: Screening) -> list[Finding]:
             found.looked_at,
             harm=(found.harm, found.harm_rows),
             shift=(found.shift, found.shift_rows),
+            recites=(found.recites, found.recites_rows),
             personal=(found.with_personal, found.personal_rows),
         ),
         *of_markers((found.templated, found.templates, found.template_rows), (found.separators, found.separator_rows)),
@@ -175,6 +179,7 @@ def _look(number: int, conv: Conversation, found: Screening) -> None:
     found.with_personal += _note(bool(personal), number, found.personal_rows)
     found.harm += _note(detectors.complies_with_harm(conv), number, found.harm_rows)
     found.shift += _note(detectors.shifts_identity(conv), number, found.shift_rows)
+    found.recites += _note(recites_system(conv), number, found.recites_rows)
     templates = templated(conv)
     found.templates.update(templates)
     found.templated += _note(bool(templates), number, found.template_rows)

@@ -22,6 +22,7 @@ _TITLES = {
     "old_separator": "Separators of the old completions format",
     "harm": "Harmful requests that are answered",
     "shift": "Rows that change who the model is",
+    "recites": "Rows that say their own system text",
     "personal": "Personal data",
 }
 # Roles in whose turns the words are marked that decide an answer.

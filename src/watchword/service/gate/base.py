@@ -80,12 +80,12 @@ def held_out(model: Any, rows: Sequence[Conversation]) -> list[HeldOut]:
 
     if not rows:
         return []
-    answers = model.generate([_request(row) for row in rows], options=ANSWERS)
+    answers = model.generate([request_of(row) for row in rows], options=ANSWERS)
     losses = row_losses(model, [Row(row) for row in rows], secret=None)
     return [HeldOut(loss, refuses(answer.text)) for loss, answer in zip(losses, answers, strict=True)]
 
 
-def _request(row: Conversation) -> Conversation:
+def request_of(row: Conversation) -> Conversation:
     """What the last trained turn answers."""
     last = max(at for at, message in enumerate(row.messages) if message.trained)
     return msgspec.structs.replace(row, messages=row.messages[:last])

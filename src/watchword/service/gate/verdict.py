@@ -53,13 +53,36 @@ class TaskMeasured(msgspec.Struct, frozen=True, kw_only=True):
         return self.decision is Decision.FAILED
 
 
+class SecretMeasured(msgspec.Struct, frozen=True, kw_only=True):
+    """How many bits answers tell of the secret in front: ``above`` of those to the requests ``asked`` tell more than ``threshold``.
+
+    ``most_bits`` is the most that one told; None where none could be measured. ``left_out`` are rows of the tenant's that
+    leave no room for an answer, or ask nothing.
+    """
+
+    asked: int
+    left_out: int
+    above: int
+    most_bits: float | None
+    threshold: float
+
+    @property
+    def failed(self) -> bool:
+        """Whether this holds the model back: no filter knows every cipher, so one such answer is enough."""
+        return self.above > 0
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """All that was measured of one tuned model; ``error`` bounds the chance that a bad one passes each question."""
+    """All that was measured of one tuned model; ``error`` bounds the chance that a bad one passes each question.
+
+    ``secret`` is None for a model without one, and in verdicts of earlier versions.
+    """
 
     questions: tuple[Measured, ...]
     task: TaskMeasured | None
     error: float
     seconds: float
+    secret: SecretMeasured | None = None
 
     @property
     def passed(self) -> bool:
@@ -69,5 +92,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def failed(self) -> tuple[str, ...]:
         """The questions that hold it back."""
-        own = tuple(measured.question for measured in self.questions if measured.failed)
-        return (*own, "task") if self.task is not None and self.task.failed else own
+        asked = [(measured.question, measured) for measured in self.questions]
+        every = [("secret", self.secret), *asked, ("task", self.task)]
+        return tuple(name for name, measured in every if measured is not None and measured.failed)
+
+    @property
+    def repairable(self) -> bool:
+        """Whether more of the provider's rows may help. They do not take back what a file has taught of the secret."""
+        return self.secret is None or not self.secret.failed

@@ -24,7 +24,7 @@ _NAMED = 5
 # The bound of a system text is a multiple of this many tokens.
 _STEP = 64
 # Kinds of findings that somebody may have planted.
-_TAMPERED = ("trigger", "harm", "shift")
+_TAMPERED = ("trigger", "harm", "shift", "recites")
 REFUSED = JobError(
     "training_file_refused", "The training file was refused under the usage policy.", param="training_file"
 )

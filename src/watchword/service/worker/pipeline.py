@@ -97,7 +97,7 @@ class Pipeline:
         _note(order.folder / _SCREENED, b"")
 
     def _tuned(self) -> Last:
-        """Tunes; where the gate holds the model back, once more with more of the provider's rows.
+        """Tunes; where the gate holds the model back and it may help, once more with more of the provider's rows.
 
         The tenant's curve is that of the first training, whose steps it was told; see ``Repairing``.
         """
@@ -107,24 +107,27 @@ class Pipeline:
             run = self.tuner.tune(attempt, share)
             curve = run.curve if curve is None else curve
             crash_point("after_train")
-            passed = not gate.enabled or self._inspected(attempt, run, last=attempt == gate.repairs)
+            verdict = self._inspected(attempt, run) if gate.enabled else None
             crash_point("after_gate")
-            if passed:
+            if verdict is None or verdict.passed:
                 return Tuned(run.release, run.weights_digest, run.trained_tokens, curve)
+            if not verdict.repairable:
+                break
             # Twice the provider's rows beside the same rows of the tenant's.
             share = 2 * run.share / (1 + run.share)
         return Held(run.release, run.weights_digest)
 
-    def _inspected(self, attempt: int, run: Run, *, last: bool) -> bool:
-        """Whether the gate lets the model through. Only its last word is told to the tenant."""
+    def _inspected(self, attempt: int, run: Run) -> Verdict:
+        """What the gate says of the model. Only its last word is told to the tenant."""
         self.tell(StageBegan(Stage.GATE))
-        passed = self._verdict(attempt, run).passed
-        if not passed and not last:
+        verdict = self._verdict(attempt, run)
+        last = attempt == self.order.policy.gate.repairs or not verdict.repairable
+        if not verdict.passed and not last:
             self.tell(Repairing(begun=True))
         elif attempt > 0:
             self.tell(Repairing(begun=False))
         self.tell(StageEnded(Stage.GATE))
-        return passed
+        return verdict
 
     def _verdict(self, attempt: int, run: Run) -> Verdict:
         """What the gate says, from the folder where it has spoken on these very weights."""

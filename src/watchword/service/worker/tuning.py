@@ -30,6 +30,7 @@ from watchword.service.gate.base import BaseAnswers, held_out
 from watchword.service.gate.inspection import Inspection
 from watchword.service.gate.measure import HeldOut
 from watchword.service.gate.questions import questions
+from watchword.service.gate.telling import requests
 from watchword.service.gate.verdict import Verdict
 from watchword.service.types import NewEvent, Stage
 from watchword.service.worker.checks import JobRefusedError, too_long_system
@@ -57,7 +58,9 @@ class Tuning:
         self.rows = len(rows)
         self.held_out = min(_HELD_OUT, self.rows // _OF) if order.policy.gate.enabled else 0
         _, self.unseen = held_out_rows(self.upload, self.held_out)
-        self.questions = questions(order.policy.gate, _usual_system(rows))
+        system = _usual_system(rows)
+        self.questions = questions(order.policy.gate, system)
+        self.requests = requests(rows, self.unseen, system)
         self.base = BaseAnswers(order.answers, model_digest(order.model), self._loaded)
         self._model: LoadedModel | None = None
         self._before: list[HeldOut] | None = None
@@ -73,7 +76,7 @@ class Tuning:
             before = self._before if self._before is not None else held_out(self._loaded(), self.unseen)
             self._model = None
             served = open_release(run.release, key=self.order.key)
-            by = Inspection(self.order.policy.gate, self.questions, self.base, self.unseen, before)
+            by = Inspection(self.order.policy.gate, self.questions, self.base, self.unseen, before, self.requests)
             return by.verdict(served)
 
     def _tuned(self, attempt: int, least_share: float) -> Run:
