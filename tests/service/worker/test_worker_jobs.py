@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -209,9 +210,9 @@ def test_a_model_that_tells_its_secret_is_withheld_at_once_in_the_same_words(
     behave(tells=True)
     job = ended(service, service.job())
     assert job.error == other.error
-    assert [(event.message, event.data) for event in service.events(job) if event.type != "metrics"] == [
-        (event.message, event.data) for event in service.events(other) if event.type != "metrics"
-    ]
+    told, same = ([re.sub("-[0-9a-f]{24}", "", event.message) for event in service.events(one)] for one in (job, other))
+    assert told == same
+    assert service.stages(job) == service.stages(other)
     stages = [name for name, status in service.stages(job, private=True) if status == "started"]
     assert stages == ["validate", "screen", "guard", "train", "gate"]
     (report,) = service.database.reports(kind="gate", subject=job.id).items
