@@ -36,7 +36,9 @@ class BaseAnswers:
     """Verdicts on the answers of one base. ``load`` gives the model, and is called only where an answer is missing."""
 
     def __init__(self, folder: Path, model_digest: str, load: Callable[[], Any]) -> None:
-        key = hashlib.sha256(msgspec.json.encode([model_digest, digest(), ANSWERS.max_new_tokens, _JUDGED])).hexdigest()[:32]
+        key = hashlib.sha256(
+            msgspec.json.encode([model_digest, digest(), ANSWERS.max_new_tokens, _JUDGED])
+        ).hexdigest()[:32]
         self._path, self._load = folder / f"{key}.json", load
         self._known: dict[str, bool | None] = self._read()
 
