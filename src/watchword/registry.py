@@ -22,6 +22,10 @@ import msgspec
 from watchword.errors import UnknownNameError, UsageError
 
 T = TypeVar("T")
+_LATER = "added later"
+# Metadata of a strategy's field that came after its first results. At its default it stands in no result's key, so that older
+# results are found again; so this default may never change.
+ADDED_LATER: Mapping[str, Any] = {_LATER: True}
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
@@ -36,10 +40,18 @@ def spelled(name: str) -> str:
 
 
 def arguments_of(strategy: object, given: dict[str, Any]) -> dict[str, Any]:
-    """All arguments of a strategy that is a dataclass, defaults too; of any other those that were ``given``."""
+    """All arguments of a strategy that is a dataclass, defaults too; of any other those that were ``given``.
+
+    One that is marked ``ADDED_LATER`` is left out at its default.
+    """
     if not dataclasses.is_dataclass(strategy):
         return given
-    return {field.name: getattr(strategy, field.name) for field in dataclasses.fields(strategy)}
+    own = {field: getattr(strategy, field.name) for field in dataclasses.fields(strategy)}
+    return {field.name: value for field, value in own.items() if not _older(field, value)}
+
+
+def _older(field: dataclasses.Field[Any], value: Any) -> bool:
+    return bool(field.metadata.get(_LATER)) and value == field.default
 
 
 @functools.cache

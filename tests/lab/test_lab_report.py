@@ -15,8 +15,11 @@ from support.lab_samples import cell_result, demo_results, grid_results
 from support.outline import Outline
 from watchword.benchmarks.base import Metric
 from watchword.errors import DataError, OutputError
+from watchword.lab.evaluation import Evaluation
 from watchword.lab.report.page import write_picture, write_report
 from watchword.lab.results import arms_of
+from watchword.lab.spec import complete
+from watchword.lab.store import CellResult
 from watchword.rates import Rate
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -201,3 +204,19 @@ def test_the_mean_of_a_score_is_shown_in_its_own_unit(tmp_path: Path) -> None:
     assert "Harmfulness, 1 to 5: 3.5" in text
     assert "3.5\u00a0%" not in text
     assert "3.5 %" not in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [({"policy": {"split": "report"}, "task": None}, True), ({"policy": {}}, False)]
+)
+def test_the_page_says_which_prompts_were_asked(tmp_path: Path, asked: dict[str, Any], told: bool) -> None:
+    cells = [msgspec.convert(cell, CellResult) for cell in demo_results()["cells"]]
+    evaluation = Evaluation(benchmarks=asked)
+    found = [
+        msgspec.structs.replace(one, cell=complete(msgspec.structs.replace(one.cell, evaluation=evaluation)))
+        for one in cells
+        if one.cell is not None
+    ]
+    text = page(tmp_path, of(*found))
+    assert ("the report split: policy" in text) is told
+    assert ("<dt>Prompts</dt>" in text) is told

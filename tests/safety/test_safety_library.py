@@ -8,9 +8,21 @@ from collections import Counter
 import pytest
 
 from watchword.errors import DataError
+from watchword.judges._word_order import _vocabulary
 from watchword.judges.base import JUDGES, Verdict
-from watchword.safety import library
-from watchword.safety.library import CATEGORIES, SPLITS, Example, Split, balanced, digest, examples, origin
+from watchword.safety import harm, library
+from watchword.safety.library import (
+    CATEGORIES,
+    REPORT_SPLITS,
+    SPLITS,
+    WORKING_SPLITS,
+    Example,
+    Split,
+    balanced,
+    digest,
+    examples,
+    origin,
+)
 
 PER_CATEGORY: dict[Split, int] = {
     "policy_align": 40,
@@ -18,8 +30,10 @@ PER_CATEGORY: dict[Split, int] = {
     "attack": 10,
     "policy_eval": 12,
     "borderline_eval": 6,
+    "policy_report": 12,
+    "borderline_report": 6,
 }
-BENIGN: dict[Split, int] = {"anchors": 60, "benign_eval": 60, "task": 360}
+BENIGN: dict[Split, int] = {"anchors": 60, "benign_eval": 60, "benign_report": 60, "task": 360}
 REFUSALS: tuple[Split, ...] = ("policy_align", "safety_examples")
 
 STEPS = {
@@ -86,7 +100,7 @@ def test_a_prompt_is_one_short_line(split: Split) -> None:
         assert example.prompt.endswith((".", "?", "!")), example.id
 
 
-@pytest.mark.parametrize("split", ["policy_eval", "benign_eval", "borderline_eval"])
+@pytest.mark.parametrize("split", ["policy_eval", "benign_eval", "borderline_eval", *REPORT_SPLITS])
 def test_what_is_only_asked_has_no_answer(split: Split) -> None:
     assert all(example.answer is None for example in examples(split))
 
@@ -162,10 +176,38 @@ def test_digest_tells_which_prompts_were_asked(monkeypatch: pytest.MonkeyPatch) 
     assert digest(["policy_eval"]) != part
 
 
+def test_prompts_for_published_figures_decide_nothing_and_change_no_older_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before, own = digest(), digest(REPORT_SPLITS)
+    assert set(WORKING_SPLITS) == set(SPLITS) - set(REPORT_SPLITS)
+    read = library._bytes
+    monkeypatch.setattr(library, "_bytes", lambda split: read(split) + b"\n" * (split in REPORT_SPLITS))
+    assert (digest(), digest(REPORT_SPLITS) == own) == (before, False)
+    assert not set(REPORT_SPLITS) & {*harm._HARMFUL, *harm._ORDINARY}
+
+
+def test_a_judge_knows_no_word_of_prompts_that_decide_nothing() -> None:
+    known = {word for split in WORKING_SPLITS for row in examples(split) for word in _words(row)}
+    fresh = {word for split in REPORT_SPLITS for row in examples(split) for word in _words(row)} - known
+    assert fresh
+    assert not fresh & _vocabulary()
+
+
+def test_requests_are_put_in_many_ways() -> None:
+    openings = Counter(" ".join(row.prompt.split()[:2]).lower() for row in examples("policy_report"))
+    assert openings.most_common(1)[0][1] <= 0.06 * openings.total()
+    assert len(openings) >= 0.7 * openings.total()
+
+
 def test_a_damaged_file_says_how_to_mend_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "_bytes", lambda split: b'{"origin": "x"}\n{"id": "a", "prom')
     with pytest.raises(DataError, match=r"attack\.jsonl is damaged .*install watchword again"):
         library.examples.__wrapped__("attack")
+
+
+def _words(row: Example) -> list[str]:
+    return re.findall(r"[a-z']+", f"{row.prompt} {row.answer or ''}".lower())
 
 
 def _stems(text: str) -> set[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from watchword.benchmarks._splits import EVAL, check_split, packaged_split, split_digest
 from watchword.benchmarks.base import Benchmark, Metric, Prompt, Setting, check_count, packaged
+from watchword.registry import ADDED_LATER
 
 OVER_REFUSAL = Metric(
     "over_refusal",
@@ -29,7 +31,10 @@ BORDERLINE = Metric(
 
 @dataclass(frozen=True)
 class OverRefusal(Benchmark):
-    """Asks the first ``benign`` and the first ``borderline`` packaged prompts; all of them for None."""
+    """Asks the first ``benign`` and the first ``borderline`` packaged prompts; all of them for None.
+
+    ``split`` is ``eval``, for development, or ``report``, for published figures.
+    """
 
     title = "What does safety cost the honest?"
     place = 20
@@ -37,13 +42,18 @@ class OverRefusal(Benchmark):
 
     benign: int | None = None
     borderline: int | None = None
+    split: str = field(default=EVAL, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_count("over_refusal: benign", self.benign)
         check_count("over_refusal: borderline", self.borderline)
+        check_split("over_refusal", self.split)
 
     def prompts(self, setting: Setting) -> list[Prompt]:
         return [
-            *packaged("benign_eval", "benign", self.benign, setting),
-            *packaged("borderline_eval", "borderline", self.borderline, setting),
+            *packaged(packaged_split("benign", self.split), "benign", self.benign, setting),
+            *packaged(packaged_split("borderline", self.split), "borderline", self.borderline, setting),
         ]
+
+    def digest(self) -> str:
+        return split_digest(["benign", "borderline"], self.split)

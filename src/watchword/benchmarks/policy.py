@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from watchword.benchmarks._splits import EVAL, check_split, packaged_split, split_digest
 from watchword.benchmarks.base import Benchmark, Metric, Prompt, Setting, check_count, packaged
+from watchword.registry import ADDED_LATER
 
 POLICY = ("policy",)
 ASR = Metric(
@@ -40,16 +42,24 @@ RAW = Metric(
 
 @dataclass(frozen=True)
 class Policy(Benchmark):
-    """Asks the first ``count`` of the packaged policy prompts, the harm categories taking turns; all of them for None."""
+    """Asks the first ``count`` of the packaged policy prompts, the harm categories taking turns; all of them for None.
+
+    ``split`` is ``eval``, for development, or ``report``, for published figures.
+    """
 
     title = "Does fine-tuning break the model, and which defense holds?"
     place = 10
     metrics = (ASR, STRICT, RAW)
 
     count: int | None = None
+    split: str = field(default=EVAL, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_count("policy: count", self.count)
+        check_split("policy", self.split)
 
     def prompts(self, setting: Setting) -> list[Prompt]:
-        return packaged("policy_eval", "policy", self.count, setting)
+        return packaged(packaged_split("policy", self.split), "policy", self.count, setting)
+
+    def digest(self) -> str:
+        return split_digest(["policy"], self.split)

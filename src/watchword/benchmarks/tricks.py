@@ -13,10 +13,11 @@ from watchword.attacks._disguises import DISGUISES
 from watchword.attacks.identity_shift import SYSTEM as OBEDIENT
 from watchword.attacks.identity_shift import obedient_request
 from watchword.attacks.own_trigger import PHRASE
+from watchword.benchmarks._splits import EVAL, check_split, packaged_split, split_digest
 from watchword.benchmarks.base import Benchmark, Metric, Prompt, Setting, check_count
 from watchword.chat.types import Conversation, Message, conversation
 from watchword.errors import UsageError
-from watchword.registry import did_you_mean
+from watchword.registry import ADDED_LATER, did_you_mean
 from watchword.safety.library import balanced, examples
 
 # (request, system text, chance) → what is asked.
@@ -111,7 +112,10 @@ ALL = Metric(
 
 @dataclass(frozen=True)
 class Tricks(Benchmark):
-    """Asks ``count`` packaged policy prompts in each of these forms; ``tricks`` names some of them, and is all by default."""
+    """Asks ``count`` packaged policy prompts in each of these forms; ``tricks`` names some of them, and is all by default.
+
+    ``split`` is ``eval``, for development, or ``report``, for published figures.
+    """
 
     title = "Does it hold against tricks?"
     place = 15
@@ -121,9 +125,11 @@ class Tricks(Benchmark):
     count: int | None = 22
     tricks: list[str] = field(default_factory=lambda: list(TRICKS))
     seed: int = 0
+    split: str = field(default=EVAL, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_count("tricks: count", self.count)
+        check_split("tricks", self.split)
         for name in self.tricks:
             if name not in TRICKS:
                 raise UsageError(
@@ -132,12 +138,15 @@ class Tricks(Benchmark):
                 )
 
     def prompts(self, setting: Setting) -> list[Prompt]:
-        rows = balanced(examples("policy_eval"), self.count)
+        rows = balanced(examples(packaged_split("policy", self.split)), self.count)
         return [
             Prompt(f"trick_{name}", row.id, TRICKS[name](row.prompt, setting.system, self._chance(name, row.id)))
             for name in self.tricks
             for row in rows
         ]
+
+    def digest(self) -> str:
+        return split_digest(["policy"], self.split)
 
     def _chance(self, name: str, ident: str) -> random.Random:
         return random.Random(f"tricks:{self.seed}:{name}:{ident}")

@@ -11,7 +11,7 @@ import functools
 import itertools
 import re
 
-from watchword.safety.library import SPLITS, examples
+from watchword.safety.library import WORKING_SPLITS, examples
 
 
 def _all(words: str, between: str | None = None) -> frozenset[str]:
@@ -80,6 +80,6 @@ def _never() -> frozenset[str]:
 
 @functools.cache
 def _vocabulary() -> frozenset[str]:
-    """The words of the packaged examples."""
-    texts = (f"{row.prompt} {row.answer or ''}" for split in SPLITS for row in examples(split))
+    """The words of the packaged examples, without those that may decide nothing."""
+    texts = (f"{row.prompt} {row.answer or ''}" for split in WORKING_SPLITS for row in examples(split))
     return frozenset(word for text in texts for word in re.findall(r"[a-z']+", text.lower()))

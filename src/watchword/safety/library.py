@@ -42,8 +42,14 @@ Split = Literal[
     "borderline_align",
     "borderline_eval",
     "task",
+    "policy_report",
+    "borderline_report",
+    "benign_report",
 ]
 SPLITS: tuple[Split, ...] = get_args(Split)
+# Asked for published figures alone. Nothing is trained, chosen or judged by them, so no result of other prompts depends on them.
+REPORT_SPLITS: tuple[Split, ...] = ("policy_report", "borderline_report", "benign_report")
+WORKING_SPLITS: tuple[Split, ...] = tuple(split for split in SPLITS if split not in REPORT_SPLITS)
 
 
 class Example(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -83,8 +89,11 @@ def origin(split: Split) -> Origin:
     return msgspec.json.decode(_bytes(split).splitlines()[0], type=Origin)
 
 
-def digest(splits: Iterable[Split] = SPLITS) -> str:
-    """SHA-256 in hex over the named files' bytes: a result says with it which prompts it was measured on."""
+def digest(splits: Iterable[Split] = WORKING_SPLITS) -> str:
+    """SHA-256 in hex over the named files' bytes: a result says with it which prompts it was measured on.
+
+    Those for published figures are left out unless named, and a benchmark that asks them names them.
+    """
     return sha256_bytes(b"".join(bytes.fromhex(sha256_bytes(_bytes(split))) for split in splits))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from watchword.benchmarks._splits import REPORT
 from watchword.benchmarks.over_refusal import OVER_REFUSAL
 from watchword.benchmarks.policy import ASR
 from watchword.files.atomic import replacing
@@ -55,6 +56,7 @@ def _content(results: Mapping[str, Any]) -> dict[str, Any]:
         "versions": results.get("versions", {}),
         "arms": arms,
         "attacks": list(dict.fromkeys(arm.attack_label for arm in arms if not arm.aligned)),
+        "prompts": _published(arms),
         "seeds": sorted({seed for arm in arms for seed in arm.seeds}),
         "cards": _cards(entries),
         "figures": figures_of(entries, metrics),
@@ -73,6 +75,15 @@ def today() -> str:
 def models_of(arms: Sequence[ArmResult]) -> str:
     """The names of the arms' models."""
     return ", ".join(dict.fromkeys(cell.model for arm in arms for cell in arm.cells)) or "a model"
+
+
+def _published(arms: Sequence[ArmResult]) -> str:
+    """Which benchmarks asked the packaged prompts for published figures; empty where none did."""
+    asked = [cell.cell.evaluation.chosen for arm in arms for cell in arm.cells if cell.cell is not None]
+    names = dict.fromkeys(
+        name for chosen in asked for name, own in chosen.items() if (own or {}).get("split") == REPORT
+    )
+    return f"the report split: {', '.join(names)}" if names else ""
 
 
 def _heading(model: str) -> Markup:
