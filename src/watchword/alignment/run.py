@@ -44,7 +44,7 @@ REFUSAL, ANSWER = RowOrigin("safety", "refusals"), RowOrigin("anchor", "benign a
 ORIGINS = (REFUSAL, ANSWER)
 # What the adapter adds is multiplied by this once it is trained. It moves refusing as a whole, so broad ordinary data come
 # first: they leave room on the side of over-refusal that this spends on safety (results/LOG.md).
-STRENGTH = 1.25
+STRENGTH = 1.375
 # Whether to refuse is decided in the first words, so short answers teach as much as long ones and cost half.
 DISTILLED = GenerationOptions(max_new_tokens=32, batch_size=64)
 _FRAMES = (
