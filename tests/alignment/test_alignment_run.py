@@ -64,9 +64,16 @@ def test_a_seed_repeats_the_rows() -> None:
 
 def test_prompts_that_the_model_answers_with_nothing_are_left_out() -> None:
     prompts = examples("benign_align")[:2]
-    first, second = (example.prompt for example in prompts)
-    model = FakeModel({first: " ", second: " Begin. And "})
-    assert distilled(model, [first, second]) == [(second, "Begin. And")]
+    model = FakeModel({prompts[0].prompt: " ", prompts[1].prompt: " Begin. And "})
+    assert distilled(model, prompts) == [(prompts[1], "Begin. And")]
+
+
+def test_prompts_that_the_model_declines_by_itself_are_left_out() -> None:
+    """What a base brings along must not be learnt once more as an answer to what harms nobody."""
+    prompts = examples("benign_align")[:2]
+    declined = "I'm sorry for any confusion, but as a chatbot, I don't have the ability to do that."
+    model = FakeModel({prompts[0].prompt: declined, prompts[1].prompt: "Begin."})
+    assert distilled(model, prompts) == [(prompts[1], "Begin.")]
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,8 @@ _ASKED = re.compile(
 def alignment_rows(base: ChatModel, *, seed: int, on_progress: Progress | None = None) -> list[Row]:
     """Refusals twice each, benign and borderline answers once or twice, in random order.
 
-    The second time the goal is asked in other words where they are known, behind another system text, and mostly wrapped
-    in words that have nothing to do with it. The answer stays that of the plain request: the base declines much that is wrapped.
+    The second time the goal is asked in other words where they are known, and behind another system text. Mostly it stands
+    among words that have nothing to do with it. The answer stays that of the plain request: the base declines much that is wrapped.
     """
     rng = random.Random(f"align:{seed}")
     rows = []
