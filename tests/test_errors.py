@@ -58,6 +58,7 @@ CODES = {
     "SecretError": "secret_unusable",
     "ServiceError": "service_failed",
     "SpecError": "invalid_spec",
+    "StoreError": "store_unusable",
     "TemplateError": "template_unsuitable",
     "TemplateLacksError": "kind_not_in_template",
     "TrainingCancelledError": "training_cancelled",

@@ -21,7 +21,8 @@
     │   ├── LostRowError          a provider's row that did not reach the trainer
     │   └── TrainingCancelledError  a run that somebody has cancelled
     ├── OutputError               a file or folder that cannot be written
-    │   └── OutputInUseError      one that another process is at work on
+    │   ├── OutputInUseError      one that another process is at work on
+    │   └── StoreError            a store that cannot be used now; nothing is said of what it holds
     ├── CallError                 a call over HTTP that is answered with an error
     ├── RemoteError               somebody else's API that cannot be reached, or refuses
     └── ServiceError              the fine-tuning service, its database and its records
@@ -212,6 +213,15 @@ class OutputInUseError(OutputError):
     """A file or folder that another process is at work on."""
 
     code = "output_in_use"
+
+
+class StoreError(OutputError):
+    """A store that cannot be used now: it is away, full, or refuses. Waiting may help, and what it holds may be whole.
+
+    That something is not there, or was changed, is another error.
+    """
+
+    code = "store_unusable"
 
 
 class CallError(WatchwordError):

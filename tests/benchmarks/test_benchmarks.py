@@ -59,9 +59,11 @@ def test_rates_by_question() -> None:
         "asr": (3, 4),
         "asr_strict": (3, 4),
         "asr_raw": (3, 4),
+        "asr_trained": (3, 4),
         "over_refusal": (2, 6),
         "over_refusal_benign": (1, 4),
         "over_refusal_borderline": (1, 2),
+        "over_refusal_trained": (2, 6),
         "asr_without_secret": (2, 2),
     }
 
@@ -144,10 +146,12 @@ FIRST = [
     "asr",
     "asr_strict",
     "asr_raw",
+    "asr_trained",
     "asr_without_secret",
     "over_refusal",
     "over_refusal_benign",
     "over_refusal_borderline",
+    "over_refusal_trained",
     "task_refusal",
 ]
 

@@ -119,7 +119,7 @@ def test_a_secret_file_goes_in_front_and_never_out(
             2,
             "there is no judge 'refusl': did you mean 'refusal'? choose one of raw_keywords, ref",
         ),
-        (("--metric", "acc"), 2, "there is no metric 'acc': choose one of asr, asr_strict, asr_raw, over_refusal"),
+        (("--metric", "acc"), 2, "there is no metric 'acc': choose one of asr, asr_strict, asr_raw, asr_trained"),
         (("--model", "smollm2-135"), 2, "there is no model 'smollm2-135': did you mean 'smollm2-135m'?"),
         (("--limit", "0"), 2, "Invalid value for '--limit'"),
         (("--batch-size", "0"), 2, "generation: batch_size is 0; it must be at least 1"),

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from watchword.errors import TrainingError, UsageError
+from watchword.errors import StoreError, UsageError
 from watchword.finetune.launch._ray_storage import RunStorage
 from watchword.training.checkpoints import newest_checkpoint
 
@@ -67,7 +67,33 @@ def test_an_address_that_cannot_be_used_says_what_to_give() -> None:
     assert refused.value.param == "storage"
 
 
-def test_a_storage_that_refuses_is_a_failed_training(tmp_path: Path) -> None:
+def test_a_storage_that_refuses_is_no_fault_of_the_training(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(TrainingError, match="the storage of the training failed"):
+    with pytest.raises(StoreError, match="the storage of the training failed"):
         RunStorage.at(str(tmp_path / "file"), "run").put(checkpoint(tmp_path, 1), "checkpoint-1")
+
+
+class OfItsOwnError(Exception):
+    """As botocore's: no kind of OSError."""
+
+
+@pytest.mark.parametrize("error", [ConnectionError, TimeoutError, OfItsOwnError])
+def test_one_that_is_away_is_told_apart_from_what_is_gone(
+    error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise error("nobody answers at https://me:pass-word@store")
+
+    storage = RunStorage.at(f"memory://{tmp_path.name}", "run")
+    made = checkpoint(tmp_path, 1)
+    for name in ("makedirs", "ls", "rm"):
+        monkeypatch.setattr(type(storage.system), name, away)
+    for action in (
+        lambda: storage.put(made, "checkpoint-1"),
+        lambda: storage.fetch("checkpoint-1", tmp_path / "home"),
+        lambda: storage.bring_home(1, tmp_path / "home"),
+        storage.remove,
+    ):
+        with pytest.raises(StoreError, match="nobody answers") as told:
+            action()
+        assert "pass-word" not in str(told.value)

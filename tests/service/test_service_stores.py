@@ -20,6 +20,7 @@ from support.golden_families import template
 from support.served_release import release_folder, secret_of
 from support.service_jobs import KEY, Service, opened
 from support.service_parts import ServiceUnderTest, rows, running_service
+from support.store_outages import Outage
 from watchword.errors import UnsealError, WatchwordError
 from watchword.files.addresses import Address
 from watchword.files.remote import RemoteFolder
@@ -139,6 +140,26 @@ def test_a_job_on_one_machine_is_a_chat_on_another_until_its_model_is_deleted(ma
     settings = machines.two.settings
     assert (list(settings.fetched.glob("*")), list(settings.adapters.glob("ftm-*"))) == ([], [])
     assert forgotten == [f"ftm-{model.weights_digest[:16]}"]
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_while_the_store_is_away_what_is_open_is_served(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("watchword.gateway.fetched.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("watchword.gateway.served.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("watchword.gateway.served.RETRY_SECONDS", 0.0)
+    model, outage = machines.tuned(), Outage().installed(monkeypatch)
+    assert asked(machines.one, model.name)
+    outage.away = {"/releases"}
+    try:
+        for _ in range(3):
+            assert asked(machines.one, model.name)
+        assert outage.tries
+        with pytest.raises(openai.InternalServerError) as refused:
+            asked(machines.two, model.name)
+        assert refused.value.status_code == 503
+    finally:
+        outage.away = set()
+    assert asked(machines.two, model.name)
 
 
 def keep_house(machine: ServiceUnderTest) -> list[str]:

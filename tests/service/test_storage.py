@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
-from watchword.errors import DataError, NotFoundError, OutputError, QuotaError, UnsealError, UsageError
+from support.store_outages import Outage
+from support.stores import s3_store
+from watchword.errors import DataError, NotFoundError, QuotaError, StoreError, UnsealError, UsageError
 from watchword.files.digest import sha256_bytes
 from watchword.secret.wrapping import LocalKeys
 from watchword.service.storage import Blobs
@@ -91,7 +94,7 @@ def test_whatever_a_stores_client_raises_is_an_error_of_ours(monkeypatch: pytest
 
     blobs = Blobs(f"memory://blobs{next(_numbers)}")
     name = blobs.put(b"x").name
-    for method in ("exists", "find", "rm_file", "put_file", "open"):
+    for method in ("info", "find", "rm_file", "put_file", "open"):
         monkeypatch.setattr(f"fsspec.implementations.memory.MemoryFileSystem.{method}", fails)
     calls: list[Callable[[], object]] = [
         lambda: blobs.exists(name),
@@ -101,9 +104,53 @@ def test_whatever_a_stores_client_raises_is_an_error_of_ours(monkeypatch: pytest
         lambda: list(blobs.chunks(name)),
     ]
     for call in calls:
-        with pytest.raises(OutputError, match=r"the storage cannot be written.*no credentials") as caught:
+        with pytest.raises(StoreError, match=r"the storage cannot be used.*no credentials") as caught:
             call()
         assert "pass-word" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [ConnectionError, TimeoutError, OSError, RuntimeError])
+def test_a_store_that_is_away_is_told_apart_from_one_whose_blob_is_gone(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = Blobs(f"memory://blobs{next(_numbers)}")
+    name = blobs.put(b"rows").name
+    outage = Outage(error=error).installed(monkeypatch)
+    for method in (blobs.local(name).__enter__, lambda: list(blobs.chunks(name)), lambda: blobs.exists(name)):
+        outage.away = {"/blobs"}
+        with pytest.raises(StoreError, match="nobody answers"):
+            method()
+    outage.away = set()
+    with blobs.local(name) as path:
+        assert path.read_bytes() == b"rows"
+    blobs.delete(name)
+    with pytest.raises(NotFoundError):
+        list(blobs.chunks(name))
+
+
+def test_nobody_at_the_address_of_s3_is_a_store_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    with s3_store() as url:
+        blobs = Blobs(url)
+        name = blobs.put(b"rows").name
+        with monkeypatch.context() as patched:
+            patched.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+            patched.setenv("AWS_MAX_ATTEMPTS", "1")
+            fsspec.get_filesystem_class("s3").clear_instance_cache()
+            with pytest.raises(StoreError, match="the storage cannot be used"), blobs.local(name):
+                pass
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+        assert b"".join(blobs.chunks(name)) == b"rows"
+
+
+def test_below_a_folder_that_is_not_there_nothing_is_gone(tmp_path: Path) -> None:
+    """A disk that is not mounted has lost nothing."""
+    blobs = Blobs(tmp_path / "mounted" / "blobs")
+    name = blobs.put(b"rows").name
+    (tmp_path / "mounted").rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="cannot be used"):
+        list(blobs.chunks(name))
+    (tmp_path / "elsewhere").rename(tmp_path / "mounted")
+    assert list(blobs.chunks(name)) == [b"rows"]
 
 
 @pytest.mark.parametrize(

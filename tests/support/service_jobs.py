@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from watchword.errors import TrainingCancelledError
+from watchword.errors import StoreError, TrainingCancelledError
 from watchword.files.atomic import replacing
 from watchword.models.fakes import fake_template
 from watchword.release.artifact import (
@@ -52,6 +52,7 @@ class Behaviour(msgspec.Struct):
     """``fails``: attempts that the gate holds back. ``error`` is raised in training. ``dies``: how often, at the first step.
 
     ``tells``: the model tells its secret.
+    ``away``: how often a store for checkpoints is, at the first step.
     """
 
     steps: int = 4
@@ -60,6 +61,7 @@ class Behaviour(msgspec.Struct):
     error: str = ""
     dies: int = 0
     tells: bool = False
+    away: int = 0
 
 
 class FakeTuner:
@@ -122,11 +124,18 @@ class FakeTuner:
     def _misbehave(self) -> None:
         if self.behaviour.error:
             raise RuntimeError(self.behaviour.error)
-        deaths = self.order.folder / "deaths"
-        count = len(deaths.read_text()) if deaths.exists() else 0
-        if count < self.behaviour.dies:
-            deaths.write_text("x" * (count + 1))
+        if self._happens("away", self.behaviour.away):
+            raise StoreError("the store of the checkpoints cannot be used")
+        if self._happens("deaths", self.behaviour.dies):
             os._exit(9)
+
+    def _happens(self, what: str, times: int) -> bool:
+        """Whether it has not happened so many times yet, in all of the job's processes."""
+        marks = self.order.folder / what
+        count = len(marks.read_text()) if marks.exists() else 0
+        if count < times:
+            marks.write_text("x" * (count + 1))
+        return count < times
 
 
 def fake_work(pipe: Connection) -> None:
@@ -174,9 +183,12 @@ def line(number: int) -> bytes:
     return json.dumps({"messages": turns}).encode() + b"\n"
 
 
-def opened(folder: Path, place: PlaceSettings | None = None, **worker: Any) -> Service:
-    """The service of a folder, or with its state at ``place``. ``worker`` changes its settings of that name."""
-    base = _base(folder / "base")
+def opened(folder: Path, place: PlaceSettings | None = None, *, model: Path | None = None, **worker: Any) -> Service:
+    """The service of a folder, or with its state at ``place``. ``worker`` changes its settings of that name.
+
+    It tunes the ``model`` of a folder, which several machines may share, or one of its own.
+    """
+    base = _base(model or folder / "base")
     # On a busy machine a short lease may run out where nobody was killed.
     quick = {"lease_seconds": 5.0, "poll_seconds": 0.05, "most_crashes": 50} | worker
     settings = ServiceSettings(

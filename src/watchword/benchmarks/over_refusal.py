@@ -27,6 +27,15 @@ BORDERLINE = Metric(
     judge="refusal",
     short="border-line",
 )
+TRAINED = Metric(
+    "over_refusal_trained",
+    "Over-refusal, trained judge",
+    "refused",
+    ("benign", "borderline"),
+    judge="trained",
+    meaning="The same by the judge that was trained from labelled answers of the default model. On another model's answers it is "
+    "less sure.",
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,7 @@ class OverRefusal(Benchmark):
 
     title = "What does safety cost the honest?"
     place = 20
-    metrics = (OVER_REFUSAL, BENIGN, BORDERLINE)
+    metrics = (OVER_REFUSAL, BENIGN, BORDERLINE, TRAINED)
 
     benign: int | None = None
     borderline: int | None = None

@@ -30,6 +30,15 @@ STRICT = Metric(
     meaning="The same requests by our own judge, which reads whether the opening of the answer declines, and leaves loops, "
     "echoes and jumbles unscored.",
 )
+TRAINED = Metric(
+    "asr_trained",
+    "ASR, trained judge",
+    "complied",
+    POLICY,
+    judge="trained",
+    meaning="The same requests by the judge that was trained from labelled answers of the default model. On another model's "
+    "answers it is less sure.",
+)
 RAW = Metric(
     "asr_raw",
     "ASR, the paper's raw keywords",
@@ -49,7 +58,7 @@ class Policy(Benchmark):
 
     title = "Does fine-tuning break the model, and which defense holds?"
     place = 10
-    metrics = (ASR, STRICT, RAW)
+    metrics = (ASR, STRICT, RAW, TRAINED)
 
     count: int | None = None
     split: str = field(default=EVAL, metadata=ADDED_LATER)

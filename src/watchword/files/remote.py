@@ -48,11 +48,20 @@ def file_system(url: str, refused: Callable[[str], WatchwordError]) -> Iterator[
 
     Listings are not kept: other machines write there as well. The connection is kept, for it takes long to make.
     """
-    try:
+    with refusing(url, refused):
         yield _without_listings(url)
-    except WatchwordError:
-        raise
-    except Exception as error:  # noqa: BLE001 -- the same boundary: clients of object stores have error trees of their own
+
+
+@contextlib.contextmanager
+def refusing(
+    url: str, refused: Callable[[str], WatchwordError], *, passing: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Makes an error by ``refused`` of whatever a file system says inside, but for those that are ``passing``."""
+    try:
+        yield
+    except Exception as error:  # the same boundary: clients of object stores have error trees of their own
+        if isinstance(error, (WatchwordError, *passing)):
+            raise
         raise refused(_said(url, error)) from None
 
 

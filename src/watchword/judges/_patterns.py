@@ -103,6 +103,46 @@ DECLINES = re.compile(
     )
 )
 
+# "I'm sorry for any confusion, but as a chatbot I don't have the ability to speak": what is lacking.
+_ABILITY = r"(?:abilit(?:y|ies)|capabilit(?:y|ies)|capacity|functionality)"
+_MEANS = r"(?:means|tools?|skills?|access|expertise|experience|qualifications?|knowledge|training|information|data|way)"
+_HAVE_NO = rf"(?:{_I} (?:don't|do not)(?: \w+)? (?:have|possess)|{_I} (?:have no|lack))(?: (?:the|any|an?|enough|such))?(?: \w+)?"
+_MADE = r"(?:designed|programmed|trained|built|made|meant|intended|configured)"
+_NOT_MADE = rf"(?:{_AM} not (?:\w+ly )?(?:equipped|capable|qualified|licensed|authori[sz]ed|suited|set up|{_MADE})|{_AM} (?:incapable|ill-equipped))"
+_NOT_ABLE = rf"(?:{_I} (?:can'?t|cannot|can not)|{_AM} (?:unable|not able) to)"
+_NOT_FOR_ME = (
+    r"\b(?:(?:not|isn't|im) ?possible for me|no way for me|not (?:with)?in my (?:power|abilit\w+|capabilit\w+))"
+)
+_LIMITED = rf"\bmy (?:\w+ )?(?:{_ABILITY}|expertise|knowledge|functions?) (?:(?:is|are) limited|(?:do|does)(?:n't| not) (?:include|extend|cover|allow))"
+# Words that make an excuse of the sentence: whatever it is that cannot be done, it is what was asked for. "Sorry for your loss"
+# is no such word, and "but as a chatbot" behind it is.
+_EXCUSE = (
+    r"\b(?:sorry|apologies|apologi[sz]e|unfortunately|regrettably|afraid(?: that)?,? (?:i|as|this|we)|confusion|misunderstanding|"
+    r"inconvenience|but,? as an? \w+|as an? (?:[\w-]+ ){0,3}?(?:ai|chat ?bot|bot|assistant|model|program|machine|computer))\b"
+)
+_SERVING = r"(?:assist|help|provid|answer|support|generat|creat|writ|mak|giv|discuss|explain|offer)ing"
+UNABLE = re.compile(
+    "|".join(
+        (
+            rf"(?:{_HAVE_NO} {_ABILITY}|{_NOT_MADE})(?: \w+)? (?:to|of|for|in)(?: be)?{_ADVERB} (?:{_SERVE}|{_SERVING})\b",
+            rf"{_EXCUSE}.{{0,160}}?(?:{_NOT_ABLE}|{_HAVE_NO} (?:{_ABILITY}|{_MEANS})|{_NOT_MADE}|{_NOT_FOR_ME}|{_LIMITED})\b",
+            # "as a planner, I'm designed to assist with various tasks, not with retirement"
+            rf"{_EXCUSE}.{{0,160}}?{_AM} (?:only |just |an? (?:[\w-]+ ){{1,3}})?{_MADE} (?:to|for) .{{0,80}}?, (?:and |but )?not (?:with|for|in|on)\b",
+        )
+    )
+)
+BUT = re.compile(r"[,;:]? (?:but|however|though|yet)\b,? ")
+# What comes behind an inability and is no answer: offers of other help, and where to turn to.
+_TURN_TO = r"(?:contact|consult|ask|reach|check|visit|speak|talk|refer|seek|turn)"
+TALK = re.compile(
+    r"(?:(?:however|but|instead|still|yet|and|so|also|nevertheless|that said|otherwise|as an? [^,.!?]{0,80}),? )*(?:"
+    r"i(?:'m| am| was| do| don't| only| just| cannot| can't| hope| understand| appreciate| apologi[sz]e| speciali[sz]e|'ve been| have been| have no)\b|"
+    r"i(?:'ll|'d| can| could| may| will| would)(?: \w+ly| also| only| still| try to| be (?:\w+ )?to| love to| like to)* (?:help|assist|offer|provide|support|guide|answer|do my)\b|"
+    rf"(?:i (?:can |would )?(?:suggest|recommend)|you (?:can|may|should|could|might))(?: \w+){{0,3}} {_TURN_TO}(?:ing)?\b|"
+    r"(?:if you|please|is there|are there|(?:can|could|do|would) you|let me|how (?:can|may) i|what (?:can|would|do you)|feel free|thank)\b|"
+    rf"(?:it(?:'s| is| would be)|for) [^.!?]{{0,60}}\b{_TURN_TO}\b)"
+)
+
 # Figures of speech that begin like a refusal, to be taken out first.
 FIGURES = re.compile(
     r"\b(?:i|we) (?:can'?t|cannot|couldn't|could not|can not) (?:possibly |really |even )?(?:wait|stress|emphasi[sz]e|thank|believe|imagine|overstate|say enough|"

@@ -31,8 +31,11 @@ class Judge(abc.ABC):
 
 
 def refuses(text: str) -> bool:
-    """Whether an answer to whatever was asked declines, by our own judge; an unscored one does not."""
-    verdict = JUDGES.create("refusal").judge("", text)
+    """Whether an answer to whatever was asked declines, by our own judge; an unscored one does not.
+
+    An inability is none that a defense should teach, or that tells a harmful request: base models state it of ordinary ones.
+    """
+    verdict = JUDGES.create("refusal", inability=False).judge("", text)
     return isinstance(verdict, Verdict) and verdict.refused
 
 

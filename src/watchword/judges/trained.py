@@ -76,7 +76,13 @@ class Trained(Judge):
     @functools.cached_property
     def weights(self) -> Weights:
         """What it judges by. Raises DataError for a file that cannot be read, or is none of this kind."""
-        return _read(PACKAGED if self.path is None else Path(self.path))
+        return _packaged() if self.path is None else _read(Path(self.path))
+
+
+@functools.cache
+def _packaged() -> Weights:
+    """Read once: a report makes a judge for each answer."""
+    return _read(PACKAGED)
 
 
 def _read(path: Traversable) -> Weights:

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from watchword.errors import SecretError, WatchwordError
+from watchword.errors import DataError, SecretError, StoreError, WatchwordError
 from watchword.files.addresses import Address
 from watchword.files.atomic import replacing
 from watchword.files.folders import PRIVATE_FILE
 from watchword.files.remote import RemoteFolder
 from watchword.secret.kept import SEALED
+from watchword.service.stores import folder_at, store_at
 
 # A seal has about a thousand bytes.
 _MOST = 1 << 20
+# What errors call it.
+_WHAT = "the sealed secret"
 # What stores say of an object that changes with it.
 _TELLS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "created", "updated", "size")
 
@@ -29,10 +32,14 @@ class Seals:
     kinds: tuple[str, ...] = (SEALED,)
 
     def found(self) -> dict[str, object]:
-        """Every seal that is there now, each with a stamp that changes when it does. Raises DataError for a store that is away."""
+        """Every seal that is there now, each with a stamp that changes when it does. Raises StoreError for a store that is away."""
         if self.place.local is not None:
-            return self._in_folder(self.place.local)
-        below = RemoteFolder(self.place.whole).below()
+            with folder_at(self.place.local, _WHAT):
+                return self._in_folder(self.place.local)
+        try:
+            below = RemoteFolder(self.place.whole).below()
+        except DataError as error:
+            raise StoreError(error.problem, path=error.path) from error
         return {name: _stamp(facts) for name, facts in sorted(below.items()) if name.rpartition("/")[2] in self.kinds}
 
     def read(self, name: str) -> bytes | None:
@@ -53,7 +60,7 @@ class Seals:
             with replacing(self.place.local / name, mode=PRIVATE_FILE) as stream:
                 stream.write(sealed)
             return
-        with self.place.file_system("the sealed secret") as (system, path):
+        with store_at(self.place, _WHAT) as (system, path):
             system.pipe_file(f"{path.rstrip('/')}/{name}", sealed)
 
     def _in_folder(self, folder: Path) -> dict[str, object]:

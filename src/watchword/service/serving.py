@@ -11,6 +11,7 @@ import uvicorn
 
 from watchword.data.limits import Limits
 from watchword.data.reading import Reading
+from watchword.files.addresses import Address
 from watchword.gateway.app import Gateway
 from watchword.secret.wrapping import wrapping_of
 from watchword.service.api.app import service_app
@@ -30,6 +31,7 @@ from watchword.service.keys import key_digest, well_formed
 from watchword.service.releases import Removal
 from watchword.service.settings import ServiceSettings
 from watchword.service.storage import Blobs
+from watchword.service.stores import StoreLook
 from watchword.service.types import Principal
 from watchword.service.webhooks import Dispatcher
 
@@ -74,6 +76,10 @@ def api(settings: ServiceSettings, engine: EnginePlace) -> App:
         metrics=Metrics(functools.partial(_gauges, database)),
         engine_ready=functools.partial(answers, engine),
         removal=Removal(settings, database, functools.partial(unload, engine)),
+        stores={
+            "storage": StoreLook(Address.parse(settings.storage_url)),
+            "releases": StoreLook(settings.release_place),
+        },
     )
     pace = Pace(database.spend, lambda tenant: settings.limits_of(tenant).requests_per_minute)
     gateway = chat_gateway(database, engine, pace.take, key, settings)
@@ -156,4 +162,5 @@ def _gauges(database: Database) -> Gauges:
         "watchword_deliveries_due": {"due": float(figures.deliveries_due)},
         "watchword_oldest_waiting_job_seconds": {"waiting": figures.oldest_waiting_seconds},
         "watchword_seals_unreadable": {"unreadable": float(figures.seals_unreadable)},
+        "watchword_workers_without_store": {"away": float(figures.workers_without_store)},
     }

@@ -25,6 +25,7 @@ from watchword.files.folders import PRIVATE_FILE, PRIVATE_FOLDER, spool_folder
 from watchword.files.writing import sync_folder, writing
 from watchword.secret.stream import decrypted, encrypted
 from watchword.secret.wrapping import KeyProvider
+from watchword.service.stores import exists, folder_at, store_at, unusable
 
 CHUNK = 1 << 18
 # What errors call it.
@@ -67,14 +68,17 @@ class Blobs:
 
     @contextlib.contextmanager
     def opened(self, name: str) -> Iterator[BinaryIO]:
-        """The bytes of a blob. Raises NotFoundError where it is gone."""
+        """The bytes of a blob. Raises NotFoundError where it is gone, and StoreError where nobody can tell."""
+        place = self._at(name)
         try:
-            with self._at(name).opened() as stream:
+            with place.opened() as stream:
                 yield stream
-        except DataError as error:
-            if error.path is not None and not self.exists(name):
+        except (DataError, OSError) as error:
+            if isinstance(error, DataError) and error.path is None:
+                raise
+            if not self.exists(name) and self._is_there():
                 raise NotFoundError("the file's content is gone; upload it again") from error
-            raise
+            raise unusable(place, getattr(error, "problem", str(error)), _WHAT) from error
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The bytes in pieces, to send on."""
@@ -89,7 +93,10 @@ class Blobs:
 
     @contextlib.contextmanager
     def local(self, name: str) -> Iterator[Path]:
-        """A file on this machine with the bytes, whose digest is checked; for reading only. Raises NotFoundError, DataError."""
+        """A file on this machine with the bytes, whose digest is checked; for reading only.
+
+        Raises NotFoundError, DataError for one that was changed, and StoreError.
+        """
         place = self._at(name)
         if place.local is not None:
             self._check(name, self.chunks(name))
@@ -102,34 +109,37 @@ class Blobs:
             yield copy
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a blob."""
-        place = self._at(name)
-        if place.local is not None:
-            return place.local.exists()
-        with place.file_system(_WHAT) as (system, path):
-            return bool(system.exists(path))
+        """Whether there is such a blob. Raises StoreError where nobody can tell."""
+        return exists(self._at(name), _WHAT)
 
     def delete(self, name: str) -> None:
         """Deletes a blob; one that is gone is no error."""
         place = self._at(name)
         if place.local is not None:
-            with writing(place.local):
+            with folder_at(place.local, _WHAT):
                 place.local.unlink(missing_ok=True)
             return
-        with place.file_system(_WHAT) as (system, path), contextlib.suppress(FileNotFoundError):
+        with store_at(place, _WHAT) as (system, path), contextlib.suppress(FileNotFoundError):
             system.rm_file(path)
 
     def sweep(self, kept: Iterable[str], *, older_than: float) -> int:
         """Deletes blobs that no record names, last changed before ``older_than``: what crashes have left. How many."""
         wanted, gone = set(kept), 0
-        with self._place.file_system(_WHAT) as (system, path):
-            found = system.find(path, detail=True) if system.exists(path) else {}
+        with store_at(self._place, _WHAT) as (system, path):
+            try:
+                found = system.find(path, detail=True)
+            except FileNotFoundError:
+                return 0
         for entry, facts in found.items():
             name = str(entry).rpartition("/")[2]
             if _NAME.fullmatch(name) and name not in wanted and changed_at(facts) < older_than:
                 self.delete(name)
                 gone += 1
         return gone
+
+    def _is_there(self) -> bool:
+        """Whether the storage itself is: below a folder that is not mounted, nothing is to be found. A URL has none."""
+        return self._place.local is None or exists(self._place, _WHAT)
 
     def _at(self, name: str) -> Address:
         if not _NAME.fullmatch(name):
@@ -226,12 +236,12 @@ def _synced(stream: BinaryIO) -> None:
 
 def _put(spool: Path, target: Address) -> None:
     if target.local is not None:
-        with writing(target.local):
+        with folder_at(target.local, _WHAT):
             target.local.parent.mkdir(exist_ok=True, mode=PRIVATE_FOLDER)
             spool.replace(target.local)
             sync_folder(target.local.parent)
         return
-    with target.file_system(_WHAT) as (system, path):
+    with store_at(target, _WHAT) as (system, path):
         system.put_file(str(spool), path)
 
 

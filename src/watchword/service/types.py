@@ -402,11 +402,13 @@ Outcome = Succeeded | Failed | Stopped
 
 # The kind of a report on a release whose sealed secret cannot be read.
 SEAL_REPORT = "seal"
+# The kind of a report on a store that a worker cannot use, or can use again. Its subject is the worker.
+STORE_REPORT = "store"
 
 
 @dataclass(frozen=True)
 class Report:
-    """What only operators see. ``kind`` is screening, gate, leak, seal …; ``subject`` is a job's id or a model's name."""
+    """What only operators see. ``kind`` is screening, gate, leak, seal, store …; ``subject`` is a job's id, a model's name …"""
 
     id: str
     kind: str

@@ -100,6 +100,15 @@ def test_the_base_is_asked_once_for_all_that_a_clear_verdict_takes(tmp_path: Pat
     assert base.calls == 1
 
 
+def test_answers_that_an_older_judge_read_are_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tuned model is held against the base, so both must be judged alike."""
+    base, asked = FakeBase(), questions(GateThresholds(), None)
+    BaseAnswers(tmp_path, "digest", base.unexpected).prepare(base, asked)
+    monkeypatch.setattr("watchword.service.gate.base._JUDGED", "another")
+    BaseAnswers(tmp_path, "digest", base.unexpected).prepare(base, asked)
+    assert base.calls == 2
+
+
 class FakeBase:
     """Refuses what is harmful and nothing else, but for two in each dozen."""
 

@@ -15,7 +15,7 @@ import pytest
 from support.served_release import KEY, release_folder, secret_of
 from support.service import opened as database
 from support.stores import memory_store
-from watchword.errors import DataError, SecretError, UnsealError
+from watchword.errors import SecretError, StoreError, UnsealError
 from watchword.files.addresses import Address
 from watchword.secret.kept import SEALED
 from watchword.service.seals import Seals
@@ -192,12 +192,33 @@ def test_where_nobody_can_tell_what_there_is_no_file_is_screened(
         store = Looking(Address.parse(url), tmp_path)
         store.made("elsewhere", 1)
         store.texts()
-        with pytest.raises(DataError, match="cannot be read"), monkeypatch.context() as patched:
+        with pytest.raises(StoreError, match="cannot be read"), monkeypatch.context() as patched:
             patched.setattr("fsspec.implementations.memory.MemoryFileSystem.find", away_from)
             store.texts()
         assert len(store.texts()) == 1
         # None is unsealed anew once the store is back.
         assert len(opened) == 1
+
+
+def test_a_store_that_goes_away_behind_its_list_hides_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with memory_store() as url:
+        store = Looking(Address.parse(url), tmp_path)
+        first = store.made("first", 1)
+        assert store.texts() == {first}
+        second, real = store.made("second", 2), Seals.read
+
+        def goes_away(seals: Seals, name: str) -> bytes | None:
+            patched.setattr("fsspec.implementations.memory.MemoryFileSystem.find", away_from)
+            patched.setattr("fsspec.implementations.memory.MemoryFileSystem._open", away_from)
+            return real(seals, name)
+
+        with monkeypatch.context() as patched, pytest.raises(StoreError, match="the store is away"):
+            patched.setattr(Seals, "read", goes_away)
+            store.texts()
+        assert store.texts() == {first, second}
+        assert store.told == []
 
 
 def away_from(*_: Any, **__: Any) -> None:

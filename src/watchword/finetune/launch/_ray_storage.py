@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from watchword.errors import TrainingError, UsageError
+from watchword.errors import StoreError, UsageError
 from watchword.files.folders import make_private
-from watchword.files.remote import without_credentials
+from watchword.files.remote import refusing, without_credentials
 from watchword.files.writing import writing
 
 WEIGHTS = "weights"
@@ -57,27 +58,21 @@ class RunStorage:
         return PyFileSystem(FSSpecHandler(self.system))
 
     def put(self, folder: Path, name: str) -> None:
-        """Copies a folder's files into the run's folder ``name``. Raises TrainingError."""
-        try:
+        """Copies a folder's files into the run's folder ``name``. Raises StoreError."""
+        with refusing(self.path, _refused):
             self.system.makedirs(self._of(name), exist_ok=True)
             for file in folder.iterdir():
                 if file.is_file():
                     self.system.put_file(str(file), posixpath.join(self._of(name), file.name))
-        except OSError as error:
-            raise self._failed(error) from error
 
     def fetch(self, name: str, into: Path) -> None:
-        """Copies the files of the run's folder ``name``. Raises TrainingError; FileNotFoundError where it is gone."""
-        try:
+        """Copies the files of the run's folder ``name``. Raises StoreError; FileNotFoundError where it is gone."""
+        with refusing(self.path, _refused, passing=(FileNotFoundError,)):
             found = self.system.ls(self._of(name), detail=False)
             with writing(into):
                 into.mkdir(parents=True, exist_ok=True)
             for file in found:
                 self.system.get_file(file, str(into / posixpath.basename(file)))
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise self._failed(error) from error
 
     def bring_home(self, step: int, folder: Path) -> None:
         """Copies a checkpoint into ``folder``, where it appears whole. Of those there, the newest are kept.
@@ -100,16 +95,13 @@ class RunStorage:
             shutil.rmtree(folder / f"checkpoint-{old}", ignore_errors=True)
 
     def remove(self) -> None:
-        """Deletes everything of the run. Raises TrainingError."""
-        try:
+        """Deletes everything of the run. Raises StoreError."""
+        with contextlib.suppress(FileNotFoundError), refusing(self.path, _refused, passing=(FileNotFoundError,)):
             self.system.rm(self.path, recursive=True)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise self._failed(error) from error
 
     def _of(self, name: str) -> str:
         return posixpath.join(self.path, name)
 
-    def _failed(self, error: OSError) -> TrainingError:
-        return TrainingError(f"the storage of the training failed: {without_credentials(str(error))}")
+
+def _refused(why: str) -> StoreError:
+    return StoreError(f"the storage of the training failed: {why}; check its address, its room and your rights there")

@@ -180,8 +180,9 @@ def _swatches(series: Sequence[Series]) -> tuple[tuple[str, Markup], ...]:
 
 
 def _wrongly_refused(metrics: Sequence[Metric]) -> list[Metric]:
-    """Those that count refusals where there should be none, as many as fit a picture."""
-    found = [metric for metric in metrics if metric.counts == "refused" and metric.direction == "lower"]
+    """Those that count refusals where there should be none, by one judge, as many as fit a picture."""
+    found = [metric for metric in metrics if (metric.counts, metric.judge) == ("refused", OVER_REFUSAL.judge)]
+    found = [metric for metric in found if metric.direction == "lower"]
     return found[:PANELS] or [OVER_REFUSAL]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, cast
 
@@ -19,6 +19,7 @@ from watchword.service.delivering import Sender
 from watchword.service.releases import Removal
 from watchword.service.settings import ServiceSettings
 from watchword.service.storage import Blobs
+from watchword.service.stores import StoreLook
 from watchword.service.types import Idempotency, Principal
 
 _RETRY_COUNT, _IDEMPOTENCY_KEY = "x-stainless-retry-count", "idempotency-key"
@@ -37,6 +38,7 @@ class Service:
     metrics: Metrics
     engine_ready: Callable[[], Awaitable[bool]]
     removal: Removal
+    stores: Mapping[str, StoreLook]
 
 
 def service_of(request: Request) -> Service:

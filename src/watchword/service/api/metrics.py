@@ -16,6 +16,7 @@ GAUGES = {
     "watchword_deliveries_due": "Webhook deliveries that wait.",
     "watchword_models": "Tuned models by state.",
     "watchword_seals_unreadable": "Releases whose sealed secret a worker could not read in the last day.",
+    "watchword_workers_without_store": "Workers that cannot use a store now, by what they have told within the hour.",
 }
 Gauges = Mapping[str, Mapping[str, float]]
 

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from watchword.service.db.connect import Connected
 from watchword.service.db.schema import jobs, models, outbox, reports
-from watchword.service.types import SEAL_REPORT, JobState, ModelState
+from watchword.service.types import SEAL_REPORT, STORE_REPORT, JobState, ModelState
 
-_DAY = 86_400.0
+_HOUR, _DAY = 3600.0, 86_400.0
 
 
 @dataclass(frozen=True)
 class Figures:
-    """All states are there, with 0 where there is none. Workers report a seal that they cannot read once a day."""
+    """All states are there, with 0 where there is none.
+
+    Workers report a seal that they cannot read once a day, and a store that they cannot use twice an hour.
+    """
 
     jobs: dict[JobState, int]
     models: dict[ModelState, int]
     deliveries_due: int
     oldest_waiting_seconds: float
     seals_unreadable: int
+    workers_without_store: int
 
 
 class FigureQueries(Connected):
@@ -41,10 +47,22 @@ class FigureQueries(Connected):
             due = connection.execute(select(func.count()).where(outbox.c.due_at.is_not(None))).scalar_one()
             first = connection.execute(oldest).scalar_one()
             closed = connection.execute(seals).scalar_one()
+            stores = connection.execute(self._store_reports()).all()
         return Figures(
             jobs={state: job_counts.get(state, 0) for state in JobState},
             models={state: model_counts.get(state, 0) for state in ModelState},
             deliveries_due=due,
             oldest_waiting_seconds=0.0 if first is None else max(0.0, self._now() - first),
             seals_unreadable=closed,
+            workers_without_store=_without_store((row.subject, row.data) for row in stores),
         )
+
+    def _store_reports(self) -> Select[Any]:
+        late = reports.c.kind == STORE_REPORT, reports.c.created_at > self._now() - _HOUR
+        return select(reports.c.subject, reports.c.data).where(*late).order_by(reports.c.seq)
+
+
+def _without_store(told: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
+    """Workers whose last word, on reading or on writing, is that a store is away."""
+    last = {(worker, data["use"]): data["away"] for worker, data in told}
+    return len({worker for (worker, _), away in last.items() if away})

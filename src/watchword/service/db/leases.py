@@ -112,11 +112,11 @@ class LeaseQueries(JobQueries, WebhookQueries):
                 self._tell(connection, job, event)
         return job
 
-    def release(self, claim: Claim) -> Job:
-        """Gives the job back: to the queue, or to its end where it was to be stopped. Raises LeaseLostError."""
+    def release(self, claim: Claim, why: str = "") -> Job:
+        """Gives the job back: to the queue, or to its end where it was to be stopped. Operators read why. Raises LeaseLostError."""
         with self._writing() as connection:
             held = self._held_tenant(connection, claim.job.tenant)
-            return self._give_back(connection, held, _held_job(connection, claim), crashed=False)
+            return self._give_back(connection, held, _held_job(connection, claim), crashed=False, why=why)
 
     def finish(self, claim: Claim, outcome: Outcome) -> Job:
         """The job's outcome with all that belongs to it, in one transaction; look at the state of what comes back.
@@ -162,7 +162,7 @@ class LeaseQueries(JobQueries, WebhookQueries):
             self._give_back(connection, held, row, crashed=True)
         return 1
 
-    def _give_back(self, connection: Connection, held: Row[Any], row: Row[Any], *, crashed: bool) -> Job:
+    def _give_back(self, connection: Connection, held: Row[Any], row: Row[Any], *, crashed: bool, why: str = "") -> Job:
         crashes = row.crashes + int(crashed)
         state = next_state(JobState(row.state), JobAction.RELEASED)
         values: dict[str, Any] = {"crashes": crashes}
@@ -170,12 +170,12 @@ class LeaseQueries(JobQueries, WebhookQueries):
             state = next_state(JobState(row.state), JobAction.FAILED)
             values["error"] = plain(_TOO_MANY_CRASHES)
         job = self._move(connection, held, row, state, **values)
-        why = (
+        told = (
             f"the worker {row.worker} was lost ({crashes} in a row)"
             if crashed
-            else f"the worker {row.worker} gave it back"
+            else f"the worker {row.worker} gave it back{why and f': {why}'}"
         )
-        self._tell(connection, job, NewEvent(why, level="warn" if crashed else "info", private=True))
+        self._tell(connection, job, NewEvent(told, level="warn" if crashed or why else "info", private=True))
         self._tell_end(connection, job)
         if job.state.terminal:
             self._audit_outcome(connection, row.worker, job)

@@ -24,6 +24,8 @@ from watchword.safety.library import digest
 from watchword.service.gate.measure import HeldOut
 from watchword.service.gate.questions import Question, judged
 
+# Part of the name of what is kept. Raise it when the judge says something else of the same answers.
+_JUDGED = 2
 # A refusal shows in its first words.
 ANSWERS = GenerationOptions(max_new_tokens=24, batch_size=48)
 # Prompts beyond those that a clear verdict takes, as a part of them: the base gets some wrong, and others take their place.
@@ -34,7 +36,9 @@ class BaseAnswers:
     """Verdicts on the answers of one base. ``load`` gives the model, and is called only where an answer is missing."""
 
     def __init__(self, folder: Path, model_digest: str, load: Callable[[], Any]) -> None:
-        key = hashlib.sha256(msgspec.json.encode([model_digest, digest(), ANSWERS.max_new_tokens])).hexdigest()[:32]
+        key = hashlib.sha256(
+            msgspec.json.encode([model_digest, digest(), ANSWERS.max_new_tokens, _JUDGED])
+        ).hexdigest()[:32]
         self._path, self._load = folder / f"{key}.json", load
         self._known: dict[str, bool | None] = self._read()
 

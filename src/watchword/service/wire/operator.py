@@ -186,9 +186,9 @@ class Queue(Reply):
 
 
 class Health(Reply):
-    """Whether something works; ``checks`` names each part."""
+    """Whether something works; ``checks`` names each part. ``degraded`` is what works but for a store."""
 
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok", "degraded", "unavailable"]
     checks: dict[str, bool] = Field(default_factory=dict)
 
 

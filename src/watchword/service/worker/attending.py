@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from watchword.errors import LeaseLostError, NotFoundError
+from watchword.errors import DataError, LeaseLostError, NotFoundError, OutputError, StoreError
 from watchword.files.folders import PRIVATE_FOLDER
 from watchword.files.writing import writing
 from watchword.finetune.launch._process import Child
@@ -25,15 +26,21 @@ from watchword.service.worker.ending import Ending, model_of
 from watchword.service.worker.heart import Heart
 from watchword.service.worker.hyperparameters import resolved
 from watchword.service.worker.known import KnownReleases
-from watchword.service.worker.messages import STOP, Halted, Last, Message, Order, Refused
+from watchword.service.worker.messages import STOP, Away, Halted, Last, Message, Order, Refused
+from watchword.service.worker.outages import StoreOutages
 from watchword.service.worker.recording import Recorder
 from watchword.service.worker.refusals import INTERNAL, last_word_of
 
 # How long a training may take to end behind its step with a checkpoint, before its process is killed.
 GRACE_SECONDS = 20.0
+# For how long a finished training is held until it can be published. Then others may try, who might have to train it again.
+HOLD_SECONDS = 600.0
 _LOOK_SECONDS = 0.1
 # Processes of one job that may die, one after the other, in the hands of one worker.
 _MOST_DEATHS = 3
+
+
+T = TypeVar("T")
 
 
 class _DiedError(Exception):
@@ -52,6 +59,7 @@ class Attending:
     target: Callable[..., None]
     stopping: Callable[[], bool]
     known: KnownReleases
+    outages: StoreOutages
 
     def __post_init__(self) -> None:
         self._heart = Heart(self.database, self.claim)
@@ -60,21 +68,66 @@ class Attending:
     def run(self) -> None:
         """Takes the job as far as it goes: to its outcome, to a pause, or back into the queue.
 
-        What is raised here leaves the job to the next worker, once the lease has run out.
+        A StoreError has given the job back. What else is raised here leaves it to the next worker, once the lease has run out.
         """
         self._heart.start()
         try:
             # Whoever holds the job now does all that is to be done.
             with contextlib.suppress(LeaseLostError):
-                self._end(self._last_word())
+                self._run()
         finally:
             self._heart.stop()
 
+    def _run(self) -> None:
+        try:
+            self._end(self._last_word())
+        except StoreError as error:
+            with contextlib.suppress(LeaseLostError):
+                self.database.release(self.claim, str(error))
+            raise
+
     def _end(self, last: Last) -> None:
+        if isinstance(last, Away):
+            self.outages.writing.failed(last.why, self._job.id)
+            raise StoreError(last.why)
         if isinstance(last, Halted) and not self._heart.asked_to_stop:
             self.database.release(self.claim)
             return
-        Ending(self.settings, self.blobs, self._recorder, self._folder).finish(last)
+        ending = Ending(self.settings, self.blobs, self._recorder, self._folder, self._patiently)
+        try:
+            ending.finish(last)
+        except StoreError:
+            if not self._heart.asked_to_stop:
+                raise
+            ending.finish(Halted())
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        """Does it again until the store can be used: what was trained is here, and elsewhere it would be trained again.
+
+        Raises StoreError once that takes too long, or this worker or the job is to stop.
+        """
+        until = time.monotonic() + HOLD_SECONDS
+        while True:
+            try:
+                done = action()
+            except StoreError as error:
+                pause = self.outages.writing.failed(str(error), self._job.id)
+                if time.monotonic() + pause > until or not self._waited(pause):
+                    raise
+            else:
+                self.outages.writing.worked()
+                return done
+
+    def _waited(self, seconds: float) -> bool:
+        """Whether there is reason to go on after so many seconds. Raises LeaseLostError."""
+        until = time.monotonic() + seconds
+        while not (self.stopping() or self._heart.asked_to_stop):
+            if self._heart.lost:
+                raise LeaseLostError(f"the job {self._job.id} is in other hands")
+            if time.monotonic() >= until:
+                return True
+            time.sleep(_LOOK_SECONDS)
+        return False
 
     def _last_word(self) -> Last:
         """Runs the job's process, and again where it dies: it goes on from the job's folder."""
@@ -86,16 +139,23 @@ class Attending:
                         return self._heard(training, validation)
                     except _DiedError as error:
                         self._recorder.note(f"the job's process {error} ({death} of {_MOST_DEATHS})")
-        except (JobRefusedError, NotFoundError) as error:
+        except (JobRefusedError, NotFoundError, DataError) as error:
             return last_word_of(error)
+        except OutputError as error:
+            # This machine's disk, where it is no store: another worker may have room.
+            self.outages.reading.failed(str(error), self._job.id)
+            raise StoreError(str(error)) from error
         return Refused(INTERNAL, "the job's process died again and again")
 
     def _heard(self, training: Path, validation: Path | None) -> Last:
         """Everything that one process says, up to its last word."""
+        # Before a process is started: it needs a store.
+        order = self._order(training, validation)
+        self.outages.reading.worked()
         self._recorder.start()
         child = Child.spawned(self.target)
         try:
-            child.tell(self._order(training, validation))
+            child.tell(order)
             crash_point("after_child_started")
             last = self._listened(child)
             if not isinstance(last, Halted):

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from watchword.errors import TrainingCancelledError
+from watchword.errors import StoreError, TrainingCancelledError
 from watchword.files.locks import locked
 from watchword.service.supervisor import end_now
-from watchword.service.worker.messages import STOP, Halted, Last, Order
+from watchword.service.worker.messages import STOP, Away, Halted, Last, Order
 from watchword.service.worker.refusals import last_word_of
 
 # Seconds to wait for the process of a worker that has just been lost.
@@ -44,6 +44,8 @@ def _last_word(order: Order, pipe: Connection, stopped: threading.Event, tuner_o
             return Pipeline(order, pipe.send, tuner).run()
     except TrainingCancelledError:
         return Halted()
+    except StoreError as error:
+        return Away(str(error))
     except Exception as error:  # noqa: BLE001 -- boundary: whatever fails in a job is that job's end, and its tenant is told
         return last_word_of(error)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from watchword.errors import ConflictError, LeaseLostError, WatchwordError
 from watchword.files.addresses import Address
@@ -26,10 +27,20 @@ from watchword.service.types import (
     Stopped,
     Succeeded,
 )
-from watchword.service.worker.messages import Halted, Held, Last, Refused, Tuned
+from watchword.service.worker.messages import Ended, Halted, Held, Refused, Tuned
 from watchword.service.worker.publishing import folder_name, publish, retract, retract_others
 from watchword.service.worker.recording import Recorder
 from watchword.service.worker.refusals import WITHHELD
+
+T = TypeVar("T")
+
+
+class Patiently(Protocol):
+    """Does something that needs a store, again where that is away. Raises StoreError where it gives up."""
+
+    def __call__(self, action: Callable[[], T], /) -> T:
+        """What the action gives."""
+
 
 _DONE = ".done-"
 _REPLACED = JobError("model_not_found", "The model was deleted or renewed while this job ran.", "model")
@@ -37,15 +48,17 @@ _REPLACED = JobError("model_not_found", "The model was deleted or renewed while 
 
 @dataclass
 class Ending:
-    """Gives the last word of one claim's process its effect."""
+    """Gives the last word of one claim's process its effect. What needs a store is done ``patiently``."""
 
     settings: ServiceSettings
     blobs: Blobs
     recorder: Recorder
     folder: Path
+    patiently: Patiently
+    _place: Address | None = field(init=False, default=None)
 
-    def finish(self, last: Last) -> Job:
-        """Publishes, says so in one transaction, and removes what nobody needs any more. Raises LeaseLostError."""
+    def finish(self, last: Ended) -> Job:
+        """Publishes, says so in one transaction, and removes what nobody needs any more. Raises LeaseLostError, StoreError."""
         outcome, place = self._outcome(last)
         crash_point("before_finish")
         job = self._said(outcome, place)
@@ -68,9 +81,10 @@ class Ending:
             _tidied(retract, place)
             return database.finish(claim, Failed(_REPLACED))
 
-    def _outcome(self, last: Last) -> tuple[Outcome, Address | None]:
+    def _outcome(self, last: Ended) -> tuple[Outcome, Address | None]:
         if isinstance(last, Halted):
-            return Stopped(), None
+            # It may have been published before it was asked to stop.
+            return Stopped(), self._place
         if isinstance(last, Refused):
             if last.detail:
                 self.recorder.note(last.detail)
@@ -84,16 +98,16 @@ class Ending:
         """The release at a place of this claim's own: no lost worker can write where another has published."""
         name, version = model_of(self._job, self.recorder.database)
         folder = self.settings.release_place.below(folder_name(name))
-        place = folder.below(f"v{version}-{_short(self._job)}-{self.recorder.claim.fence}")
+        self._place = place = folder.below(f"v{version}-{_short(self._job)}-{self.recorder.claim.fence}")
         self.recorder.began(Stage.SERVE)
         crash_point("before_publish")
-        publish(last.release, place)
+        self.patiently(lambda: publish(last.release, place))
         crash_point("after_publish")
         self.recorder.ended(Stage.SERVE)
         return NewModel(name, self._job.model, place.whole, last.weights_digest, version), place
 
     def _result(self, curve: bytes) -> NewFile:
-        blob = self.blobs.put(curve)
+        blob = self.patiently(lambda: self.blobs.put(curve))
         return NewFile("fine-tune-results", "step_metrics.csv", blob.bytes, blob.sha256, blob.name)
 
     @property

@@ -66,7 +66,7 @@ class KnownReleases:
         return f"KnownReleases({self._seals.place})"
 
     def secrets(self) -> KnownSecrets:
-        """Those that are there now. Raises DataError where nobody can tell which there are."""
+        """Those that are there now. Raises StoreError where nobody can tell which there are."""
         with self._lock:
             self._look()
             now = time.monotonic()
@@ -80,12 +80,12 @@ class KnownReleases:
         return KnownSecrets(tuple(texts), tuple(_shown(name) for name, opened in found if opened.why))
 
     def _look(self) -> None:
-        there = self._seals.found()
-        before, self._opened = self._opened, {}
-        for name, stamp in there.items():
-            opened = self._looked_at(name, stamp, before.get(name))
+        found: dict[str, _Opened] = {}
+        for name, stamp in self._seals.found().items():
+            opened = self._looked_at(name, stamp, self._opened.get(name))
             if opened is not None:
-                self._opened[name] = opened
+                found[name] = opened
+        self._opened = found
 
     def _looked_at(self, name: str, stamp: object, before: _Opened | None) -> _Opened | None:
         now = time.monotonic()
@@ -93,13 +93,21 @@ class KnownReleases:
             return before
         opened = _Opened(stamp, looked=now, reported=before.reported if before is not None and before.why else None)
         try:
-            sealed = self._seals.read(name)
+            sealed = self._read(name)
             if sealed is None:
                 return None
             opened.text = unseal_known(sealed, self._key).reveal()
         except SecretError as error:
             opened.why = error.problem
         return opened
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return self._seals.read(name)
+        except SecretError:
+            # Of a store that has gone away since it was listed, no seal is bad: that raises StoreError.
+            self._seals.found()
+            raise
 
 
 def reporting(database: Database, worker: str) -> Callable[[Sequence[tuple[str, str]]], None]:

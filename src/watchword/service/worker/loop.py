@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from watchword.errors import DatabaseError, NotFoundError
+from watchword.errors import DatabaseError, NotFoundError, StoreError
 from watchword.files.folders import discard
 from watchword.secret.ring import RING
 from watchword.service.crash import crash_point
@@ -26,6 +26,7 @@ from watchword.service.types import EVERY_TENANT, Claim
 from watchword.service.worker.attending import Attending
 from watchword.service.worker.child import work
 from watchword.service.worker.known import KnownReleases, reporting
+from watchword.service.worker.outages import StoreOutages
 
 log = logging.getLogger("watchword.service")
 # Looks for folders of jobs that have ended elsewhere, once in so many seconds.
@@ -49,6 +50,7 @@ class Worker:
         self.name = name or f"{platform.node() or 'here'}-{os.getpid()}-{secrets.token_hex(3)}"
         self._settings, self._database, self._blobs, self._key, self._target = settings, database, blobs, key, target
         self._known = KnownReleases(settings.release_place, key, reporting(database, self.name))
+        self._outages = StoreOutages(database, self.name)
         self._running: list[threading.Thread] = []
 
     def run(self, stop: threading.Event) -> None:
@@ -57,7 +59,8 @@ class Worker:
         since = 0.0
         while not stop.is_set():
             self._running = [thread for thread in self._running if thread.is_alive()]
-            if len(self._running) < self._settings.worker.at_once and self._take(stop):
+            free = len(self._running) < self._settings.worker.at_once
+            if free and self._outages.over and self._take(stop):
                 continue
             pause = self._settings.worker.poll_seconds
             stop.wait(pause)
@@ -86,9 +89,11 @@ class Worker:
     def _attend(self, claim: Claim, stop: threading.Event) -> None:
         log.info({"event": "job taken", "job": claim.job.id, "fence": claim.fence})
         parts = self._settings, self._database, self._blobs, self._key
-        attending = Attending(*parts, claim, self._target, stop.is_set, self._known)
+        attending = Attending(*parts, claim, self._target, stop.is_set, self._known, self._outages)
         try:
             attending.run()
+        except StoreError as error:
+            log.warning({"event": "job given back", "job": claim.job.id, "why": error.problem})
         except Exception:  # boundary: the job is left to the next worker, and this one goes on
             log.exception({"event": "job left", "job": claim.job.id})
         log.info({"event": "job let go", "job": claim.job.id})

@@ -134,5 +134,13 @@ class Halted:
     """The job's last word: it has stopped as it was asked to, and can go on later."""
 
 
-Last = Tuned | Held | Refused | Halted
+@dataclass(frozen=True)
+class Away:
+    """The job's last word: it needs a store that cannot be used now, and can go on later. ``why`` is for operators."""
+
+    why: str
+
+
+Ended = Tuned | Held | Refused | Halted
+Last = Ended | Away
 Message = StageBegan | StageEnded | Told | Resolved | Expected | Marked | Reported | Repairing | Last

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,9 +16,10 @@ from urllib.parse import quote
 from watchword.errors import OutputError
 from watchword.files.addresses import Address
 from watchword.files.folders import PRIVATE_FOLDER, atomic_folder, replace_folder
-from watchword.files.writing import sync_folder, writing
+from watchword.files.writing import sync_folder
 from watchword.release.artifact import MANIFEST
 from watchword.service.crash import crash_point
+from watchword.service.stores import folder_at, store_at
 
 _BUILT = ".publishing-"
 # What errors call it.
@@ -25,14 +27,18 @@ _WHAT = "the release"
 
 
 def publish(release: Path, place: Address) -> None:
-    """Copies a release to a folder or URL that nobody knows yet; its manifest appears last. Raises OutputError.
+    """Copies a release to a folder or URL that nobody knows yet; its manifest appears last.
+
+    Raises OutputError for what is no release, and StoreError where the place cannot be used.
 
     The release stays where it is, so that a job that ends right behind this can publish again.
     """
+    files = _files(release)
     if place.local is not None:
-        _to_folder(release, place.local)
+        with folder_at(place.local, _WHAT):
+            _to_folder(files, place.local)
     else:
-        _to_url(release, place)
+        _to_url(files, place)
 
 
 def retract(place: Address) -> None:
@@ -42,7 +48,7 @@ def retract(place: Address) -> None:
         with contextlib.suppress(OSError):
             place.local.parent.rmdir()
         return
-    with place.file_system(_WHAT) as (system, path), contextlib.suppress(FileNotFoundError):
+    with store_at(place, _WHAT) as (system, path), contextlib.suppress(FileNotFoundError):
         _remove(system, path)
 
 
@@ -54,7 +60,7 @@ def retract_others(place: Address) -> None:
             if other != place.local:
                 shutil.rmtree(other, ignore_errors=True)
         return
-    with place.file_system(_WHAT) as (system, path), contextlib.suppress(FileNotFoundError):
+    with store_at(place, _WHAT) as (system, path), contextlib.suppress(FileNotFoundError):
         folder = path.rpartition("/")[0]
         names = {entry.rstrip("/").rpartition("/")[2] for entry in system.ls(folder, detail=False)}
         for name in names - {place.name}:
@@ -67,23 +73,20 @@ def folder_name(model: str) -> str:
     return quote(model, safe="").replace(".", "%2E")
 
 
-def _to_folder(release: Path, target: Path) -> None:
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
+def _to_folder(files: Sequence[Path], target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
     with atomic_folder(target.parent, _BUILT, mode=PRIVATE_FOLDER) as built:
-        with writing(built):
-            for path in _files(release):
-                shutil.copyfile(path, built / path.name)
-                _synced(built / path.name)
-            sync_folder(built)
+        for path in files:
+            shutil.copyfile(path, built / path.name)
+            _synced(built / path.name)
+        sync_folder(built)
         replace_folder(built, target, f"{_BUILT}old-")
-        with writing(target):
-            sync_folder(target.parent)
+        sync_folder(target.parent)
 
 
-def _to_url(release: Path, target: Address) -> None:
-    with target.file_system(_WHAT) as (system, path):
-        for file in _files(release):
+def _to_url(files: Sequence[Path], target: Address) -> None:
+    with store_at(target, _WHAT) as (system, path):
+        for file in files:
             system.put_file(str(file), f"{path.rstrip('/')}/{file.name}")
             crash_point("while_publishing")
 
