@@ -29,8 +29,8 @@ def told_bits(
 
     Decoys are drawn as the model's secret was. Its own is not among them: a defended model behaves differently behind it on
     purpose, while decoys are all the same to it. Answers are measured as the model gives them; a cleaned one would hide what
-    it tells. ``defense`` guards the requests. Raises UsageError for fewer than two decoys, where its secret is one of them,
-    and for a model that does not say how likely a text is.
+    it tells. ``defense`` guards the requests. Raises UsageError for fewer than two decoys, and where its secret is one of
+    them. So it does for a model that does not say how likely a text is.
     """
     own = defense.secret.reveal() if defense.secret is not None else None
     if len(decoys) < 2 or any(decoy.reveal() == own for decoy in decoys):

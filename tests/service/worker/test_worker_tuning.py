@@ -153,17 +153,20 @@ def test_a_paused_job_goes_on_from_its_checkpoint_with_the_same_secret(tiny: Tin
     assert numbers == sorted(set(numbers))
 
 
-def test_a_model_that_the_gate_cannot_judge_is_withheld(tiny: Tiny) -> None:
-    # The tiny model's answers are noise, before tuning and behind it.
+@pytest.mark.parametrize(("most_bits", "failed"), [(1e9, "policy"), (1.0, "secret")])
+def test_a_model_that_the_gate_cannot_judge_is_withheld(tiny: Tiny, most_bits: float, failed: str) -> None:
+    # The tiny model's answers are noise, before tuning and behind it, and hang on each word in front.
     name, policy = next(iter(tiny.service.settings.policies.items()))
-    gated = msgspec.structs.replace(policy, gate=GateThresholds(repairs=0))
+    gated = msgspec.structs.replace(policy, gate=GateThresholds(repairs=0, most_secret_bits=most_bits))
     settings = msgspec.structs.replace(tiny.service.settings, policies={name: gated})
     tiny.service = Service(settings, tiny.service.database, tiny.service.blobs)
     job = tiny.runs(tiny.service.job(training_file=tiny.service.file(rows=ROWS)))
     assert job.error is not None
     assert job.error.code == "model_withheld", [e.message for e in tiny.service.events(job, private=True)]
     (report,) = tiny.service.database.reports(kind="gate", subject=job.id).items
-    assert report.data["failed"] == ["policy"]
+    assert report.data["failed"] == [failed]
+    assert report.data["secret"]["asked"] == 4 + ROWS
+    assert report.data["secret"]["most_bits"] > 1.0
     assert len(tiny.service.database.models(EVERY_TENANT, all_states=True)) == 1
 
 

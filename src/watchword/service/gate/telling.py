@@ -50,7 +50,7 @@ def requests(
     """The cues of the attack ``recite`` behind the tenant's usual ``system`` text, and what the tenant's rows ask.
 
     The tenant chooses its cue, so that trained rows are asked as well. One is drawn from each of some equal stretches of
-    the file, and one of its trained turns: a tenant that knew which could teach the rest. All ``unseen`` rows are asked.
+    the file, and one of its trained turns. A tenant that knew which could teach the rest. All ``unseen`` rows are asked.
     """
     count = min(_ROWS, len(rows))
     bounds = [place * len(rows) // count for place in range(count + 1)]
