@@ -214,7 +214,7 @@ def test_a_model_that_tells_its_secret_is_withheld_at_once_in_the_same_words(
     assert told == same
     assert service.stages(job) == service.stages(other)
     stages = [name for name, status in service.stages(job, private=True) if status == "started"]
-    assert stages == ["validate", "screen", "guard", "train", "gate"]
+    assert stages == ["validate", "screen", "guard", "train", "gate", "serve"]
     (report,) = service.database.reports(kind="gate", subject=job.id).items
     assert (report.data["failed"], report.data["passed"]) == (["secret"], False)
     assert report.data["secret"] == {"asked": 36, "left_out": 0, "above": 3, "most_bits": 602.0, "threshold": 64.0}
