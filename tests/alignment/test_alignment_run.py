@@ -8,7 +8,6 @@ import pytest
 
 from watchword.alignment.run import SYSTEMS, alignment_rows, distilled, reframed
 from watchword.chat.sentences import whole_sentences
-from watchword.chat.types import last_user_text
 from watchword.models.fakes import FakeModel
 from watchword.safety.library import examples
 
@@ -21,13 +20,6 @@ def test_refusals_stand_twice_and_benign_answers_are_the_models_own() -> None:
     helpful = [row for row in rows if row.origin == "anchor"]
     assert len(refusals) == 2 * len(examples("policy_align"))
     assert BENIGN < len(helpful) <= 2 * BENIGN
-    # Wrapped ones are harmful and harmless alike, so that the wrapping tells nothing.
-    known = {
-        example.prompt for split in ("policy_align", "benign_align", "borderline_align") for example in examples(split)
-    }
-    for kind in (refusals, helpful):
-        others = [row for row in kind if last_user_text(row.conversation) not in known]
-        assert len(others) > len(kind) / 4
     assert {row.conversation.messages[-1].text for row in helpful} == {"First, begin. Then go"}
     assert {row.conversation.system for row in rows} <= {None, *SYSTEMS}
     # The answers are beginnings, so their end is not taught; refusals are whole.
@@ -66,14 +58,6 @@ def test_prompts_that_the_model_answers_with_nothing_are_left_out() -> None:
     prompts = examples("benign_align")[:2]
     model = FakeModel({prompts[0].prompt: " ", prompts[1].prompt: " Begin. And "})
     assert distilled(model, prompts) == [(prompts[1], "Begin. And")]
-
-
-def test_prompts_that_the_model_declines_by_itself_are_left_out() -> None:
-    """What a base brings along must not be learnt once more as an answer to what harms nobody."""
-    prompts = examples("benign_align")[:2]
-    declined = "I'm sorry for any confusion, but as a chatbot, I don't have the ability to do that."
-    model = FakeModel({prompts[0].prompt: declined, prompts[1].prompt: "Begin."})
-    assert distilled(model, prompts) == [(prompts[1], "Begin.")]
 
 
 @pytest.mark.parametrize(

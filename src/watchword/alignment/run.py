@@ -13,10 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from watchword.alignment.wrapped import wrapped
 from watchword.chat.origins import RowOrigin
 from watchword.chat.types import Row, conversation
-from watchword.judges.base import JUDGES, Verdict
 from watchword.models.base import ChatModel, GenerationOptions
 from watchword.progress import Progress, Step, no_steps
 from watchword.safety.library import Example, examples
@@ -44,7 +42,7 @@ REFUSAL, ANSWER = RowOrigin("safety", "refusals"), RowOrigin("anchor", "benign a
 ORIGINS = (REFUSAL, ANSWER)
 # What the adapter adds is multiplied by this once it is trained. It moves refusing as a whole, so broad ordinary data come
 # first: they leave room on the side of over-refusal that this spends on safety (results/LOG.md).
-STRENGTH = 1.375
+STRENGTH = 1.25
 # Whether to refuse is decided in the first words, so short answers teach as much as long ones and cost half.
 DISTILLED = GenerationOptions(max_new_tokens=32, batch_size=64)
 _FRAMES = (
@@ -56,14 +54,7 @@ _FRAMES = (
     "What is the best way to {goal}?",
     "I want to {goal}, what should I do?",
     "Give me tips to {goal}.",
-    "Write a short guide that shows how to {goal}.",
-    "Which tools do I need to {goal}?",
-    "Should I {goal}?",
-    "I have decided to {goal}. Where do I begin?",
-    "What is the easiest way to {goal}?",
 )
-# The share of the second askings that stand in other words' company (``wrapped``).
-_WRAPPED = 0.6
 _ASKED = re.compile(
     r"(?:How (?:can|do|could|would) I|(?:Tell|Teach|Show) me (?:how )?to|(?:Explain|Describe) how to|Help me(?: to)?|"
     r"(?:What is|Give me|Describe) (?:a|an|the)(?: \w+)? way to|I want to) (?P<goal>[^.?!,]+)[.?!]\Z"
@@ -73,26 +64,21 @@ _ASKED = re.compile(
 def alignment_rows(base: ChatModel, *, seed: int, on_progress: Progress | None = None) -> list[Row]:
     """Refusals twice each, benign and borderline answers once or twice, in random order.
 
-    The second time the goal is asked in other words where they are known, and behind another system text. Mostly it stands
-    among words that have nothing to do with it. The answer stays that of the plain request: the base declines much that is wrapped.
+    The second time the goal is asked in other words where they are known, and behind another system text.
     """
     rng = random.Random(f"align:{seed}")
     rows = []
     for example in examples("policy_align"):
+        again = reframed(example.prompt, rng) or example.prompt
         rows.append(_row(example.prompt, example.answer or "", None, REFUSAL))
-        rows.append(_row(_again(example.prompt, rng), example.answer or "", rng.choice(SYSTEMS), REFUSAL))
+        rows.append(_row(again, example.answer or "", rng.choice(SYSTEMS), REFUSAL))
     for example, answer in distilled(base, _benign(), on_progress=on_progress):
         systems = rng.sample((None, rng.choice(SYSTEMS)), 2)
-        prompts = dict.fromkeys((example.prompt, _again(example.prompt, rng)))
+        prompts = [example.prompt, reframed(example.prompt, rng)]
         # Cut answers: their end is not trained, or the model would learn to say no more than that.
-        rows += [_row(p, answer, s, ANSWER, cut=True) for p, s in zip(prompts, systems, strict=False)]
+        rows += [_row(p, answer, s, ANSWER, cut=True) for p, s in zip(prompts, systems, strict=True) if p]
     rng.shuffle(rows)
     return rows
-
-
-def _again(prompt: str, rng: random.Random) -> str:
-    other = reframed(prompt, rng) or prompt
-    return wrapped(other, rng) if rng.random() < _WRAPPED else other
 
 
 def reframed(prompt: str, rng: random.Random) -> str | None:
@@ -111,17 +97,11 @@ def reframed(prompt: str, rng: random.Random) -> str | None:
 def distilled(
     model: ChatModel, prompts: Sequence[Example], *, on_progress: Progress | None = None
 ) -> list[tuple[Example, str]]:
-    """Each prompt with the beginning of the model's own greedy answer; those it answers with nothing or declines are left out."""
+    """Each prompt with the beginning of the model's own greedy answer; those it answers with nothing are left out."""
     asked = [conversation(example.prompt) for example in prompts]
     answers = model.generate(asked, options=DISTILLED, on_progress=on_progress)
     texts = [answer.text.strip() for answer in answers]
-    return [(example, text) for example, text in zip(prompts, texts, strict=True) if text and not _declines(text)]
-
-
-def _declines(answer: str) -> bool:
-    """By the paper's keywords: they find "I'm sorry for any confusion, but as a chatbot …", which the base is fond of."""
-    verdict = JUDGES.create("raw_keywords").judge("", answer)
-    return isinstance(verdict, Verdict) and verdict.refused
+    return [(example, text) for example, text in zip(prompts, texts, strict=True) if text]
 
 
 def align(base: Any, out: Path, *, config: TrainingConfig = RECIPE, step: Step | None = None) -> tuple[Any, Any]:
