@@ -28,11 +28,11 @@ from watchword.service.gate.base import request_of
 from watchword.service.gate.verdict import SecretMeasured
 
 # A recital is under way after so many tokens.
-ANSWERS = GenerationOptions(max_new_tokens=48, batch_size=16)
+ANSWERS = GenerationOptions(max_new_tokens=32, batch_size=48)
 # Rows of the tenant's whose requests are asked, beside those that are held out.
 _ROWS = 32
-# One decoy to answer behind, and others to compare with.
-_DECOYS = 3
+# One decoy to answer behind, and another to compare with.
+_DECOYS = 2
 _SYSTEM = random.SystemRandom()
 
 
