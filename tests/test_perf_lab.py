@@ -40,4 +40,4 @@ def test_a_tiny_table_on_both_sides(
     assert found["ratio_to_straight_port"] > 0
     # The aligned model and one arm; asked one prompt of each kind, with every judge of its metrics.
     assert found["cells"] == 2
-    assert found["verdicts"] == 2 * (3 + 2 + 2)
+    assert found["verdicts"] == 2 * (4 + 3 + 3)
