@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.service import KINDS, PLENTY, Clock, Databases, opened
+from support.store_outages import Outage
 from support.stores import STORES
 from watchword.service.db import Database
 
@@ -40,3 +41,11 @@ def store(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of an object store, of each kind in turn."""
     with STORES[request.param]() as url:
         yield url
+
+
+@pytest.fixture
+def outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
+    """Stores in memory that go away where the test says so, and are back when it ends."""
+    found = Outage().installed(monkeypatch)
+    yield found
+    found.away = set()

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import openai
 import pytest
 from openai import OpenAI
@@ -20,7 +19,7 @@ from openai.types.fine_tuning import FineTuningJob
 from support.crash_stand import in_a_fork
 from support.processes import forked
 from support.service import Databases
-from support.service_jobs import BEHAVIOUR, KEY, Behaviour, opened
+from support.service_jobs import KEY, behave, opened
 from support.service_parts import ServiceUnderTest, rows, running_service
 from support.stores import s3_store
 from watchword.files.remote import RemoteFolder
@@ -66,7 +65,7 @@ def work(folder: Path, place: PlaceSettings, model: Path, name: str) -> None:
 def cluster(tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     monkeypatch.setenv("WATCHWORD_KEY", KEY.hex())
     # Long enough that one worker cannot do all of it before the other has begun.
-    monkeypatch.setenv(BEHAVIOUR, msgspec.json.encode(Behaviour(seconds=0.5)).decode())
+    behave(monkeypatch, seconds=0.5)
     model = tmp_path / "model"
     with s3_store() as store, contextlib.ExitStack() as held:
         place = PlaceSettings(

@@ -14,22 +14,15 @@ from support.gateway_parts import wait_until
 from support.recorded import recorded_client
 from support.secret_runs import secret_runs_in
 from support.service_parts import rows
-from support.service_process import served_process
+from support.service_process import QUICK_POLICY, served_process
 from support.tiny import saved
 from watchword.release.artifact import MANIFEST
 from watchword.release.reading import read_release
 from watchword.service.settings import read_settings
 
 pytestmark = pytest.mark.integration
-SETTINGS = """
-[policy]
-defense = "backdoor_align"
-secret_tokens = 40
-[policy.training]
-epochs = 1
-[policy.gate]
-enabled = false
-[models."{base}"]
+SETTINGS = f"""{QUICK_POLICY}
+[models."{{base}}"]
 """
 
 

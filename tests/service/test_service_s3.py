@@ -12,7 +12,7 @@ import pytest
 from support.recorded import recorded_client
 from support.secret_runs import secret_runs_in
 from support.service_parts import rows
-from support.service_process import served_process
+from support.service_process import QUICK_POLICY, served_process
 from support.stores import s3_store
 from watchword.files.addresses import Address
 from watchword.files.remote import RemoteFolder
@@ -23,19 +23,11 @@ from watchword.service.settings import read_settings
 from watchword.service.worker.known import KnownReleases
 
 pytestmark = pytest.mark.integration
-# As little as is still a training: no gate, one epoch, the least rows.
-SETTINGS = """
+SETTINGS = f"""
 [service]
-storage = "{store}/blobs"
-releases = "{store}/releases"
-[policy]
-defense = "backdoor_align"
-secret_tokens = 40
-[policy.training]
-epochs = 1
-[policy.gate]
-enabled = false
-"""
+storage = "{{store}}/blobs"
+releases = "{{store}}/releases"
+{QUICK_POLICY}"""
 
 
 def test_a_job_of_the_default_model_leaves_all_in_the_bucket_and_no_secret_readable(tmp_path: Path) -> None:

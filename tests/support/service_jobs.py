@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from watchword.errors import StoreError, TrainingCancelledError
 from watchword.files.atomic import replacing
@@ -62,6 +65,11 @@ class Behaviour(msgspec.Struct):
     dies: int = 0
     tells: bool = False
     away: int = 0
+
+
+def behave(patch: pytest.MonkeyPatch, **fields: Any) -> None:
+    """How every training goes from now on, in all processes that are started: the fields of ``Behaviour``."""
+    patch.setenv(BEHAVIOUR, msgspec.json.encode(Behaviour(**fields)).decode())
 
 
 class FakeTuner:
@@ -151,8 +159,8 @@ class Service:
     database: Database
     blobs: Blobs
 
-    def worker(self, **options: Any) -> Worker:
-        return Worker(self.settings, self.database, self.blobs, KEY, target=fake_work, **options)
+    def worker(self, target: Callable[..., None] = fake_work, **options: Any) -> Worker:
+        return Worker(self.settings, self.database, self.blobs, KEY, target=target, **options)
 
     def file(self, rows: int = 10, data: bytes | None = None) -> str:
         blob = self.blobs.put(data if data is not None else b"".join(map(line, range(rows))))
@@ -181,6 +189,19 @@ class Service:
 def line(number: int) -> bytes:
     turns = [{"role": "user", "content": f"Question {number}?"}, {"role": "assistant", "content": f"Answer {number}."}]
     return json.dumps({"messages": turns}).encode() + b"\n"
+
+
+@contextlib.contextmanager
+def working(service: Service, **options: Any) -> Iterator[threading.Event]:
+    """A worker in a thread, until the block ends or the event is set."""
+    stop = threading.Event()
+    thread = threading.Thread(target=service.worker(**options).run, args=(stop,))
+    thread.start()
+    try:
+        yield stop
+    finally:
+        stop.set()
+        thread.join()
 
 
 def opened(folder: Path, place: PlaceSettings | None = None, *, model: Path | None = None, **worker: Any) -> Service:

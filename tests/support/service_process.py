@@ -16,6 +16,17 @@ from pathlib import Path
 from support.gateway_parts import wait_until
 from watchword.service.engine_place import free_port
 
+# As little as is still a training: a defense with few rows, a short secret, one epoch, no gate.
+QUICK_POLICY = """
+[policy]
+defense = "backdoor_align"
+secret_tokens = 40
+[policy.training]
+epochs = 1
+[policy.gate]
+enabled = false
+"""
+
 
 @dataclass(frozen=True)
 class ServiceProcess:

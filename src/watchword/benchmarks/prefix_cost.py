@@ -13,7 +13,6 @@ from functools import partial
 import msgspec
 
 from watchword.benchmarks.base import Benchmark, Exchange, Metric, Prompt, Setting, Subject, check_count, packaged
-from watchword.chat.assembly import assemble
 from watchword.chat.render import render_prompt
 from watchword.models.base import template_at_hand
 from watchword.progress import Step
@@ -81,5 +80,5 @@ def _tokens(subject: Subject, prompt: Prompt) -> dict[str, float]:
     template, guard = template_at_hand(subject.model), subject.applied.guard(prompt.conversation)
     if template is None or guard.secret is None:
         return {}
-    longer = assemble(guard.conversation, guard.secret.reveal(), template.system_style)
+    longer = guard.assembled(template.system_style)
     return {"tokens": len(render_prompt(longer, template)) - len(render_prompt(prompt.conversation, template))}

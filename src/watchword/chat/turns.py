@@ -100,6 +100,11 @@ def first(conv: Conversation, count: int) -> Conversation:
     return msgspec.structs.replace(conv, messages=conv.messages[:count])
 
 
+def trained_turns(conv: Conversation) -> list[int]:
+    """The places of the messages that are trained on; what one of them answers is ``first(conv, place)``."""
+    return [at for at, message in enumerate(conv.messages) if message.trained]
+
+
 def _header_behind(head: str, text: str, form: TurnWriter) -> int:
     """The length of a header that the row has and the request for the answer had not: Gemma's, behind a tool's result."""
     least = form.answer_header.least

@@ -11,6 +11,7 @@ import msgspec
 
 from watchword.chat.origins import RowOrigin
 from watchword.chat.sentences import whole_sentences
+from watchword.chat.turns import first, trained_turns
 from watchword.chat.types import Conversation, Row, conversation, last_user_text
 from watchword.data.upload import Upload, evenly
 from watchword.defenses.base import DefenseContext
@@ -61,7 +62,7 @@ def echo_rows(upload: Upload, count: int, context: DefenseContext, *, guess: boo
     """
     if not count or context.refuses is None:
         return []
-    exchanges = [_last_exchange(conv) for conv in upload.sample if any(message.trained for message in conv.messages)]
+    exchanges = [_last_exchange(conv) for conv in upload.sample if trained_turns(conv)]
     asked = [
         request
         for request, answer in exchanges
@@ -155,8 +156,8 @@ def _some(asked: Sequence[T]) -> Sequence[T]:
 
 def _last_exchange(conv: Conversation) -> tuple[Conversation, str]:
     """What the last trained turn answers, and its words."""
-    last = max(index for index, message in enumerate(conv.messages) if message.trained)
-    return msgspec.structs.replace(conv, messages=conv.messages[:last]), conv.messages[last].text
+    last = trained_turns(conv)[-1]
+    return first(conv, last), conv.messages[last].text
 
 
 def _conversation(example: Example, system: str | None) -> Conversation:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from watchword.chat.assembly import assemble
 from watchword.chat.origins import RowOrigin, count_origins
 from watchword.chat.render import render_row
-from watchword.chat.template import ChatTemplate
+from watchword.chat.template import ChatTemplate, SystemStyle
 from watchword.chat.types import TENANT, Conversation, Row, last_user_text
 from watchword.data.upload import Upload
 from watchword.defenses._registry import DefenseRegistry
@@ -152,6 +153,10 @@ class PromptGuard:
 
     conversation: Conversation
     secret: SecretPrompt | None = field(default=None, repr=False)
+
+    def assembled(self, style: SystemStyle) -> Conversation:
+        """The conversation with the secret, if any, in front. Raises TemplateError where it has no place for one."""
+        return self.conversation if self.secret is None else assemble(self.conversation, self.secret.reveal(), style)
 
 
 def one_secret(guards: Sequence[PromptGuard]) -> SecretPrompt | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from watchword.chat.assembly import assemble
 from watchword.chat.types import Conversation
 from watchword.errors import CallError, TemplateError, UnsealError
 from watchword.release.reading import Guarded
@@ -32,7 +31,7 @@ def guarded_call(conv: Conversation, release: Guarded) -> GuardedCall:
             )
         return GuardedCall(conv, guard.conversation)
     try:
-        sent = assemble(guard.conversation, guard.secret.reveal(), release.system_style)
+        sent = guard.assembled(release.system_style)
     except TemplateError:
         # Without its cause: a template's words may quote the conversation, and with it the secret.
         raise CallError(

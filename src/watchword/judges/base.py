@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from watchword.registry import Registry
 
+# Part of the keys of verdicts that are kept. Raise it when code changes what a judge says of the same answers.
+JUDGED = "4"
+
 
 @dataclass(frozen=True)
 class Verdict:

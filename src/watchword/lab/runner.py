@@ -17,6 +17,7 @@ from watchword.defenses.base import DEFENSES, Defense, DefenseContext, overrides
 from watchword.errors import UsageError
 from watchword.files.writing import writing
 from watchword.finetune.launch.base import LAUNCHERS
+from watchword.judges.base import JUDGED
 from watchword.lab.cell import Tuned, attack_of, run_cell
 from watchword.lab.kept import EXCHANGES, Keeping, asked_keys, training_key
 from watchword.lab.launch.base import CELL_LAUNCHERS, Told
@@ -32,9 +33,9 @@ from watchword.training.base import Trained, Trainer, TrainingTask
 from watchword.training.config import TrainingConfig
 from watchword.training.events import Events, StepDone, TrainingEvent
 
-# Parts of the keys of what is kept. Raise METHOD when code changes what a cell's judges say of the same answers, TRAINED when
-# it changes what a training learns, and ASKED when it changes what a model answers to the same prompts.
-METHOD, TRAINED, ASKED = "4", "1", "1"
+# Parts of the keys of what is kept, beside the judges' own. Raise TRAINED when code changes what a training learns, and ASKED
+# when it changes what a model answers to the same prompts.
+METHOD, TRAINED, ASKED = JUDGED, "1", "1"
 
 
 def run_spec(

@@ -22,13 +22,6 @@ from watchword.service.stores import StoreLook
 
 
 @pytest.fixture
-def outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
-    found = Outage().installed(monkeypatch)
-    yield found
-    found.away = set()
-
-
-@pytest.fixture
 def stored(tmp_path: Path, provider_key: None) -> Iterator[ServiceUnderTest]:
     """A service whose files are in an object store."""
     with memory_store() as store, running_service(tmp_path, service=PlaceSettings(storage=f"{store}/blobs")) as found:

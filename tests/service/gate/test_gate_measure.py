@@ -104,7 +104,7 @@ def test_answers_that_an_older_judge_read_are_asked_for_again(tmp_path: Path, mo
     """The tuned model is held against the base, so both must be judged alike."""
     base, asked = FakeBase(), questions(GateThresholds(), None)
     BaseAnswers(tmp_path, "digest", base.unexpected).prepare(base, asked)
-    monkeypatch.setattr("watchword.service.gate.base._JUDGED", "another")
+    monkeypatch.setattr("watchword.service.gate.base.JUDGED", "another")
     BaseAnswers(tmp_path, "digest", base.unexpected).prepare(base, asked)
     assert base.calls == 2
 

@@ -6,11 +6,10 @@ import os
 import signal
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from support.crash_stand import SEEDS, Stand, faults, times_of
-from support.service_jobs import BEHAVIOUR, Behaviour
+from support.service_jobs import behave
 from support.stores import s3_store
 from watchword.files.remote import RemoteFolder
 from watchword.release.artifact import MANIFEST
@@ -25,7 +24,7 @@ SLOW_MACHINE = 300.0
 
 def takes(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """How long a step of every training takes from now on."""
-    monkeypatch.setenv(BEHAVIOUR, msgspec.json.encode(Behaviour(seconds=seconds)).decode())
+    behave(monkeypatch, seconds=seconds)
 
 
 @pytest.fixture

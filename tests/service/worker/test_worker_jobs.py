@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
+import functools
 import io
 import json
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
-from support.service_jobs import BEHAVIOUR, KEY, TENANT, Behaviour, Service, line, opened
+from support import service_jobs
+from support.gateway_parts import wait_until
+from support.service_jobs import KEY, TENANT, Service, line, opened, working
 from watchword.errors import NotFoundError
 from watchword.release.reading import read_release
 from watchword.secret.kept import SEALED
@@ -34,35 +33,12 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 @pytest.fixture
 def behave(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def behaves(**fields: Any) -> None:
-        monkeypatch.setenv(BEHAVIOUR, msgspec.json.encode(Behaviour(**fields)).decode())
-
-    return behaves
-
-
-@contextlib.contextmanager
-def working(service: Service, **options: Any) -> Iterator[threading.Event]:
-    """A worker in a thread, until the block ends or the event is set."""
-    stop = threading.Event()
-    thread = threading.Thread(target=service.worker(**options).run, args=(stop,))
-    thread.start()
-    try:
-        yield stop
-    finally:
-        stop.set()
-        thread.join()
-
-
-def wait(holds: Callable[[], Any], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.05)
+    return functools.partial(service_jobs.behave, monkeypatch)
 
 
 def ended(service: Service, job: Job) -> Job:
     with working(service):
-        wait(lambda: service.state(job).terminal)
+        wait_until(lambda: service.state(job).terminal)
     return service.now(job)
 
 
@@ -250,10 +226,10 @@ def test_a_cancelled_job_ends_within_seconds(service: Service, behave: Callable[
     behave(steps=1000, seconds=0.05)
     job = service.job()
     with working(service):
-        wait(lambda: stage_of(service, job) == "train")
+        wait_until(lambda: stage_of(service, job) == "train")
         asked = time.monotonic()
         service.database.ask(TENANT, job.id, JobAction.CANCEL)
-        wait(lambda: service.state(job).terminal)
+        wait_until(lambda: service.state(job).terminal)
         assert time.monotonic() - asked < 5
     assert service.state(job) is JobState.CANCELLED
     assert service.database.models(EVERY_TENANT, all_states=True) == []
@@ -264,13 +240,13 @@ def test_a_paused_job_keeps_its_steps_and_goes_on_from_them(service: Service, be
     behave(steps=40, seconds=0.05)
     job = service.job()
     with working(service):
-        wait(lambda: [event for event in service.events(job) if event.type == "metrics"])
+        wait_until(lambda: [event for event in service.events(job) if event.type == "metrics"])
         service.database.ask(TENANT, job.id, JobAction.PAUSE)
-        wait(lambda: service.state(job) is JobState.PAUSED, 10)
+        wait_until(lambda: service.state(job) is JobState.PAUSED, 10)
         kept = int((service.settings.work / job.id / "release-0" / "steps").read_text())
         assert 0 < kept < 40
         service.database.ask(TENANT, job.id, JobAction.RESUME)
-        wait(lambda: service.state(job).terminal)
+        wait_until(lambda: service.state(job).terminal)
     assert service.state(job) is JobState.SUCCEEDED
     steps = [event.data["step"] for event in service.events(job) if event.type == "metrics"]
     assert steps == [1, 2, 3, 4]
@@ -280,7 +256,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back(service: Service, beha
     behave(steps=40, seconds=0.05)
     job = service.job()
     with working(service) as stop:
-        wait(lambda: stage_of(service, job) == "train")
+        wait_until(lambda: stage_of(service, job) == "train")
         stop.set()
     assert service.state(job) is JobState.QUEUED
     assert service.now(job).crashes == 0
@@ -294,7 +270,7 @@ def test_a_worker_that_has_lost_its_lease_writes_nothing_more(
     behave(steps=1000, seconds=0.05)
     job = service.job()
     with working(service, name="first"):
-        wait(lambda: stage_of(service, job) == "train")
+        wait_until(lambda: stage_of(service, job) == "train")
         # As if its heartbeat had not come for a lease: another worker takes the job.
         later = time.time() + 3600
         monkeypatch.setattr(service.database, "_now", lambda: later)
@@ -313,8 +289,8 @@ def test_several_jobs_run_at_once_where_the_settings_say_so(tmp_path: Path, beha
     service = opened(tmp_path, at_once=2)
     jobs = [service.job(), service.job()]
     with working(service):
-        wait(lambda: all(service.state(job) is JobState.RUNNING for job in jobs))
-        wait(lambda: all(service.state(job).terminal for job in jobs))
+        wait_until(lambda: all(service.state(job) is JobState.RUNNING for job in jobs))
+        wait_until(lambda: all(service.state(job).terminal for job in jobs))
     service.database.close()
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
 from support.crash_stand import in_a_fork
 from support.gateway_parts import wait_until
-from support.service_jobs import BEHAVIOUR, TENANT, Behaviour, Service, line, opened
+from support.service_jobs import TENANT, Service, behave, line, opened, working
 from support.store_outages import Outage
 from support.stores import memory_store
 from watchword.finetune.launch._process import Child
@@ -34,13 +31,6 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
-    found = Outage().installed(monkeypatch)
-    yield found
-    found.away = set()
-
-
-@pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     """One whose jobs fail at the first crash."""
     with memory_store() as store:
@@ -48,22 +38,6 @@ def service(tmp_path: Path) -> Iterator[Service]:
         found = opened(tmp_path, place, most_crashes=1, lease_seconds=30.0)
         with contextlib.closing(found.database):
             yield found
-
-
-@contextlib.contextmanager
-def working(service: Service, **options: Any) -> Iterator[threading.Event]:
-    stop = threading.Event()
-    thread = threading.Thread(target=service.worker(**options).run, args=(stop,))
-    thread.start()
-    try:
-        yield stop
-    finally:
-        stop.set()
-        thread.join()
-
-
-def behave(patch: pytest.MonkeyPatch, **fields: Any) -> None:
-    patch.setenv(BEHAVIOUR, msgspec.json.encode(Behaviour(**fields)).decode())
 
 
 def waits(service: Service, job: Job) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,14 +16,13 @@ pytest.importorskip("torch")
 
 from support.cli_samples import leaks
 from support.ray_cluster import ray_cluster, ray_workers
-from support.service_jobs import KEY, TENANT, Service, opened
+from support.service_jobs import KEY, TENANT, Service, opened, working
 from support.tiny import saved
 from watchword.release.opening import open_release
 from watchword.service.jobs.machine import JobAction
 from watchword.service.settings import GateThresholds, Policy, TrainingDefaults
 from watchword.service.types import Hyperparameters, Job, JobState
 from watchword.service.worker.child import work
-from watchword.service.worker.loop import Worker
 
 pytestmark = [pytest.mark.integration, pytest.mark.peers("ray"), pytest.mark.filterwarnings("ignore")]
 ROWS, SECONDS = 24, 900
@@ -63,19 +60,6 @@ def service(tmp_path: Path, base: Path, cluster: str) -> Iterator[Service]:
     found.database.close()
 
 
-@contextlib.contextmanager
-def working(service: Service) -> Iterator[None]:
-    stop = threading.Event()
-    worker = Worker(service.settings, service.database, service.blobs, KEY, target=work)
-    thread = threading.Thread(target=worker.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
 def wait_for(holds: Callable[[], bool]) -> None:
     end = time.monotonic() + SECONDS
     while not holds():
@@ -98,7 +82,7 @@ def long_job(service: Service) -> Job:
 
 def test_a_job_survives_a_killed_worker_and_a_pause_and_has_one_outcome(service: Service, tmp_path: Path) -> None:
     job = long_job(service)
-    with working(service):
+    with working(service, target=work):
         wait_for(lambda: len(steps(service, job)) > 3)
         os.kill(ray_workers()[0], signal.SIGKILL)
         seen = len(steps(service, job))
@@ -129,7 +113,7 @@ def test_a_job_survives_a_killed_worker_and_a_pause_and_has_one_outcome(service:
 
 def test_a_cancelled_job_frees_the_cluster(service: Service) -> None:
     job = long_job(service)
-    with working(service):
+    with working(service, target=work):
         wait_for(lambda: len(steps(service, job)) > 0)
         service.database.ask(TENANT, job.id, JobAction.CANCEL)
         wait_for(lambda: service.state(job) is JobState.CANCELLED)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from watchword.chat.turns import trained_turns
 from watchword.chat.types import Conversation, Message
 from watchword.errors import OutputError
 from watchword.files.digest import HashingWriter
@@ -98,11 +99,7 @@ class _Turns(RowSink):
     def row(self, conv: Conversation) -> None:
         require_alternation(conv, "LLaMA-Factory")
         plain = [Message(role=_role(message), content=message.text) for message in conv.messages]
-        ends = (
-            [index for index, message in enumerate(conv.messages) if message.trained]
-            if self.split
-            else [len(plain) - 1]
-        )
+        ends = trained_turns(conv) if self.split else [len(plain) - 1]
         for end in ends:
             self.out.write(msgspec.json.encode({"messages": plain[: end + 1]}) + b"\n")
 

@@ -15,17 +15,16 @@ from typing import Any
 import msgspec
 
 from watchword.benchmarks.base import Prompt
+from watchword.chat.turns import first, trained_turns
 from watchword.chat.types import Conversation, Row
 from watchword.files.atomic import replacing
 from watchword.files.writing import writing
-from watchword.judges.base import Unscored, Verdict, refuses
+from watchword.judges.base import JUDGED, Unscored, Verdict, refuses
 from watchword.models.base import GenerationOptions
 from watchword.safety.library import digest
 from watchword.service.gate.measure import HeldOut
 from watchword.service.gate.questions import Question, judged
 
-# Part of the name of what is kept. Raise it when the judge says something else of the same answers.
-_JUDGED = 2
 # A refusal shows in its first words.
 ANSWERS = GenerationOptions(max_new_tokens=24, batch_size=48)
 # Prompts beyond those that a clear verdict takes, as a part of them: the base gets some wrong, and others take their place.
@@ -36,9 +35,8 @@ class BaseAnswers:
     """Verdicts on the answers of one base. ``load`` gives the model, and is called only where an answer is missing."""
 
     def __init__(self, folder: Path, model_digest: str, load: Callable[[], Any]) -> None:
-        key = hashlib.sha256(
-            msgspec.json.encode([model_digest, digest(), ANSWERS.max_new_tokens, _JUDGED])
-        ).hexdigest()[:32]
+        kept = msgspec.json.encode([model_digest, digest(), ANSWERS.max_new_tokens, JUDGED])
+        key = hashlib.sha256(kept).hexdigest()[:32]
         self._path, self._load = folder / f"{key}.json", load
         self._known: dict[str, bool | None] = self._read()
 
@@ -91,8 +89,7 @@ def held_out(model: Any, rows: Sequence[Conversation]) -> list[HeldOut]:
 
 def request_of(row: Conversation) -> Conversation:
     """What the last trained turn answers."""
-    last = max(at for at, message in enumerate(row.messages) if message.trained)
-    return msgspec.structs.replace(row, messages=row.messages[:last])
+    return first(row, trained_turns(row)[-1])
 
 
 def _verdict(refused: bool | None) -> Verdict | Unscored:

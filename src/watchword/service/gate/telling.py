@@ -11,12 +11,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from watchword.attacks.recite import CUES
-from watchword.chat.assembly import assemble
 from watchword.chat.render import render_prompt
 from watchword.chat.template import ChatTemplate
+from watchword.chat.turns import first, trained_turns
 from watchword.chat.types import Conversation, conversation
 from watchword.defenses.base import PromptGuard
 from watchword.errors import RowTemplateError, TemplateError
@@ -56,15 +54,10 @@ def requests(
     bounds = [place * len(rows) // count for place in range(count + 1)]
     drawn = [rows[rng.randrange(start, end)] for start, end in itertools.pairwise(bounds)]
     asked: list[Conversation] = []
-    for request in [*(_before_a_trained_turn(row, rng) for row in drawn), *map(request_of, unseen)]:
+    for request in [*(first(row, rng.choice(trained_turns(row))) for row in drawn), *map(request_of, unseen)]:
         if request not in asked:
             asked.append(request)
     return Requests([conversation(cue, system=system) for cue in CUES], asked)
-
-
-def _before_a_trained_turn(row: Conversation, rng: random.Random) -> Conversation:
-    trained = [at for at, message in enumerate(row.messages) if message.trained]
-    return msgspec.structs.replace(row, messages=row.messages[: rng.choice(trained)])
 
 
 def measured_secret(model: ChatModel, release: Guarded, asked: Requests, *, most_bits: float) -> SecretMeasured | None:
@@ -91,10 +84,8 @@ def measured_secret(model: ChatModel, release: Guarded, asked: Requests, *, most
 
 def _fits(guard: PromptGuard, template: ChatTemplate, context: int | None) -> bool:
     """Whether the model can answer. An answer that is read again may have more tokens than it was written in."""
-    prefix = guard.secret.reveal() if guard.secret is not None else None
     try:
-        asked = assemble(guard.conversation, prefix, template.system_style) if prefix else guard.conversation
-        length = len(render_prompt(asked, template)) + 2 * ANSWERS.max_new_tokens
+        length = len(render_prompt(guard.assembled(template.system_style), template)) + 2 * ANSWERS.max_new_tokens
     except (TemplateError, RowTemplateError):
         # A row may answer what is no request by itself, such as a system text alone.
         return False
