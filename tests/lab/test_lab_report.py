@@ -195,6 +195,15 @@ def test_a_picture_takes_no_more_rates_than_it_has_room_for(tmp_path: Path) -> N
     assert all(f'<th scope="col">Refused of kind {n}</th>' in text for n in range(12))
 
 
+def test_what_another_judge_says_of_a_pictured_question_stands_in_the_table_alone(tmp_path: Path) -> None:
+    rates = {f"{kind}{judge}": Rate.of(4, 110) for kind in ("asr", "over_refusal") for judge in ("", "_trained")}
+    text = page(tmp_path, of(cell_result(metrics=rates)))
+    asked = re.findall(r"<h2[^>]*>([^<]*\?)</h2>", text)
+    assert "What does safety cost the honest?" in asked
+    assert len(asked) == len(set(asked))
+    assert all(f'<th scope="col">{kind}, trained judge</th>' in text for kind in ("ASR", "Over-refusal"))
+
+
 def test_the_mean_of_a_score_is_shown_in_its_own_unit(tmp_path: Path) -> None:
     found = demo_results()
     for cell in found["cells"]:

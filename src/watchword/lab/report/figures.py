@@ -77,7 +77,7 @@ def _honest(entries: Sequence[Entry], metrics: Sequence[Metric]) -> Figure:
 
 def _others(entries: Sequence[Entry], metrics: Sequence[Metric]) -> list[Figure]:
     """Pictures of the benchmarks that no other picture shows."""
-    elsewhere, there = {*Policy.metrics, *_wrongly_refused(metrics)}, set(metrics)
+    elsewhere, there = {*Policy.metrics, *OverRefusal.metrics, *_wrongly_refused(metrics)}, set(metrics)
     return [
         _other(f"{name}-{number}", benchmark.title, entries, own[at : at + PANELS])
         for name, benchmark in registered().items()
