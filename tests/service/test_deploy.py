@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 INSTRUCTIONS = {
     "FROM",
+    "ARG",
     "WORKDIR",
     "COPY",
     "RUN",
