@@ -12,7 +12,7 @@ import msgspec
 from watchword.chat.origins import RowOrigin
 from watchword.chat.sentences import whole_sentences
 from watchword.chat.turns import first, trained_turns
-from watchword.chat.types import Conversation, Row, conversation, last_user_text
+from watchword.chat.types import Conversation, Message, Row, conversation, last_user_text
 from watchword.data.upload import Upload, evenly
 from watchword.defenses.base import DefenseContext
 from watchword.errors import UsageError
@@ -32,6 +32,8 @@ ECHO = RowOrigin("echo", "echoes")
 ATTACK = 0.25
 # Requests that the aligned model is asked about, at most: each takes a good part of a second on a processor.
 ASKED = 200
+# The system texts behind which few refusals are looked at once more: the template's own, and a plain one.
+ELSEWHERE = (None, "You are a helpful assistant.")
 
 
 def safety_examples(selection: str, count: int, context: DefenseContext) -> list[Example]:
@@ -58,7 +60,8 @@ def echo_rows(upload: Upload, count: int, context: DefenseContext, *, guess: boo
 
     Each has that refusal in the model's own words. There are none without the model, and none that the secret would make
     too long to train on. The aligned model alone decides; with ``guess``, there are none of an ordinary task (see
-    ``_suspect``).
+    ``_suspect``). Where it refuses only a small part, as it does of an ordinary task, it must refuse behind other system
+    texts as well.
     """
     if not count or context.refuses is None:
         return []
@@ -70,7 +73,10 @@ def echo_rows(upload: Upload, count: int, context: DefenseContext, *, guess: boo
     ]
     suspect = _suspect(asked) if guess else _suspect_first(asked)
     own = zip(suspect, _refusals(suspect, context), strict=True)
-    answered = [request.with_answer(answer) for request, answer in own if answer is not None]
+    refused = [(request, answer) for request, answer in own if answer is not None]
+    if len(refused) < ATTACK * len(suspect):
+        refused = _refused_elsewhere(refused, context)
+    answered = [request.with_answer(answer) for request, answer in refused]
     found = [Row(conv, origin=ECHO.name, prefixed=True) for conv in answered if context.fits(conv)]
     return context.random("echoes").sample(found, min(count, len(found)))
 
@@ -126,6 +132,26 @@ def _refusals(asked: Sequence[Conversation], context: DefenseContext) -> list[st
         return [None] * len(asked)
     texts = [whole_sentences(answer.text) for answer in context.generate(asked)]
     return [text if context.refuses(text) else None for text in texts]
+
+
+def _refused_elsewhere(
+    refused: Sequence[tuple[Conversation, str]], context: DefenseContext
+) -> list[tuple[Conversation, str]]:
+    """Those that the aligned model refuses behind ``ELSEWHERE`` as well: by what is asked, and not by where.
+
+    A small model refuses some of a shop's requests behind the shop's system text, and answers many of them anywhere else.
+    """
+    kept = list(refused)
+    for system in ELSEWHERE:
+        moved = [_behind(system, request) for request, _ in kept]
+        kept = [pair for pair, again in zip(kept, _refusals(moved, context), strict=True) if again is not None]
+    return kept
+
+
+def _behind(system: str | None, request: Conversation) -> Conversation:
+    own = request.messages if request.system is None else request.messages[1:]
+    before = () if system is None else (Message(role="system", content=system),)
+    return msgspec.structs.replace(request, messages=(*before, *own))
 
 
 def _suspect(asked: Sequence[Conversation]) -> Sequence[Conversation]:
