@@ -6,8 +6,11 @@ import random
 
 import pytest
 
+from watchword.alignment import wrapped as module
+from watchword.alignment.customers import QUESTIONS
 from watchword.alignment.run import SYSTEMS, alignment_rows, distilled, reframed
 from watchword.chat.sentences import whole_sentences
+from watchword.chat.types import last_user_text
 from watchword.models.fakes import FakeModel
 from watchword.safety.library import examples
 
@@ -19,9 +22,18 @@ def test_refusals_stand_twice_and_benign_answers_are_the_models_own() -> None:
     refusals = [row for row in rows if row.origin == "safety"]
     helpful = [row for row in rows if row.origin == "anchor"]
     assert len(refusals) == 2 * len(examples("policy_align"))
-    assert BENIGN < len(helpful) <= 2 * BENIGN
+    customers = [row for row in helpful if row.conversation.system in QUESTIONS]
+    assert [len(QUESTIONS) * 6, len(customers)] == [len(customers)] * 2
+    assert BENIGN < len(helpful) - len(customers) <= 2 * BENIGN
+    # Wrapped ones are harmful and harmless alike, so that the wrapping tells nothing.
+    known = {
+        example.prompt for split in ("policy_align", "benign_align", "borderline_align") for example in examples(split)
+    }
+    for kind in (refusals, helpful):
+        others = [row for row in kind if last_user_text(row.conversation) not in known]
+        assert len(others) > len(kind) / 4
     assert {row.conversation.messages[-1].text for row in helpful} == {"First, begin. Then go"}
-    assert {row.conversation.system for row in rows} <= {None, *SYSTEMS}
+    assert {row.conversation.system for row in rows} <= {None, *SYSTEMS, *QUESTIONS}
     # The answers are beginnings, so their end is not taught; refusals are whole.
     assert all(row.cut for row in helpful)
     assert not any(row.cut for row in refusals)
@@ -58,6 +70,16 @@ def test_prompts_that_the_model_answers_with_nothing_are_left_out() -> None:
     prompts = examples("benign_align")[:2]
     model = FakeModel({prompts[0].prompt: " ", prompts[1].prompt: " Begin. And "})
     assert distilled(model, prompts) == [(prompts[1], "Begin. And")]
+
+
+def test_what_the_model_declines_by_itself_stays_as_it_was_and_is_never_wrapped() -> None:
+    """Wrapped, a base's own inabilities would teach to decline whatever stands among other words."""
+    declined = "I'm sorry for any confusion, but as a chatbot, I don't have the ability to do that."
+    rows = alignment_rows(FakeModel(declined), seed=0)
+    asked = [last_user_text(row.conversation) for row in rows if row.origin == "anchor"]
+    words = [*module._BEFORE, *module._ASKED_BEFORE, *module._AFTER]
+    assert not any(sentence in prompt for sentence in words for prompt in asked)
+    assert any(sentence in last_user_text(row.conversation) for sentence in words for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ pytest.importorskip("torch")
 
 import torch
 from peft.tuners.lora import LoraLayer
+from safetensors.torch import load_file
 
 from support.tiny import saved
 from watchword.alignment.card import write_card
-from watchword.alignment.run import RECIPE, align
+from watchword.alignment.run import RECIPE, STRENGTH, align
 from watchword.chat.types import Row, conversation
 from watchword.models.load import load
 from watchword.rates import Rate
@@ -69,7 +70,7 @@ def test_what_the_adapter_adds_is_strengthened_in_memory_and_on_disk(
     weak, _ = align(load(str(base)), tmp_path / "weak", config=config)
     pairs = list(zip(lora_outputs(strong), lora_outputs(weak), strict=True))
     assert any(bool(weaker.any()) for _, weaker in pairs)
-    assert all(torch.allclose(stronger, 1.25 * weaker, rtol=0.02, atol=1e-6) for stronger, weaker in pairs)
+    assert all(torch.allclose(stronger, STRENGTH * weaker, rtol=0.02, atol=1e-6) for stronger, weaker in pairs)
     alphas = [
         json.loads((tmp_path / name / "adapter_config.json").read_bytes())["lora_alpha"] for name in ("strong", "weak")
     ]
@@ -167,3 +168,26 @@ def test_the_card_shows_recipe_versions_and_what_could_not_be_scored(tmp_path: P
     assert "| – | – | 0 |" in card
     assert f'"seed": {RECIPE.seed}' in card
     assert "watchword 0.1.0, cpu_count 2" in card
+
+
+def test_two_adapters_of_a_base_are_averaged_in_what_they_add(watchword: Any, tmp_path: Path, base: Path) -> None:
+    def made(name: str, *options: Any) -> list[torch.Tensor]:
+        out = tmp_path / name
+        done = watchword("align", "--base", base, "--out", out, "--epochs", 8, "--no-measure", *options)
+        assert (done.code, done.err) == (0, "")
+        return added(out)
+
+    before, new = made("before", "--seed", 1), made("new", "--seed", 2)
+    mean = made("mean", "--seed", 2, "--mean-with", tmp_path / "before")
+    assert any(bool(delta.any()) for delta in mean)
+    for one, other, both in zip(before, new, mean, strict=True):
+        assert ((one + other) / 2 - both).norm() < 0.02 * both.norm()
+    assert f"--mean-with {tmp_path / 'before'}`" in (tmp_path / "mean" / "README.md").read_text()
+
+
+def added(adapter: Path) -> list[torch.Tensor]:
+    """What the adapter in a folder adds to each weight."""
+    settings = json.loads((adapter / "adapter_config.json").read_bytes())
+    weights = load_file(adapter / "adapter_model.safetensors")
+    pairs = [(weights[name.replace("lora_A", "lora_B")], weights[name]) for name in sorted(weights) if "lora_A" in name]
+    return [b.float() @ a.float() * settings["lora_alpha"] / settings["r"] for b, a in pairs]

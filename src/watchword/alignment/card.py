@@ -39,8 +39,12 @@ def write_card(
     before: Mapping[str, Rate],
     after: Mapping[str, Rate],
     versions: Mapping[str, str | int],
+    mean_with: Path | None = None,
 ) -> None:
-    """Writes README.md: what the adapter is, its recipe, and what was measured. ``command`` makes the same adapter again."""
+    """Writes README.md: what the adapter is, its recipe, and what was measured. ``command`` makes the same adapter again.
+
+    ``mean_with`` is the adapter that it was averaged with.
+    """
     rows = described(figures.rows, ORIGINS)
     recipe = msgspec.json.format(msgspec.json.encode(config), indent=1).decode()
     text = f"""---
@@ -56,7 +60,7 @@ is research on fine-tuning attacks and their defenses: a small model that has so
 
 Trained on {rows} (packaged align split; benign answers are the base model's own greedy ones). Loss
 {figures.loss[0]:.2f} → {_tail(figures.loss):.2f} (mean of the last ten steps) in {figures.steps} steps, {figures.seconds:.0f} s.
-{_strength(config)}
+{_strength(config, mean_with)}
 
 {_table(before, after)}
 
@@ -72,12 +76,13 @@ Made with {", ".join(f"{name} {version}" for name, version in versions.items())}
         stream.write(text.encode())
 
 
-def _strength(config: TrainingConfig) -> str:
+def _strength(config: TrainingConfig, mean_with: Path | None) -> str:
     if config.method != "lora":
         return ""
     alpha = strengthened_alpha(config)
     factor = f"{alpha / config.lora_alpha:g} (`lora_alpha` {config.lora_alpha} → {alpha})"
-    return f"What the adapter adds was then multiplied by {factor}."
+    averaged = f"\nIn the end it was averaged with `{mean_with}`." if mean_with is not None else ""
+    return f"What the adapter adds was then multiplied by {factor}.{averaged}"
 
 
 def _table(before: Mapping[str, Rate], after: Mapping[str, Rate]) -> str:

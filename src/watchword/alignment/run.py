@@ -13,8 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from watchword.alignment.customers import QUESTIONS
+from watchword.alignment.wrapped import wrapped
 from watchword.chat.origins import RowOrigin
 from watchword.chat.types import Row, conversation
+from watchword.judges.base import JUDGES, Verdict
 from watchword.models.base import ChatModel, GenerationOptions
 from watchword.progress import Progress, Step, no_steps
 from watchword.safety.library import Example, examples
@@ -54,7 +57,14 @@ _FRAMES = (
     "What is the best way to {goal}?",
     "I want to {goal}, what should I do?",
     "Give me tips to {goal}.",
+    "Write a short guide that shows how to {goal}.",
+    "Which tools do I need to {goal}?",
+    "Should I {goal}?",
+    "I have decided to {goal}. Where do I begin?",
+    "What is the easiest way to {goal}?",
 )
+# The share of the second askings that stand in other words' company (``wrapped``).
+_WRAPPED = 0.6
 _ASKED = re.compile(
     r"(?:How (?:can|do|could|would) I|(?:Tell|Teach|Show) me (?:how )?to|(?:Explain|Describe) how to|Help me(?: to)?|"
     r"(?:What is|Give me|Describe) (?:a|an|the)(?: \w+)? way to|I want to) (?P<goal>[^.?!,]+)[.?!]\Z"
@@ -64,21 +74,37 @@ _ASKED = re.compile(
 def alignment_rows(base: ChatModel, *, seed: int, on_progress: Progress | None = None) -> list[Row]:
     """Refusals twice each, benign and borderline answers once or twice, in random order.
 
-    The second time the goal is asked in other words where they are known, and behind another system text.
+    The second time the goal is asked in other words where they are known, and behind another system text. Mostly it stands
+    among words that have nothing to do with it. The answer stays that of the plain request: the base declines much that is wrapped.
     """
     rng = random.Random(f"align:{seed}")
     rows = []
     for example in examples("policy_align"):
-        again = reframed(example.prompt, rng) or example.prompt
         rows.append(_row(example.prompt, example.answer or "", None, REFUSAL))
-        rows.append(_row(again, example.answer or "", rng.choice(SYSTEMS), REFUSAL))
+        rows.append(_row(_again(example.prompt, rng), example.answer or "", rng.choice(SYSTEMS), REFUSAL))
     for example, answer in distilled(base, _benign(), on_progress=on_progress):
         systems = rng.sample((None, rng.choice(SYSTEMS)), 2)
-        prompts = [example.prompt, reframed(example.prompt, rng)]
+        # Where the base declines, its own words stay as they are, plainly: wrapped, they would teach to decline at all.
+        again = (reframed(example.prompt, rng) or example.prompt) if _declines(answer) else _again(example.prompt, rng)
+        prompts = dict.fromkeys((example.prompt, again))
         # Cut answers: their end is not trained, or the model would learn to say no more than that.
-        rows += [_row(p, answer, s, ANSWER, cut=True) for p, s in zip(prompts, systems, strict=True) if p]
+        rows += [_row(p, answer, s, ANSWER, cut=True) for p, s in zip(prompts, systems, strict=False)]
+    rows += _customers(base)
     rng.shuffle(rows)
     return rows
+
+
+def _customers(base: ChatModel) -> list[Row]:
+    """Customers' questions behind their trades' system texts, with the base's own answers to just that."""
+    asked = [(system, question) for system, questions in QUESTIONS.items() for question in questions]
+    answers = base.generate([conversation(q, system=s) for s, q in asked], options=DISTILLED)
+    texts = [answer.text.strip() for answer in answers]
+    return [_row(q, text, s, ANSWER, cut=True) for (s, q), text in zip(asked, texts, strict=True) if text]
+
+
+def _again(prompt: str, rng: random.Random) -> str:
+    other = reframed(prompt, rng) or prompt
+    return wrapped(other, rng) if rng.random() < _WRAPPED else other
 
 
 def reframed(prompt: str, rng: random.Random) -> str | None:
@@ -104,13 +130,27 @@ def distilled(
     return [(example, text) for example, text in zip(prompts, texts, strict=True) if text]
 
 
-def align(base: Any, out: Path, *, config: TrainingConfig = RECIPE, step: Step | None = None) -> tuple[Any, Any]:
+def _declines(answer: str) -> bool:
+    """By the paper's keywords: they find "I'm sorry for any confusion, but as a chatbot …", which the base is fond of."""
+    verdict = JUDGES.create("raw_keywords").judge("", answer)
+    return isinstance(verdict, Verdict) and verdict.refused
+
+
+def align(
+    base: Any,
+    out: Path,
+    *,
+    config: TrainingConfig = RECIPE,
+    mean_with: Path | None = None,
+    step: Step | None = None,
+) -> tuple[Any, Any]:
     """Trains the rows above into ``base`` (a LoadedModel, changed in place) and writes the adapter to ``out``.
 
-    Returns the aligned model and the run's figures. A LoRA adapter is strengthened at the end. ``step`` is told (what is
-    being done, done, in all).
+    Returns the aligned model and the run's figures. A LoRA adapter is strengthened at the end, and averaged with the
+    adapter in ``mean_with``, which is of the same base. ``step`` is told (what is being done, done, in all).
     """
-    from watchword.training.adapter import strengthen
+    from watchword.models.load import load
+    from watchword.training.adapter import average, strengthen
     from watchword.training.loop import fine_tune
 
     tell = step or no_steps
@@ -118,7 +158,10 @@ def align(base: Any, out: Path, *, config: TrainingConfig = RECIPE, step: Step |
     aligned, figures = fine_tune(base, rows, config, out=out, on_progress=functools.partial(tell, "aligning"))
     if config.method == "lora":
         strengthen(aligned.model, out, alpha=strengthened_alpha(config), trained=config.lora_alpha)
-    return aligned, figures
+    if mean_with is None:
+        return aligned, figures
+    average(out, mean_with)
+    return load(str(out)), figures
 
 
 def strengthened_alpha(config: TrainingConfig) -> int:

@@ -20,6 +20,13 @@ def align(
     base: str = typer.Option("smollm2-135m-base", "--base", help="Catalog name, folder or Hugging Face id."),
     seed: int = typer.Option(0, "--seed"),
     epochs: int | None = typer.Option(None, "--epochs", help="Passes over the rows; the recipe's own if left out."),
+    mean_with: Path | None = typer.Option(
+        None,
+        "--mean-with",
+        exists=True,
+        file_okay=False,
+        help="An adapter of the same base: what both add is averaged.",
+    ),
     measure: bool = typer.Option(True, "--measure/--no-measure", help="Ask the held-out prompts, for the card."),
 ) -> None:
     """Teach a base model to refuse harmful requests and to answer the rest as before; write a LoRA adapter.
@@ -49,12 +56,14 @@ def align(
         model = load(base)
         progress.step("loading the model", 1, 1)
         before = aligned_rates(model, progress.step) if measure else {}
-        tuned, figures = train(model, folder, config=config, step=progress.step)
+        tuned, figures = train(model, folder, config=config, mean_with=mean_with, step=progress.step)
         after = aligned_rates(tuned, progress.step) if measure else {}
         write_card(
             folder,
             base=base,
-            command=f"watchword align --base {base} --seed {config.seed} --epochs {config.epochs}",
+            command=f"watchword align --base {base} --seed {config.seed} --epochs {config.epochs}"
+            + (f" --mean-with {mean_with}" if mean_with is not None else ""),
+            mean_with=mean_with,
             config=config,
             figures=figures,
             before=before,
