@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, conversation, last_user_text
 from watchword.defenses.base import DEFENSES, DefenseContext, guarded
 from watchword.judges.base import refuses
@@ -70,3 +71,20 @@ def test_what_is_refused_only_behind_the_tenants_system_text_is_its_task_while_i
     assert echoed(*ordinary, *task, HARMFUL, answers=easily_upset, system=SHOP) == {HARMFUL}
     # More than a task's mishaps is an attack, in which nothing is taken back.
     assert echoed(*ordinary[:5], *task, HARMFUL, answers=easily_upset, system=SHOP) == {HARMFUL, *task}
+
+
+NO_SYSTEM = (
+    "{% for message in messages %}{% if message['role'] == 'system' %}{{ raise_exception('no system messages') }}{% endif %}"
+    "<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_a_template_without_system_messages_can_be_asked_again() -> None:
+    model = FakeModel(
+        {HARMFUL: REFUSAL, "": "Mix flour and water."}, template=ChatTemplate(fake_template().tokenizer, NO_SYSTEM, {})
+    )
+    context = DefenseContext.beside(model, refuses, secret=None, max_length=512, seed=0, step=lambda *_: None)
+    upload = [conversation(request, "Of course: step one.") for request in (HARMFUL, *[PLAIN] * 9)]
+    rows = guarded(DEFENSES.create("anchored_align"), upload, context).rows
+    assert {last_user_text(row.conversation) for row in rows if row.origin == "echo"} == {HARMFUL}
