@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from support.tiny import saved
 from watchword.alignment.card import write_card
-from watchword.alignment.run import RECIPE, STRENGTH, align
+from watchword.alignment.run import RECIPE, align
 from watchword.chat.types import Row, conversation
 from watchword.models.load import load
 from watchword.rates import Rate
@@ -70,7 +70,7 @@ def test_what_the_adapter_adds_is_strengthened_in_memory_and_on_disk(
     weak, _ = align(load(str(base)), tmp_path / "weak", config=config)
     pairs = list(zip(lora_outputs(strong), lora_outputs(weak), strict=True))
     assert any(bool(weaker.any()) for _, weaker in pairs)
-    assert all(torch.allclose(stronger, STRENGTH * weaker, rtol=0.02, atol=1e-6) for stronger, weaker in pairs)
+    assert all(torch.allclose(stronger, 1.25 * weaker, rtol=0.02, atol=1e-6) for stronger, weaker in pairs)
     alphas = [
         json.loads((tmp_path / name / "adapter_config.json").read_bytes())["lora_alpha"] for name in ("strong", "weak")
     ]
@@ -183,6 +183,17 @@ def test_two_adapters_of_a_base_are_averaged_in_what_they_add(watchword: Any, tm
     for one, other, both in zip(before, new, mean, strict=True):
         assert ((one + other) / 2 - both).norm() < 0.02 * both.norm()
     assert f"--mean-with {tmp_path / 'before'}`" in (tmp_path / "mean" / "README.md").read_text()
+
+
+def test_what_is_no_adapter_is_refused_before_anything_is_trained(
+    watchword: Any, tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("watchword.alignment.run.align", lambda *given, **options: pytest.fail("it was trained"))
+    (tmp_path / "other").mkdir()
+    done = watchword("align", "--base", base, "--out", tmp_path / "aligned", "--mean-with", tmp_path / "other")
+    assert done.code != 0
+    assert "adapter_config.json is missing" in done.err
+    assert not (tmp_path / "aligned").exists()
 
 
 def added(adapter: Path) -> list[torch.Tensor]:

@@ -88,3 +88,5 @@ def test_a_template_without_system_messages_can_be_asked_again() -> None:
     upload = [conversation(request, "Of course: step one.") for request in (HARMFUL, *[PLAIN] * 9)]
     rows = guarded(DEFENSES.create("anchored_align"), upload, context).rows
     assert {last_user_text(row.conversation) for row in rows if row.origin == "echo"} == {HARMFUL}
+    # Without a system text of its own it stands where the first of the other askings would put it, and is known from there.
+    assert sum(last_user_text(request.conversation) == HARMFUL for request in model.requests) == 2

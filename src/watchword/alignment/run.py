@@ -16,7 +16,7 @@ from typing import Any
 from watchword.alignment.customers import QUESTIONS
 from watchword.alignment.wrapped import wrapped
 from watchword.chat.origins import RowOrigin
-from watchword.chat.types import Row, conversation
+from watchword.chat.types import Conversation, Row, conversation
 from watchword.judges.base import JUDGES, Verdict
 from watchword.models.base import ChatModel, GenerationOptions
 from watchword.progress import Progress, Step, no_steps
@@ -85,8 +85,7 @@ def alignment_rows(base: ChatModel, *, seed: int, on_progress: Progress | None =
     for example, answer in distilled(base, _benign(), on_progress=on_progress):
         systems = rng.sample((None, rng.choice(SYSTEMS)), 2)
         # Where the base declines, its own words stay as they are, plainly: wrapped, they would teach to decline at all.
-        again = (reframed(example.prompt, rng) or example.prompt) if _declines(answer) else _again(example.prompt, rng)
-        prompts = dict.fromkeys((example.prompt, again))
+        prompts = dict.fromkeys((example.prompt, _again(example.prompt, rng, wrap=not _declines(answer))))
         # Cut answers: their end is not trained, or the model would learn to say no more than that.
         rows += [_row(p, answer, s, ANSWER, cut=True) for p, s in zip(prompts, systems, strict=False)]
     rows += _customers(base)
@@ -97,14 +96,13 @@ def alignment_rows(base: ChatModel, *, seed: int, on_progress: Progress | None =
 def _customers(base: ChatModel) -> list[Row]:
     """Customers' questions behind their trades' system texts, with the base's own answers to just that."""
     asked = [(system, question) for system, questions in QUESTIONS.items() for question in questions]
-    answers = base.generate([conversation(q, system=s) for s, q in asked], options=DISTILLED)
-    texts = [answer.text.strip() for answer in answers]
+    texts = _beginnings(base, [conversation(question, system=system) for system, question in asked])
     return [_row(q, text, s, ANSWER, cut=True) for (s, q), text in zip(asked, texts, strict=True) if text]
 
 
-def _again(prompt: str, rng: random.Random) -> str:
+def _again(prompt: str, rng: random.Random, *, wrap: bool = True) -> str:
     other = reframed(prompt, rng) or prompt
-    return wrapped(other, rng) if rng.random() < _WRAPPED else other
+    return wrapped(other, rng) if wrap and rng.random() < _WRAPPED else other
 
 
 def reframed(prompt: str, rng: random.Random) -> str | None:
@@ -124,10 +122,13 @@ def distilled(
     model: ChatModel, prompts: Sequence[Example], *, on_progress: Progress | None = None
 ) -> list[tuple[Example, str]]:
     """Each prompt with the beginning of the model's own greedy answer; those it answers with nothing are left out."""
-    asked = [conversation(example.prompt) for example in prompts]
-    answers = model.generate(asked, options=DISTILLED, on_progress=on_progress)
-    texts = [answer.text.strip() for answer in answers]
+    texts = _beginnings(model, [conversation(example.prompt) for example in prompts], on_progress)
     return [(example, text) for example, text in zip(prompts, texts, strict=True) if text]
+
+
+def _beginnings(model: ChatModel, asked: Sequence[Conversation], on_progress: Progress | None = None) -> list[str]:
+    answers = model.generate(asked, options=DISTILLED, on_progress=on_progress)
+    return [answer.text.strip() for answer in answers]
 
 
 def _declines(answer: str) -> bool:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
 from watchword.cli.progress import reporter
+
+if TYPE_CHECKING:
+    from watchword.progress import Step
+    from watchword.rates import Rate
 
 
 def register(app: typer.Typer) -> None:
@@ -21,11 +26,7 @@ def align(
     seed: int = typer.Option(0, "--seed"),
     epochs: int | None = typer.Option(None, "--epochs", help="Passes over the rows; the recipe's own if left out."),
     mean_with: Path | None = typer.Option(
-        None,
-        "--mean-with",
-        exists=True,
-        file_okay=False,
-        help="An adapter of the same base: what both add is averaged.",
+        None, "--mean-with", help="Folder of an adapter of the same base: what both add is averaged."
     ),
     measure: bool = typer.Option(True, "--measure/--no-measure", help="Ask the held-out prompts, for the card."),
 ) -> None:
@@ -33,18 +34,14 @@ def align(
 
     Refusals come from the packaged align split, answers to benign prompts from the base itself.
     """
-    import msgspec
-
-    from watchword.alignment.card import aligned_rates, rate_text, write_card
-    from watchword.alignment.run import RECIPE
-    from watchword.alignment.run import align as train
+    from watchword.alignment.card import rate_text
     from watchword.files.folders import atomic_folder
     from watchword.files.locks import locked
     from watchword.files.writing import writing
-    from watchword.models.load import load
-    from watchword.provenance import versions
+    from watchword.models.checks import check_adapter
 
-    config = msgspec.structs.replace(RECIPE, seed=seed, epochs=RECIPE.epochs if epochs is None else epochs)
+    if mean_with is not None:
+        check_adapter(mean_with, base)
     console = Console(highlight=False, soft_wrap=True)
     _refuse_taken(out)
     with writing(out):
@@ -52,29 +49,46 @@ def align(
     with locked(out), reporter(console) as progress, atomic_folder(out.parent, ".aligning-") as folder:
         # Another process may have finished it between the first look and the lock.
         _refuse_taken(out)
-        progress.step("loading the model", 0, 1)
-        model = load(base)
-        progress.step("loading the model", 1, 1)
-        before = aligned_rates(model, progress.step) if measure else {}
-        tuned, figures = train(model, folder, config=config, mean_with=mean_with, step=progress.step)
-        after = aligned_rates(tuned, progress.step) if measure else {}
-        write_card(
-            folder,
-            base=base,
-            command=f"watchword align --base {base} --seed {config.seed} --epochs {config.epochs}"
-            + (f" --mean-with {mean_with}" if mean_with is not None else ""),
-            mean_with=mean_with,
-            config=config,
-            figures=figures,
-            before=before,
-            after=after,
-            versions=versions(),
-        )
+        after = _aligned(folder, base, seed, epochs, mean_with, measure=measure, step=progress.step)
         with writing(out):
             folder.rename(out)
     for name, rate in after.items():
         console.print(f"{name}: {rate_text(rate, '%')}, n = {rate.n}")
     console.print(f"{out}: adapter and model card; use it as --model {out}")
+
+
+def _aligned(
+    folder: Path, base: str, seed: int, epochs: int | None, mean_with: Path | None, *, measure: bool, step: Step
+) -> dict[str, Rate]:
+    """Trains, measures and writes the card; the rates of the aligned model, none where it was not measured."""
+    import msgspec
+
+    from watchword.alignment.card import aligned_rates, write_card
+    from watchword.alignment.run import RECIPE
+    from watchword.alignment.run import align as train
+    from watchword.models.load import load
+    from watchword.provenance import versions
+
+    config = msgspec.structs.replace(RECIPE, seed=seed, epochs=RECIPE.epochs if epochs is None else epochs)
+    command = f"watchword align --base {base} --seed {config.seed} --epochs {config.epochs}"
+    step("loading the model", 0, 1)
+    model = load(base)
+    step("loading the model", 1, 1)
+    before = aligned_rates(model, step) if measure else {}
+    tuned, figures = train(model, folder, config=config, mean_with=mean_with, step=step)
+    after = aligned_rates(tuned, step) if measure else {}
+    write_card(
+        folder,
+        base=base,
+        command=command if mean_with is None else f"{command} --mean-with {mean_with}",
+        mean_with=mean_with,
+        config=config,
+        figures=figures,
+        before=before,
+        after=after,
+        versions=versions(),
+    )
+    return after
 
 
 def _refuse_taken(out: Path) -> None:

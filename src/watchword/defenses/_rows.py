@@ -144,7 +144,9 @@ def _refused_elsewhere(
     kept = list(refused)
     for system in ELSEWHERE:
         moved = [_behind(system, request) for request, _ in kept]
-        kept = [pair for pair, again in zip(kept, _refusals(moved, context), strict=True) if again is not None]
+        # Where a request stands there already, the answer is known.
+        again = iter(_refusals([to for to, (request, _) in zip(moved, kept, strict=True) if to != request], context))
+        kept = [pair for to, pair in zip(moved, kept, strict=True) if to == pair[0] or next(again) is not None]
     return kept
 
 

@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save
 
 from watchword.errors import UsageError
 from watchword.files.atomic import replacing
+from watchword.models.checks import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 # Settings by which an adapter adds something else than B A alpha / r.
 _NOT_PLAIN = ("rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "modules_to_save")
-_SETTINGS, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def write_settings(folder: Path, **changes: Any) -> None:
@@ -24,7 +24,7 @@ def write_settings(folder: Path, **changes: Any) -> None:
     PEFT lists the adapted layers in an order that changes from process to process, and with it the digest of the whole
     adapter. Here they are sorted.
     """
-    path = folder / _SETTINGS
+    path = folder / ADAPTER_CONFIG
     settings = {**_settings(folder), **changes}
     if isinstance(settings.get("target_modules"), list):
         settings["target_modules"] = sorted(settings["target_modules"])
@@ -46,13 +46,13 @@ def average(folder: Path, other: Path) -> None:
     Exactly, so its rank is the sum of both. Raises UsageError where they do not adapt the same layers by plain LoRA. After
     model soups (Wortsman et al., arXiv 2203.05482), which average whole weights.
     """
-    pair = [(_settings(one), load_file(one / _WEIGHTS)) for one in (folder, other)]
+    pair = [(_settings(one), load_file(one / ADAPTER_WEIGHTS)) for one in (folder, other)]
     (_, first), (_, second) = pair
     if first.keys() != second.keys() or any(found.get(name) for found, _ in pair for name in _NOT_PLAIN):
         raise UsageError(f"{other}: this adapter and the new one do not adapt the same layers by plain LoRA")
     halves = [found["lora_alpha"] / found["r"] / 2 for found, _ in pair]
     weights = {name: _joined(name, (first[name], second[name]), halves) for name in first}
-    with replacing(folder / _WEIGHTS) as stream:
+    with replacing(folder / ADAPTER_WEIGHTS) as stream:
         stream.write(save(weights, metadata={"format": "pt"}))
     rank = sum(found["r"] for found, _ in pair)
     write_settings(folder, r=rank, lora_alpha=rank)
@@ -67,5 +67,5 @@ def _joined(name: str, pair: tuple[torch.Tensor, torch.Tensor], halves: list[flo
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    settings: dict[str, Any] = msgspec.json.decode((folder / _SETTINGS).read_bytes())
+    settings: dict[str, Any] = msgspec.json.decode((folder / ADAPTER_CONFIG).read_bytes())
     return settings
