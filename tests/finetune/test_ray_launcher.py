@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ pytest.importorskip("torch")
 
 from support.cli_samples import leaks
 from support.ray_cluster import ray_cluster, ray_workers
+from support.slow_upload import SlowUpload
 from support.tiny import saved
 from support.training_samples import CONFIG, ROWS, SECRET
 from watchword.errors import RowTooLongError, TrainingCancelledError, TrainingError, UsageError
@@ -125,6 +127,26 @@ class TestOnRay:
         assert trained.result.steps == alone.result.steps == 8
         assert trained.result.loss == pytest.approx(alone.result.loss, rel=ROUNDING)
         assert list(storage.iterdir()) == []
+
+    def test_a_checkpoint_counts_when_all_workers_have_put_their_part_of_it(
+        self, base: str, tmp_path: Path, cluster: str
+    ) -> None:
+        """A worker that dies in the middle of its upload leaves half a file, and nobody must go on from that."""
+        config = msgspec.structs.replace(CONFIG, checkpoint_steps=2)
+        mark, told = tmp_path / "pid", []
+        slow = SlowUpload(str(mark), "checkpoint-2", "rng_state_1.pth")
+
+        def kill() -> None:
+            assert_within(SECONDS, mark.exists)
+            os.kill(int(mark.read_text("ascii")), signal.SIGKILL)
+
+        watching = threading.Thread(target=kill, daemon=True)
+        watching.start()
+        on_ray = LAUNCHERS.create("ray", address=cluster, storage=str(tmp_path / "storage"))
+        trained = on_ray.train(task(base, tmp_path / "out", config, callbacks=(slow,)), events=told.append)
+        watching.join()
+        assert trained.result.steps == 4
+        assert told.count(CheckpointSaved(2)) == told.count(CheckpointSaved(4)) == 1
 
     def test_a_cancelled_training_leaves_a_checkpoint_that_another_launcher_goes_on_from(
         self, base: str, tmp_path: Path, cluster: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ def ray_cluster() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patched:
         for name in ("RAY_USAGE_STATS_ENABLED", "RAY_enable_worker_prestart"):
             patched.setenv(name, "0")
+        # A training hook of a test's own is found by the workers there.
+        paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        patched.setenv("PYTHONPATH", os.pathsep.join(paths))
         try:
             yield _started(ray)
         finally:

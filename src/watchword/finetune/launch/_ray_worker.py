@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 import ray.train
+import ray.train.collective
 
 from watchword.errors import WatchwordError
 from watchword.finetune.launch._ray_storage import WEIGHTS, RunStorage
@@ -40,9 +41,11 @@ def _task(desk: Any, folder: Path) -> TrainingTask:
 
     def report(checkpoint: Path, step: int) -> None:
         """Gives a checkpoint to Ray, which keeps it in the storage for workers that take the place of lost ones."""
-        # All workers meet here, and the upload is done behind it.
         found = ray.train.Checkpoint.from_directory(checkpoint)
         ray.train.report({"step": step}, checkpoint=found, checkpoint_dir_name=checkpoint.name)
+        # Each worker uploads a part, and this one's is done. Until all are, one that dies may leave half a file behind,
+        # and whoever went on from that would fail every time.
+        ray.train.collective.barrier()
         if _first():
             ray.get(desk.tell.remote(CheckpointSaved(step)))
 
