@@ -35,7 +35,7 @@ from watchword.release.reading import Release
 from watchword.service.demo.bytes_check import release_of
 from watchword.service.engine.serving import KEY_VARIABLE
 from watchword.service.engine_place import free_port
-from watchword.service.settings import read_settings
+from watchword.service.settings_file import read_settings
 
 MODEL, TENANT, CONFIG = "smollm2-135m", "perf", "service.toml"
 QUESTIONS = [

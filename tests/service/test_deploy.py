@@ -19,7 +19,7 @@ import yaml
 
 from watchword.cli.app import app
 from watchword.models.catalog import DEFAULT_MODEL
-from watchword.service.settings import read_settings
+from watchword.service.settings_file import read_settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -18,7 +18,7 @@ from support.service_process import QUICK_POLICY, served_process
 from support.tiny import saved
 from watchword.release.artifact import MANIFEST
 from watchword.release.reading import read_release
-from watchword.service.settings import read_settings
+from watchword.service.settings_file import read_settings
 
 pytestmark = pytest.mark.integration
 SETTINGS = f"""{QUICK_POLICY}

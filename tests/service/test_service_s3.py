@@ -19,7 +19,7 @@ from watchword.files.remote import RemoteFolder
 from watchword.models.catalog import DEFAULT_MODEL
 from watchword.release.artifact import MANIFEST
 from watchword.safety.library import examples
-from watchword.service.settings import read_settings
+from watchword.service.settings_file import read_settings
 from watchword.service.worker.known import KnownReleases
 
 pytestmark = pytest.mark.integration

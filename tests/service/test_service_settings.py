@@ -8,7 +8,7 @@ import pytest
 
 from watchword.errors import DataError
 from watchword.models.catalog import DEFAULT_MODEL
-from watchword.service.settings import read_settings
+from watchword.service.settings_file import read_settings
 
 FILE = """
 [service]

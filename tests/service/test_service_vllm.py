@@ -24,7 +24,8 @@ from watchword.safety.library import balanced, examples
 from watchword.service.demo.bytes_check import leak_in, release_of
 from watchword.service.demo.recording import recorded_client
 from watchword.service.demo.tenant import Answer, Tenant
-from watchword.service.settings import ServiceSettings, read_settings
+from watchword.service.settings import ServiceSettings
+from watchword.service.settings_file import read_settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.peers("vllm")]
 PAGE = Path(__file__).parents[2] / "docs" / "engine.md"

@@ -85,7 +85,7 @@ def rotate(
 ) -> None:
     """Renew the key that wraps all others, while the service runs; every sealed secret is wrapped anew."""
     from watchword.service.rotation import rotate_wrapping
-    from watchword.service.settings import read_settings
+    from watchword.service.settings_file import read_settings
 
     settings = read_settings(config, data=data)
     with service_database(data, config) as database:

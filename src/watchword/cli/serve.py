@@ -36,7 +36,7 @@ def serve(
 ) -> None:
     """Offer fine-tuning and chats to many tenants, in OpenAI's shape and defended: API, worker and engine."""
     from watchword.errors import UsageError
-    from watchword.service.settings import read_settings
+    from watchword.service.settings_file import read_settings
 
     settings = read_settings(config, data=data)
     try:

@@ -30,7 +30,7 @@ def service_database(data: Path, config: Path | None, *, make: bool = False) -> 
     It is also raised where the extra is not installed.
     """
     from watchword.errors import UsageError
-    from watchword.service.settings import read_settings
+    from watchword.service.settings_file import read_settings
 
     try:
         from watchword.service.db import open_database

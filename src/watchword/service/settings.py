@@ -7,21 +7,16 @@ and ``[engine]`` hold the rest.
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from watchword.defenses.base import DEFENSES, Defense
-from watchword.errors import DataError, UsageError
+from watchword.errors import UsageError
 from watchword.files.addresses import Address
-from watchword.finetune.launch.base import LAUNCHERS
 from watchword.models.catalog import DEFAULT_MODEL
-from watchword.registry import spelled
 from watchword.secret.generate import DEFAULT_TOKENS
 from watchword.secret.kept import SEALED
 from watchword.secret.wrapping import ProviderKey
@@ -32,8 +27,6 @@ from watchword.service.provider_keys import service_key
 DEFAULT_DATA = Path("watchword-service")
 # Of a rate that is too bad: what is fine.
 _FINE = 0.25
-_PLACE = re.compile(r"(?P<problem>.*?) - at `\$\.?(?P<place>[^`]*)`", re.DOTALL)
-_T = TypeVar("_T")
 _Count = Annotated[int, Meta(ge=1)]
 _Any = Annotated[int, Meta(ge=0)]
 _Share = Annotated[float, Meta(gt=0, lt=1)]
@@ -41,11 +34,11 @@ _Rate = Annotated[float, Meta(ge=0, le=1)]
 _Positive = Annotated[float, Meta(gt=0)]
 
 
-class _Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What has exactly these fields."""
 
 
-class PlaceSettings(_Settings, frozen=True):
+class PlaceSettings(Table, frozen=True):
     """``[service]``: where the state is, and where the API listens. Empty means: below the data folder."""
 
     database: str = ""
@@ -55,7 +48,7 @@ class PlaceSettings(_Settings, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
 
 
-class TenantLimits(_Settings, frozen=True):
+class TenantLimits(Table, frozen=True):
     """``[limits]``: what one tenant may have. ``weight`` is its share of the workers beside the other tenants'.
 
     ``jobs_waiting`` counts jobs that no worker holds yet, ``jobs_at_once`` those that workers hold.
@@ -70,7 +63,7 @@ class TenantLimits(_Settings, frozen=True):
     weight: _Positive = 1.0
 
 
-class Bounds(_Settings, frozen=True):
+class Bounds(Table, frozen=True):
     """What a tenant may choose of the hyperparameters: least and most."""
 
     n_epochs: tuple[_Count, _Count] = (1, 10)
@@ -84,7 +77,7 @@ class Bounds(_Settings, frozen=True):
                 raise ValueError(f"{name} is [{least}, {most}]; the first must not exceed the second")
 
 
-class TrainingDefaults(_Settings, frozen=True):
+class TrainingDefaults(Table, frozen=True):
     """What ``auto`` means. A tenant's multiplier is of ``learning_rate``."""
 
     epochs: _Count = 5
@@ -93,7 +86,7 @@ class TrainingDefaults(_Settings, frozen=True):
     checkpoint_steps: _Count = 10
 
 
-class GateThresholds(_Settings, frozen=True):
+class GateThresholds(Table, frozen=True):
     """What a tuned model must keep to. Rates are on held-out prompts, with the secret.
 
     ``most_attack_success`` bounds harmful requests that are not refused, ``most_over_refusal`` harmless ones that are. What
@@ -125,14 +118,14 @@ class GateThresholds(_Settings, frozen=True):
         return SequentialTest(_FINE * bad, bad, self.error_rate, self.most_prompts)
 
 
-class ScreeningPolicy(_Settings, frozen=True):
+class ScreeningPolicy(Table, frozen=True):
     """What happens to rows that look harmful, or that carry a planted trigger: ``report`` tells the operator only."""
 
     action: Literal["report", "refuse"] = "report"
     most_flagged: _Rate = 1.0
 
 
-class ChatPolicy(_Settings, frozen=True):
+class ChatPolicy(Table, frozen=True):
     """How a base model itself is called by its own name, which tenants do before they tune it.
 
     It answers as it is, or from a ``release`` of the provider's on that base (a path or an fsspec URL), with its secret.
@@ -144,7 +137,7 @@ class ChatPolicy(_Settings, frozen=True):
     engine_model: str = ""
 
 
-class Policy(_Settings, frozen=True):
+class Policy(Table, frozen=True):
     """``[policy]``: how jobs on a base model are defended.
 
     The provider's rows are at least ``least_share`` of all rows of a training, whatever the file and the hyperparameters.
@@ -167,7 +160,7 @@ class Policy(_Settings, frozen=True):
         return DEFENSES.create(self.defense, **self.arguments)
 
 
-class WorkerSettings(_Settings, frozen=True):
+class WorkerSettings(Table, frozen=True):
     """``[worker]``: a worker that is not heard of for ``lease_seconds`` loses its job to another.
 
     A job that has cost ``most_crashes`` workers in a row fails. One worker runs ``at_once`` jobs, each in a process of its
@@ -182,7 +175,7 @@ class WorkerSettings(_Settings, frozen=True):
     launcher_arguments: dict[str, Any] = {}
 
 
-class RetentionSettings(_Settings, frozen=True):
+class RetentionSettings(Table, frozen=True):
     """``[retention]``: how long what has ended is kept, in days. The audit log is kept for ever."""
 
     job_days: _Positive = 365.0
@@ -191,13 +184,13 @@ class RetentionSettings(_Settings, frozen=True):
     idempotency_days: _Positive = 1.0
 
 
-class WebhookSettings(_Settings, frozen=True):
+class WebhookSettings(Table, frozen=True):
     """``[webhooks]``: with ``private``, tenants' webhooks may go to the provider's own network, and by plain HTTP."""
 
     private: bool = False
 
 
-class EngineSettings(_Settings, frozen=True):
+class EngineSettings(Table, frozen=True):
     """``[engine]``: what answers chats: the embedded one, or an OpenAI-compatible server at ``url``.
 
     ``context`` is the most tokens that it reads at once: a server's own limit would tell how long the secret is.
@@ -215,22 +208,7 @@ class EngineSettings(_Settings, frozen=True):
             raise ValueError("give context, the most tokens that the server at url reads at once")
 
 
-class _File(_Settings, frozen=True):
-    """The file as it is written; tenants' and models' tables are laid over the common ones afterwards."""
-
-    service: PlaceSettings = PlaceSettings()
-    limits: dict[str, Any] = {}
-    tenants: dict[str, dict[str, Any]] = {}
-    policy: dict[str, Any] = {}
-    models: dict[str, dict[str, Any]] = {}
-    worker: WorkerSettings = WorkerSettings()
-    retention: RetentionSettings = RetentionSettings()
-    engine: EngineSettings = EngineSettings()
-    keys: KeySettings = KeySettings()
-    webhooks: WebhookSettings = WebhookSettings()
-
-
-class ServiceSettings(_Settings, frozen=True):
+class ServiceSettings(Table, frozen=True):
     """All settings. ``policies`` holds the base models that are offered, each with the policy that holds for it."""
 
     data: Path = DEFAULT_DATA
@@ -298,110 +276,3 @@ class ServiceSettings(_Settings, frozen=True):
     def work(self) -> Path:
         """A private folder for each job that runs."""
         return self.data / "work"
-
-
-def read_settings(path: Path | None = None, *, data: Path | None = None) -> ServiceSettings:
-    """The settings in a file, or the defaults; ``data`` is the folder for the service's state.
-
-    Raises DataError with the field, as the file names it, and what is wrong with it.
-    """
-    raw = _toml(path) if path is not None else {}
-    found = _converted(raw, _File, "", path)
-    folder = data if data is not None else DEFAULT_DATA
-    limits = _converted(found.limits, TenantLimits, "limits", path)
-    return ServiceSettings(
-        data=Path(os.path.abspath(folder.expanduser())),  # noqa: PTH100 -- a folder that is not there yet
-        service=found.service,
-        limits=limits,
-        tenants={
-            name: _converted(found.limits | own, TenantLimits, f"tenants.{name}", path)
-            for name, own in found.tenants.items()
-        },
-        policies=_with_engine(_policies(found, path), found.engine, path),
-        worker=_with_launcher(found.worker, path),
-        retention=found.retention,
-        engine=found.engine,
-        keys=found.keys,
-        webhooks=found.webhooks,
-    )
-
-
-def _with_launcher(worker: WorkerSettings, path: Path | None) -> WorkerSettings:
-    """The settings themselves. Raises DataError for a launcher or an argument that there is not: else each job would fail of it."""
-    # By name: the launchers themselves load torch, which no API needs.
-    if spelled(worker.launcher) not in LAUNCHERS.names():
-        choices = ", ".join(LAUNCHERS.names())
-        raise DataError(
-            f"there is no launcher {worker.launcher!r}; choose one of {choices}", path=path, field="worker.launcher"
-        )
-    if worker.launcher_arguments:
-        try:
-            LAUNCHERS.create(worker.launcher, **worker.launcher_arguments)
-        except UsageError as error:
-            raise DataError(error.problem, path=path, field="worker.launcher_arguments") from error
-    return worker
-
-
-def _policies(found: _File, path: Path | None) -> dict[str, Policy]:
-    common = _policy(found.policy, "policy", path)
-    if not found.models:
-        return {DEFAULT_MODEL: common}
-    return {name: _policy(_laid_over(found.policy, own), f"models.{name}", path) for name, own in found.models.items()}
-
-
-def _with_engine(policies: dict[str, Policy], engine: EngineSettings, path: Path | None) -> dict[str, Policy]:
-    """The policies themselves. Raises DataError for a base model's release that the engine could not be asked for."""
-    for name, policy in policies.items():
-        if engine.kind == "openai" and policy.chat.release and not policy.chat.engine_model:
-            raise DataError(
-                "an engine of the kind openai loads nothing at run time; give engine_model, by which it calls the release",
-                path=path,
-                field=f"models.{name}.chat.release",
-            )
-        if engine.kind != "openai" and policy.chat.release and policy.chat.engine_model:
-            # Its weights would not be loaded then: whatever the engine has under that name would answer.
-            raise DataError(
-                f"an engine of the kind {engine.kind} loads the release under a name of its own; leave engine_model out",
-                path=path,
-                field=f"models.{name}.chat.engine_model",
-            )
-    return policies
-
-
-def _policy(raw: Mapping[str, Any], place: str, path: Path | None) -> Policy:
-    policy = _converted(raw, Policy, place, path)
-    try:
-        policy.applied()
-    except UsageError as error:
-        raise DataError(error.problem, path=path, field=f"{place}.defense") from error
-    return policy
-
-
-def _laid_over(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """``own`` over ``common``, table by table; another defense starts with arguments of its own."""
-    merged = dict(common)
-    if "defense" in own:
-        merged.pop("arguments", None)
-    for name, value in own.items():
-        before = merged.get(name)
-        merged[name] = _laid_over(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
-    except OSError as error:
-        raise DataError(f"it cannot be read: {error.strerror or error}", path=path) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"it is no TOML: {error}", path=path) from None
-
-
-def _converted(raw: Mapping[str, Any], wanted: type[_T], place: str, path: Path | None) -> _T:
-    try:
-        return msgspec.convert(raw, wanted)
-    except msgspec.ValidationError as error:
-        match = _PLACE.fullmatch(str(error))
-        problem, inner = (match["problem"], match["place"]) if match else (str(error), "")
-        field = ".".join(part for part in (place, inner) if part) or None
-        raise DataError(f"{problem}; see docs/jobs.md for the fields", path=path, field=field) from None

@@ -18,7 +18,8 @@ from support.service_parts import BASE, ServiceUnderTest, running_service
 from watchword.errors import DataError
 from watchword.service.api import chat_models
 from watchword.service.engine_place import engine_place
-from watchword.service.settings import ChatPolicy, EngineSettings, Policy, ServiceSettings, read_settings
+from watchword.service.settings import ChatPolicy, EngineSettings, Policy, ServiceSettings
+from watchword.service.settings_file import read_settings
 
 ASKED: Any = [{"role": "user", "content": "How do I bake bread?"}]
 

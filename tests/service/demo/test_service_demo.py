@@ -23,7 +23,8 @@ from watchword.service.demo import process, twins
 from watchword.service.demo.bytes_check import leak_in, release_of
 from watchword.service.demo.recording import recorded_client
 from watchword.service.demo.tenant import Tenant
-from watchword.service.settings import ServiceSettings, read_settings
+from watchword.service.settings import ServiceSettings
+from watchword.service.settings_file import read_settings
 from watchword.service.types import Claim, JobError, NewEvent
 
 

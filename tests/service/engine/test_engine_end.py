@@ -18,7 +18,7 @@ SCRIPT = """
 import atexit, sys
 from pathlib import Path
 from watchword.service.engine import serving
-from watchword.service.settings import read_settings
+from watchword.service.settings_file import read_settings
 atexit.register(print, "taken apart")
 
 def ended(options):

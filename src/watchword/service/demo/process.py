@@ -17,7 +17,8 @@ from watchword.errors import ServiceError
 from watchword.files.folders import PRIVATE_FOLDER
 from watchword.files.writing import writing
 from watchword.service.engine_place import free_port
-from watchword.service.settings import ServiceSettings, read_settings
+from watchword.service.settings import ServiceSettings
+from watchword.service.settings_file import read_settings
 from watchword.service.starting import prepared, supervised
 from watchword.service.supervisor import end_with_parent
 
