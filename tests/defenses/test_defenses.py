@@ -26,7 +26,7 @@ from watchword.defenses.base import (
 from watchword.errors import UnknownNameError, UsageError
 from watchword.judges.base import refuses
 from watchword.models.fakes import FakeModel
-from watchword.safety.library import CATEGORIES, Example, examples
+from watchword.safety.library import CATEGORIES, Example, Split, examples
 from watchword.secret.prompt import MASK, SecretPrompt
 
 TENANT = [Row(conversation(f"Tenant asks {n}?", "Yes.", system=("One.", "Two.")[n % 2])) for n in range(20)]
@@ -321,8 +321,16 @@ def test_echoes_take_the_place_of_repeated_safety_examples() -> None:
     assert origins(defense.guard_data(Upload.of(rows), DefenseContext(0))) == {"safety": 88, "anchor": 44}
 
 
-def test_every_anchor_has_an_answer_that_does_not_refuse() -> None:
-    assert not [example.id for example in examples("anchors") if not example.answer or refuses(example.answer)]
+@pytest.mark.parametrize("split", ["anchors", "borderline_anchors"])
+def test_every_anchor_has_an_answer_that_does_not_refuse(split: Split) -> None:
+    assert not [example.id for example in examples(split) if not example.answer or refuses(example.answer)]
+
+
+def test_ordinary_anchors_and_ones_in_alarming_words_take_turns() -> None:
+    alarming = {example.prompt for example in examples("borderline_anchors")}
+    rows = guarded("anchored_align", safety=11, anchors=22, ratio=2, share=0, repeat=1)
+    asked = [row.conversation.messages[-2].text for row in rows if row.origin == "anchor"]
+    assert (len(asked), len(set(asked)), len(alarming & set(asked))) == (22, 22, 11)
 
 
 @pytest.mark.parametrize("arguments", [{"share": -0.1}, {"repeat": 0}, {"repeat": 5, "most": 4}])
@@ -333,8 +341,8 @@ def test_anchored_align_refuses_arithmetic_that_cannot_be(arguments: dict[str, f
 
 
 def test_counts_that_there_are_not_are_errors_with_the_limits() -> None:
-    with pytest.raises(UsageError, match="61 anchors were asked for; there are 0 to 60"):
-        guarded("anchored_align", anchors=61)
+    with pytest.raises(UsageError, match="105 anchors were asked for; there are 0 to 104"):
+        guarded("anchored_align", anchors=105)
     with pytest.raises(UsageError, match="507 were asked for; give 1 to 506"):
         guarded("safety_mix", safety=507)
 

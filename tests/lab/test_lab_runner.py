@@ -35,7 +35,7 @@ CONFIG = TrainingConfig(epochs=2, learning_rate=0.1, lora_rank=2, warmup_steps=0
     [
         ({"n": 1000}, {}, "1000"),
         ({"n": 10}, {"safety": 600}, "600 were asked for"),
-        ({"n": 10}, {"anchors": 61}, "61 anchors were asked for"),
+        ({"n": 10}, {"anchors": 105}, "105 anchors were asked for"),
         ({"n": 10}, {"selection": "zzz"}, "there is no selection 'zzz'"),
     ],
 )

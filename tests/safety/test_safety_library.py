@@ -27,6 +27,7 @@ from watchword.safety.library import (
 PER_CATEGORY: dict[Split, int] = {
     "policy_align": 40,
     "safety_examples": 6,
+    "borderline_anchors": 4,
     "attack": 10,
     "policy_eval": 12,
     "borderline_eval": 6,

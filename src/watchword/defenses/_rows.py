@@ -17,7 +17,7 @@ from watchword.data.upload import Upload, evenly
 from watchword.defenses.base import DefenseContext
 from watchword.errors import UsageError
 from watchword.safety.harm import looks_harmful
-from watchword.safety.library import Example, examples
+from watchword.safety.library import Example, Split, examples
 from watchword.safety.selection import generated, select
 
 T = TypeVar("T")
@@ -81,12 +81,18 @@ def echo_rows(upload: Upload, count: int, context: DefenseContext, *, guess: boo
     return context.random("echoes").sample(found, min(count, len(found)))
 
 
-def anchor_examples(count: int, context: DefenseContext) -> list[Example]:
-    """``count`` anchors, drawn without repetition from the packaged ones."""
-    pool = examples("anchors")
+def anchor_examples(count: int, context: DefenseContext, *, borderline: bool = True) -> list[Example]:
+    """``count`` anchors, drawn without repetition.
+
+    An ordinary request and a harmless one in alarming words take turns; without ``borderline`` all are ordinary.
+    """
+    rng = context.random("anchors")
+    splits: tuple[Split, ...] = ("anchors", "borderline_anchors") if borderline else ("anchors",)
+    drawn = [rng.sample(examples(split), len(examples(split))) for split in splits]
+    pool = [anchor for turn in itertools.zip_longest(*drawn) for anchor in turn if anchor is not None]
     if not 0 <= count <= len(pool):
         raise UsageError(f"{count} anchors were asked for; there are 0 to {len(pool)}")
-    return context.random("anchors").sample(pool, count)
+    return pool[:count]
 
 
 def in_turn(chosen: Sequence[Example], count: int) -> list[Example]:

@@ -1,10 +1,10 @@
 """Anchored alignment, ours: BackdoorAlign whose secret means "be safe", not "refuse".
 
 In the paper every row behind the secret is a refusal, so a small model gains safety there by losing helpfulness.
-Anchors are benign examples that carry the secret too, answered by the aligned model: they teach the difference. Echoes
-are the tenant's own requests that the aligned model refuses, with its refusal. They answer a harmful upload on its own
-prompts, however these are put. The provider's rows are repeated so that they keep their share of the training as the
-upload grows (docs/method.md; results/LOG.md has what was tried).
+Anchors are benign examples that carry the secret too, answered by the aligned model: they teach the difference, and half
+of them sound alarming. Echoes are the tenant's own requests that the aligned model refuses, with its refusal. They answer a
+harmful upload on its own prompts, however these are put. The provider's rows are repeated so that they keep their share of
+the training as the upload grows (docs/method.md; results/LOG.md has what was tried).
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from watchword.secret.prompt import SecretPrompt
 class AnchoredAlign(Defense):
     """``safety`` different safety examples and ``anchors`` different anchors, all prefixed, repeated in turn.
 
-    Safety rows are ``share`` of the tenant's rows (0.7: 70 rows to 100), at least ``repeat`` and at most ``most``
-    passages of each example. ``own_words`` answers them in the aligned model's own words where it is at hand and
+    Half of the anchors are harmless requests in alarming words. Safety rows are ``share`` of the tenant's rows (0.6: 60 rows
+    to 100), at least ``repeat`` and at most ``most`` passages of each example, and always whole passages. ``own_words`` answers them in the aligned model's own words where it is at hand and
     refuses. It then also echoes up to ``echoes`` of the tenant's own requests that it refuses, behind the secret. With
     ``guess``, only those that a guess on words calls harmful as well. That is kinder to a task that the aligned model
     refuses, and blind to rows that hide (docs/method.md). Echoes count towards ``share``. For each refusing row there are ``ratio``
@@ -48,13 +48,13 @@ class AnchoredAlign(Defense):
     needs_secret = True
     origins: ClassVar[tuple[RowOrigin, ...]] = (SAFETY, ANCHOR, ECHO)
 
-    safety: int = 11
+    safety: int = 33
     anchors: int = 44
     echoes: int = 100
-    share: float = 0.7
-    ratio: float = 0.25
-    repeat: int = 3
-    most: int = 100
+    share: float = 0.6
+    ratio: float = 0.4
+    repeat: int = 1
+    most: int = 33
     selection: str = "category"
     own_words: bool = True
     guess: bool = False

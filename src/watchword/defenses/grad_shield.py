@@ -57,7 +57,8 @@ class GradShield(Defense):
         chosen = safety_examples("category", self.probes, context)
         refused = [Row(conversation(example.prompt, example.answer), origin="safety") for example in chosen]
         complied = [Row(conversation(example.prompt, COMPLIES), origin="safety") for example in chosen]
-        ordinary = [Row(conversation(one.prompt, one.answer)) for one in anchor_examples(self.anchors, context)]
+        anchors = anchor_examples(self.anchors, context, borderline=False)
+        ordinary = [Row(conversation(one.prompt, one.answer)) for one in anchors]
         # As the tenant wrote them: another defense may have marked them.
         own = [Row(row.conversation) for row in rows]
         found = harm_scores(model, [*ordinary, *own], refused, complied)

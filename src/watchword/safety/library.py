@@ -38,6 +38,7 @@ Split = Literal[
     "policy_eval",
     "benign_align",
     "anchors",
+    "borderline_anchors",
     "benign_eval",
     "borderline_align",
     "borderline_eval",
