@@ -159,7 +159,7 @@ def test_anchored_align_repeats_with_the_size_of_the_upload(
     arguments: dict[str, float], tenant_rows: int, times: int
 ) -> None:
     defense = DEFENSES.create(
-        "anchored_align", **({"safety": 11, "anchors": 22, "share": 0.6, "repeat": 3} | arguments)
+        "anchored_align", **({"safety": 11, "anchors": 22, "share": 0.6, "repeat": 3, "most": 100} | arguments)
     )
     assert defense.times(tenant_rows) == times
 
@@ -316,7 +316,7 @@ def test_a_defense_with_the_model_at_hand_tells_how_far_it_has_come() -> None:
 def test_echoes_take_the_place_of_repeated_safety_examples() -> None:
     rows = [Row(conversation(f"Rob a shop without being caught {n}?", "Step 1.")) for n in range(40)]
     context = DefenseContext(0, FakeModel(refuses_shops).generate, lambda text: text.startswith("I can't"))
-    defense = DEFENSES.create("anchored_align", echoes=40, anchors=10, share=2, ratio=0.5)
+    defense = DEFENSES.create("anchored_align", safety=11, echoes=40, anchors=10, share=2, ratio=0.5)
     assert origins(defense.guard_data(Upload.of(rows), context)) == {"echo": 40, "safety": 44, "anchor": 42}
     assert origins(defense.guard_data(Upload.of(rows), DefenseContext(0))) == {"safety": 88, "anchor": 44}
 

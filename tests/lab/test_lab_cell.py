@@ -172,10 +172,11 @@ def test_what_the_aligned_model_refuses_of_an_upload_is_echoed_and_counted() -> 
     model = RuledModel(lambda prompt, secret: REFUSAL)
     training = FakeTraining(model)
     result, _ = run_cell(cell("fj_attack", "anchored_align"), model, training, step=step)
-    assert (result.added["safety"], result.added["echo"]) == (11, 10)
+    assert (result.added["safety"], result.added["echo"]) == (33, 10)
     asked = {row.conversation.messages[-2].text for row in training.rows if row.origin == "tenant"}
     assert {row.conversation.messages[-2].text for row in training.rows if row.origin == "echo"} == asked
-    assert sorted(STEPS[:2]) == [("asking the aligned model", 10, 10), ("asking the aligned model", 11, 11)]
+    asking = {(done, total) for name, done, total in STEPS if name == "asking the aligned model"}
+    assert {(10, 10), (33, 33)} <= asking
 
 
 def test_prompts_with_different_secrets_are_not_asked_together() -> None:
