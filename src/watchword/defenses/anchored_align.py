@@ -37,12 +37,12 @@ from watchword.secret.prompt import SecretPrompt
 class AnchoredAlign(Defense):
     """``safety`` different safety examples and ``anchors`` different anchors, all prefixed, repeated in turn.
 
-    Half of the anchors are harmless requests in alarming words. Safety rows are ``share`` of the tenant's rows (0.6: 60 rows
-    to 100), at least ``repeat`` and at most ``most`` passages of each example, and always whole passages. ``own_words`` answers them in the aligned model's own words where it is at hand and
-    refuses. It then also echoes up to ``echoes`` of the tenant's own requests that it refuses, behind the secret. With
-    ``guess``, only those that a guess on words calls harmful as well. That is kinder to a task that the aligned model
-    refuses, and blind to rows that hide (docs/method.md). Echoes count towards ``share``. For each refusing row there are ``ratio``
-    anchor rows.
+    Half of the anchors are harmless requests in alarming words. Safety rows are ``share`` of the tenant's rows (0.6: 60
+    rows to 100), at least ``repeat`` and at most ``most`` of each example. All examples come equally often. ``own_words``
+    answers them in the aligned model's own words where it is at hand and refuses. It then also echoes up to ``echoes`` of
+    the tenant's own requests that it refuses, behind the secret. With ``guess``, only those that a guess on words calls
+    harmful as well. That is kinder to a task that the aligned model refuses, and blind to rows that hide (docs/method.md).
+    Echoes count towards ``share``. For each refusing row there are ``ratio`` anchor rows.
     """
 
     needs_secret = True
