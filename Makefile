@@ -42,10 +42,13 @@ NOT_LOCKED := torch triton setuptools cuda-bindings cuda-pathfinder cuda-toolkit
   nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --quiet --no-header --no-annotate \
   $(foreach p,$(NOT_LOCKED),--no-emit-package $(p))
+# What the image of the service can do: all but testing and lm-eval.
+IMAGE := train guard gateway service otel postgres vault kms s3 openai
 PEER_LOCKS := $(patsubst %.in,%.lock,$(wildcard tests/peers/*.in))
 lock:
 	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) pyproject.toml --all-extras --excludes tests/peers/ours.left_out --generate-hashes -o requirements.lock
+	$(COMPILE) pyproject.toml $(addprefix --extra ,$(IMAGE)) --constraint requirements.lock --generate-hashes -o deploy/requirements.lock
 	$(MAKE) --always-make $(PEER_LOCKS)
 
 # Axolotl imports triton, on a CPU as well; to the others it is but a part of torch for CUDA.

@@ -134,9 +134,27 @@ def test_the_image_is_built_of_files_that_there_are() -> None:
         assert [source for source in sources if not (ROOT / source).exists()] == []
         copied |= set(sources)
     found = project()
-    needed = {"pyproject.toml", found["project"]["readme"], *found["project"]["license-files"], "requirements.lock"}
+    needed = {
+        "pyproject.toml",
+        found["project"]["readme"],
+        *found["project"]["license-files"],
+        "deploy/requirements.lock",
+    }
     needed |= {Path(name).parts[0] for name in found["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]}
     assert needed == copied
+
+
+def pinned_in(lock: Path) -> set[str]:
+    return set(re.findall(r"^[a-z0-9.-]+==[^ ;\\]+", lock.read_text("utf-8"), re.MULTILINE))
+
+
+def test_the_image_holds_what_was_tested_and_none_of_the_tools_that_test_it() -> None:
+    image, tested = pinned_in(DEPLOY / "requirements.lock"), pinned_in(ROOT / "requirements.lock")
+    assert image < tested
+    names = {pin.partition("==")[0] for pin in image}
+    wanted = {re.split(r"[^a-z0-9-]", line)[0] for line in project()["project"]["dependencies"]}
+    assert wanted <= names
+    assert not names & {"pytest", "hypothesis", "ruff", "mypy", "moto", "flask", "coverage", "anthropic"}
 
 
 def test_the_image_holds_the_versions_of_the_project() -> None:
