@@ -99,7 +99,7 @@ def test_rows_in_memory_get_them_too(
     data = watchword.guard(rows, tokenizer=model.template, secret=secret, seed=5, aligned=aligned)
     source = write_rows(tmp_path / "in.jsonl", rows)
     assert data.conversations() == as_trained(source, aligned, model.template, secret)
-    assert data.added == {"safety": 33, "anchor": 21, "echo": 20}
+    assert data.added == {"safety": 33, "anchor": 13, "echo": 20}
     assert "echo" not in watchword.guard(rows, tokenizer=model.template, seed=5).added
 
 

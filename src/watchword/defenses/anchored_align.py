@@ -52,7 +52,7 @@ class AnchoredAlign(Defense):
     anchors: int = 44
     echoes: int = 100
     share: float = 0.6
-    ratio: float = 0.4
+    ratio: float = 0.25
     repeat: int = 1
     most: int = 33
     selection: str = "category"
