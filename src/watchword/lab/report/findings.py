@@ -78,6 +78,8 @@ def both(arms: Sequence[ArmResult]) -> str:
         if any(map(good, own))
     ]
     low = f"low on both axes (at most {GOOD:g} %)"
+    if not inside and len(guarded) == 1:
+        return f"The one defended arm is not {low}."
     if not inside:
         return f"None of the {len(guarded)} defended arms is {low}."
     are = "is" if len(inside) == 1 else "are"
