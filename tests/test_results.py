@@ -89,7 +89,9 @@ def test_the_readme_shows_the_results(name: str, defense: str) -> None:
     # The table of the demo, below, has rows of the same names.
     row = next(row[1:] for row in rows_of("README.md") if row[0] == name)
     rates = [arm.rate(metric) for metric in ("asr", "over_refusal")]
-    assert [cell.strip("*") for cell in row] == [f"{rate.value:.1f} [{rate.low:.1f}, {rate.high:.1f}]" for rate in rates]
+    assert [cell.strip("*") for cell in row] == [
+        f"{rate.value:.1f} [{rate.low:.1f}, {rate.high:.1f}]" for rate in rates
+    ]
 
 
 @pytest.mark.parametrize(("name", "defense"), DEMO.items(), ids=DEMO)

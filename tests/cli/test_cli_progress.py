@@ -61,6 +61,28 @@ def test_each_step_begins_its_own_clock(clock: Clock) -> None:
     assert lines(console) == ["first: 1/2", "second: 1/2"]
 
 
+def test_a_step_that_comes_again_begins_its_own_clock_and_a_line_is_never_broken(clock: Clock) -> None:
+    console = Console(file=io.StringIO(), width=20)
+    made = PlainReporter(console)
+    made.step("fine-tuning", 100, 100)
+    clock.now += 1000
+    made.step("fine-tuning", 0, 100)
+    clock.now += 20
+    made.step("fine-tuning", 20, 100)
+    assert lines(console) == ["fine-tuning: 100/100", "fine-tuning: 0/100", "fine-tuning: 20/100, about 80 s left"]
+
+
+def test_a_bar_that_comes_again_is_a_new_one() -> None:
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+    with reporter(console) as made:
+        assert isinstance(made, BarReporter)
+        made.step("fine-tuning", 10, 10)
+        (first,) = made.bars.task_ids
+        made.step("fine-tuning", 0, 5)
+        (second,) = made.bars.task_ids
+    assert first != second
+
+
 def test_a_terminal_gets_bars_with_the_time_left() -> None:
     console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
     with reporter(console) as made:

@@ -66,26 +66,6 @@ def paused(shown: Reporter) -> Iterator[None]:
         bars.start()
 
 
-class BarReporter:
-    """One bar for the step in progress in each lane; a finished step makes room for the next."""
-
-    def __init__(self, bars: Progress) -> None:
-        self.bars = bars
-        self.shown: dict[int, tuple[str, TaskID]] = {}
-
-    def step(self, what: str, done: int, total: int, *, lane: int = 0) -> None:
-        before, task = self.shown.get(lane, ("", None))
-        if task is None or what != before:
-            if task is not None:
-                self.bars.remove_task(task)
-            task = self.bars.add_task(what, total=total)
-            self.shown[lane] = (what, task)
-        self.bars.update(task, completed=done, total=total)
-
-    def say(self, text: str) -> None:
-        self.bars.console.print(text)
-
-
 @dataclass
 class _Line:
     """The step in progress in one lane, with the times (seconds) at which it began and was last printed."""
@@ -93,6 +73,32 @@ class _Line:
     what: str
     began: float
     printed: float = 0.0
+    done: int = 0
+
+    def goes_on(self, what: str, done: int) -> bool:
+        """Whether this is the same step, and not the next one of that name, such as a cell's second training."""
+        return what == self.what and done >= self.done
+
+
+class BarReporter:
+    """One bar for the step in progress in each lane; a finished step makes room for the next."""
+
+    def __init__(self, bars: Progress) -> None:
+        self.bars = bars
+        self.shown: dict[int, tuple[_Line, TaskID]] = {}
+
+    def step(self, what: str, done: int, total: int, *, lane: int = 0) -> None:
+        line, task = self.shown.get(lane, (None, None))
+        if line is None or task is None or not line.goes_on(what, done):
+            if task is not None:
+                self.bars.remove_task(task)
+            line, task = _Line(what, time.monotonic()), self.bars.add_task(what, total=total)
+            self.shown[lane] = (line, task)
+        line.done = done
+        self.bars.update(task, completed=done, total=total)
+
+    def say(self, text: str) -> None:
+        self.bars.console.print(text)
 
 
 class PlainReporter:
@@ -105,15 +111,18 @@ class PlainReporter:
     def step(self, what: str, done: int, total: int, *, lane: int = 0) -> None:
         now = time.monotonic()
         line = self.lines.get(lane)
-        if line is None or what != line.what:
+        if line is None or not line.goes_on(what, done):
             line = self.lines[lane] = _Line(what, now)
+        line.done = done
         if done < total and now - line.printed < PLAIN_EVERY:
             return
         line.printed = now
-        self.console.print(f"{what}: {done}/{total}{_left(done, total, now - line.began)}", highlight=False)
+        self.console.print(
+            f"{what}: {done}/{total}{_left(done, total, now - line.began)}", highlight=False, soft_wrap=True
+        )
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
 
 def _left(done: int, total: int, seconds: float) -> str:
