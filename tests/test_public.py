@@ -52,7 +52,7 @@ def test_importing_it_loads_no_other_module_of_it() -> None:
 def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:
     (code,) = CODE.findall((ROOT / "README.md").read_text("utf-8"))
     said = run(code, workplace(tmp_path))
-    told = r"20 rows of the tenant in \d+ and different examples that were added: \{'anchor': \d+, 'safety': 11\}\n"
+    told = r"20 rows of the tenant in \d+ and different examples that were added: \{'anchor': \d+, 'safety': 33\}\n"
     assert re.fullmatch(told, said)
 
 
