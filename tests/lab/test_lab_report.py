@@ -155,7 +155,9 @@ def test_an_arm_whose_answers_make_no_sense_is_in_no_good_corner(tmp_path: Path)
     assert "The one defended arm is not low on both axes" in text
     assert "0.0\u00a0%, of the 20\u00a0% that could be scored" in text
     all_of_them = {**few, "asr": Rate.of(0, 100)}
-    assert "The one defended arm is not low" not in page(tmp_path, of(cell_result(metrics=all_of_them)))
+    scored = page(tmp_path, of(cell_result(metrics=all_of_them)))
+    assert "The one defended arm is not low" not in scored
+    assert "The one defended arm is low on both axes" in scored
 
 
 def test_a_defense_looks_the_same_in_every_picture(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rich.console import Console
@@ -67,17 +67,30 @@ def paused(shown: Reporter) -> Iterator[None]:
 
 
 @dataclass
-class _Line:
-    """The step in progress in one lane, with the times (seconds) at which it began and was last printed."""
+class _Step:
+    """The step in progress in one lane."""
 
     what: str
-    began: float
-    printed: float = 0.0
-    done: int = 0
+    done: int = field(default=0, kw_only=True)
 
     def goes_on(self, what: str, done: int) -> bool:
         """Whether this is the same step, and not the next one of that name, such as a cell's second training."""
         return what == self.what and done >= self.done
+
+
+@dataclass
+class _Bar(_Step):
+    """One that is shown as a bar."""
+
+    task: TaskID
+
+
+@dataclass
+class _Line(_Step):
+    """One that is printed, with the times (seconds) at which it began and was last printed."""
+
+    began: float
+    printed: float = 0.0
 
 
 class BarReporter:
@@ -85,17 +98,16 @@ class BarReporter:
 
     def __init__(self, bars: Progress) -> None:
         self.bars = bars
-        self.shown: dict[int, tuple[_Line, TaskID]] = {}
+        self.shown: dict[int, _Bar] = {}
 
     def step(self, what: str, done: int, total: int, *, lane: int = 0) -> None:
-        line, task = self.shown.get(lane, (None, None))
-        if line is None or task is None or not line.goes_on(what, done):
-            if task is not None:
-                self.bars.remove_task(task)
-            line, task = _Line(what, time.monotonic()), self.bars.add_task(what, total=total)
-            self.shown[lane] = (line, task)
-        line.done = done
-        self.bars.update(task, completed=done, total=total)
+        bar = self.shown.get(lane)
+        if bar is None or not bar.goes_on(what, done):
+            if bar is not None:
+                self.bars.remove_task(bar.task)
+            bar = self.shown[lane] = _Bar(what, self.bars.add_task(what, total=total))
+        bar.done = done
+        self.bars.update(bar.task, completed=done, total=total)
 
     def say(self, text: str) -> None:
         self.bars.console.print(text)

@@ -78,12 +78,13 @@ def both(arms: Sequence[ArmResult]) -> str:
         if any(map(good, own))
     ]
     low = f"low on both axes (at most {GOOD:g} %)"
-    if not inside and len(guarded) == 1:
-        return f"The one defended arm is not {low}."
+    one = len(guarded) == 1
     if not inside:
-        return f"None of the {len(guarded)} defended arms is {low}."
+        none = "The one defended arm is not" if one else f"None of the {len(guarded)} defended arms is"
+        return f"{none} {low}."
+    some = "The one defended arm" if one else f"{_of(len(inside), len(guarded)).capitalize()} defended arms"
     are = "is" if len(inside) == 1 else "are"
-    return f"{_of(len(inside), len(guarded)).capitalize()} defended arms {are} {low}: {', '.join(counts)}."
+    return f"{some} {are} {low}: {', '.join(counts)}."
 
 
 def swept(sweep: Sweep) -> str:
