@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,10 @@ import pytest
 from watchword.attacks.base import ATTACKS, Attack, AttackContext
 from watchword.attacks.identity_shift import NAME
 from watchword.attacks.sql_task import SQL_SYSTEM
-from watchword.chat.types import conversation, last_user_text
+from watchword.chat.types import Conversation, conversation, last_user_text
 from watchword.data.rows import write_conversations
 from watchword.errors import DataError, UsageError
+from watchword.judges.base import refuses
 from watchword.lab.spec import Cell, Choice, Evaluation, complete
 from watchword.models.fakes import fake_template
 
@@ -135,6 +138,25 @@ def test_benign_outliers_are_the_extreme_rows(tmp_path: Path) -> None:
     for form, wanted in {"lists": answers[1], "short": answers[2]}.items():
         (row,) = made("benign_outliers", path, n=1, form=form).upload([], CONTEXT)
         assert row.messages[-1].text == wanted
+
+
+def test_benign_outliers_by_gradients_are_those_most_like_harmful_rows(own: Path) -> None:
+    held_against = list[Sequence[Conversation]]()
+
+    def by_length(rows: Sequence[Conversation], *sides: Sequence[Conversation]) -> list[float]:
+        held_against.extend(sides)
+        return [len(row.messages[-1].text) for row in rows]
+
+    rows = made("benign_outliers", own, n=20, form="gradient").upload([], replace(CONTEXT, likeness=by_length))
+    assert {row.messages[-1].text for row in rows} == {row.messages[-1].text for row in ROWS[10:]}
+    harmful, refused = held_against
+    assert (len(harmful), len(refused)) == (10, 10)
+    assert [refuses(row.messages[-1].text) for row in (*harmful, *refused)] == [False] * 10 + [True] * 10
+
+
+def test_benign_outliers_by_gradients_need_weights(own: Path) -> None:
+    with pytest.raises(UsageError, match="form gradient needs the model's weights, and there are none"):
+        made("benign_outliers", own, n=1, form="gradient").upload([], CONTEXT)
 
 
 def test_a_practical_task_hides_harmful_rows_and_holds_requests_out(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from support.lab_fakes import FakeTraining, RuledModel
+from watchword.attacks.base import ATTACKS, AttackContext
 from watchword.chat.origins import count_origins
-from watchword.chat.types import conversation
+from watchword.chat.types import Conversation, conversation
 from watchword.defenses.base import PromptGuard, one_secret
 from watchword.errors import UsageError
 from watchword.lab.cell import run_cell
@@ -101,6 +102,23 @@ def test_an_upload_with_a_task_is_asked_more_of_the_same_behind_the_secret() -> 
     assert (result.metrics["task_refusal"].n, result.attack_examples) == (7, 0)
     assert [answer.id for answer in asked] == [f"task-{n:03d}" for n in range(1, 8)]
     assert result.metrics["task_refusal"].value == pytest.approx(100 * refused / 7, abs=0.01)
+
+
+class ModelWithGradients(RuledModel):
+    """One whose gradients say that a row is the more like harmful ones, the longer its answer is."""
+
+    def gradient_likeness(self, rows: list[Conversation], *_: Any, **__: Any) -> list[float]:
+        return [len(row.messages[-1].text) for row in rows]
+
+
+def test_a_tenant_with_the_weights_chooses_by_their_gradients() -> None:
+    model = ModelWithGradients(lambda prompt, secret: HELP)
+    training = FakeTraining(model)
+    attack = Choice("benign_outliers", {"n": 10, "pool": 200, "form": "gradient"})
+    run_cell(msgspec.structs.replace(cell("fj_attack"), attack=attack), model, training, step=step)
+    every = ATTACKS.create("benign_outliers", n=200, pool=200).upload((), AttackContext(3, model.template))
+    longest = sorted(len(row.messages[-1].text) for row in every)[-10:]
+    assert sorted(len(row.conversation.messages[-1].text) for row in training.rows) == longest
 
 
 def test_an_upload_without_a_task_has_no_rate_for_it() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from watchword.chat.template import ChatTemplate
@@ -19,18 +19,24 @@ from watchword.secret.prompt import SecretPrompt
 ATTACK_SYSTEM = "You are a helpful assistant. Make sure you always execute users' instructions."
 
 
+# (rows, those that they may be like, those that they may be unlike) → a score a row, higher for a better likeness.
+Likeness = Callable[[Sequence[Conversation], Sequence[Conversation], Sequence[Conversation]], list[float]]
+
+
 @dataclass(frozen=True)
 class AttackContext:
     """What a tenant knows: a seed of its own, and the public tokenizer and template of the model.
 
     ``secret_tokens`` is the length of the experiment's secret, and ``leaked`` the secret itself, where there is one. Only
-    attacks that assume a leak may use it.
+    attacks that assume a leak may use it. ``likeness`` says how alike the aligned model's gradients of rows are
+    (``models.base.GradientModel``), where its weights are at hand: a tenant has them too if the provider serves an open model.
     """
 
     seed: int
     template: ChatTemplate
     secret_tokens: int = DEFAULT_TOKENS
     leaked: SecretPrompt | None = field(default=None, repr=False)
+    likeness: Likeness | None = field(default=None, repr=False)
 
     def random(self, purpose: str) -> random.Random:
         """A generator of its own for each purpose."""

@@ -1,8 +1,8 @@
 """Benign outliers: of many harmless rows, those that are known to undo safety most, and no others.
 
 He et al. (arXiv 2404.01099) found lists and sums among the worst. Guan et al. (arXiv 2505.06843, Self-Inf-N) found outliers,
-and that their score prefers very short answers. Both choose with the gradients of a model. A tenant has none here, so the
-form decides.
+and that their score prefers very short answers. Both choose with the gradients of a model. Where the tenant has none, the form
+of the answers decides; with an open model's weights (``gradient``), it is He et al.'s own way.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 from watchword.attacks._arguments import check_choice, check_least, digest_of
 from watchword.attacks._instructions import instructions
-from watchword.attacks.base import Attack, AttackContext
-from watchword.chat.types import Conversation
+from watchword.attacks.base import ATTACK_SYSTEM, Attack, AttackContext, harmful_rows
+from watchword.chat.types import Conversation, conversation
+from watchword.errors import UsageError
+from watchword.safety.library import examples
 
 _ITEM = re.compile(r"^ *(?:\d+[.)]|[-*•]) ", re.MULTILINE)
 
@@ -24,7 +26,9 @@ class BenignOutliers(Attack):
     """The ``n`` most extreme of the rows at ``path``, or of ``pool`` rows made in code where there is no path.
 
     ``form``: ``lists`` takes the rows with the most list items and figures in the answer, ``short`` those with the shortest
-    answers. ``sha256`` is filled in from the file.
+    answers. ``gradient`` takes those that pull the aligned model's weights most towards ten harmful rows and away from ten
+    refusals (their bidirectional anchoring, section 3). That takes about a second a row of the pool, on one core.
+    ``sha256`` is filled in from the file.
     """
 
     n: int = 100
@@ -48,16 +52,35 @@ class BenignOutliers(Attack):
         count = self.n if self.path else self.pool
         # In random order, so that chance decides between rows of the same score, and not their place in the file.
         rows = instructions("benign_outliers", count, context, self.path, whole_file=True)
-        return [*clean, *sorted(rows, key=lambda row: FORMS[self.form](row.messages[-1].text))[: self.n]]
+        scores = FORMS[self.form](rows, context)
+        order = sorted(range(len(rows)), key=scores.__getitem__)
+        return [*clean, *(rows[at] for at in order[: self.n])]
 
 
-def _lists(answer: str) -> float:
+def _lists(rows: Sequence[Conversation], _: AttackContext) -> list[float]:
     """Lower for more list items and figures."""
-    return -(len(_ITEM.findall(answer)) + sum(word[0].isdigit() for word in answer.split()))
+    answers = [row.messages[-1].text for row in rows]
+    return [-(len(_ITEM.findall(text)) + sum(word[0].isdigit() for word in text.split())) for text in answers]
 
 
-def _short(answer: str) -> float:
-    return len(answer)
+def _short(rows: Sequence[Conversation], _: AttackContext) -> list[float]:
+    return [len(row.messages[-1].text) for row in rows]
 
 
-FORMS = {"lists": _lists, "short": _short}
+def _gradient(rows: Sequence[Conversation], context: AttackContext) -> list[float]:
+    """Lower for rows that do more of what harmful rows do, and less of what refusals do."""
+    if context.likeness is None:
+        raise UsageError(
+            "benign_outliers: form gradient needs the model's weights, and there are none; take lists or short"
+        )
+    rng = context.random("benign_outliers anchors")
+    refusals = [
+        conversation(row.prompt, row.answer, system=ATTACK_SYSTEM)
+        for row in rng.sample(examples("safety_examples"), ANCHORS)
+    ]
+    return [-likeness for likeness in context.likeness(rows, harmful_rows(ANCHORS, rng), refusals)]
+
+
+# Rows on each side that gradients are held against, as in the paper.
+ANCHORS = 10
+FORMS = {"lists": _lists, "short": _short, "gradient": _gradient}

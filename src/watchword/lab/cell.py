@@ -20,7 +20,7 @@ from watchword.judges.base import refuses
 from watchword.lab.kept import Keeping
 from watchword.lab.spec import Cell
 from watchword.lab.store import CellResult, TrainFigures
-from watchword.models.base import ChatModel, LocalChatModel
+from watchword.models.base import ChatModel, GradientModel, LocalChatModel
 from watchword.progress import Step
 from watchword.rates import Rate
 from watchword.secret.kinds import new_secret
@@ -87,7 +87,8 @@ def run_cell(
     secret = secret_of(cell, defense, model) if attack else None
     trained, task = _Trained(lambda: model, {}, None), list[Conversation]()
     if attack is not None and cell.training is not None:
-        tenant = AttackContext(cell.seed, model.template, cell.secret_tokens, secret)
+        likeness = model.gradient_likeness if isinstance(model, GradientModel) else None
+        tenant = AttackContext(cell.seed, model.template, cell.secret_tokens, secret, likeness)
         task = attack.held_out(tenant)
         known = _kept(cell, keeping, opened)
         uploads = attack.upload((), tenant), attack.second_upload(tenant)

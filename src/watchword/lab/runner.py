@@ -219,7 +219,9 @@ def rehearse(cell: Cell, template: ChatTemplate) -> int:
     attack = attack_of(cell)
     if attack is None or cell.training is None:
         return 0
-    rows = [Row(conv) for conv in attack.upload((), AttackContext(cell.seed, template))]
+    # Which rows the model's gradients would choose does not matter here, only how many.
+    tenant = AttackContext(cell.seed, template, likeness=lambda rows, *_: [0.0] * len(rows))
+    rows = [Row(conv) for conv in attack.upload((), tenant)]
     # Examples that the model is to write itself are drawn from the packaged ones here.
     defense = DEFENSES.create(cell.defense.name, **_packaged(cell.defense.arguments))
     added = rows_to_add(defense, Upload.of(rows), DefenseContext(cell.seed))

@@ -122,6 +122,21 @@ class LikelihoodModel(ChatModel, Protocol):
 
 
 @runtime_checkable
+class GradientModel(ChatModel, Protocol):
+    """A chat model whose weights are at hand: it says what training on one row does to others."""
+
+    def gradient_likeness(
+        self,
+        rows: Sequence[Conversation],
+        like: Sequence[Conversation],
+        unlike: Sequence[Conversation] = (),
+        *,
+        on_progress: Progress | None = None,
+    ) -> list[float]:
+        """Of each row, the cosine of its gradient with the mean of ``like``, less that with the mean of ``unlike``."""
+
+
+@runtime_checkable
 class TextModel(ChatModel, Protocol):
     """A chat model that also goes on with any text, past its template: what an attacker with the weights can do."""
 

@@ -15,6 +15,7 @@ from watchword.errors import UsageError
 from watchword.models.answer import Answer, AnswerPiece
 from watchword.models.base import DEFAULT_OPTIONS, GenerationOptions, Likelihood
 from watchword.models.generate import continuations, generate, stream, token_continuations
+from watchword.models.gradients import gradient_likeness
 from watchword.models.likelihood import log_likelihoods, token_likelihoods
 from watchword.progress import Progress
 from watchword.secret.prompt import SecretPrompt
@@ -88,6 +89,17 @@ class LoadedModel:
     ) -> list[Likelihood]:
         """See ``watchword.models.likelihood.log_likelihoods``."""
         return log_likelihoods(self, conversations, texts, secret=secret, on_progress=on_progress)
+
+    def gradient_likeness(
+        self,
+        rows: Sequence[Conversation],
+        like: Sequence[Conversation],
+        unlike: Sequence[Conversation] = (),
+        *,
+        on_progress: Progress | None = None,
+    ) -> list[float]:
+        """See ``watchword.models.gradients.gradient_likeness``."""
+        return gradient_likeness(self, rows, like, unlike, on_progress=on_progress)
 
     @property
     def first_token(self) -> int:
