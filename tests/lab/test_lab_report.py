@@ -90,8 +90,8 @@ def test_the_tables_below_pictures_name_rates_with_a_sign_and_means_without(tmp_
 def test_the_findings_are_worked_out(tmp_path: Path) -> None:
     text = page(tmp_path, demo_results()).replace("\u00a0", " ")
     assert "Attack success is 1.5 % for the aligned model and 98.5 % after fine-tuning without a defense" in text
-    assert "least with BackdoorAlign (0.0 %); the intervals do not set Anchored align apart from it" in text
-    assert "most with BackdoorAlign (98.4 %)" in text
+    assert "least with BackdoorAlign: 0.0 %; the intervals do not set Anchored align apart from it" in text
+    assert "most with BackdoorAlign: 98.4 %" in text
     assert "87.9 % instead of 0.0 % (BackdoorAlign)" in text
     assert "1 of 3 defended arms is low on both axes (at most 10 %): Anchored align." in text
     assert "The loss ended below its start in all 4 training runs" in text
@@ -105,7 +105,7 @@ def test_the_findings_follow_the_figures(tmp_path: Path) -> None:
         cell_result(defense="safety_mix", secret_tokens=0, metrics={"asr": good, "over_refusal": bad}),
     ]
     text = page(tmp_path, of(*cells)).replace("\u00a0", " ")
-    assert "least with Safety mix (0.0 %)." in text
+    assert "With a defense it is least with Safety mix: 0.0 %." in text
     assert "0.0 % instead of 100.0 % (BackdoorAlign)" in text
     assert "None of the 2 defended arms is low on both axes" in text
 
@@ -153,7 +153,7 @@ def test_an_arm_whose_answers_make_no_sense_is_in_no_good_corner(tmp_path: Path)
     few = {"asr": Rate.of(0, 20, unscored=80), "over_refusal": Rate.of(1, 60)}
     text = page(tmp_path, of(cell_result(metrics=few)))
     assert "The one defended arm is not low on both axes" in text
-    assert "0.0\u00a0%, of the 20\u00a0% that could be scored" in text
+    assert "attack success is 0.0\u00a0% (of 20 answers; 80 unscored)" in text
     all_of_them = {**few, "asr": Rate.of(0, 100)}
     scored = page(tmp_path, of(cell_result(metrics=all_of_them)))
     assert "The one defended arm is not low" not in scored

@@ -25,7 +25,7 @@ def attack_success(arms: Sequence[ArmResult]) -> str:
     after = _range(arms, ASR.name, lambda arm: not arm.aligned and arm.defense == "none")
     parts = [*before, *([f"{after} after fine-tuning without a defense"] if after else [])]
     opening = f"Attack success is {' and '.join(parts)}" if parts else ""
-    return _sentence([opening, _best(arms, ASR.name, "with a defense it is")])
+    return _sentence([opening, _best(arms, ASR.name, "attack success", "with a defense it is")])
 
 
 def over_refusal(arms: Sequence[ArmResult]) -> str:
@@ -33,10 +33,9 @@ def over_refusal(arms: Sequence[ArmResult]) -> str:
     before = [percent(rate) for rate in _rates(arms, OVER_REFUSAL.name, lambda arm: arm.aligned)]
     opening = f"The aligned model refuses {before[0]} of the harmless requests" if before else ""
     ranked = worst_cases(arms, OVER_REFUSAL.name)
-    most = [f"most with {ranked[-1][0]} ({_up_to(arms)}{percent(ranked[-1][1])})"] if len(ranked) > 1 else []
-    return _sentence(
-        [opening, ", ".join([_best(arms, OVER_REFUSAL.name, "among the defenses over-refusal is"), *most])]
-    )
+    most = [f"most with {ranked[-1][0]}: {_up_to(arms)}{percent(ranked[-1][1])}"] if len(ranked) > 1 else []
+    best = _best(arms, OVER_REFUSAL.name, "over-refusal", "among the defenses over-refusal is")
+    return _sentence([opening, ", ".join([best, *most])])
 
 
 def spans(arms: Sequence[ArmResult], metrics: Sequence[Metric]) -> str:
@@ -156,29 +155,31 @@ def defended(arm: ArmResult) -> bool:
 
 
 def percent(rate: Rate) -> str:
-    """``3.6 %``, with a space that does not break; of which share of the answers, where not all could be scored.
+    """``3.6 %``, with a space that does not break, and how many of the answers could be scored where not all could.
 
     The mean of a score has no sign.
     """
     if rate.value is None:
         return "–"
-    part = f", of the {rate.coverage:.3g}\u00a0% that could be scored" if rate.unscored else ""
+    part = f" (of {rate.n} answers; {rate.unscored} unscored)" if rate.unscored else ""
     sign = "" if rate.is_mean else "\u00a0%"
     return f"{rate.value:.1f}{sign}{part}"
 
 
-def _best(arms: Sequence[ArmResult], metric: str, opening: str) -> str:
-    """The lowest worst case, and whether the runner-up's interval lies apart from it."""
+def _best(arms: Sequence[ArmResult], metric: str, what: str, opening: str) -> str:
+    """The lowest worst case, and whether the runner-up's interval lies apart from it; of one defense alone, its rate."""
     ranked = worst_cases(arms, metric)
     if not ranked:
         return ""
     label, rate = ranked[0]
+    if len(ranked) == 1:
+        return f"with {label} {what} is {_up_to(arms)}{percent(rate)}"
     alike = [
         other for other, more in ranked[1:] if rate.high is not None and more.low is not None and more.low <= rate.high
     ]
     others = " and ".join(alike) if len(alike) <= FEW else f"{len(alike)} others"
     doubt = f"; the intervals do not set {others} apart from it" if alike and metric == ASR.name else ""
-    return f"{opening} least with {label} ({_up_to(arms)}{percent(rate)}){doubt}"
+    return f"{opening} least with {label}: {_up_to(arms)}{percent(rate)}{doubt}"
 
 
 def _up_to(arms: Sequence[ArmResult]) -> str:

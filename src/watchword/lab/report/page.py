@@ -111,8 +111,8 @@ def _worst(arms: Sequence[ArmResult], metric: str, caption: str) -> tuple[str, s
     """The value and its caption, which says of how many answers it tells where some could not be scored."""
     rates = [rate for arm in arms if (rate := arm.rate(metric)) is not None]
     words = percent(max(rates, key=lambda rate: rate.value or 0.0)) if rates else "–"
-    value, comma, part = words.partition(",")
-    return value, f"{caption}{comma}{part}"
+    value, bracket, part = words.partition(" (")
+    return value, f"{caption}{bracket}{part}"
 
 
 def _alone(chart: Markup, title: str) -> str:
