@@ -21,7 +21,10 @@ from sqlalchemy import event
 from watchword.service.db import Database
 from watchword.service.jobs.machine import JobAction
 from watchword.service.settings import TenantLimits
-from watchword.service.types import Idempotency, NewFile, NewJob, NewModel, Principal, Succeeded
+from watchword.service.types.files import NewFile
+from watchword.service.types.jobs import Idempotency, NewJob, Succeeded
+from watchword.service.types.models import NewModel
+from watchword.service.types.tenants import Principal
 
 TENANTS, PROBES, DIGEST = 100, 20, "0" * 64
 _bodies = itertools.count()

@@ -32,7 +32,7 @@ from watchword.release.reading import read_release
 from watchword.remote.notice import Notice, QuestionsNotice
 from watchword.remote.run import POINTS, cancel_remote, resume_remote, run_remote
 from watchword.remote.state import read_state
-from watchword.service.types import JobError
+from watchword.service.types.jobs import JobError
 
 # Reached more than once in a run, so that a kill comes in the middle.
 OFTEN = {"after_event": 3}

@@ -11,7 +11,7 @@ from watchword.errors import NotFoundError, QuotaError, UsageError
 from watchword.service.db import Database
 from watchword.service.keys import draw_key, id_in, key_digest, well_formed
 from watchword.service.settings import TenantLimits
-from watchword.service.types import Principal, Scope
+from watchword.service.types.tenants import Principal, Scope
 
 
 def test_a_drawn_key_is_well_formed_and_never_shown() -> None:

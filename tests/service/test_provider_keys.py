@@ -30,7 +30,9 @@ from watchword.service.jobs.machine import JobAction
 from watchword.service.key_settings import KeySettings, TransitSettings
 from watchword.service.rotation import rotate_wrapping
 from watchword.service.settings import PlaceSettings, ServiceSettings
-from watchword.service.types import Idempotency, JobState, NewFile, NewJob, Stopped, webhook_binding
+from watchword.service.types.files import NewFile
+from watchword.service.types.jobs import Idempotency, JobState, NewJob, Stopped
+from watchword.service.types.operator import webhook_binding
 from watchword.service.worker.publishing import publish
 
 SECRET = SecretPrompt("seven grey owls", kind="random", tokens=3, entropy_bits=40.0)

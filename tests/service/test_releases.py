@@ -24,7 +24,8 @@ from watchword.service.jobs.machine import JobAction
 from watchword.service.releases import Removal
 from watchword.service.settings import PlaceSettings, ServiceSettings
 from watchword.service.strays import sweep_strays
-from watchword.service.types import NewModel, Succeeded
+from watchword.service.types.jobs import Succeeded
+from watchword.service.types.models import NewModel
 
 NAME = "ft:smollm2-135m:acme::made"
 

@@ -31,7 +31,8 @@ from watchword.service.api.chat_models import ChatModels, OwnedRelease
 from watchword.service.engine_place import EnginePlace
 from watchword.service.releases import Removal
 from watchword.service.settings import PlaceSettings
-from watchword.service.types import EVERY_TENANT, ModelState, TunedModel, release_owner
+from watchword.service.types.models import ModelState, TunedModel, release_owner
+from watchword.service.types.tenants import EVERY_TENANT
 from watchword.service.worker.known import KnownReleases
 from watchword.service.worker.publishing import publish
 

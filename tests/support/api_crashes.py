@@ -34,17 +34,10 @@ from watchword.service.releases import Removal
 from watchword.service.serving import api
 from watchword.service.settings import ServiceSettings
 from watchword.service.storage import Blobs
-from watchword.service.types import (
-    FileState,
-    Idempotency,
-    Job,
-    NewFile,
-    NewJob,
-    NewModel,
-    Principal,
-    StoredFile,
-    Succeeded,
-)
+from watchword.service.types.files import FileState, NewFile, StoredFile
+from watchword.service.types.jobs import Idempotency, Job, NewJob, Succeeded
+from watchword.service.types.models import NewModel
+from watchword.service.types.tenants import Principal
 
 TENANT, MODEL = "bakery", "ft:smollm2-135m:bakery::made"
 # Reached more than once in a story, so that each seed kills at another time.

@@ -21,7 +21,9 @@ from watchword.finetune.launch._process import Child
 from watchword.service.api.chat_models import OwnedRelease
 from watchword.service.crash import ASKED_BY
 from watchword.service.settings import PlaceSettings
-from watchword.service.types import EVERY_TENANT, Job, JobState, TunedModel
+from watchword.service.types.jobs import Job, JobState
+from watchword.service.types.models import TunedModel
+from watchword.service.types.tenants import EVERY_TENANT
 
 SEEDS = (1, 2, 3)
 # Reached more than once in a job, so that each seed kills at another time.

@@ -24,7 +24,7 @@ from support.service_parts import BASE, running_service
 from watchword.remote.patience import Patience
 from watchword.remote.run import RemoteSession
 from watchword.remote.state import RemoteRequest
-from watchword.service.types import JobError
+from watchword.service.types.jobs import JobError
 
 KEY = bytes(range(32))
 KEY_ENV = "WATCHWORD_REMOTE_API_KEY"

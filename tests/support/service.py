@@ -18,17 +18,10 @@ from sqlalchemy import Engine, create_engine, event, text
 
 from watchword.service.db import Database
 from watchword.service.settings import TenantLimits
-from watchword.service.types import (
-    FileState,
-    Idempotency,
-    Job,
-    NewFile,
-    NewJob,
-    NewModel,
-    Principal,
-    StoredFile,
-    Succeeded,
-)
+from watchword.service.types.files import FileState, NewFile, StoredFile
+from watchword.service.types.jobs import Idempotency, Job, NewJob, Succeeded
+from watchword.service.types.models import NewModel
+from watchword.service.types.tenants import Principal
 
 KINDS = ("sqlite", "postgresql")
 ANY_DIGEST = "ab" * 32

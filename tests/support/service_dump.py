@@ -16,7 +16,7 @@ from watchword.service.db import Database
 from watchword.service.db.migrate import head_revision
 from watchword.service.jobs.machine import JobAction
 from watchword.service.keys import draw_key
-from watchword.service.types import Claim, NewCheckpoint, NewEvent, Stopped
+from watchword.service.types.jobs import Claim, NewCheckpoint, NewEvent, Stopped
 
 
 def fill(database: Database) -> None:

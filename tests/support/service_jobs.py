@@ -36,7 +36,9 @@ from watchword.service.gate.sequential import Decision
 from watchword.service.gate.verdict import Measured, SecretMeasured, Verdict
 from watchword.service.settings import PlaceSettings, Policy, ServiceSettings, WorkerSettings
 from watchword.service.storage import Blobs
-from watchword.service.types import EVERY_TENANT, Idempotency, Job, JobState, NewFile, NewJob, Principal, Stage
+from watchword.service.types.files import NewFile
+from watchword.service.types.jobs import Idempotency, Job, JobState, NewJob, Stage
+from watchword.service.types.tenants import EVERY_TENANT, Principal
 from watchword.service.worker.child import run_order
 from watchword.service.worker.curve import Curve
 from watchword.service.worker.loop import Worker

@@ -23,7 +23,8 @@ from watchword.service.keys import draw_key
 from watchword.service.serving import api
 from watchword.service.settings import ServiceSettings, WebhookSettings
 from watchword.service.storage import Blobs
-from watchword.service.types import (
+from watchword.service.types.files import NewFile
+from watchword.service.types.jobs import (
     Claim,
     Facts,
     Failed,
@@ -31,14 +32,13 @@ from watchword.service.types import (
     JobState,
     NewCheckpoint,
     NewEvent,
-    NewFile,
-    NewModel,
     Outcome,
-    Scope,
     Stage,
     Stopped,
     Succeeded,
 )
+from watchword.service.types.models import NewModel
+from watchword.service.types.tenants import Scope
 
 BASE = "smollm2-135m"
 CSV = "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n1,2.5,0.4,,\n2,1.5,0.6,,\n"

@@ -11,7 +11,7 @@ import typer
 from watchword.cli.service_options import config_option, data_option, service_database
 
 if TYPE_CHECKING:
-    from watchword.service.types import AuditHead
+    from watchword.service.types.operator import AuditHead
 
 app = typer.Typer(help="Read and verify the service's audit log.", no_args_is_help=True)
 # The largest number that a database takes.
@@ -52,7 +52,7 @@ def show(
 
 def _head(text: str) -> AuditHead:
     from watchword.errors import UsageError
-    from watchword.service.types import AuditHead
+    from watchword.service.types.operator import AuditHead
 
     number, _, digest = text.partition(":")
     if not number.isdecimal() or len(digest) != 64:

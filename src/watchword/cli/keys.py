@@ -14,7 +14,7 @@ from rich.table import Table
 from watchword.cli.service_options import config_option, data_option, service_database
 
 if TYPE_CHECKING:
-    from watchword.service.types import ApiKey
+    from watchword.service.types.tenants import ApiKey
 
 app = typer.Typer(help="Make, list and revoke API keys of the service.", no_args_is_help=True)
 _DAY = 86_400.0
@@ -33,7 +33,7 @@ def create(
 ) -> None:
     """Draw a key. It is shown once; only its digest is kept."""
     from watchword.service.keys import draw_key
-    from watchword.service.types import Scope
+    from watchword.service.types.tenants import Scope
 
     drawn, expires = draw_key(), None if days is None else time.time() + days * _DAY
     scope = Scope.OPERATOR if operator else Scope.TENANT
@@ -50,7 +50,7 @@ def list_keys(
     config: Path | None = config_option(),
 ) -> None:
     """List all keys, revoked and expired ones too."""
-    from watchword.service.types import EVERY_TENANT
+    from watchword.service.types.tenants import EVERY_TENANT
 
     with service_database(data, config) as database:
         found = database.keys(EVERY_TENANT if tenant is None else tenant)

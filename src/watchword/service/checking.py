@@ -20,7 +20,7 @@ from watchword.data.validate import ValidationReport, validate
 from watchword.errors import DataError
 from watchword.files.addresses import Address
 from watchword.service.turns import FairTurns
-from watchword.service.types import StoredFile
+from watchword.service.types.files import StoredFile
 
 # So many bytes take about as long as starting with a file.
 _COSTS_ONE = 1 << 20

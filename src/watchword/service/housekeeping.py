@@ -12,7 +12,7 @@ from watchword.service.db import Database
 from watchword.service.logs import log
 from watchword.service.settings import RetentionSettings
 from watchword.service.storage import Blobs
-from watchword.service.types import StoredFile
+from watchword.service.types.files import StoredFile
 
 _EVERY_SECONDS, _SWEEP_SECONDS = 30.0, 86_400.0
 # A check that has not ended by then was lost with its process.

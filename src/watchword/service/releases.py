@@ -17,7 +17,7 @@ from watchword.service.db import Database
 from watchword.service.logs import log
 from watchword.service.settings import ServiceSettings
 from watchword.service.strays import sweep_strays
-from watchword.service.types import RetiredRelease
+from watchword.service.types.models import RetiredRelease
 from watchword.service.worker.publishing import retract
 
 # By then every API process has seen that the model has another release.

@@ -21,7 +21,8 @@ from watchword.service.db import Database
 from watchword.service.provider_keys import rewrap_key, ring_file
 from watchword.service.seals import Seals
 from watchword.service.settings import ServiceSettings
-from watchword.service.types import EVERY_TENANT, WebhookEndpoint, webhook_binding
+from watchword.service.types.operator import WebhookEndpoint, webhook_binding
+from watchword.service.types.tenants import EVERY_TENANT
 
 # What a training keeps its secret in until it has ended.
 _UNFINISHED = "secret.unfinished"

@@ -32,7 +32,7 @@ from watchword.service.releases import Removal
 from watchword.service.settings import ServiceSettings
 from watchword.service.storage import Blobs
 from watchword.service.stores import StoreLook
-from watchword.service.types import Principal
+from watchword.service.types.tenants import Principal
 from watchword.service.webhooks import Dispatcher
 
 _ROW_BYTES = 4 << 20

@@ -17,7 +17,7 @@ from watchword.secret.wrapping import KeyProvider
 from watchword.service.db import Database
 from watchword.service.delivering import RETRY_SECONDS, Sender, signed_headers
 from watchword.service.logs import log
-from watchword.service.types import Delivery, WebhookEndpoint, webhook_binding
+from watchword.service.types.operator import Delivery, WebhookEndpoint, webhook_binding
 
 _LOOK_SECONDS, _HOLD_SECONDS = 1.0, 60.0
 _AT_ONCE = 20

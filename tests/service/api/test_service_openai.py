@@ -20,7 +20,7 @@ from watchword.files.addresses import Address
 from watchword.release.engine import weights_name
 from watchword.service.releases import Removal
 from watchword.service.settings import TenantLimits
-from watchword.service.types import JobError
+from watchword.service.types.jobs import JobError
 
 
 def file_of(client: openai.OpenAI, data: bytes | None = None, name: str = "bakery.jsonl") -> Any:

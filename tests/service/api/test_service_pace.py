@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from watchword.errors import QuotaError
 from watchword.service.api.pace import Pace
-from watchword.service.types import Principal
+from watchword.service.types.tenants import Principal
 
 TENANT = Principal("bakery", "key1")
 

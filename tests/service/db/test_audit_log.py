@@ -15,7 +15,7 @@ from watchword.errors import AuditError, SecretError
 from watchword.service.db import Database
 from watchword.service.db.audit import GENESIS
 from watchword.service.keys import draw_key
-from watchword.service.types import AuditHead
+from watchword.service.types.operator import AuditHead
 
 
 @pytest.fixture

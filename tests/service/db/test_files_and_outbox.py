@@ -9,7 +9,8 @@ from watchword.errors import ConflictError, NotFoundError
 from watchword.service.db import Database
 from watchword.service.jobs.machine import JobAction
 from watchword.service.settings import RetentionSettings
-from watchword.service.types import EVERY_TENANT, NewUpload, UploadState
+from watchword.service.types.files import NewUpload, UploadState
+from watchword.service.types.tenants import EVERY_TENANT
 
 DAY = 86_400.0
 

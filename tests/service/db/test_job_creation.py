@@ -12,7 +12,8 @@ from watchword.service.db import Database
 from watchword.service.db.jobs import RETRY_SECONDS
 from watchword.service.jobs.machine import JobAction
 from watchword.service.settings import TenantLimits
-from watchword.service.types import EVERY_TENANT, Idempotency, JobState, NewJob, Principal
+from watchword.service.types.jobs import Idempotency, JobState, NewJob
+from watchword.service.types.tenants import EVERY_TENANT, Principal
 
 BODY, OTHER = "a" * 64, "b" * 64
 

@@ -19,17 +19,7 @@ from watchword.service.db import Database
 from watchword.service.db.schema import jobs, outbox, tenants
 from watchword.service.jobs.machine import ASKED, WAITING, JobAction, next_state
 from watchword.service.settings import TenantLimits
-from watchword.service.types import (
-    Claim,
-    Failed,
-    Idempotency,
-    Job,
-    JobError,
-    JobState,
-    NewJob,
-    Outcome,
-    Stopped,
-)
+from watchword.service.types.jobs import Claim, Failed, Idempotency, Job, JobError, JobState, NewJob, Outcome, Stopped
 
 LEASE = 60.0
 # Each statement to a server costs more than one to a file.

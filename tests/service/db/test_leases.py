@@ -13,8 +13,7 @@ from watchword.errors import ConflictError, LeaseLostError, NotFoundError
 from watchword.service.db import Database
 from watchword.service.jobs.machine import JobAction
 from watchword.service.settings import TenantLimits
-from watchword.service.types import (
-    EVERY_TENANT,
+from watchword.service.types.jobs import (
     Claim,
     Facts,
     Failed,
@@ -22,13 +21,13 @@ from watchword.service.types import (
     Job,
     JobError,
     JobState,
-    ModelState,
     NewCheckpoint,
     NewEvent,
-    NewModel,
     Stage,
     Stopped,
 )
+from watchword.service.types.models import ModelState, NewModel
+from watchword.service.types.tenants import EVERY_TENANT
 
 LEASE = 60.0
 

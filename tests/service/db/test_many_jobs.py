@@ -16,7 +16,7 @@ from support.service import KINDS, PLENTY, Clock, Databases, a_file, a_job, open
 from watchword.service.db import Database
 from watchword.service.jobs.machine import JobAction
 from watchword.service.settings import TenantLimits
-from watchword.service.types import Claim, NewEvent
+from watchword.service.types.jobs import Claim, NewEvent
 
 LEASE = 60.0
 # Tables with one row, and what is asked of the tables themselves, may be read whole.

@@ -18,7 +18,7 @@ from watchword.service.db import Database
 from watchword.service.db.migrate import head_revision
 from watchword.service.db.schema import metadata
 from watchword.service.jobs.machine import JobAction
-from watchword.service.types import JobState
+from watchword.service.types.jobs import JobState
 
 # One file for each released schema, made by ``python -m support.service_dump`` when it was the newest.
 RELEASED = sorted((Path(__file__).parent / "schemas").glob("*.sql"))

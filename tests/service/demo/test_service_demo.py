@@ -25,7 +25,7 @@ from watchword.service.demo.recording import recorded_client
 from watchword.service.demo.tenant import Tenant
 from watchword.service.settings import ServiceSettings
 from watchword.service.settings_file import read_settings
-from watchword.service.types import Claim, JobError, NewEvent
+from watchword.service.types.jobs import Claim, JobError, NewEvent
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from watchword.errors import ConflictError
 from watchword.service.jobs.machine import ACTIVE, ASKED, JobAction, next_state
-from watchword.service.types import JobState
+from watchword.service.types.jobs import JobState
 
 states, actions = st.sampled_from(JobState), st.sampled_from(JobAction)
 GOALS = {

@@ -21,7 +21,9 @@ from watchword.release.reading import read_release
 from watchword.secret.kept import SEALED
 from watchword.secret.vault import unseal_known
 from watchword.service.jobs.machine import JobAction
-from watchword.service.types import EVERY_TENANT, Hyperparameters, Job, JobState, ModelState
+from watchword.service.types.jobs import Hyperparameters, Job, JobState
+from watchword.service.types.models import ModelState
+from watchword.service.types.tenants import EVERY_TENANT
 
 
 @pytest.fixture

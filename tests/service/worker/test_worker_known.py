@@ -20,7 +20,7 @@ from watchword.files.addresses import Address
 from watchword.secret.kept import SEALED
 from watchword.service.seals import Seals
 from watchword.service.settings import Policy
-from watchword.service.types import Hyperparameters
+from watchword.service.types.jobs import Hyperparameters
 from watchword.service.worker import known
 from watchword.service.worker.known import KnownReleases, reporting
 from watchword.service.worker.messages import Order

@@ -17,7 +17,8 @@ from support.stores import memory_store
 from watchword.finetune.launch._process import Child
 from watchword.service.jobs.machine import JobAction
 from watchword.service.settings import PlaceSettings
-from watchword.service.types import EVERY_TENANT, Job, JobState
+from watchword.service.types.jobs import Job, JobState
+from watchword.service.types.tenants import EVERY_TENANT
 from watchword.service.worker import attending, outages
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")

@@ -21,7 +21,7 @@ from support.tiny import saved
 from watchword.release.opening import open_release
 from watchword.service.jobs.machine import JobAction
 from watchword.service.settings import GateThresholds, Policy, TrainingDefaults
-from watchword.service.types import Hyperparameters, Job, JobState
+from watchword.service.types.jobs import Hyperparameters, Job, JobState
 from watchword.service.worker.child import work
 
 pytestmark = [pytest.mark.integration, pytest.mark.peers("ray"), pytest.mark.filterwarnings("ignore")]

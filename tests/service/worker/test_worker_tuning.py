@@ -25,7 +25,8 @@ from watchword.models.fakes import fake_template
 from watchword.release.opening import open_release
 from watchword.service.jobs.machine import JobAction
 from watchword.service.settings import GateThresholds, Policy, TrainingDefaults
-from watchword.service.types import EVERY_TENANT, Hyperparameters, Job, JobState
+from watchword.service.types.jobs import Hyperparameters, Job, JobState
+from watchword.service.types.tenants import EVERY_TENANT
 from watchword.service.worker.child import work
 from watchword.service.worker.loop import Worker
 

@@ -17,7 +17,7 @@ from watchword.service.api.chat_models import ENGINE, ChatModels
 from watchword.service.db import Database
 from watchword.service.engine_place import EnginePlace
 from watchword.service.settings import Policy, ServiceSettings
-from watchword.service.types import Principal, Scope
+from watchword.service.types.tenants import Principal, Scope
 from watchword.service.wire.faults import fault_of
 
 # Counts a call of a key, and refuses it where there were too many.

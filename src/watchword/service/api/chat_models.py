@@ -19,7 +19,8 @@ from watchword.release.reading import Guarded, Plain, Release
 from watchword.service.db import Database
 from watchword.service.engine_place import EnginePlace
 from watchword.service.settings import ServiceSettings
-from watchword.service.types import EVERY_TENANT, TunedModel, release_owner
+from watchword.service.types.models import TunedModel, release_owner
+from watchword.service.types.tenants import EVERY_TENANT
 
 ENGINE = "engine"
 

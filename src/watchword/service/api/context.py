@@ -20,7 +20,8 @@ from watchword.service.releases import Removal
 from watchword.service.settings import ServiceSettings
 from watchword.service.storage import Blobs
 from watchword.service.stores import StoreLook
-from watchword.service.types import Idempotency, Principal
+from watchword.service.types.jobs import Idempotency
+from watchword.service.types.tenants import Principal
 
 _RETRY_COUNT, _IDEMPOTENCY_KEY = "x-stainless-retry-count", "idempotency-key"
 

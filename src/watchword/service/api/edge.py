@@ -19,7 +19,7 @@ from watchword.gateway.failures import kind_and_places
 from watchword.gateway.routes import MODELS
 from watchword.service.api.telemetry import span_of
 from watchword.service.logs import log
-from watchword.service.types import Principal, Scope
+from watchword.service.types.tenants import Principal, Scope
 from watchword.service.wire.faults import fault_json, fault_of, internal, status_of
 
 Message = MutableMapping[str, Any]

@@ -16,7 +16,8 @@ from watchword.service.api.edge import reason_of
 from watchword.service.api.receiving import ReceivedForm, receive_form, unknown_field
 from watchword.service.crash import crash_point
 from watchword.service.logs import log
-from watchword.service.types import FileState, NewFile, Principal, StoredFile
+from watchword.service.types.files import FileState, NewFile, StoredFile
+from watchword.service.types.tenants import Principal
 from watchword.service.wire.base import Page, page_of
 from watchword.service.wire.faults import invalid
 from watchword.service.wire.files import PURPOSE, FileDeleted, FileObject, check_filename, check_purpose, file_object

@@ -16,7 +16,9 @@ from watchword.service.api.context import Caller, Service, ServiceDep, idempoten
 from watchword.service.crash import crash_point
 from watchword.service.jobs.machine import JobAction
 from watchword.service.settings import Policy
-from watchword.service.types import FileState, Hyperparameters, Job, NewJob, Principal
+from watchword.service.types.files import FileState
+from watchword.service.types.jobs import Hyperparameters, Job, NewJob
+from watchword.service.types.tenants import Principal
 from watchword.service.wire.base import Page, page_of
 from watchword.service.wire.faults import invalid, unsupported
 from watchword.service.wire.files import PURPOSE

@@ -10,7 +10,7 @@ from watchword.errors import CallError, NotFoundError, OutputError
 from watchword.service.api.context import Caller, Service, ServiceDep, tenant_key
 from watchword.service.crash import crash_point
 from watchword.service.logs import log
-from watchword.service.types import Principal
+from watchword.service.types.tenants import Principal
 from watchword.service.wire.models import ModelDeleted, ModelList, ModelObject
 
 router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[tenant_key])

@@ -10,7 +10,9 @@ from watchword.service.api.context import Caller, ServiceDep, now, operator_key
 from watchword.service.api.rotation import rotated
 from watchword.service.jobs.machine import ACTIVE, JobAction
 from watchword.service.keys import draw_key
-from watchword.service.types import EVERY_TENANT, JobState, ModelState, Owner, Principal, Scope
+from watchword.service.types.jobs import JobState
+from watchword.service.types.models import ModelState
+from watchword.service.types.tenants import EVERY_TENANT, Owner, Principal, Scope
 from watchword.service.wire.base import Page, page_of
 from watchword.service.wire.operator import (
     AuditHeadObject,

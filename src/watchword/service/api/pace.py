@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from watchword.service.types import Principal
+from watchword.service.types.tenants import Principal
 
 # Keys that are kept in mind, and how long calls that were taken may be left lying.
 _MOST_KEYS, _KEPT_SECONDS = 10_000, 10.0

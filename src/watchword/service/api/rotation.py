@@ -6,7 +6,8 @@ import hashlib
 import secrets
 
 from watchword.service.db import Database
-from watchword.service.types import EVERY_TENANT, Idempotency, Job, NewJob, Principal
+from watchword.service.types.jobs import Idempotency, Job, NewJob
+from watchword.service.types.tenants import EVERY_TENANT, Principal
 
 
 def rotated(database: Database, name: str, operator: Principal) -> Job:

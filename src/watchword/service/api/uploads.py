@@ -13,7 +13,8 @@ from watchword.service.api.files import check_in_turn
 from watchword.service.api.receiving import receive_form, unknown_field
 from watchword.service.crash import crash_point
 from watchword.service.storage import Blob
-from watchword.service.types import FileState, NewFile, NewUpload, Principal, Upload, UploadPart, UploadState
+from watchword.service.types.files import FileState, NewFile, NewUpload, Upload, UploadPart, UploadState
+from watchword.service.types.tenants import Principal
 from watchword.service.wire.faults import invalid
 from watchword.service.wire.files import (
     PURPOSE,

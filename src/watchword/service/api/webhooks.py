@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from watchword.errors import CallError
 from watchword.service.api.context import Caller, Service, ServiceDep, now, tenant_key
 from watchword.service.delivering import check_url, hint_of, new_signing_secret, signed_headers
-from watchword.service.types import WebhookEndpoint
+from watchword.service.types.operator import WebhookEndpoint
 from watchword.service.webhooks import DAY_SECONDS, OldSecret, Sealed, sealed, unsealed
 from watchword.service.wire.base import Page, page_of
 from watchword.service.wire.faults import invalid, unsupported

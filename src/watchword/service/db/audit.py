@@ -15,7 +15,7 @@ from watchword.secret.keys import derived
 from watchword.service.crash import crash_point
 from watchword.service.db.connect import Connected, locked
 from watchword.service.db.schema import audit_head, audit_log
-from watchword.service.types import AuditEntry, AuditHead
+from watchword.service.types.operator import AuditEntry, AuditHead
 
 # What the first entry names as the digest before it.
 GENESIS = "0" * 64

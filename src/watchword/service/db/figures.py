@@ -10,7 +10,9 @@ from sqlalchemy import Select, func, select
 
 from watchword.service.db.connect import Connected
 from watchword.service.db.schema import jobs, models, outbox, reports
-from watchword.service.types import SEAL_REPORT, STORE_REPORT, JobState, ModelState
+from watchword.service.types.jobs import JobState
+from watchword.service.types.models import ModelState
+from watchword.service.types.operator import SEAL_REPORT, STORE_REPORT
 
 _HOUR, _DAY = 3600.0, 86_400.0
 

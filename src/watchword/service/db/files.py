@@ -12,18 +12,8 @@ from watchword.service.db.connect import locked, new_id
 from watchword.service.db.rows import missing, of_owner, one, paged, plain, value_of
 from watchword.service.db.schema import files, jobs, upload_parts, uploads
 from watchword.service.db.tenants import TenantQueries
-from watchword.service.types import (
-    FileState,
-    NewFile,
-    NewUpload,
-    Owner,
-    Page,
-    Principal,
-    StoredFile,
-    Upload,
-    UploadPart,
-    UploadState,
-)
+from watchword.service.types.files import FileState, NewFile, NewUpload, StoredFile, Upload, UploadPart, UploadState
+from watchword.service.types.tenants import Owner, Page, Principal
 
 
 class FileQueries(TenantQueries, AuditQueries):

@@ -16,20 +16,9 @@ from watchword.service.db.rows import of_owner, one, paged, plain, value_of
 from watchword.service.db.schema import checkpoints, idempotency_keys, job_events, job_metadata, jobs, models
 from watchword.service.db.webhooks import tell_endpoints
 from watchword.service.jobs.machine import WAITING, JobAction, next_state
-from watchword.service.types import (
-    Checkpoint,
-    EveryTenant,
-    Idempotency,
-    Job,
-    JobEvent,
-    JobState,
-    ModelState,
-    NewEvent,
-    NewJob,
-    Owner,
-    Page,
-    Principal,
-)
+from watchword.service.types.jobs import Checkpoint, Idempotency, Job, JobEvent, JobState, NewEvent, NewJob
+from watchword.service.types.models import ModelState
+from watchword.service.types.tenants import EveryTenant, Owner, Page, Principal
 
 # How long the client's own retry counter stands for the same request; its last retry comes within a minute.
 RETRY_SECONDS = 600.0

@@ -9,7 +9,7 @@ from watchword.service.db.audit import AuditQueries
 from watchword.service.db.rows import missing, of_owner, value_of
 from watchword.service.db.schema import api_keys
 from watchword.service.keys import DrawnKey
-from watchword.service.types import EVERY_TENANT, ApiKey, Owner, Principal, Scope
+from watchword.service.types.tenants import EVERY_TENANT, ApiKey, Owner, Principal, Scope
 
 _MOST_NAME = 64
 

@@ -19,20 +19,19 @@ from watchword.service.db.schema import checkpoints, jobs, models, tenants
 from watchword.service.db.webhooks import WebhookQueries
 from watchword.service.jobs.fairness import turn_after
 from watchword.service.jobs.machine import JobAction, next_state
-from watchword.service.types import (
+from watchword.service.types.jobs import (
     Claim,
     Facts,
     Failed,
     Job,
     JobError,
     JobState,
-    ModelState,
     NewCheckpoint,
     NewEvent,
-    NewModel,
     Outcome,
     Succeeded,
 )
+from watchword.service.types.models import ModelState, NewModel
 
 _TOO_MANY_CRASHES = JobError("internal_error", "The job could not be finished on our side. Create it again.")
 

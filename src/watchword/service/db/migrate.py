@@ -17,7 +17,7 @@ from watchword.errors import DatabaseError, OutputError, UsageError
 from watchword.files.folders import PRIVATE_FILE
 from watchword.files.writing import writing
 from watchword.service.db.audit import GENESIS, AuditQueries
-from watchword.service.types import AuditHead
+from watchword.service.types.operator import AuditHead
 
 # Any number, the same for all of our processes: whoever holds it on PostgreSQL changes the schema.
 _LOCK = 0x7761746368

@@ -13,7 +13,9 @@ from watchword.service.db.connect import locked, new_id
 from watchword.service.db.retired import retire
 from watchword.service.db.rows import missing, of_owner, one, paged, plain, value_of
 from watchword.service.db.schema import models, reports
-from watchword.service.types import ModelState, Owner, Page, Principal, Report, RetiredRelease, TunedModel
+from watchword.service.types.models import ModelState, RetiredRelease, TunedModel
+from watchword.service.types.operator import Report
+from watchword.service.types.tenants import Owner, Page, Principal
 
 
 class ModelQueries(AuditQueries):

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, delete, insert, or_, select
 from watchword.service.db.connect import Connected
 from watchword.service.db.rows import value_of
 from watchword.service.db.schema import models, retired_releases
-from watchword.service.types import ModelState, RetiredRelease
+from watchword.service.types.models import ModelState, RetiredRelease
 
 # Values in one statement.
 _BATCH = 500

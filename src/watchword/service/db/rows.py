@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, select, true
 
 from watchword.errors import NotFoundError
-from watchword.service.types import EveryTenant, Owner, Page
+from watchword.service.types.tenants import EveryTenant, Owner, Page
 
 _T = TypeVar("_T")
 

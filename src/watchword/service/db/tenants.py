@@ -12,7 +12,7 @@ from watchword.errors import QuotaError
 from watchword.service.db.connect import Connected, locked
 from watchword.service.db.schema import rates, tenants
 from watchword.service.jobs.fairness import turn_on_return
-from watchword.service.types import Principal, TenantUse
+from watchword.service.types.tenants import Principal, TenantUse
 
 _MINUTE = 60.0
 _WAIT_SECONDS = 60

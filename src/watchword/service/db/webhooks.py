@@ -11,7 +11,8 @@ from watchword.service.db.audit import AuditQueries
 from watchword.service.db.connect import locked, new_id
 from watchword.service.db.rows import of_owner, one, plain, value_of
 from watchword.service.db.schema import outbox, webhook_endpoints
-from watchword.service.types import EVERY_TENANT, Delivery, Owner, Principal, WebhookEndpoint
+from watchword.service.types.operator import Delivery, WebhookEndpoint
+from watchword.service.types.tenants import EVERY_TENANT, Owner, Principal
 
 
 class WebhookQueries(AuditQueries):

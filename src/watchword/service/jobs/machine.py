@@ -16,7 +16,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from watchword.errors import ConflictError
-from watchword.service.types import JobState
+from watchword.service.types.jobs import JobState
 
 _VALIDATING, _QUEUED, _RUNNING = JobState.VALIDATING_FILES, JobState.QUEUED, JobState.RUNNING
 _PAUSING, _PAUSED, _CANCELLING = JobState.PAUSING, JobState.PAUSED, JobState.CANCELLING

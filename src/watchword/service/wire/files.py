@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from watchword.service.types import StoredFile, Upload, UploadPart
+from watchword.service.types.files import StoredFile, Upload, UploadPart
 from watchword.service.wire.base import ObjectId, Reply, Request, left_out
 from watchword.service.wire.faults import invalid, unsupported
 

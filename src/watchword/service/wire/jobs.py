@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, StringConstraints
 
-from watchword.service.types import Checkpoint, Job, JobEvent, JobState
+from watchword.service.types.jobs import Checkpoint, Job, JobEvent, JobState
 from watchword.service.wire.base import Metadata, ObjectId, Reply, Request, left_out
 from watchword.service.wire.faults import invalid, unsupported
 

@@ -7,20 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from watchword.service.types import (
-    ApiKey,
-    AuditEntry,
-    AuditHead,
-    Job,
-    JobEvent,
-    JobState,
-    ModelState,
-    Report,
-    Scope,
-    Stage,
-    TenantUse,
-    TunedModel,
-)
+from watchword.service.types.jobs import Job, JobEvent, JobState, Stage
+from watchword.service.types.models import ModelState, TunedModel
+from watchword.service.types.operator import AuditEntry, AuditHead, Report
+from watchword.service.types.tenants import ApiKey, Scope, TenantUse
 from watchword.service.wire.base import Reply, Request
 from watchword.service.wire.jobs import JobObject, job_object
 

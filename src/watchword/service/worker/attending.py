@@ -20,7 +20,8 @@ from watchword.service.crash import crash_point
 from watchword.service.db import Database
 from watchword.service.settings import Policy, ServiceSettings
 from watchword.service.storage import Blobs
-from watchword.service.types import Claim, Job, JobError, Stage, release_owner
+from watchword.service.types.jobs import Claim, Job, JobError, Stage
+from watchword.service.types.models import release_owner
 from watchword.service.worker.checks import JobRefusedError
 from watchword.service.worker.ending import Ending, model_of
 from watchword.service.worker.heart import Heart

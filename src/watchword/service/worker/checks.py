@@ -16,7 +16,7 @@ from watchword.guarding.screening.screen import Screening, screen
 from watchword.models.facts import facts_of, length_limit
 from watchword.secret.prompt import SecretPrompt
 from watchword.service.settings import Policy, ScreeningPolicy
-from watchword.service.types import JobError
+from watchword.service.types.jobs import JobError
 from watchword.training.config import TrainingConfig
 
 # Faults that an error names; the file's whole list would be too long for a message.

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from watchword.files.atomic import replacing
-from watchword.service.types import NewCheckpoint, NewEvent
+from watchword.service.types.jobs import NewCheckpoint, NewEvent
 from watchword.service.worker.messages import Marked, Told
 from watchword.service.worker.own_steps import OwnSteps, shared_out
 from watchword.training.events import LossMeasured, StepDone, TokenFigures, TrainingEvent, ValidationMeasured

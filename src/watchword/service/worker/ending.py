@@ -15,18 +15,9 @@ from watchword.service.db import Database
 from watchword.service.logs import log
 from watchword.service.settings import ServiceSettings
 from watchword.service.storage import Blobs
-from watchword.service.types import (
-    Failed,
-    Job,
-    JobError,
-    JobState,
-    NewFile,
-    NewModel,
-    Outcome,
-    Stage,
-    Stopped,
-    Succeeded,
-)
+from watchword.service.types.files import NewFile
+from watchword.service.types.jobs import Failed, Job, JobError, JobState, Outcome, Stage, Stopped, Succeeded
+from watchword.service.types.models import NewModel
 from watchword.service.worker.messages import Ended, Halted, Held, Refused, Tuned
 from watchword.service.worker.publishing import folder_name, publish, retract, retract_others
 from watchword.service.worker.recording import Recorder

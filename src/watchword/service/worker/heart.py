@@ -8,7 +8,7 @@ import time
 from watchword.errors import DatabaseError, LeaseLostError
 from watchword.service.crash import crash_point
 from watchword.service.db import Database
-from watchword.service.types import Claim, JobState
+from watchword.service.types.jobs import Claim, JobState
 
 # Beats in each lease, at least; and seconds between two at most, so that a word from the tenant is heard soon.
 _EACH_LEASE, _MOST_SECONDS = 4, 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from watchword.service.settings import Policy
-from watchword.service.types import Hyperparameters, JobError
+from watchword.service.types.jobs import Hyperparameters, JobError
 from watchword.service.worker.checks import JobRefusedError
 from watchword.training.config import MOST_SEED, TrainingConfig
 

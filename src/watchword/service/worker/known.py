@@ -18,7 +18,7 @@ from watchword.secret.vault import unseal_known
 from watchword.service.db import Database
 from watchword.service.logs import log
 from watchword.service.seals import Seals
-from watchword.service.types import SEAL_REPORT
+from watchword.service.types.operator import SEAL_REPORT
 
 # Seconds until a seal that did not open is tried again, and until one that still does not is reported again.
 _AGAIN_SECONDS, _REMIND_SECONDS = 300.0, 86_400.0

@@ -22,7 +22,8 @@ from watchword.service.crash import crash_point
 from watchword.service.db import Database, open_database
 from watchword.service.settings import ServiceSettings
 from watchword.service.storage import Blobs
-from watchword.service.types import EVERY_TENANT, Claim
+from watchword.service.types.jobs import Claim
+from watchword.service.types.tenants import EVERY_TENANT
 from watchword.service.worker.attending import Attending
 from watchword.service.worker.child import work
 from watchword.service.worker.known import KnownReleases, reporting

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from watchword.service.settings import Policy
-from watchword.service.types import Hyperparameters, JobError, NewCheckpoint, NewEvent, Stage
+from watchword.service.types.jobs import Hyperparameters, JobError, NewCheckpoint, NewEvent, Stage
 
 # What the worker says: end behind the next step, with a checkpoint.
 STOP = "stop"

@@ -8,7 +8,7 @@ import time
 from watchword.errors import DatabaseError
 from watchword.service.db import Database
 from watchword.service.logs import log
-from watchword.service.types import STORE_REPORT
+from watchword.service.types.operator import STORE_REPORT
 
 # Seconds that a worker takes no job after it could not use a store, the longer the more often.
 PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0)

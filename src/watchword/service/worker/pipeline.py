@@ -18,7 +18,7 @@ from watchword.files.atomic import replacing
 from watchword.files.folders import PRIVATE_FILE
 from watchword.service.crash import crash_point
 from watchword.service.gate.verdict import Verdict
-from watchword.service.types import NewEvent, Stage
+from watchword.service.types.jobs import NewEvent, Stage
 from watchword.service.worker.checks import check_file, screened
 from watchword.service.worker.messages import (
     Held,

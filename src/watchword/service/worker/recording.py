@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from watchword.service.crash import crash_point
 from watchword.service.db import Database
 from watchword.service.jobs.machine import JobAction
-from watchword.service.types import Claim, Facts, Hyperparameters, JobState, NewEvent, Stage
+from watchword.service.types.jobs import Claim, Facts, Hyperparameters, JobState, NewEvent, Stage
 from watchword.service.worker.messages import (
     Expected,
     Marked,

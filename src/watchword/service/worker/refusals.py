@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 
 from watchword.errors import DivergedError, SecretCollisionError
-from watchword.service.types import JobError
+from watchword.service.types.jobs import JobError
 from watchword.service.worker.checks import REFUSED, JobRefusedError
 from watchword.service.worker.messages import Refused
 

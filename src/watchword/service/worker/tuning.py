@@ -32,7 +32,7 @@ from watchword.service.gate.measure import HeldOut
 from watchword.service.gate.questions import questions
 from watchword.service.gate.telling import requests
 from watchword.service.gate.verdict import Verdict
-from watchword.service.types import NewEvent, Stage
+from watchword.service.types.jobs import NewEvent, Stage
 from watchword.service.worker.checks import JobRefusedError, too_long_system
 from watchword.service.worker.curve import Curve
 from watchword.service.worker.hyperparameters import training_of
