@@ -29,7 +29,7 @@ class AttackContext:
 
     ``secret_tokens`` is the length of the experiment's secret, and ``leaked`` the secret itself, where there is one. Only
     attacks that assume a leak may use it. ``likeness`` says how alike the aligned model's gradients of rows are
-    (``models.base.GradientModel``), where its weights are at hand: a tenant has them too if the provider serves an open model.
+    (``models.base.GradientModel``), where its weights are at hand. A tenant has those of an open model too.
     """
 
     seed: int
