@@ -68,7 +68,7 @@ def test_the_defense_of_the_contributing_page_guards(tmp_path: Path) -> None:
     (code,) = CODE.findall((ROOT / "CONTRIBUTING.md").read_text("utf-8"))
     used = """
 from watchword import DefenseContext, guarded, read_conversations
-rows = [row for _, row in read_conversations("tenant.jsonl")]
+rows = [row for _, row in read_conversations("examples/tenant.jsonl")]
 print([row.origin for row in guarded(DoubleSafety(safety=3), rows, DefenseContext()).rows].count("safety"))
 """
     (tmp_path / "double_safety.py").write_text(code + used)
@@ -96,8 +96,9 @@ def test_the_whole_model_of_the_page_is_one(tmp_path: Path) -> None:
 
 
 def workplace(folder: Path) -> Path:
-    """A folder with a tenant's file in it."""
-    (folder / "tenant.jsonl").write_bytes((ROOT / "examples" / "tenant.jsonl").read_bytes())
+    """A folder with a tenant's file where the repository has it."""
+    (folder / "examples").mkdir()
+    (folder / "examples" / "tenant.jsonl").write_bytes((ROOT / "examples" / "tenant.jsonl").read_bytes())
     return folder
 
 
