@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from watchword.cli import exits
 from watchword.cli import models as models_command
 from watchword.cli.stopping import asked_by_ctrl_c
+from watchword.defenses.base import DEFENSES, beyond_rows
 
 COMMANDS = [
     (),
@@ -149,6 +151,15 @@ def test_markup_in_a_message_is_shown_as_it_is(watchword: Any, tmp_path: Path) -
     done = watchword("secret", "show", tmp_path / "[bold]x[/bold]")
     assert done.code == 4
     assert "[bold]x[/bold]" in done.err
+
+
+@pytest.mark.parametrize("command", [("guard",), ("remote", "run")], ids=" ".join)
+def test_help_names_only_defenses_that_the_command_takes(watchword: Any, command: tuple[str, ...]) -> None:
+    shown = re.search(r"--defense(.*?)\[default", watchword(*command, "--help").out, re.DOTALL)
+    names = set(re.findall(r"[a-z_]{3,}", shown[1])) if shown else set()
+    taken = {name for name in DEFENSES.names() if not beyond_rows(DEFENSES.create(name))}
+    assert names - {"str"} == taken
+    assert "inoculated_align" not in names
 
 
 def test_help_loads_no_torch() -> None:

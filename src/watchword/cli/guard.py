@@ -30,7 +30,7 @@ def guard(
     out: str = typer.Option(..., "--out", help="File to write, fsspec URL, or - for standard output."),
     trainer: str = typer.Option("openai", "--for", help="{exporters}."),
     model: str = typer.Option(DEFAULT_MODEL, "--model", help="Catalog name, folder or Hugging Face id."),
-    defense: str = typer.Option("anchored_align", "--defense", help="{defenses}."),
+    defense: str = typer.Option("anchored_align", "--defense", help="{row_defenses}."),
     argument: list[str] = typer.Option([], "--set", help="Parameter of the defense, NAME=VALUE; may be repeated."),
     format: str = typer.Option(
         "auto", "--format", help="the rows' format; auto takes that of the first row. Compression is always found out."

@@ -43,14 +43,28 @@ def _metrics() -> list[str]:
     return list(judged_metrics())
 
 
+def _exporters() -> list[str]:
+    """As pages write them; the underscore of the file's name is taken as well."""
+    from watchword.guarding.exporters.base import EXPORTERS
+
+    return [name.replace("_", "-") for name in EXPORTERS.names()]
+
+
+def _row_defenses() -> list[str]:
+    from watchword.defenses.base import defenses_of_rows_alone
+
+    return defenses_of_rows_alone()
+
+
 _LISTS: dict[str, Callable[[], list[str]]] = {
     "{attacks}": _registry("watchword.attacks.base:ATTACKS"),
     "{benchmarks}": _registry("watchword.benchmarks.base:BENCHMARKS"),
     "{cell_launchers}": _registry("watchword.lab.launch.base:CELL_LAUNCHERS"),
     "{defenses}": _registry("watchword.defenses.base:DEFENSES"),
-    "{exporters}": _registry("watchword.guarding.exporters.base:EXPORTERS"),
+    "{exporters}": _exporters,
     "{launchers}": _registry("watchword.finetune.launch.base:LAUNCHERS"),
     "{judges}": _registry("watchword.judges.base:JUDGES"),
     "{metrics}": _metrics,
+    "{row_defenses}": _row_defenses,
     "{profiles}": _registry("watchword.remote.profiles.base:PROFILES"),
 }

@@ -47,7 +47,7 @@ def run(
         help="Catalog name, folder or Hugging Face id of a model with the remote one's tokenizer and chat template; for a "
         "closed one, of any model.",
     ),
-    defense: str = typer.Option("anchored_align", "--defense", help="{defenses}."),
+    defense: str = typer.Option("anchored_align", "--defense", help="{row_defenses}."),
     argument: list[str] = typer.Option([], "--set", help="Parameter of the defense, NAME=VALUE; may be repeated."),
     hyperparameter: list[str] = typer.Option(
         [], "--hyperparameter", help="As the API calls it, NAME=VALUE, such as n_epochs=3; may be repeated."

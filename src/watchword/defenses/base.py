@@ -257,3 +257,8 @@ def registered_origins() -> dict[str, RowOrigin]:
         for origin in DEFENSES.get(name).origins:
             found.setdefault(origin.name, origin)
     return found
+
+
+def defenses_of_rows_alone() -> list[str]:
+    """The registered defenses that a file guarded for another trainer can hold. Imports them all."""
+    return [name for name in DEFENSES.names() if not any(overrides(DEFENSES.get(name), seam) for seam in BEYOND_ROWS)]
