@@ -1,5 +1,5 @@
 # Needs python3 >= 3.11 and make. Everything lands in .venv, in .venv-peers and in the model cache.
-.PHONY: setup demo demo-service test test-peers lint lock clean
+.PHONY: setup setup-peers demo demo-service test test-peers lint lock clean
 PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
@@ -29,6 +29,10 @@ test: setup
 # Other trainers and Ray, each in an environment of its own; PEERS="axolotl ray" runs some of them.
 test-peers: setup
 	$(BIN)/python tests/peers/run_peers.py $(PEERS)
+
+# Their environments alone, so that tests can run while packages are fetched.
+setup-peers: setup
+	$(BIN)/python tests/peers/run_peers.py --set-up
 
 lint: setup
 	$(BIN)/ruff check .

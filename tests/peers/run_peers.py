@@ -1,10 +1,10 @@
 """Runs the tests of other trainers, of serving engines and of lm-eval, each in an environment with the versions of ``<peer>.lock``.
 
-    python tests/peers/run_peers.py [trl axolotl llama_cpp llama_factory lm_eval ms_swift ray transformers_serve vllm]
+    python tests/peers/run_peers.py [--set-up] [trl axolotl llama_cpp llama_factory lm_eval ms_swift ray transformers_serve vllm]
 
 Engines serve releases that are trained once for all of them, in the environment that calls this. An environment stands in
 ``.venv-peers/<peer>``. It sees the packages of the environment that calls this script, torch among them, behind its own: what
-a peer wants in another version is installed there, and nowhere else. ``trl`` needs none.
+a peer wants in another version is installed there, and nowhere else. ``trl`` needs none. ``--set-up`` makes them and runs nothing.
 
 Engines and all others run side by side: the one waits much, for servers, and the others train. What a peer's tests say
 is shown when they have ended.
@@ -32,13 +32,19 @@ BUILDING = {"CMAKE_ARGS": "-DLLAVA_BUILD=OFF -DGGML_OPENMP=OFF", "CMAKE_BUILD_PA
 ENGINES = {"llama_cpp", "transformers_serve", "vllm"}
 
 
-def main(names: list[str]) -> int:
+SET_UP = "--set-up"
+
+
+def main(told: list[str]) -> int:
     """Sets up all environments, then runs the tests in each. Gives the first status that is none of success."""
+    names = [name for name in told if name != SET_UP] or list(PEERS)
     for name in names:
         if name not in PEERS:
             print(f"no peer {name!r}; choose from {', '.join(PEERS)}", file=sys.stderr)
             return 2
     pythons = {name: Path(sys.executable) if name == "trl" else set_up(name) for name in names}
+    if SET_UP in told:
+        return 0
     lanes = [[name for name in names if (name in ENGINES) is engines] for engines in (True, False)]
     with tempfile.TemporaryDirectory(prefix="watchword-peers-") as shared, ThreadPoolExecutor(len(lanes)) as pool:
         ended = list(pool.map(lambda lane: run_lane(lane, pythons, Path(shared)), lanes))
@@ -139,4 +145,4 @@ def _concerns(peer: str, source: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or list(PEERS)))
+    sys.exit(main(sys.argv[1:]))

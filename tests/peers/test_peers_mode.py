@@ -102,6 +102,15 @@ def test_a_peer_that_fails_is_the_last_of_its_lane_and_fails_the_whole(
     assert told.endswith("== what failed:\nthe tests of ray\n")
 
 
+def test_environments_can_be_made_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr(run_peers, "set_up", lambda name: made.append(name) or Path(name))
+    monkeypatch.setattr(run_peers, "run_lane", lambda *_: pytest.fail("a test was run"))
+    assert run_peers.main([run_peers.SET_UP, "ray", "trl"]) == 0
+    assert run_peers.main([run_peers.SET_UP]) == 0
+    assert made == ["ray", *(name for name in run_peers.PEERS if name != "trl")]
+
+
 def test_releases_are_made_once_and_for_engines_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     made, seen = [], []
     monkeypatch.setattr(run_peers, "set_up", Path)
