@@ -15,12 +15,14 @@ import pytest
 
 pytest.importorskip("openai")
 
+from support.lab_samples import cell_result
 from watchword.benchmarks._rubrics import HARMFULNESS, MT_BENCH
 from watchword.benchmarks.base import BENCHMARKS, Setting, Subject, measure
 from watchword.defenses import AppliedDefense
 from watchword.defenses.base import Defense
 from watchword.errors import OutputError, UsageError
 from watchword.lab.spec import Cell, Spec, canonical, complete
+from watchword.lab.store import Store
 from watchword.models.fakes import HELP, REFUSAL, FakeModel
 from watchword.rates import Rate
 
@@ -197,7 +199,7 @@ def test_rubrics_hold_both_places_once(rubric: str) -> None:
     assert rubric.count("{request}") == rubric.count("{reply}") == 1
 
 
-def test_a_spec_keeps_its_endpoint_through_json() -> None:
+def rated_cell() -> Cell:
     told = {"harmfulness": {"judge": {"url": "http://localhost", "model": "m"}, "count": 2}}
     spec = {
         "name": "rated",
@@ -207,6 +209,20 @@ def test_a_spec_keeps_its_endpoint_through_json() -> None:
         "evaluation": {"benchmarks": told},
     }
     (cell,) = map(complete, Spec.from_json(json.dumps(spec)).cells())
+    return cell
+
+
+def test_a_spec_keeps_its_endpoint_through_json() -> None:
+    cell = rated_cell()
     again = msgspec.json.decode(msgspec.json.encode(cell), type=Cell)
-    assert canonical(complete(again)) == canonical(cell)
-    assert cell.evaluation.benchmarks["harmfulness"]["judge"].key_variable == "OPENAI_API_KEY"
+    assert canonical(complete(again)) == canonical(again) == canonical(cell)
+    told = cell.evaluation.chosen["harmfulness"]
+    assert told is not None
+    assert told["judge"]["key_variable"] == "OPENAI_API_KEY"
+
+
+def test_a_finished_cell_with_a_judge_is_found_again(tmp_path: Path) -> None:
+    store, cell = Store(tmp_path), rated_cell()
+    key = store.key(cell, {})
+    put = store.put(key, cell, cell_result(), [])
+    assert canonical(store.get(key)) == canonical(put)

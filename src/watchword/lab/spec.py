@@ -323,7 +323,13 @@ def complete(cell: Cell) -> Cell:
 
 
 def _completed(choice: Choice, registry: Registry[Any]) -> Choice:
-    return Choice(choice.name, arguments_of(registry.create(choice.name, **choice.arguments), choice.arguments))
+    return Choice(choice.name, _plain(arguments_of(registry.create(choice.name, **choice.arguments), choice.arguments)))
+
+
+def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
+    """As they are read back from a file: a struct among them (a judge's endpoint) would be written in another order."""
+    plain: dict[str, Any] = msgspec.to_builtins(arguments, order="deterministic")
+    return plain
 
 
 def _all_named(evaluation: Evaluation) -> Evaluation:
@@ -331,7 +337,8 @@ def _all_named(evaluation: Evaluation) -> Evaluation:
     chosen = evaluation.chosen
     left_out = {name: None for name, given in chosen.items() if given is None}
     run = {
-        name: arguments_of(benchmark, chosen.get(name) or {}) for name, benchmark in chosen_benchmarks(chosen).items()
+        name: _plain(arguments_of(benchmark, chosen.get(name) or {}))
+        for name, benchmark in chosen_benchmarks(chosen).items()
     }
     return msgspec.structs.replace(evaluation, benchmarks={**left_out, **run})
 
