@@ -41,6 +41,7 @@ class MultipleChoice(Benchmark):
     """Asks for the likeliest choice. Subclasses say where questions come from, and are dataclasses with ``count``."""
 
     by_default = False
+    needs_likelihoods = True
     count: int | None
 
     def __post_init__(self) -> None:

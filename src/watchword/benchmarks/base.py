@@ -164,12 +164,14 @@ class Benchmark(abc.ABC):
 
     ``title`` is the question that it answers. ``place`` orders benchmarks, the lowest first. ``by_default``: whether an
     experiment runs it without naming it; False for one that cannot do without an argument, such as a path.
+    ``needs_likelihoods``: whether it asks how likely texts are, which somebody else's API does not tell.
     """
 
     title: ClassVar[str] = ""
     metrics: ClassVar[tuple[Metric, ...]] = ()
     place: ClassVar[int] = 100
     by_default: ClassVar[bool] = True
+    needs_likelihoods: ClassVar[bool] = False
 
     @abc.abstractmethod
     def prompts(self, setting: Setting) -> list[Prompt]:
