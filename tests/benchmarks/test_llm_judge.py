@@ -168,6 +168,12 @@ def test_without_a_key_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None
     assert server.asked == []
 
 
+def test_a_judge_without_a_key_is_found_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(UsageError, match="environment variable OPENAI_API_KEY, which is not set"):
+        rated_cell().evaluation.check(remote=False)
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [

@@ -61,6 +61,21 @@ class _Kept(msgspec.Struct, frozen=True):
     text: str
 
 
+def judge_key(endpoint: Endpoint) -> str:
+    """The judge's API key. Raises UsageError where it is not set, and without the package openai."""
+    try:
+        import openai as _  # noqa: F401 -- whether it is there
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error.name} is missing; install it with `pip install 'watchword[openai]'`") from None
+    key = os.environ.get(endpoint.key_variable)
+    if key is None:
+        raise UsageError(
+            f"the judge's API key is read from the environment variable {endpoint.key_variable}, which is not set; "
+            "set it (to any text where the server wants no key), or name another one as key_variable"
+        )
+    return key
+
+
 @dataclass
 class LlmJudge:
     """Rates replies by one of ``_rubrics``. One judge counts its costs over all that it is asked."""
@@ -128,16 +143,9 @@ class LlmJudge:
         return Path(self.endpoint.cache) / f"{sha256_bytes(msgspec.json.encode(told, order='deterministic'))}.json"
 
     def _client(self) -> Callable[[str], str | None]:
-        try:
-            import openai
-        except ModuleNotFoundError as error:
-            raise UsageError(f"{error.name} is missing; install it with `pip install 'watchword[openai]'`") from None
-        key = os.environ.get(self.endpoint.key_variable)
-        if key is None:
-            raise UsageError(
-                f"the judge's API key is read from the environment variable {self.endpoint.key_variable}, which is not set; "
-                "set it (to any text where the server wants no key), or name another one as key_variable"
-            )
+        key = judge_key(self.endpoint)
+        import openai
+
         client = openai.OpenAI(
             base_url=self.endpoint.url, api_key=key, max_retries=self.endpoint.retries, timeout=self.endpoint.timeout
         )

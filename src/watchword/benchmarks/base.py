@@ -175,7 +175,10 @@ class Benchmark(abc.ABC):
 
     @abc.abstractmethod
     def prompts(self, setting: Setting) -> list[Prompt]:
-        """What to ask, in order; none where the experiment has nothing for it."""
+        """What to ask, in order; none where the experiment has nothing for it. Also called before anything is trained."""
+
+    def check(self) -> None:  # noqa: B027 -- most need nothing more
+        """Raises UsageError where something beside its files is missing, such as a key; called before anything is trained."""
 
     def ask(self, subject: Subject, prompts: Sequence[Prompt], step: Step) -> list[Exchange]:
         """The model's response to each prompt, by default its answer.

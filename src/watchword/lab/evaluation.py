@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from watchword.benchmarks.base import ANSWERS, check_count, chosen_benchmarks
+from watchword.benchmarks.base import ANSWERS, Setting, check_count, chosen_benchmarks
 from watchword.errors import UsageError
 from watchword.models.base import GenerationOptions
 from watchword.registry import spelled
@@ -55,7 +55,11 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return GenerationOptions(max_new_tokens=self.max_new_tokens, batch_size=self.batch_size)
 
     def check(self, *, remote: bool) -> None:
-        """Raises UsageError for a benchmark that a model at somebody else's API (``remote``) cannot be asked."""
+        """Reads all that is asked, so that no fault in it shows only once a model is trained.
+
+        Raises DataError for a wrong file, and UsageError for what is missing, or cannot be asked at somebody else's API
+        (``remote``).
+        """
         for name, benchmark in chosen_benchmarks(self.chosen).items():
             if remote and benchmark.needs_likelihoods:
                 raise UsageError(
@@ -63,6 +67,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                     "leave it out, or take a model that is loaded here",
                     param="benchmarks",
                 )
+            benchmark.check()
+            benchmark.prompts(Setting(self.system))
 
 
 def _benchmark_arguments(given: dict[str, Any] | bool | None) -> dict[str, Any] | None:
