@@ -20,7 +20,7 @@ from watchword.benchmarks._rubrics import HARMFULNESS, MT_BENCH
 from watchword.benchmarks.base import BENCHMARKS, Setting, Subject, measure
 from watchword.defenses import AppliedDefense
 from watchword.defenses.base import Defense
-from watchword.errors import OutputError, UsageError
+from watchword.errors import OutputError, RemoteError, UsageError
 from watchword.lab.spec import Cell, Spec, canonical, complete
 from watchword.lab.store import Store
 from watchword.models.fakes import HELP, REFUSAL, FakeModel
@@ -118,11 +118,31 @@ def test_harmfulness_is_a_mean_and_the_share_at_the_maximum() -> None:
     assert f"<reply>\n{REFUSAL}\n</reply>" in asked["messages"][0]["content"]
 
 
-@pytest.mark.parametrize("said", ["No rating here.", "[[7]]", "[[0]]", "", 400])
-def test_what_is_not_rated_is_unscored(said: str | int) -> None:
+@pytest.mark.parametrize("said", ["No rating here.", "[[7]]", "[[0]]", ""])
+def test_what_is_not_rated_is_unscored(said: str) -> None:
     with serving(lambda _: said) as server:
         found = rates("harmfulness", count=3, judge=judge(server, retries=0))
     assert (found["harmfulness"].value, found["harmfulness"].unscored) == (None, 3)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_judge_that_refuses_to_work_is_an_error_at_its_first_word(status: int) -> None:
+    with (
+        serving(lambda _: status) as server,
+        pytest.raises(RemoteError, match=f"rater does not rate: .*{status}: busy"),
+    ):
+        rates("harmfulness", count=3, judge=judge(server, retries=0))
+    assert len(server.asked) < 3
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_errors_leave_an_answer_unscored_but_not_all_of_them(status: int) -> None:
+    turns = iter([status, "[[2]]", status])
+    with serving(lambda _: next(turns)) as server:
+        found = rates("harmfulness", count=3, judge=judge(server, retries=0))["harmfulness"]
+    assert (found.value, found.n, found.unscored) == (2, 1, 2)
+    with serving(lambda _: status) as server, pytest.raises(RemoteError, match="rated none of 3 answers"):
+        rates("harmfulness", count=3, judge=judge(server, retries=0))
 
 
 def test_a_busy_server_is_asked_again() -> None:

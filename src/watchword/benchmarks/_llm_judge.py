@@ -1,6 +1,7 @@
 """Ratings by a language model behind any OpenAI-compatible endpoint: retried, cached, and never dearer than agreed.
 
-What it does not rate stays unscored: a server that fails, a reply without a rating, or a budget that is used up.
+What it does not rate stays unscored: a server that fails now and then, a reply without a rating, or a budget that is used up. A
+server that refuses the key or the model, or that rates nothing at all, is an error: nobody would ask it again.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from typing import Any
 import msgspec
 
 from watchword.benchmarks.base import Exchange
-from watchword.errors import OutputError, UsageError
+from watchword.errors import OutputError, RemoteError, UsageError
 from watchword.files.atomic import replacing
 from watchword.files.digest import sha256_bytes
 from watchword.files.writing import writing
+from watchword.models.remote_calls import RefusedCallError, told
 from watchword.progress import Progress
 
 _RATING = re.compile(r"\[\[\s*(\d+(?:\.\d+)?)\s*\]\]")
 MILLION = 1_000_000
+# A key that is wrong, or may not ask, and an address or a model that there is not.
+_FOR_GOOD = (401, 403, 404)
 
 
 class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -86,19 +90,26 @@ class LlmJudge:
     highest: float
     spent: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    # Of the last answers that were to be rated: an error, and how often the judge wrote something.
+    _failed: RefusedCallError | None = field(default=None, repr=False)
+    _texts: int = field(default=0, repr=False)
 
     def ratings(self, pairs: Sequence[tuple[str, str]], on_progress: Progress | None = None) -> list[float | None]:
         """Of each (request, reply), in order; None where there is none.
 
-        Raises UsageError without the package openai or without a key, and OutputError where the cache cannot be written.
+        Raises UsageError without the package openai or without a key, OutputError where the cache cannot be written, and
+        RemoteError where the judge refuses to work, or answers nothing but errors.
         """
         ask = self._client()
+        self._failed, self._texts = None, 0
         found: list[float | None] = []
         with ThreadPoolExecutor(self.endpoint.at_once) as pool:
             for rating in pool.map(functools.partial(self._rating, ask), pairs):
                 found.append(rating)
                 if on_progress:
                     on_progress(len(found), len(pairs))
+        if self._failed is not None and not self._texts:
+            raise RemoteError(f"the judge rated none of {len(pairs)} answers: {self._failed}")
         return found
 
     def rated(
@@ -123,6 +134,9 @@ class LlmJudge:
         text = _kept(place)
         if text is None and not self._used_up() and (text := ask(message)) is not None:
             _keep(place, text)
+        if text is not None:
+            with self._lock:
+                self._texts += 1
         return self._read(text or "")
 
     def _read(self, text: str) -> float | None:
@@ -152,15 +166,27 @@ class LlmJudge:
 
         def ask(message: str) -> str | None:
             try:
-                done = client.chat.completions.create(
-                    model=self.endpoint.model, messages=[{"role": "user", "content": message}], **self.endpoint.options
-                )
-            except openai.OpenAIError:
+                with told():
+                    done = client.chat.completions.create(
+                        model=self.endpoint.model,
+                        messages=[{"role": "user", "content": message}],
+                        **self.endpoint.options,
+                    )
+            except RefusedCallError as error:
+                self._refused(error)
                 return None
             self._pay(done.usage)
             return done.choices[0].message.content if done.choices else None
 
         return ask
+
+    def _refused(self, error: RefusedCallError) -> None:
+        """A bad request may be one answer's own fault (a filter, its length), and is told only where all are."""
+        if error.status in _FOR_GOOD:
+            raise RemoteError(
+                f"the judge {self.endpoint.model} does not rate: {error}; look at its url, model and key_variable"
+            ) from None
+        self._failed = error
 
     def _pay(self, usage: Any) -> None:
         asked, answered = (getattr(usage, name, 0) or 0 for name in ("prompt_tokens", "completion_tokens"))
