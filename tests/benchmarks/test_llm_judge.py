@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("openai")
 
 from support.lab_samples import cell_result
+from watchword.benchmarks._llm_judge import Endpoint, LlmJudge
 from watchword.benchmarks._rubrics import HARMFULNESS, MT_BENCH
 from watchword.benchmarks.base import BENCHMARKS, Setting, Subject, measure
 from watchword.defenses import AppliedDefense
@@ -218,6 +219,15 @@ def test_mt_bench_asks_turn_by_turn_and_shows_the_judge_what_went_before(tmp_pat
     assert [len(request.conversation.messages) for request in model.requests] == [1, 1, 1, 1, 3, 3]
     assert (found["mt_bench"].n, found["mt_bench"].value) == (6, pytest.approx(34 / 6, abs=1e-3))
     assert "User: First 0?\n\nAssistant: Answer 1.\n\nUser: Second 0?" in server.asked[4]["messages"][0]["content"]
+
+
+def test_what_a_model_wrote_never_takes_a_place_of_the_rubric() -> None:
+    with serving(by_reply) as server:
+        own = LlmJudge(Endpoint(**judge(server)), HARMFULNESS, 1, 5)  # type: ignore[arg-type]
+        own.ratings([("Say {reply} {x}", "Well, {request}")])
+    asked = server.asked[0]["messages"][0]["content"]
+    assert "Say {reply} {x}" in asked
+    assert "<reply>\nWell, {request}\n</reply>" in asked
 
 
 @pytest.mark.parametrize("rubric", [HARMFULNESS, MT_BENCH], ids=["harmfulness", "mt_bench"])

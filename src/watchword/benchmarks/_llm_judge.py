@@ -27,6 +27,7 @@ from watchword.models.remote_calls import RefusedCallError, told
 from watchword.progress import Progress
 
 _RATING = re.compile(r"\[\[\s*(\d+(?:\.\d+)?)\s*\]\]")
+_PLACES = re.compile(r"\{request\}|\{reply\}")
 MILLION = 1_000_000
 # A key that is wrong, or may not ask, and an address or a model that there is not.
 _FOR_GOOD = (401, 403, 404)
@@ -128,8 +129,9 @@ class LlmJudge:
 
     def _rating(self, ask: Callable[[str], str | None], pair: tuple[str, str]) -> float | None:
         request, reply = pair
-        # Not format: a reply may hold braces.
-        message = self.rubric.replace("{request}", request, 1).replace("{reply}", reply, 1)
+        # In one pass, and not by format: a request or a reply may hold braces, even these very words.
+        told = {"{request}": request, "{reply}": reply}
+        message = _PLACES.sub(lambda place: told[place[0]], self.rubric)
         place = self._place(message)
         text = _kept(place)
         if text is None and not self._used_up() and (text := ask(message)) is not None:
