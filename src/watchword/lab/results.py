@@ -188,7 +188,9 @@ def arms_of(results: Mapping[str, Any]) -> list[ArmResult]:
         if all(_chance(cell) != _chance(other) for other in known):
             known.append(cell)
     firsts = [cells[0] for cells in groups.values()]
-    attacks = _told_apart([_name_of_attack(cell) for cell in firsts], [_words(cell, "attack") for cell in firsts])
+    # The defense's label tells models apart, and the aligned model has none.
+    words = [_words(cell, "attack", *(["model"] if cell.attack == NO_ATTACK else [])) for cell in firsts]
+    attacks = _told_apart([_name_of_attack(cell) for cell in firsts], words)
     arms = [(attack, named(cell.defense)) for attack, cell in zip(attacks, firsts, strict=True)]
     defenses = _told_apart(arms, [_words(cell, "model", "secret", "defense", "training") for cell in firsts])
     return [

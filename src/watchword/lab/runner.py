@@ -20,9 +20,10 @@ from watchword.finetune.launch.base import LAUNCHERS
 from watchword.judges.base import JUDGED
 from watchword.lab.cell import Tuned, attack_of, run_cell
 from watchword.lab.kept import EXCHANGES, Keeping, asked_keys, training_key
+from watchword.lab.labels import labels_of
 from watchword.lab.launch.base import CELL_LAUNCHERS, Told
 from watchword.lab.remote import RemoteBench, check_trained_once, place_digest
-from watchword.lab.spec import NO_ATTACK, Cell, Choice, Kept, Spec, complete
+from watchword.lab.spec import Cell, Choice, Kept, Spec, complete
 from watchword.lab.store import CellResult, Store
 from watchword.models.digest import model_digest
 from watchword.models.facts import facts_of
@@ -50,6 +51,7 @@ def run_spec(
     LAUNCHERS.create(spec.trainer.name, **spec.trainer.arguments)
     # Every name and argument is checked before the first cell is run.
     fingerprints, keys, cells = _keyed(spec, store)
+    label = labels_of(cells)
     found = {key: result for key in keys if (result := store.get(key)) is not None}
     for key, cell in zip(keys, cells, strict=True):
         if key in found:
@@ -109,12 +111,6 @@ class TimeLeft:
             return ""
         seconds = (time.monotonic() - self.began) / self.done * sum(self.costs.values())
         return f"; about {seconds / 60:.0f} min left" if seconds >= 100 else f"; about {seconds:.0f} s left"
-
-
-def label(cell: Cell) -> str:
-    """What progress calls a cell."""
-    name = "the aligned model" if cell.attack.name == NO_ATTACK else f"{cell.attack.name} × {cell.defense.name}"
-    return f"{name}, seed {cell.seed}"
 
 
 def _fingerprint(model: str, spec: Spec) -> dict[str, str]:
