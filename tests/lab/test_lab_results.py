@@ -15,7 +15,7 @@ from watchword.lab.labels import labels_of
 from watchword.lab.report.findings import attack_success, over_refusal
 from watchword.lab.report.table import _arm
 from watchword.lab.results import ArmResult, arms_of, named, results_of, shown_metrics, shown_origins, write_results
-from watchword.lab.spec import Choice
+from watchword.lab.spec import Arm, Choice, Spec
 from watchword.lab.store import CellResult, TrainFigures
 from watchword.rates import Rate
 
@@ -148,6 +148,22 @@ def test_progress_names_what_differs_among_the_cells_of_an_arm() -> None:
         told
     )
     assert "fj_attack × backdoor_align, model=a, n=10, epochs=5, secret_seed=8, seed 0" in told
+
+
+@pytest.mark.parametrize(("attack", "arms"), [("wrong_secret", 2), ("leaked_secret", 2), ("fj_attack", 1)])
+def test_an_attack_with_a_secret_of_its_own_is_told_apart_by_its_length(attack: str, arms: int) -> None:
+    asked = Spec(
+        name="x",
+        model="m",
+        arms=[Arm(Choice(attack))],
+        seeds=[0],
+        hyperparameters={"secret_tokens": [10, 150]},
+    )
+    cells = [cell_result(attack=attack, defense="none", secret_tokens=0, cell=cell) for cell in asked.cells()]
+    found = arms_of({"cells": msgspec.to_builtins(cells)})
+    # Of any other attack the two are one run, which is counted once.
+    assert [len(arm.cells) for arm in found] == [1] * arms
+    assert [arm.settings.get("attack.secret_tokens") for arm in found] == ([10, 150] if arms == 2 else [None])
 
 
 def test_provider_rows_are_a_span_where_seeds_differ() -> None:
