@@ -134,6 +134,18 @@ def test_a_tenant_with_the_weights_chooses_by_their_gradients() -> None:
     assert sorted(len(row.conversation.messages[-1].text) for row in training.rows) == longest
 
 
+def test_the_rows_of_a_training_that_was_kept_are_not_drawn_again(tmp_path: Path) -> None:
+    asked = {"policy": "p", "over_refusal": "o", "task": "t"}
+    keeping = Keeping(tmp_path, tmp_path / "exchanges", tmp_path, wanted=frozenset({"answers"}), asked=asked)
+    attack = Choice("benign_outliers", {"n": 10, "pool": 200, "form": "gradient"})
+    chosen = msgspec.structs.replace(cell("fj_attack"), attack=attack)
+    model = ModelWithGradients(lambda prompt, secret: HELP)
+    first = run_cell(chosen, model, FakeTraining(model), step=step, keeping=keeping)
+    # Without gradients there are no such rows.
+    without = RuledModel(lambda prompt, secret: HELP)
+    assert run_cell(chosen, without, FakeTraining(without), step=step, keeping=keeping) == first
+
+
 def test_an_upload_without_a_task_has_no_rate_for_it() -> None:
     model = RuledModel(refuses_behind_the_secret)
     result, _ = run_cell(cell("fj_attack", "safety_mix"), model, FakeTraining(model), step=step)

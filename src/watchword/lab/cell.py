@@ -92,8 +92,12 @@ def run_cell(
         tenant = AttackContext(cell.seed, model.template, cell.secret_tokens, secret, likeness)
         task = attack.held_out(tenant)
         known = _kept(cell, keeping, opened)
-        uploads = attack.upload((), tenant), attack.second_upload(tenant)
-        trained = known or _trained(cell, uploads, defense, model, secret, train, step, keeping)
+        if known is not None:
+            trained = known
+        else:
+            # Drawn only where they are trained on: gradients may choose the rows.
+            uploads = attack.upload((), tenant), attack.second_upload(tenant)
+            trained = _trained(cell, uploads, defense, model, secret, train, step, keeping)
     setting = Setting(cell.evaluation.system, task)
 
     def subject() -> Subject:
