@@ -91,8 +91,8 @@ class LlmJudge:
     highest: float
     spent: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    # Of the last answers that were to be rated: an error, and how often the judge wrote something.
-    _failed: RefusedCallError | None = field(default=None, repr=False)
+    # Of the last answers that were to be rated: what failed, and how often the judge wrote something.
+    _failed: list[RefusedCallError] = field(default_factory=list, repr=False)
     _texts: int = field(default=0, repr=False)
 
     def ratings(self, pairs: Sequence[tuple[str, str]], on_progress: Progress | None = None) -> list[float | None]:
@@ -102,15 +102,15 @@ class LlmJudge:
         RemoteError where the judge refuses to work, or answers nothing but errors.
         """
         ask = self._client()
-        self._failed, self._texts = None, 0
+        self._failed, self._texts = [], 0
         found: list[float | None] = []
         with ThreadPoolExecutor(self.endpoint.at_once) as pool:
             for rating in pool.map(functools.partial(self._rating, ask), pairs):
                 found.append(rating)
                 if on_progress:
                     on_progress(len(found), len(pairs))
-        if self._failed is not None and not self._texts:
-            raise RemoteError(f"the judge rated none of {len(pairs)} answers: {self._failed}")
+        if self._failed and not self._texts:
+            raise RemoteError(f"the judge rated none of {len(pairs)} answers: {self._failed[-1]}")
         return found
 
     def rated(
@@ -188,7 +188,7 @@ class LlmJudge:
             raise RemoteError(
                 f"the judge {self.endpoint.model} does not rate: {error}; look at its url, model and key_variable"
             ) from None
-        self._failed = error
+        self._failed.append(error)
 
     def _pay(self, usage: Any) -> None:
         asked, answered = (getattr(usage, name, 0) or 0 for name in ("prompt_tokens", "completion_tokens"))
