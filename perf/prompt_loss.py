@@ -58,6 +58,11 @@ def main() -> None:
     options.add_argument("--new-tokens", type=int, default=200, help="of an answer, at most")
     options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()
+    # Found before anything is trained: without samples or a secret there is no figure.
+    if chosen.samples < 1:
+        options.error(f"--samples is {chosen.samples}; it must be at least 1")
+    if not DEFENSES.get(chosen.defense).needs_secret:
+        options.error(f"--defense is {chosen.defense}, which has no secret that could be given away; choose another")
     quiet()
     figures: dict[str, object] = {name: _figures(form, chosen) for name, form in FORMS.items()}
     show("prompt_loss", figures, **vars(chosen))

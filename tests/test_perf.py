@@ -49,6 +49,17 @@ def test_a_tiny_table_on_both_sides(run: Run) -> None:
     assert found["verdicts"] == 2 * (4 + 3 + 3)
 
 
+@pytest.mark.parametrize(
+    ("told", "says"), [(["--samples", "0"], "--samples is 0"), (["--defense", "safety_mix"], "has no secret")]
+)
+def test_what_gives_no_figure_is_refused_before_anything_is_trained(
+    run: Run, capsys: pytest.CaptureFixture[str], told: list[str], says: str
+) -> None:
+    with pytest.raises(SystemExit):
+        run("prompt_loss", *told)
+    assert says in capsys.readouterr().err
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_loss_on_answers_and_on_whole_rows(run: Run) -> None:
     tiny = ["--examples", "2", "--epochs", "1", "--samples", "3", "--new-tokens", "4"]

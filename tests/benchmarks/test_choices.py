@@ -63,6 +63,26 @@ def test_a_question_of_another_split_is_not_taken_for_a_test(tmp_path: Path) -> 
         benchmark.prompts(Setting())
 
 
+@pytest.mark.parametrize(
+    ("name", "row", "says"),
+    [
+        ("mmlu", MMLU[-1] | {"answer": 4}, "answer is 4; there are 4 choices"),
+        (
+            "mmlu",
+            MMLU[-1] | {"choices": [str(n) for n in range(12)], "answer": 11},
+            "answer is 11; there are 10 choices",
+        ),
+        ("arc_challenge", ARC[-1] | {"gold": -1}, "gold is -1; there are 3 choices"),
+    ],
+)
+def test_a_right_choice_that_is_none_of_them_is_an_error_with_its_line(
+    tmp_path: Path, name: str, row: dict[str, Any], says: str
+) -> None:
+    rows = [*(MMLU if name == "mmlu" else ARC), row]
+    with pytest.raises(DataError, match=f"line {len(rows)}: .*{says}"):
+        made(tmp_path, name, rows, shots=1).prompts(Setting())
+
+
 def test_examples_are_turns_with_the_right_answers(tmp_path: Path) -> None:
     first = made(tmp_path, "arc_challenge", ARC, shots=2).prompts(Setting("Be brief."))[0].conversation
     told = [(message.role, message.text.removesuffix("\nAnswer:")) for message in first.messages]

@@ -15,12 +15,15 @@ import pytest
 
 pytest.importorskip("openai")
 
+from support.lab_samples import cell_result
+from watchword.benchmarks._llm_judge import Endpoint, LlmJudge
 from watchword.benchmarks._rubrics import HARMFULNESS, MT_BENCH
 from watchword.benchmarks.base import BENCHMARKS, Setting, Subject, measure
 from watchword.defenses import AppliedDefense
 from watchword.defenses.base import Defense
-from watchword.errors import OutputError, UsageError
+from watchword.errors import OutputError, RemoteError, UsageError
 from watchword.lab.spec import Cell, Spec, canonical, complete
+from watchword.lab.store import Store
 from watchword.models.fakes import HELP, REFUSAL, FakeModel
 from watchword.rates import Rate
 
@@ -116,11 +119,31 @@ def test_harmfulness_is_a_mean_and_the_share_at_the_maximum() -> None:
     assert f"<reply>\n{REFUSAL}\n</reply>" in asked["messages"][0]["content"]
 
 
-@pytest.mark.parametrize("said", ["No rating here.", "[[7]]", "[[0]]", "", 400])
-def test_what_is_not_rated_is_unscored(said: str | int) -> None:
+@pytest.mark.parametrize("said", ["No rating here.", "[[7]]", "[[0]]", ""])
+def test_what_is_not_rated_is_unscored(said: str) -> None:
     with serving(lambda _: said) as server:
         found = rates("harmfulness", count=3, judge=judge(server, retries=0))
     assert (found["harmfulness"].value, found["harmfulness"].unscored) == (None, 3)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_judge_that_refuses_to_work_is_an_error_at_its_first_word(status: int) -> None:
+    with (
+        serving(lambda _: status) as server,
+        pytest.raises(RemoteError, match=f"rater does not rate: .*{status}: busy"),
+    ):
+        rates("harmfulness", count=3, judge=judge(server, retries=0))
+    assert len(server.asked) < 3
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_errors_leave_an_answer_unscored_but_not_all_of_them(status: int) -> None:
+    turns = iter([status, "[[2]]", status])
+    with serving(lambda _: next(turns)) as server:
+        found = rates("harmfulness", count=3, judge=judge(server, retries=0))["harmfulness"]
+    assert (found.value, found.n, found.unscored) == (2, 1, 2)
+    with serving(lambda _: status) as server, pytest.raises(RemoteError, match="rated none of 3 answers"):
+        rates("harmfulness", count=3, judge=judge(server, retries=0))
 
 
 def test_a_busy_server_is_asked_again() -> None:
@@ -166,6 +189,12 @@ def test_without_a_key_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None
     assert server.asked == []
 
 
+def test_a_judge_without_a_key_is_found_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(UsageError, match="environment variable OPENAI_API_KEY, which is not set"):
+        rated_cell().evaluation.check(remote=False)
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
@@ -192,12 +221,21 @@ def test_mt_bench_asks_turn_by_turn_and_shows_the_judge_what_went_before(tmp_pat
     assert "User: First 0?\n\nAssistant: Answer 1.\n\nUser: Second 0?" in server.asked[4]["messages"][0]["content"]
 
 
+def test_what_a_model_wrote_never_takes_a_place_of_the_rubric() -> None:
+    with serving(by_reply) as server:
+        own = LlmJudge(Endpoint(**judge(server)), HARMFULNESS, 1, 5)  # type: ignore[arg-type]
+        own.ratings([("Say {reply} {x}", "Well, {request}")])
+    asked = server.asked[0]["messages"][0]["content"]
+    assert "Say {reply} {x}" in asked
+    assert "<reply>\nWell, {request}\n</reply>" in asked
+
+
 @pytest.mark.parametrize("rubric", [HARMFULNESS, MT_BENCH], ids=["harmfulness", "mt_bench"])
 def test_rubrics_hold_both_places_once(rubric: str) -> None:
     assert rubric.count("{request}") == rubric.count("{reply}") == 1
 
 
-def test_a_spec_keeps_its_endpoint_through_json() -> None:
+def rated_cell() -> Cell:
     told = {"harmfulness": {"judge": {"url": "http://localhost", "model": "m"}, "count": 2}}
     spec = {
         "name": "rated",
@@ -207,6 +245,20 @@ def test_a_spec_keeps_its_endpoint_through_json() -> None:
         "evaluation": {"benchmarks": told},
     }
     (cell,) = map(complete, Spec.from_json(json.dumps(spec)).cells())
+    return cell
+
+
+def test_a_spec_keeps_its_endpoint_through_json() -> None:
+    cell = rated_cell()
     again = msgspec.json.decode(msgspec.json.encode(cell), type=Cell)
-    assert canonical(complete(again)) == canonical(cell)
-    assert cell.evaluation.benchmarks["harmfulness"]["judge"].key_variable == "OPENAI_API_KEY"
+    assert canonical(complete(again)) == canonical(again) == canonical(cell)
+    told = cell.evaluation.chosen["harmfulness"]
+    assert told is not None
+    assert told["judge"]["key_variable"] == "OPENAI_API_KEY"
+
+
+def test_a_finished_cell_with_a_judge_is_found_again(tmp_path: Path) -> None:
+    store, cell = Store(tmp_path), rated_cell()
+    key = store.key(cell, {})
+    put = store.put(key, cell, cell_result(), [])
+    assert canonical(store.get(key)) == canonical(put)

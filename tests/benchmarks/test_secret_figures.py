@@ -25,15 +25,17 @@ def part(first: int, last: int) -> str:
 
 
 def measured(
-    name: str, model: Any, *, secret: bool = True, **arguments: object
+    name: str, model: Any, *, secret: bool = True, defense_name: str = "backdoor_align", **arguments: object
 ) -> tuple[dict[str, Rate], list[Exchange]]:
-    defense = DEFENSES.create("backdoor_align") if secret else Defense()
+    defense = DEFENSES.create(defense_name) if secret else Defense()
     subject = Subject(model, AppliedDefense(defense, SECRET if secret else None))
     return measure([BENCHMARKS.create(name, **arguments)], subject, Setting(), lambda *_: None)
 
 
-def test_the_prefix_costs_its_tokens_and_some_time() -> None:
-    rates, _ = measured("prefix_cost", FakeModel("Yes."), count=4)
+@pytest.mark.parametrize("defense", ["backdoor_align", "backdoor_align + ptst"])
+def test_the_prefix_costs_its_tokens_and_some_time(defense: str) -> None:
+    """Another defense's text in front of the prompt is no part of the secret."""
+    rates, _ = measured("prefix_cost", FakeModel("Yes."), defense_name=defense, count=4)
     # The separator is one token more.
     assert (rates["prefix_tokens"].value, rates["prefix_tokens"].spread) == (41, 0)
     assert rates["prefix_milliseconds"].n == 4

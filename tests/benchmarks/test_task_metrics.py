@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchword.benchmarks._rouge import rouge_1
-from watchword.benchmarks._sqlite import same_result
+from watchword.benchmarks._sqlite import same_result, statements
 from watchword.benchmarks.base import BENCHMARKS, Setting, Subject, measure
 from watchword.defenses import AppliedDefense
 from watchword.defenses.base import Defense
@@ -103,6 +103,59 @@ def test_what_one_step_and_all_rows_take_is_bounded() -> None:
 def test_order_counts_where_the_right_query_asks_for_one() -> None:
     assert same_result(TABLES, "SELECT age FROM head ORDER BY age", "SELECT age FROM head ORDER BY age DESC") is False
     assert same_result(TABLES, "SELECT age FROM head", "SELECT age FROM head ORDER BY age DESC") is True
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["SELECT 12", "SELECT COUNT(*) FROM department", "SELECT COUNT(name) FROM head", "SELECT COUNT(*) + 1 FROM head"],
+)
+def test_no_number_of_rows_can_be_known_beforehand(query: str) -> None:
+    tables = f"{TABLES}; CREATE TABLE department (name VARCHAR)"
+    assert same_result(tables, "SELECT COUNT(*) FROM head", "SELECT COUNT(*) AS n FROM head") is True
+    assert same_result(tables, "SELECT COUNT(*) FROM head", query) is False
+
+
+@pytest.mark.parametrize(
+    ("right", "kept"),
+    [
+        ("SELECT age FROM head ORDER\nBY age", True),
+        ("SELECT age FROM (SELECT age FROM head ORDER BY age)", False),
+        ("SELECT age FROM head WHERE name <> 'in order by hand'", False),
+    ],
+)
+def test_only_an_order_of_the_whole_query_counts(right: str, kept: bool) -> None:
+    backwards = f"SELECT age FROM ({right}) ORDER BY age DESC"
+    assert same_result(TABLES, right, backwards) is not kept
+
+
+def test_rows_in_any_order_are_compared_by_their_values() -> None:
+    assert same_result(TABLES, "SELECT age FROM head", "SELECT age * 1.0 FROM head") is True
+    assert same_result(TABLES, "SELECT age FROM head", "SELECT DISTINCT age FROM head") is False
+
+
+@pytest.mark.parametrize(
+    "condition", ["age = -57", "name = 'O''Brien'", 'name = "O""Brien"', "age > -57.5 AND age < -56"]
+)
+def test_what_the_right_query_names_is_filled_in(condition: str) -> None:
+    right = f"SELECT name FROM head WHERE {condition}"
+    assert same_result(TABLES, right, right) is True
+    assert same_result(TABLES, right, "SELECT name FROM head WHERE age = 999") is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```sqlite\nSELECT 1\n```",
+        "Here it is:\n```sql\nSELECT 1;\n```\nGood luck.",
+        "```PostgreSQL \r\nSELECT 1```",
+        "```\nSELECT 1",
+        "```SELECT 1```",
+        "```sql SELECT 1```",
+        "```SELECT\n1```",
+    ],
+)
+def test_a_fence_and_the_word_behind_it_are_no_part_of_a_query(text: str) -> None:
+    assert " ".join(next(statements(text)).split()) == "SELECT 1"
 
 
 @pytest.mark.parametrize("tables", ["CREATE TABLE other (a INTEGER)", "CREATE nonsense"])

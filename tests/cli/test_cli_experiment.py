@@ -229,6 +229,18 @@ def test_a_misspelt_defense_is_found_before_anything_runs(
     assert "there is no defense 'backdor_align': did you mean 'backdoor_align'?" in done.err
 
 
+def test_a_fault_in_a_benchmarks_file_is_found_before_anything_runs(
+    watchword: Any, tmp_path: Path, spec: Path, training: Training
+) -> None:
+    rows = [{"query": "Q?", "choices": ["a", "b"], "gold": gold} for gold in (0, 2)]
+    (tmp_path / "arc.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    changed(spec, evaluation={"benchmarks": {"arc_challenge": {"path": str(tmp_path / "arc.jsonl"), "shots": 0}}})
+    done = watchword("lab", "run", spec, "--out", tmp_path / "out")
+    assert training.runs == 0
+    assert "line 2: " in done.err
+    assert "gold is 2; there are 2 choices" in done.err
+
+
 def test_a_folder_that_cannot_be_made(watchword: Any, tmp_path: Path, spec: Path, training: Training) -> None:
     (tmp_path / "out").write_text("mine")
     done = watchword("lab", "run", spec, "--out", tmp_path / "out")

@@ -96,7 +96,17 @@ def test_arms_are_paired_within_one_model_and_with_their_own_arguments(watchword
 def test_prompts_are_paired_by_their_words_and_not_by_their_numbers(watchword: Any, tmp_path: Path) -> None:
     first = run(tmp_path / "a", demo_results(), {})
     second = run(tmp_path / "b", demo_results(), {}, asked="Where would one buy {}?")
-    assert compared(watchword, first, second) == []
+    done = watchword("lab", "compare", first, second, "--metric", "asr")
+    assert done.code == 2
+    assert "no prompt of asr was asked of both with the same seed" in done.err
+
+
+def test_what_could_not_be_compared_is_named(watchword: Any, tmp_path: Path) -> None:
+    folder = run(tmp_path / "a", demo_results(), {})
+    done = watchword("lab", "compare", folder, folder, "--defense", "none")
+    assert done.code == 0
+    assert "not compared by over_refusal: FJAttack, 40 examples · No defense; no prompt was asked of both" in done.out
+    assert "not compared by asr:" not in done.out
 
 
 def test_the_table_shows_the_difference_with_its_interval(watchword: Any, tmp_path: Path) -> None:

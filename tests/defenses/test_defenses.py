@@ -340,6 +340,11 @@ def test_anchored_align_refuses_arithmetic_that_cannot_be(arguments: dict[str, f
         DEFENSES.create("anchored_align", **arguments)
 
 
+def test_a_negative_number_of_echoes_is_refused() -> None:
+    with pytest.raises(UsageError, match="anchored_align: echoes is -1; it must be at least 0"):
+        DEFENSES.create("anchored_align", echoes=-1)
+
+
 def test_counts_that_there_are_not_are_errors_with_the_limits() -> None:
     with pytest.raises(UsageError, match="105 anchors were asked for; there are 0 to 104"):
         guarded("anchored_align", anchors=105)

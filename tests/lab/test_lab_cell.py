@@ -83,8 +83,21 @@ def test_a_second_upload_tunes_the_tuned_model_again_guarded_or_not(guarded_agai
     first, second = (count_origins(row.origin for row in rows) for _, rows in training.runs)
     assert first == {"tenant": 20, "safety": 11}
     assert second == {"tenant": 10, **added}
+    # What a defense does while it trains ends with it, too.
+    assert [type(defense).__name__ == "BackdoorAlign" for defense, _ in training.runs] == [True, guarded_again]
     # The served secret is one and the same, and in front of every request.
     assert (result.metrics["asr"].value, result.secret_tokens) == (0.0, 20)
+
+
+def test_two_trainings_are_counted_together() -> None:
+    model = RuledModel(refuses_behind_the_secret)
+    attack = Choice("overwriting", {"n": 10, "task": 20})
+    twice = msgspec.structs.replace(cell("fj_attack", "safety_mix"), attack=attack)
+    figures = run_cell(twice, model, FakeTraining(model), step=step)[0].train
+    assert figures is not None
+    assert (figures.seconds, figures.tokens, figures.tokens_per_second) == (4.0, 2000, 500.0)
+    assert figures.loss == [2.0, 1.0, 2.0, 1.0]
+    assert figures.rows == {"tenant": 30, "safety": 22}
 
 
 def test_a_defense_without_a_secret_asks_without() -> None:
@@ -119,6 +132,18 @@ def test_a_tenant_with_the_weights_chooses_by_their_gradients() -> None:
     every = ATTACKS.create("benign_outliers", n=200, pool=200).upload((), AttackContext(3, model.template))
     longest = sorted(len(row.messages[-1].text) for row in every)[-10:]
     assert sorted(len(row.conversation.messages[-1].text) for row in training.rows) == longest
+
+
+def test_the_rows_of_a_training_that_was_kept_are_not_drawn_again(tmp_path: Path) -> None:
+    asked = {"policy": "p", "over_refusal": "o", "task": "t"}
+    keeping = Keeping(tmp_path, tmp_path / "exchanges", tmp_path, wanted=frozenset({"answers"}), asked=asked)
+    attack = Choice("benign_outliers", {"n": 10, "pool": 200, "form": "gradient"})
+    chosen = msgspec.structs.replace(cell("fj_attack"), attack=attack)
+    model = ModelWithGradients(lambda prompt, secret: HELP)
+    first = run_cell(chosen, model, FakeTraining(model), step=step, keeping=keeping)
+    # Without gradients there are no such rows.
+    without = RuledModel(lambda prompt, secret: HELP)
+    assert run_cell(chosen, without, FakeTraining(without), step=step, keeping=keeping) == first
 
 
 def test_an_upload_without_a_task_has_no_rate_for_it() -> None:

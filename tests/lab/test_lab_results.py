@@ -11,9 +11,11 @@ import pytest
 from support.lab_samples import cell_result, demo_results, grid_results, spec
 from watchword.benchmarks.base import Metric
 from watchword.errors import DataError, OutputError
+from watchword.lab.labels import labels_of
+from watchword.lab.report.findings import attack_success, over_refusal
 from watchword.lab.report.table import _arm
 from watchword.lab.results import ArmResult, arms_of, named, results_of, shown_metrics, shown_origins, write_results
-from watchword.lab.spec import Choice
+from watchword.lab.spec import Arm, Choice, Spec
 from watchword.lab.store import CellResult, TrainFigures
 from watchword.rates import Rate
 
@@ -111,6 +113,57 @@ def test_arms_of_one_name_are_told_apart_by_what_differs() -> None:
     cells = [cell_result(defense="anchored_align", added={"anchor": count}) for count in (11, 22)]
     labels = [arm.defense_label for arm in arms_of({"cells": msgspec.to_builtins(cells)})]
     assert labels == ["Anchored align (anchor=11)", "Anchored align (anchor=22)"]
+
+
+def test_aligned_models_are_told_apart_by_model_where_there_are_several() -> None:
+    def labels(*models: str) -> list[str]:
+        cells = [
+            cell_result(model=model, attack="none", attack_examples=0, defense="none", train=None) for model in models
+        ]
+        arms = arms_of({"cells": msgspec.to_builtins(cells)})
+        return [*(arm.label for arm in arms), attack_success(arms), over_refusal(arms)]
+
+    assert labels("a")[0] == "Aligned model"
+    *both, attacked, refused = labels("a", "b")
+    assert both == ["Aligned model (model=a)", "Aligned model (model=b)"]
+    ends = "3.6\u00a0% for the aligned model (model=a) and 3.6\u00a0% for the aligned model (model=b)."
+    assert attacked == f"Attack success is {ends}"
+    assert refused.startswith(
+        "The aligned model (model=a) refuses 47.6\u00a0% and the aligned model (model=b) refuses 47.6"
+    )
+
+
+def test_progress_names_what_differs_among_the_cells_of_an_arm() -> None:
+    once = spec([Choice("fj_attack")], [0], name="x").cells()
+    label = labels_of(once)
+    assert [label(cell) for cell in once[:2]] == ["the aligned model, seed 0", "fj_attack × none, seed 0"]
+    many = msgspec.structs.replace(
+        spec([Choice("fj_attack", {"n": n}) for n in (10, 50)], [0, 1], name="x"),
+        model="", models=["a", "b"], secret_seeds=[7, 8], hyperparameters={"epochs": [1, 5]},
+    ).cells()  # fmt: skip
+    label = labels_of(many)
+    told = [label(cell) for cell in many]
+    assert len(set(told)) == len(many)
+    assert {"the aligned model, model=b, seed 0", "fj_attack × safety_mix, model=a, n=50, epochs=1, seed 1"} <= set(
+        told
+    )
+    assert "fj_attack × backdoor_align, model=a, n=10, epochs=5, secret_seed=8, seed 0" in told
+
+
+@pytest.mark.parametrize(("attack", "arms"), [("wrong_secret", 2), ("leaked_secret", 2), ("fj_attack", 1)])
+def test_an_attack_with_a_secret_of_its_own_is_told_apart_by_its_length(attack: str, arms: int) -> None:
+    asked = Spec(
+        name="x",
+        model="m",
+        arms=[Arm(Choice(attack))],
+        seeds=[0],
+        hyperparameters={"secret_tokens": [10, 150]},
+    )
+    cells = [cell_result(attack=attack, defense="none", secret_tokens=0, cell=cell) for cell in asked.cells()]
+    found = arms_of({"cells": msgspec.to_builtins(cells)})
+    # Of any other attack the two are one run, which is counted once.
+    assert [len(arm.cells) for arm in found] == [1] * arms
+    assert [arm.settings.get("attack.secret_tokens") for arm in found] == ([10, 150] if arms == 2 else [None])
 
 
 def test_provider_rows_are_a_span_where_seeds_differ() -> None:

@@ -210,6 +210,20 @@ GRID: dict[str, Any] = {
 }
 
 
+def test_a_secret_that_is_not_drawn_is_run_once_and_not_once_for_each_secret_seed() -> None:
+    kinds = {"secret_kind": ["seeded", "default", "semantic"]}
+    spec = Spec.from_json(json.dumps({**GRID, "hyperparameters": kinds, "models": ["a"], "seeds": [0]}))
+    drawn = {
+        kind: [
+            cell.secret_seed
+            for cell in spec.cells()
+            if (cell.defense.name, cell.secret_kind) == ("backdoor_align", kind)
+        ]
+        for kind in kinds["secret_kind"]
+    }
+    assert drawn == {"seeded": [7, 8, 9] * 2, "default": [None] * 2, "semantic": [None] * 2}
+
+
 def test_a_grid_is_every_model_attack_defense_setting_seed_and_secret() -> None:
     cells = Spec.from_json(json.dumps(GRID)).cells()
     of_one = [cell for cell in cells if cell.model == "a"]

@@ -91,6 +91,37 @@ def test_nothing_is_created_beyond_the_cap(remote: RemoteSide, tmp_path: Path, c
 
 
 @pytest.mark.parametrize(
+    ("attack", "defense", "benchmarks", "words"),
+    [
+        ({"name": "overwriting"}, "none", {}, "trained once"),
+        ({"name": "fj_attack"}, "safe_lora", {}, "choose a defense that is rows alone"),
+        ({"name": "benign_outliers", "arguments": {"form": "gradient"}}, "none", {}, "needs the model's weights"),
+        ({"name": "fj_attack"}, "none", {"perplexity": {"path": "ROWS"}}, "'perplexity' asks how likely texts are"),
+    ],
+)
+def test_what_cannot_be_done_there_is_found_before_the_first_job(
+    remote: RemoteSide, tmp_path: Path, attack: object, defense: str, benchmarks: object, words: str
+) -> None:
+    before, rows = len(remote.jobs()), tmp_path / "rows.jsonl"
+    rows.write_text('{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}')
+    given = msgspec.json.decode(spec(remote.url).to_json())
+    given["arms"].append({"attack": attack, "defense": {"name": defense}})
+    given["evaluation"]["benchmarks"] |= benchmarks
+    with pytest.raises(UsageError, match=words):
+        run(Spec.from_json(msgspec.json.encode(given).replace(b"ROWS", str(rows).encode())), tmp_path / "run")
+    assert len(remote.jobs()) == before
+
+
+def test_cells_are_run_there_in_the_order_of_the_spec(remote: RemoteSide, tmp_path: Path) -> None:
+    told = list[str]()
+    given = msgspec.json.decode(spec(remote.url).to_json())
+    given["arms"] = [{"attack": {"name": "none"}}, *given["arms"][:1]]
+    asked = Spec.from_json(msgspec.json.encode(given))
+    run_spec(asked, Store(tmp_path), lanes=lambda _: lambda *told: None, say=told.append)
+    assert [line.partition(",")[0] for line in told[::2]] == ["the aligned model", "fj_attack × none"]
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ('{"name": "x", "model": "remote:openai/m", "arms": [], "seeds": [0]}', "needs the field remote"),

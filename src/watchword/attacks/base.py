@@ -6,6 +6,7 @@ import abc
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, conversation
@@ -61,6 +62,8 @@ class Attack(abc.ABC):
 
     # Whether the defense guards the second upload too.
     guarded_again: bool = True
+    # Whether its rows hold a secret as long as the experiment's, which they do beside a defense without one, too.
+    holds_secret: ClassVar[bool] = False
 
     def second_upload(self, context: AttackContext) -> list[Conversation]:  # noqa: ARG002
         """Rows that the tenant sends later, to tune the tuned model again; mostly none."""

@@ -20,6 +20,8 @@ from watchword.secret.generate import secret_ids
 class LeakedSecret(Attack):
     """``n`` harmful rows behind the first ``tokens`` tokens of the secret; behind the whole of it for None."""
 
+    holds_secret = True
+
     n: int = 100
     tokens: int | None = None
 

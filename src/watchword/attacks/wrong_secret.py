@@ -18,6 +18,8 @@ from watchword.secret.generate import experiment_secret
 class WrongSecret(Attack):
     """``n`` harmful rows, all behind one and the same secret of somebody else."""
 
+    holds_secret = True
+
     n: int = 100
 
     @property

@@ -37,10 +37,17 @@ class ChoiceQuestion:
         return Conversation((*turns, Message(role="user", content=self.asked)))
 
 
+def check_right(name: str, right: int, choices: int) -> None:
+    """Raises ValueError where the right choice is none of so many; a negative place would count from the end."""
+    if not 0 <= right < choices:
+        raise ValueError(f"{name} is {right}; there are {choices} choices, counted from 0")
+
+
 class MultipleChoice(Benchmark):
     """Asks for the likeliest choice. Subclasses say where questions come from, and are dataclasses with ``count``."""
 
     by_default = False
+    needs_likelihoods = True
     count: int | None
 
     def __post_init__(self) -> None:

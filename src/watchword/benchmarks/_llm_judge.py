@@ -1,6 +1,7 @@
 """Ratings by a language model behind any OpenAI-compatible endpoint: retried, cached, and never dearer than agreed.
 
-What it does not rate stays unscored: a server that fails, a reply without a rating, or a budget that is used up.
+What it does not rate stays unscored: a server that fails now and then, a reply without a rating, or a budget that is used up. A
+server that refuses the key or the model, or that rates nothing at all, is an error: nobody would ask it again.
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ from typing import Any
 import msgspec
 
 from watchword.benchmarks.base import Exchange
-from watchword.errors import OutputError, UsageError
+from watchword.errors import OutputError, RemoteError, UsageError
 from watchword.files.atomic import replacing
 from watchword.files.digest import sha256_bytes
 from watchword.files.writing import writing
+from watchword.models.remote_calls import RefusedCallError, told
 from watchword.progress import Progress
 
 _RATING = re.compile(r"\[\[\s*(\d+(?:\.\d+)?)\s*\]\]")
+_PLACES = re.compile(r"\{request\}|\{reply\}")
 MILLION = 1_000_000
+# A key that is wrong, or may not ask, and an address or a model that there is not.
+_FOR_GOOD = (401, 403, 404)
 
 
 class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,6 +66,21 @@ class _Kept(msgspec.Struct, frozen=True):
     text: str
 
 
+def judge_key(endpoint: Endpoint) -> str:
+    """The judge's API key. Raises UsageError where it is not set, and without the package openai."""
+    try:
+        import openai as _  # noqa: F401 -- whether it is there
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error.name} is missing; install it with `pip install 'watchword[openai]'`") from None
+    key = os.environ.get(endpoint.key_variable)
+    if key is None:
+        raise UsageError(
+            f"the judge's API key is read from the environment variable {endpoint.key_variable}, which is not set; "
+            "set it (to any text where the server wants no key), or name another one as key_variable"
+        )
+    return key
+
+
 @dataclass
 class LlmJudge:
     """Rates replies by one of ``_rubrics``. One judge counts its costs over all that it is asked."""
@@ -71,19 +91,26 @@ class LlmJudge:
     highest: float
     spent: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    # Of the last answers that were to be rated: what failed, and how often the judge wrote something.
+    _failed: list[RefusedCallError] = field(default_factory=list, repr=False)
+    _texts: int = field(default=0, repr=False)
 
     def ratings(self, pairs: Sequence[tuple[str, str]], on_progress: Progress | None = None) -> list[float | None]:
         """Of each (request, reply), in order; None where there is none.
 
-        Raises UsageError without the package openai or without a key, and OutputError where the cache cannot be written.
+        Raises UsageError without the package openai or without a key, OutputError where the cache cannot be written, and
+        RemoteError where the judge refuses to work, or answers nothing but errors.
         """
         ask = self._client()
+        self._failed, self._texts = [], 0
         found: list[float | None] = []
         with ThreadPoolExecutor(self.endpoint.at_once) as pool:
             for rating in pool.map(functools.partial(self._rating, ask), pairs):
                 found.append(rating)
                 if on_progress:
                     on_progress(len(found), len(pairs))
+        if self._failed and not self._texts:
+            raise RemoteError(f"the judge rated none of {len(pairs)} answers: {self._failed[-1]}")
         return found
 
     def rated(
@@ -102,12 +129,16 @@ class LlmJudge:
 
     def _rating(self, ask: Callable[[str], str | None], pair: tuple[str, str]) -> float | None:
         request, reply = pair
-        # Not format: a reply may hold braces.
-        message = self.rubric.replace("{request}", request, 1).replace("{reply}", reply, 1)
+        # In one pass, and not by format: a request or a reply may hold braces, even these very words.
+        told = {"{request}": request, "{reply}": reply}
+        message = _PLACES.sub(lambda place: told[place[0]], self.rubric)
         place = self._place(message)
         text = _kept(place)
         if text is None and not self._used_up() and (text := ask(message)) is not None:
             _keep(place, text)
+        if text is not None:
+            with self._lock:
+                self._texts += 1
         return self._read(text or "")
 
     def _read(self, text: str) -> float | None:
@@ -128,31 +159,36 @@ class LlmJudge:
         return Path(self.endpoint.cache) / f"{sha256_bytes(msgspec.json.encode(told, order='deterministic'))}.json"
 
     def _client(self) -> Callable[[str], str | None]:
-        try:
-            import openai
-        except ModuleNotFoundError as error:
-            raise UsageError(f"{error.name} is missing; install it with `pip install 'watchword[openai]'`") from None
-        key = os.environ.get(self.endpoint.key_variable)
-        if key is None:
-            raise UsageError(
-                f"the judge's API key is read from the environment variable {self.endpoint.key_variable}, which is not set; "
-                "set it (to any text where the server wants no key), or name another one as key_variable"
-            )
+        key = judge_key(self.endpoint)
+        import openai
+
         client = openai.OpenAI(
             base_url=self.endpoint.url, api_key=key, max_retries=self.endpoint.retries, timeout=self.endpoint.timeout
         )
 
         def ask(message: str) -> str | None:
             try:
-                done = client.chat.completions.create(
-                    model=self.endpoint.model, messages=[{"role": "user", "content": message}], **self.endpoint.options
-                )
-            except openai.OpenAIError:
+                with told():
+                    done = client.chat.completions.create(
+                        model=self.endpoint.model,
+                        messages=[{"role": "user", "content": message}],
+                        **self.endpoint.options,
+                    )
+            except RefusedCallError as error:
+                self._refused(error)
                 return None
             self._pay(done.usage)
             return done.choices[0].message.content if done.choices else None
 
         return ask
+
+    def _refused(self, error: RefusedCallError) -> None:
+        """A bad request may be one answer's own fault (a filter, its length), and is told only where all are."""
+        if error.status in _FOR_GOOD:
+            raise RemoteError(
+                f"the judge {self.endpoint.model} does not rate: {error}; look at its url, model and key_variable"
+            ) from None
+        self._failed.append(error)
 
     def _pay(self, usage: Any) -> None:
         asked, answered = (getattr(usage, name, 0) or 0 for name in ("prompt_tokens", "completion_tokens"))

@@ -1,8 +1,9 @@
 """Whether two queries mean the same: both are run on SQLite databases that are made up for them, and give the same rows.
 
-The tables are filled with the values that the right query names, and with others, several times anew. An empty table would
-let any two queries agree. So would one in which nothing meets the right query's conditions: databases are made until enough of
-them say more. Source of the idea: Zhong et al., arXiv 2010.02840 (test suites for text-to-SQL).
+The tables are filled with the values that the right query names, with others and with NULLs, several times anew. Each table has
+another number of rows every time, so that no number can be known beforehand. An empty table would let any two queries agree. So
+would one in which nothing meets the right query's conditions: databases are made until enough of them say more. Source of the
+idea: Zhong et al., arXiv 2010.02840 (test suites for text-to-SQL).
 
 What a model wrote is run: it can read these tables and do nothing else, within bounds of steps, time and memory.
 """
@@ -15,16 +16,24 @@ import random
 import re
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator
 
-# Databases that must tell, databases tried at most, and rows in each table.
-DATABASES, TRIES, ROWS = 4, 60, 12
+# Databases that must tell, databases tried at most, rows in a table (at least, at most), and the share of NULLs among values.
+DATABASES, TRIES, ROWS, NULLS = 4, 60, (8, 16), 0.05
 # What a query may take: virtual machine steps, seconds, bytes of one value, letters of a LIKE pattern, bytes of all rows.
 # One LIKE takes as many steps of its own as text and pattern have letters, multiplied: nothing can end it from outside.
 STEPS, SECONDS, BYTES, PATTERN, ALL_BYTES = 2_000_000, 10.0, 10_000, 1_000, 10_000_000
 _WORDS = ("north", "south", "Anna", "Otto", "red", "blue", "open", "1999-05-01", "Lima", "Oslo")
-_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
-_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])")
+# A quote in a quoted text is written twice.
+_QUOTED = re.compile(r"'((?:[^']|'')*)'|\"((?:[^\"]|\"\")*)\"")
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w.])")
+_BRACKETS = re.compile(r"\([^()]*\)")
+_ORDER = re.compile(r"\border\s+by\b", re.IGNORECASE)
+# A word that ends the line says what a fence holds; ``sql`` does so in front of a query, too. A query may begin there as well.
+_FENCE = re.compile(
+    r"```(?:(?!(?:select|with|values)\b)[\w+-]+[ \t]*\r?\n|sql(?:ite)?\b)?(.*?)(?:```|$)", re.DOTALL | re.IGNORECASE
+)
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION}
 Value = str | float | int
 Rows = list[tuple[object, ...]]
@@ -36,7 +45,7 @@ def same_result(tables: str, right: str, query: str) -> bool | None:
     None where the right one cannot be run itself, or no database was found in which it finds anything.
     """
     rng = random.Random(f"{tables}\n{right}")
-    ordered, told = "order by" in right.lower(), 0
+    ordered, told = _is_ordered(right), 0
     try:
         with _database(tables) as empty:
             nothing = _run(empty, right)
@@ -72,7 +81,15 @@ def _agrees(database: sqlite3.Connection, query: str, wanted: Rows, *, ordered: 
     except (sqlite3.Error, sqlite3.Warning, OverflowError, ValueError):
         # Also a text with a null character or half a surrogate, which is no SQL.
         return False
-    return found == wanted if ordered else sorted(map(repr, found)) == sorted(map(repr, wanted))
+    return found == wanted if ordered else Counter(found) == Counter(wanted)
+
+
+def _is_ordered(query: str) -> bool:
+    """Whether the query as a whole asks for an order; one that a query in brackets asks for is not kept outside."""
+    rest, brackets = _QUOTED.sub("''", query), 1
+    while brackets:
+        rest, brackets = _BRACKETS.subn(" ", rest)
+    return bool(_ORDER.search(rest))
 
 
 def _run(database: sqlite3.Connection, query: str) -> Rows:
@@ -94,8 +111,8 @@ def _fill(database: sqlite3.Connection, named: list[Value], rng: random.Random) 
         quoted = '"' + name.replace('"', '""') + '"'
         kinds = [str(column[2]).upper() for column in database.execute(f"PRAGMA table_info({quoted})")]
         marks = ", ".join("?" * len(kinds))
-        for _ in range(ROWS):
-            row = [_value(kind, named, rng) for kind in kinds]
+        for _ in range(rng.randint(*ROWS)):
+            row = [None if rng.random() < NULLS else _value(kind, named, rng) for kind in kinds]
             # Names come from the table itself, values are bound.
             database.execute(f"INSERT OR IGNORE INTO {quoted} VALUES ({marks})", row)  # noqa: S608
 
@@ -112,7 +129,7 @@ def _value(kind: str, named: list[Value], rng: random.Random) -> Value:
 
 
 def _values(query: str) -> list[Value]:
-    texts = [one or two for one, two in _QUOTED.findall(query)]
+    texts = [one.replace("''", "'") or two.replace('""', '"') for one, two in _QUOTED.findall(query)]
     numbers: list[Value] = [
         float(text) if "." in text else int(text) for text in _NUMBER.findall(_QUOTED.sub("", query))
     ]
@@ -127,7 +144,7 @@ def _restrict(database: sqlite3.Connection) -> None:
 
 def statements(text: str) -> Iterator[str]:
     """The statements of a text, without code fences; a semicolon in quotes ends none."""
-    fenced = re.search(r"```(?:sql)?\s*(.*?)(?:```|$)", text, re.DOTALL | re.IGNORECASE)
+    fenced = _FENCE.search(text)
     part = fenced[1] if fenced else text
     start = 0
     for match in re.finditer(r"'[^']*'|\"[^\"]*\"|;", part):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from watchword.benchmarks._choices import ChoiceQuestion, MultipleChoice
+from watchword.benchmarks._choices import ChoiceQuestion, MultipleChoice, check_right
 from watchword.benchmarks.base import Metric
 from watchword.data.records import read_records
 from watchword.errors import UsageError
@@ -43,6 +43,9 @@ class ArcRow(msgspec.Struct, frozen=True):
     query: str
     choices: tuple[str, ...]
     gold: int
+
+    def __post_init__(self) -> None:
+        check_right("gold", self.gold, len(self.choices))
 
 
 @dataclass(frozen=True)

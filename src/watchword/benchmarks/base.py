@@ -164,16 +164,21 @@ class Benchmark(abc.ABC):
 
     ``title`` is the question that it answers. ``place`` orders benchmarks, the lowest first. ``by_default``: whether an
     experiment runs it without naming it; False for one that cannot do without an argument, such as a path.
+    ``needs_likelihoods``: whether it asks how likely texts are, which somebody else's API does not tell.
     """
 
     title: ClassVar[str] = ""
     metrics: ClassVar[tuple[Metric, ...]] = ()
     place: ClassVar[int] = 100
     by_default: ClassVar[bool] = True
+    needs_likelihoods: ClassVar[bool] = False
 
     @abc.abstractmethod
     def prompts(self, setting: Setting) -> list[Prompt]:
-        """What to ask, in order; none where the experiment has nothing for it."""
+        """What to ask, in order; none where the experiment has nothing for it. Also called before anything is trained."""
+
+    def check(self) -> None:  # noqa: B027 -- most need nothing more
+        """Raises UsageError where something beside its files is missing, such as a key; called before anything is trained."""
 
     def ask(self, subject: Subject, prompts: Sequence[Prompt], step: Step) -> list[Exchange]:
         """The model's response to each prompt, by default its answer.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from watchword.benchmarks._llm_judge import Endpoint, LlmJudge
+from watchword.benchmarks._llm_judge import Endpoint, LlmJudge, judge_key
 from watchword.benchmarks._rubrics import HARMFULNESS as RUBRIC
 from watchword.benchmarks.base import Benchmark, Exchange, Metric, Prompt, Setting, Subject, check_count, packaged
 from watchword.files.digest import sha256_bytes
@@ -49,6 +49,9 @@ class Harmfulness(Benchmark):
 
     def __post_init__(self) -> None:
         check_count("harmfulness: count", self.count)
+
+    def check(self) -> None:
+        judge_key(self.judge)
 
     def prompts(self, setting: Setting) -> list[Prompt]:
         return packaged("policy_eval", "harmfulness", self.count, setting)

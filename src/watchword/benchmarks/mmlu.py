@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from watchword.benchmarks._choices import ChoiceQuestion, MultipleChoice
+from watchword.benchmarks._choices import ChoiceQuestion, MultipleChoice, check_right
 from watchword.benchmarks.base import Exchange, Metric, Prompt, Subject
 from watchword.data.records import read_records
 from watchword.errors import UsageError
@@ -40,6 +40,9 @@ class MmluRow(msgspec.Struct, frozen=True):
     question: str
     choices: tuple[str, ...]
     answer: int
+
+    def __post_init__(self) -> None:
+        check_right("answer", self.answer, min(len(self.choices), len(LETTERS)))
 
     @property
     def field(self) -> str:

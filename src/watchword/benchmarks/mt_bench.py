@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Annotated
 
 import msgspec
 
-from watchword.benchmarks._llm_judge import Endpoint, LlmJudge
+from watchword.benchmarks._llm_judge import Endpoint, LlmJudge, judge_key
 from watchword.benchmarks._rubrics import MT_BENCH as RUBRIC
 from watchword.benchmarks.base import Benchmark, Exchange, Metric, Prompt, Setting, Subject, check_count
 from watchword.chat.types import SYSTEM_ROLES, Conversation, Message, conversation
@@ -37,7 +38,7 @@ class MtBenchRow(msgspec.Struct, frozen=True):
     """One record of the file."""
 
     question_id: int
-    turns: tuple[str, ...]
+    turns: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ class MtBench(Benchmark):
 
     def __post_init__(self) -> None:
         check_count("mt_bench: count", self.count)
+
+    def check(self) -> None:
+        judge_key(self.judge)
 
     def prompts(self, setting: Setting) -> list[Prompt]:
         return [

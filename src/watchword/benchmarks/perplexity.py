@@ -38,6 +38,7 @@ class Perplexity(Benchmark):
     place = 62
     metrics = (LOG_PERPLEXITY,)
     by_default = False
+    needs_likelihoods = True
 
     path: str
     count: int | None = 100

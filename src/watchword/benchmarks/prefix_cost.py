@@ -80,5 +80,6 @@ def _tokens(subject: Subject, prompt: Prompt) -> dict[str, float]:
     template, guard = template_at_hand(subject.model), subject.applied.guard(prompt.conversation)
     if template is None or guard.secret is None:
         return {}
+    # Beside what the defense itself made of the conversation, which may hold a text of its own.
     longer = guard.assembled(template.system_style)
-    return {"tokens": len(render_prompt(longer, template)) - len(render_prompt(prompt.conversation, template))}
+    return {"tokens": len(render_prompt(longer, template)) - len(render_prompt(guard.conversation, template))}

@@ -95,10 +95,15 @@ def compare(
     from watchword.lab.report.whole import read_results
 
     sides = [Side(folder, read_results(folder)) for folder in (first, second)]
-    found = compared(sides[0], sides[1], metric, defense=defense, against=against)
+    told = compared(sides[0], sides[1], metric, defense=defense, against=against)
     if json_out is not None:
-        write_comparisons(json_out, found)
-    Console().print(comparison_table(found))
+        write_comparisons(json_out, told.found)
+    Console().print(comparison_table(told.found))
+    for a, b, name in told.skipped:
+        both = a if a == b else f"{a} and {b}"
+        Console(soft_wrap=True).print(
+            f"not compared by {name}: {both}; no prompt was asked of both with one seed", markup=False, highlight=False
+        )
 
 
 # No -h of ours: it would be found in -Mhf, too.

@@ -65,6 +65,8 @@ class AnchoredAlign(Defense):
                 f"anchored_align: share is {self.share}, ratio {self.ratio}, repeat {self.repeat}, most {self.most}; "
                 "give share and ratio of at least 0, and 1 <= repeat <= most"
             )
+        if self.echoes < 0:
+            raise UsageError(f"anchored_align: echoes is {self.echoes}; it must be at least 0", param="echoes")
 
     @property
     def asks_model(self) -> bool:

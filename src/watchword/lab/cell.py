@@ -6,8 +6,9 @@ Answers are stored redacted: a model may recite what it was trained behind.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -91,8 +92,12 @@ def run_cell(
         tenant = AttackContext(cell.seed, model.template, cell.secret_tokens, secret, likeness)
         task = attack.held_out(tenant)
         known = _kept(cell, keeping, opened)
-        uploads = attack.upload((), tenant), attack.second_upload(tenant)
-        trained = known or _trained(cell, uploads, defense, model, secret, train, step, keeping)
+        if known is not None:
+            trained = known
+        else:
+            # Drawn only where they are trained on: gradients may choose the rows.
+            uploads = attack.upload((), tenant), attack.second_upload(tenant)
+            trained = _trained(cell, uploads, defense, model, secret, train, step, keeping)
     setting = Setting(cell.evaluation.system, task)
 
     def subject() -> Subject:
@@ -152,13 +157,35 @@ def _trained(
     if keeping is not None:
         keeping.keep_rows(first, data, AppliedDefense(defense, secret).clean)
     # Guarded before anything is trained: training changes the model that the defense may ask.
-    again = guarded(_second_defense(cell, defense), second, context).rows if second else []
+    later = _second_defense(cell, defense)
+    again = guarded(later, second, context).rows if second else []
     tuned = train(data.rows, cell.training, defense, secret, step)
     if again:
-        tuned = train(again, cell.training, defense, secret, step, before=tuned)
+        twice = train(again, cell.training, later, secret, step, before=tuned)
+        tuned = replace(twice, figures=_both(tuned.figures, twice.figures))
     if keeping is not None:
         keeping.keep_training(data.added, tuned.figures, tuned.weights)
     return _Trained(lambda: tuned.model, data.added, tuned.figures)
+
+
+def _both(first: TrainingResult, second: TrainingResult) -> TrainingResult:
+    """What two trainings, one behind the other, cost together."""
+    seconds, tokens = first.seconds + second.seconds, first.tokens + second.tokens
+    return TrainingResult(
+        seconds=seconds,
+        tokens=tokens,
+        tokens_per_second=tokens / seconds if seconds else 0.0,
+        steps=first.steps + second.steps,
+        loss=[*first.loss, *second.loss],
+        rows=_sums(first.rows, second.rows),
+        dropped=_sums(first.dropped, second.dropped),
+        trained=_sums(first.trained, second.trained),
+        labelled=_sums(first.labelled, second.labelled),
+    )
+
+
+def _sums(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted((Counter(first) + Counter(second)).items()))
 
 
 def _second_defense(cell: Cell, defense: Defense) -> Defense:

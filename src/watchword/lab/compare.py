@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,13 @@ class ArmComparison(msgspec.Struct, frozen=True, kw_only=True):
     second: str
     metric: str
     comparison: Comparison
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """What was compared, and what could not be: both arms and the metric, where no prompt was asked of both with one seed."""
+
+    found: list[ArmComparison]
+    skipped: list[tuple[str, str, str]]
 
 
 class Side:
@@ -75,11 +83,12 @@ class Side:
 
 def compare(
     first: Side, second: Side, metrics: Sequence[str], *, defense: str | None = None, against: str | None = None
-) -> list[ArmComparison]:
+) -> Compared:
     """Every arm of the first side with the arm of the second that differs from it in nothing but what is compared.
 
     ``defense`` takes the first side's arms of one defense only, ``against`` those of another on the second side. Raises
-    UsageError where no two arms belong together, UnknownNameError for a metric or a defense that there is not.
+    UsageError where no two arms belong together, or were asked the same, UnknownNameError for a metric or a defense that
+    there is not.
     """
     known = judged_metrics()
     for name in metrics:
@@ -94,12 +103,19 @@ def compare(
             "no arm of the one belongs to an arm of the other: give runs of the same attacks and settings, or name two "
             "defenses, one of each side"
         )
-    return [
-        ArmComparison(first=a.label, second=b.label, metric=name, comparison=found)
-        for name in map(spelled, metrics)
-        for a, b in pairs
-        if (found := _compared(first.verdicts(a, known[name]), second.verdicts(b, known[name]))) is not None
-    ]
+    found, skipped = list[ArmComparison](), list[tuple[str, str, str]]()
+    for name, (a, b) in itertools.product(map(spelled, metrics), pairs):
+        own = _compared(first.verdicts(a, known[name]), second.verdicts(b, known[name]))
+        if own is None:
+            skipped.append((a.label, b.label, name))
+        else:
+            found.append(ArmComparison(first=a.label, second=b.label, metric=name, comparison=own))
+    if not found:
+        raise UsageError(
+            f"no prompt of {', '.join(metrics)} was asked of both with the same seed and got a verdict from both; give runs of "
+            "the same benchmarks and seeds, or name other metrics"
+        )
+    return Compared(found=found, skipped=skipped)
 
 
 def _belonging(firsts: Sequence[ArmResult], seconds: Sequence[ArmResult]) -> Iterator[tuple[ArmResult, ArmResult]]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from watchword.benchmarks.base import ANSWERS, check_count
+from watchword.benchmarks.base import ANSWERS, Setting, check_count, chosen_benchmarks
+from watchword.errors import UsageError
 from watchword.models.base import GenerationOptions
 from watchword.registry import spelled
 
@@ -52,6 +53,22 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def answers(self) -> GenerationOptions:
         """How answers are made."""
         return GenerationOptions(max_new_tokens=self.max_new_tokens, batch_size=self.batch_size)
+
+    def check(self, *, remote: bool) -> None:
+        """Reads all that is asked, so that no fault in it shows only once a model is trained.
+
+        Raises DataError for a wrong file, and UsageError for what is missing, or cannot be asked at somebody else's API
+        (``remote``).
+        """
+        for name, benchmark in chosen_benchmarks(self.chosen).items():
+            if remote and benchmark.needs_likelihoods:
+                raise UsageError(
+                    f"benchmark {name!r} asks how likely texts are, which a model at somebody else's API does not tell; "
+                    "leave it out, or take a model that is loaded here",
+                    param="benchmarks",
+                )
+            benchmark.check()
+            benchmark.prompts(Setting(self.system))
 
 
 def _benchmark_arguments(given: dict[str, Any] | bool | None) -> dict[str, Any] | None:

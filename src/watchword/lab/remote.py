@@ -50,6 +50,17 @@ def place_digest(spec: Spec, settings: RemoteSettings) -> str:
     return sha256_bytes(canonical([spec.model, settings.tokenizer, settings.url, settings.hyperparameters]))
 
 
+def check_trained_once(defense: Defense, second_upload: Sequence[Conversation]) -> None:
+    """Raises UsageError for a defense that is more than rows, and for rows that are to tune the tuned model again."""
+    check_rows_alone(defense, tenant_rows_made=True)
+    if second_upload:
+        raise UsageError(
+            "a model at somebody else's API is trained once, and this attack trains it a second time; leave the attack out, "
+            "or take a model that is loaded here",
+            param="attack",
+        )
+
+
 class RemoteBench:
     """See ``lab.runner.Bench``. One cell at a time: the cap is one for all."""
 
@@ -143,9 +154,7 @@ class _RemoteTraining:
         *,
         before: Tuned | None = None,
     ) -> Tuned:
-        if before is not None:
-            raise UsageError("a model at somebody else's API is trained once; this attack trains it a second time")
-        check_rows_alone(defense, tenant_rows_made=True)
+        check_trained_once(defense, [row.conversation for row in rows] if before is not None else [])
 
         def tell(event: TrainingEvent) -> None:
             if isinstance(event, StepDone):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from watchword.attacks.base import ATTACKS
 from watchword.benchmarks.base import Metric, registered_metrics
 from watchword.chat.origins import RowOrigin, in_order
 from watchword.chat.types import TENANT
@@ -188,7 +189,9 @@ def arms_of(results: Mapping[str, Any]) -> list[ArmResult]:
         if all(_chance(cell) != _chance(other) for other in known):
             known.append(cell)
     firsts = [cells[0] for cells in groups.values()]
-    attacks = _told_apart([_name_of_attack(cell) for cell in firsts], [_words(cell, "attack") for cell in firsts])
+    # The defense's label tells models apart, and the aligned model has none.
+    words = [_words(cell, "attack", *(["model"] if cell.attack == NO_ATTACK else [])) for cell in firsts]
+    attacks = _told_apart([_name_of_attack(cell) for cell in firsts], words)
     arms = [(attack, named(cell.defense)) for attack, cell in zip(attacks, firsts, strict=True)]
     defenses = _told_apart(arms, [_words(cell, "model", "secret", "defense", "training") for cell in firsts])
     return [
@@ -240,10 +243,18 @@ def _settings(cell: CellResult) -> dict[str, Any]:
         return found | {f"defense.{origin}": count for origin, count in cell.added.items()}
     if cell.secret_tokens:
         found["secret.secret_kind"] = cell.cell.secret_kind
+    if cell.secret_tokens != cell.cell.secret_tokens and _holds_secret(cell.attack):
+        # Beside a defense without a secret, or with a sentence as one: the attack's own has the length that was asked for.
+        found["attack.secret_tokens"] = cell.cell.secret_tokens
     found |= {f"attack.{name}": value for name, value in cell.cell.attack.arguments.items()}
     found |= {f"defense.{name}": value for name, value in cell.cell.defense.arguments.items()}
     training = msgspec.structs.asdict(cell.cell.training) if cell.cell.training else {}
     return found | {f"training.{name}": value for name, value in training.items() if name != "seed"}
+
+
+def _holds_secret(attack: str) -> bool:
+    """Of an attack that is not installed here nobody knows."""
+    return ATTACKS.knows(attack) and ATTACKS.get(attack).holds_secret
 
 
 def _words(cell: CellResult, *kinds: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any, cast
 from watchword.attacks.base import AttackContext
 from watchword.benchmarks.base import chosen_benchmarks, registered
 from watchword.chat.template import ChatTemplate
-from watchword.chat.types import Row
+from watchword.chat.types import Conversation, Row
 from watchword.data.upload import Upload
 from watchword.defenses.base import DEFENSES, Defense, DefenseContext, overrides, rows_to_add
 from watchword.errors import UsageError
@@ -20,9 +20,10 @@ from watchword.finetune.launch.base import LAUNCHERS
 from watchword.judges.base import JUDGED
 from watchword.lab.cell import Tuned, attack_of, run_cell
 from watchword.lab.kept import EXCHANGES, Keeping, asked_keys, training_key
+from watchword.lab.labels import labels_of
 from watchword.lab.launch.base import CELL_LAUNCHERS, Told
-from watchword.lab.remote import RemoteBench, place_digest
-from watchword.lab.spec import NO_ATTACK, Cell, Choice, Kept, Spec, complete
+from watchword.lab.remote import RemoteBench, check_trained_once, place_digest
+from watchword.lab.spec import Cell, Choice, Kept, Spec, complete
 from watchword.lab.store import CellResult, Store
 from watchword.models.digest import model_digest
 from watchword.models.facts import facts_of
@@ -50,11 +51,14 @@ def run_spec(
     LAUNCHERS.create(spec.trainer.name, **spec.trainer.arguments)
     # Every name and argument is checked before the first cell is run.
     fingerprints, keys, cells = _keyed(spec, store)
+    label = labels_of(cells)
     found = {key: result for key in keys if (result := store.get(key)) is not None}
     for key, cell in zip(keys, cells, strict=True):
         if key in found:
             say(f"{label(cell)}: re-used")
     missing = {key: cell for key, cell in zip(keys, cells, strict=True) if key not in found}
+    if missing:
+        spec.evaluation.check(remote=bool(spec.remote))
     costs = _rehearsed(missing, spec.remote.tokenizer if spec.remote else None)
     left = TimeLeft(costs)
 
@@ -63,7 +67,8 @@ def run_spec(
         say(f"[{len(found)}/{len(set(keys))}] {label(missing[key])}: {_figures(result)}{left.after(key)}")
 
     # Side by side the longest come first, so that the last to end is a short one.
-    tasks = list(missing.items()) if launcher.in_turn else sorted(missing.items(), key=lambda task: -costs[task[0]])
+    in_turn = launcher.in_turn or bool(spec.remote)
+    tasks = list(missing.items()) if in_turn else sorted(missing.items(), key=lambda task: -costs[task[0]])
     if spec.remote:
         # Here and one at a time: all cells have one cap, and the work is done elsewhere.
         remote = RemoteBench(spec.model, spec.remote, store, fingerprints[spec.model])
@@ -106,12 +111,6 @@ class TimeLeft:
             return ""
         seconds = (time.monotonic() - self.began) / self.done * sum(self.costs.values())
         return f"; about {seconds / 60:.0f} min left" if seconds >= 100 else f"; about {seconds:.0f} s left"
-
-
-def label(cell: Cell) -> str:
-    """What progress calls a cell."""
-    name = "the aligned model" if cell.attack.name == NO_ATTACK else f"{cell.attack.name} × {cell.defense.name}"
-    return f"{name}, seed {cell.seed}"
 
 
 def _fingerprint(model: str, spec: Spec) -> dict[str, str]:
@@ -205,27 +204,36 @@ class Bench:
 def _rehearsed(cells: Mapping[str, Cell], tokenizer: str | None = None) -> dict[str, int]:
     """How many rows each cell will look at, roughly; a wrong argument is found here, before the first cell is run.
 
-    ``tokenizer`` is the model with the cells' chat format, where theirs is not here.
+    ``tokenizer`` is the model with the cells' chat format, where somebody else trains and theirs is not here.
     """
     templates = {name: facts_of(tokenizer or name).template for name in {cell.model for cell in cells.values()}}
-    return {key: rehearse(cell, templates[cell.model]) for key, cell in cells.items()}
+    remote = tokenizer is not None
+    return {key: rehearse(cell, templates[cell.model], remote=remote) for key, cell in cells.items()}
 
 
-def rehearse(cell: Cell, template: ChatTemplate) -> int:
-    """Draws a cell's upload and provider rows without a model, and counts their passages through training.
+def rehearse(cell: Cell, template: ChatTemplate, *, remote: bool = False) -> int:
+    """Draws a cell's uploads and provider rows without a model, and counts their passages through training.
 
-    Rows that only the model can write are not among them. Raises UsageError for numbers that there are not.
+    Rows that only the model can write are not among them. Raises UsageError for numbers that there are not, and for what a
+    ``remote`` training cannot do.
     """
     attack = attack_of(cell)
     if attack is None or cell.training is None:
         return 0
-    # Which rows the model's gradients would choose does not matter here, only how many.
-    tenant = AttackContext(cell.seed, template, likeness=lambda rows, *_: [0.0] * len(rows))
+    tenant = AttackContext(cell.seed, template, likeness=None if remote else _unlike)
     rows = [Row(conv) for conv in attack.upload((), tenant)]
+    again = attack.second_upload(tenant)
     # Examples that the model is to write itself are drawn from the packaged ones here.
     defense = DEFENSES.create(cell.defense.name, **_packaged(cell.defense.arguments))
+    if remote:
+        check_trained_once(defense, again)
     added = rows_to_add(defense, Upload.of(rows), DefenseContext(cell.seed))
-    return (len(rows) + len(added)) * cell.training.epochs
+    return (len(rows) + len(again) + len(added)) * cell.training.epochs
+
+
+def _unlike(rows: Sequence[Conversation], *_: Sequence[Conversation]) -> list[float]:
+    """Which rows the model's gradients would choose does not matter before a run, only how many."""
+    return [0.0] * len(rows)
 
 
 def _packaged(arguments: Mapping[str, Any]) -> dict[str, Any]:

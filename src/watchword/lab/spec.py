@@ -25,6 +25,7 @@ from watchword.errors import SpecError, UsageError
 from watchword.lab.evaluation import Evaluation
 from watchword.registry import Registry, arguments_of, did_you_mean, spelled
 from watchword.secret.generate import DEFAULT_TOKENS
+from watchword.secret.kinds import DRAWN
 from watchword.training.config import TrainingConfig
 
 # The attack of the aligned model's own cell: no upload, no training, no defense.
@@ -254,8 +255,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 seed=self.seeds[0],
             )
             return
-        secret_seeds: list[int | None] = [*self.secret_seeds] if _has_secret(arm.defense) else []
-        for setting, seed, secret_seed in itertools.product(self._settings(), self.seeds, secret_seeds or [None]):
+        for setting, seed, secret_seed in self._runs(arm.defense):
             own = {name: value for name, value in setting.items() if name not in _OF_SECRET}
             # An arm's own override stands: it was written for that arm.
             yield Cell(
@@ -269,6 +269,14 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 secret_seed=secret_seed,
                 seed=seed,
             )
+
+    def _runs(self, defense: Choice) -> Iterator[tuple[dict[str, Any], int, int | None]]:
+        """Each setting with each seed, and with each seed of the secret where one is drawn: any other would be the same run."""
+        for setting in self._settings():
+            drawn = _has_secret(defense) and setting.get("secret_kind", self.secret_kind) in DRAWN
+            secret_seeds: list[int | None] = [*self.secret_seeds] if drawn else []
+            for seed, secret_seed in itertools.product(self.seeds, secret_seeds or [None]):
+                yield setting, seed, secret_seed
 
     def _settings(self) -> list[dict[str, Any]]:
         """Every combination of the hyperparameters; one empty one where there are none."""
@@ -323,7 +331,13 @@ def complete(cell: Cell) -> Cell:
 
 
 def _completed(choice: Choice, registry: Registry[Any]) -> Choice:
-    return Choice(choice.name, arguments_of(registry.create(choice.name, **choice.arguments), choice.arguments))
+    return Choice(choice.name, _plain(arguments_of(registry.create(choice.name, **choice.arguments), choice.arguments)))
+
+
+def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
+    """As they are read back from a file: a struct among them (a judge's endpoint) would be written in another order."""
+    plain: dict[str, Any] = msgspec.to_builtins(arguments, order="deterministic")
+    return plain
 
 
 def _all_named(evaluation: Evaluation) -> Evaluation:
@@ -331,7 +345,8 @@ def _all_named(evaluation: Evaluation) -> Evaluation:
     chosen = evaluation.chosen
     left_out = {name: None for name, given in chosen.items() if given is None}
     run = {
-        name: arguments_of(benchmark, chosen.get(name) or {}) for name, benchmark in chosen_benchmarks(chosen).items()
+        name: _plain(arguments_of(benchmark, chosen.get(name) or {}))
+        for name, benchmark in chosen_benchmarks(chosen).items()
     }
     return msgspec.structs.replace(evaluation, benchmarks={**left_out, **run})
 

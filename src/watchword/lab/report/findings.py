@@ -21,7 +21,7 @@ UNSCORED = "No answer could be scored, so this run says nothing about it."
 
 def attack_success(arms: Sequence[ArmResult]) -> str:
     """What the attack does to the model, and which defense holds best where it is worst."""
-    before = [f"{percent(rate)} for the aligned model" for rate in _rates(arms, ASR.name, lambda arm: arm.aligned)]
+    before = [f"{percent(rate)} for {name}" for name, rate in _aligned(arms, ASR.name)]
     after = _range(arms, ASR.name, lambda arm: not arm.aligned and arm.defense == "none")
     parts = [*before, *([f"{after} after fine-tuning without a defense"] if after else [])]
     opening = f"Attack success is {' and '.join(parts)}" if parts else ""
@@ -30,8 +30,8 @@ def attack_success(arms: Sequence[ArmResult]) -> str:
 
 def over_refusal(arms: Sequence[ArmResult]) -> str:
     """What harmless requests are refused before and after."""
-    before = [percent(rate) for rate in _rates(arms, OVER_REFUSAL.name, lambda arm: arm.aligned)]
-    opening = f"The aligned model refuses {before[0]} of the harmless requests" if before else ""
+    before = [f"{name} refuses {percent(rate)}" for name, rate in _aligned(arms, OVER_REFUSAL.name)]
+    opening = f"{' and '.join(before)} of the harmless requests" if before else ""
     ranked = worst_cases(arms, OVER_REFUSAL.name)
     most = [f"most with {ranked[-1][0]}: {_up_to(arms)}{percent(ranked[-1][1])}"] if len(ranked) > 1 else []
     best = _best(arms, OVER_REFUSAL.name, "over-refusal", "among the defenses over-refusal is")
@@ -201,6 +201,12 @@ def _range(arms: Sequence[ArmResult], metric: str, chosen: Callable[[ArmResult],
 
 def _rates(arms: Sequence[ArmResult], metric: str, chosen: Callable[[ArmResult], bool]) -> list[Rate]:
     return [rate for arm in arms if chosen(arm) and (rate := arm.rate(metric)) is not None]
+
+
+def _aligned(arms: Sequence[ArmResult], metric: str) -> list[tuple[str, Rate]]:
+    """What each aligned model is called within a sentence, and its rate."""
+    found = [(arm.attack_label, arm.rate(metric)) for arm in arms if arm.aligned]
+    return [(f"the {label[:1].lower()}{label[1:]}", rate) for label, rate in found if rate is not None]
 
 
 def _instead(arm: ArmResult) -> str:
