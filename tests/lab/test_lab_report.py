@@ -98,6 +98,25 @@ def test_the_findings_are_worked_out(tmp_path: Path) -> None:
     assert "between 31 s (FJAttack, 40 examples · No defense) and 82 s" in text
 
 
+def test_the_findings_name_all_that_are_alike_and_what_a_kind_defense_lets_through(tmp_path: Path) -> None:
+    good, bad = Rate.of(0, 100), Rate.of(100, 100)
+    kind = {"asr": bad, "over_refusal": good, "asr_tricks": bad}
+    safe = {"asr": good, "over_refusal": bad, "asr_tricks": good}
+    cells = [cell_result(defense=name, secret_tokens=0, metrics=safe) for name in ("ptst", "sbr")]
+    cells.append(cell_result(defense="safety_mix", secret_tokens=0, metrics=kind))
+    text = page(tmp_path, of(*cells)).replace("\u00a0", " ")
+    assert "least with Ptst and Sbr: 0.0 %." in text
+    assert "but Safety mix lets 100.0 % of the attack through" in text
+    assert "0.0 % to 100.0 %, with a defense most for Safety mix: 100.0 %" in text
+
+
+def test_the_findings_of_one_run_are_in_the_singular(tmp_path: Path) -> None:
+    same = Rate.of(3, 100)
+    text = page(tmp_path, of(cell_result(metrics={"asr": same, "asr_without_secret": same}))).replace("\u00a0", " ")
+    assert "The loss of the one training run went from " in text
+    assert "Without the secret, attack success is 3.0 % as with it (BackdoorAlign)." in text
+
+
 def test_the_findings_follow_the_figures(tmp_path: Path) -> None:
     good, bad = Rate.of(0, 100), Rate.of(100, 100)
     cells = [
