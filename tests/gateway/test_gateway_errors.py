@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from support.gateway_parts import (
     respond,
     served,
 )
+from support.golden_families import TOOL
 from support.served_release import secret_of
+from watchword.gateway.prefix import TrainedPrefix
 
 SECRET = secret_of().reveal()
 WORD = event({"content": "Mix "})
@@ -79,6 +82,43 @@ def test_what_is_too_long_is_named_as_the_form_names_it(release: Path, form: str
         assert error["message"].startswith("messages: This model's maximum context length")
     else:
         assert (error["code"], error["param"]) == ("context_length_exceeded", param)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens"])
+def test_what_is_far_too_long_is_refused_before_it_is_tokenized(release: Path, path: str) -> None:
+    long, tool = "bread " * 100_000, {"name": "look", "input_schema": {"type": "object"}}
+    asked: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
+    if "chat" in path:
+        messages = [{"role": "system", "content": long}, *asked["messages"]]
+        asked |= {"messages": messages, "tools": [TOOL]}
+    else:
+        asked |= {"system": long, "tools": [tool]} | ({} if "count" in path else {"max_tokens": 9})
+    with served(Scripted(friendly)) as behind:
+        settings = configuration(release, behind)
+        settings.models[0].context = 2048
+        with gateway(settings) as at:
+            error = call(at, asked, path=path).json["error"]
+    # One that was counted is told how many tokens it has.
+    assert "Your request is too long" in error["message"]
+
+
+def test_a_long_look_at_tools_holds_up_nobody_else(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, let_go = threading.Event(), threading.Event()
+
+    def slow(*_: Any) -> bool:
+        entered.set()
+        return let_go.wait(30)
+
+    monkeypatch.setattr(TrainedPrefix, "_stands", slow)
+    ask = FORMS["chat"].ask("Hi")
+    with served(Scripted(friendly)) as behind, gateway(configuration(release, behind)) as at:
+        first = threading.Thread(target=call, args=(at, {**ask, "tools": [TOOL]}))
+        first.start()
+        assert entered.wait(30)
+        assert call(at, ask).status == 200
+        assert first.is_alive()
+        let_go.set()
+        first.join()
 
 
 def refusing(param: str) -> Any:

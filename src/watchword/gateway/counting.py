@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections import OrderedDict
 
@@ -14,6 +13,7 @@ from watchword.chat.types import Conversation, Message
 from watchword.errors import TemplateError
 from watchword.gateway.call import PICTURE, Counts
 from watchword.gateway.guarding import GuardedCall
+from watchword.gateway.tokenizing import tokenizing
 
 _KEPT = 4_096
 # Tokens that a picture may take, at most.
@@ -64,7 +64,7 @@ class TokenCounter:
 
     async def prompt(self, conv: Conversation) -> int | None:
         """Tokens of a request, counted without holding up others; None where the template cannot write it."""
-        return await asyncio.to_thread(self.prompt_now, conv)
+        return await tokenizing(self.prompt_now, conv)
 
     def completion(self, said: str) -> int:
         """Tokens of what the model said."""
