@@ -163,6 +163,13 @@ def test_what_is_not_taken_comes_again_later(
         "https://169.254.169.254/latest/meta-data",
         "https://[::1]/hook",
         "https://[::ffff:127.0.0.1]/hook",
+        "https://127。0。0。1/hook",
+        "https://\uff11\uff12\uff17.0.0.1/hook",
+        "https://127.1/hook",
+        "https://2130706433/hook",
+        "https://127.0.0.1./hook",
+        "https://[64:ff9b::7f00:1]/hook",
+        "https://[2002:7f00:1::]/hook",
         "https://user:word@example.org/hook",
         "https://example.org:99999/hook",
         "https:///hook",
@@ -203,7 +210,21 @@ def test_a_name_that_leads_inside_is_not_called(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     ("address", "public"),
-    [("93.184.216.34", True), ("100.64.0.1", False), ("224.0.0.1", False), ("fd00::1", False), ("2606:4700::1", True)],
+    [
+        ("93.184.216.34", True),
+        ("100.64.0.1", False),
+        ("224.0.0.1", False),
+        ("fd00::1", False),
+        ("2606:4700::1", True),
+        ("64:ff9b::a00:1", False),
+        ("64:ff9b::5db8:d822", True),
+        ("64:ff9b:1::5db8:d822", False),
+        ("2002:a00:1::", False),
+        ("2002:5db8:d822::", True),
+        ("::7f00:1", False),
+        ("::ffff:0:7f00:1", False),
+        ("127.1", False),
+    ],
 )
 def test_which_addresses_are_public(address: str, public: bool) -> None:
     assert _is_public(address) is public
