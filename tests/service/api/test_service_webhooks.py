@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from openai import OpenAI
 from support.gateway_parts import respond, served, wait_until
 from support.served_release import KEY
 from support.service_parts import BASE, ServiceUnderTest, rows, running_service
-from watchword.errors import CallError
+from watchword.errors import CallError, KeyServiceError
 from watchword.secret.wrapping import LocalKeys
 from watchword.service.delivering import Sender, _is_public, _PublicResolver, check_url
 from watchword.service.settings import WebhookSettings
@@ -151,6 +152,47 @@ def test_what_is_not_taken_comes_again_later(
             asyncio.run(send())
         assert len(listener.got) == sendings
         assert len({headers["webhook-id"] for headers, _ in listener.got}) == 1
+
+
+class AwayAtFirst(LocalKeys):
+    """Keys of a service that nobody reaches at the first try. What each try came in is noted."""
+
+    tries = 0
+    threads: tuple[str, ...] = ()
+
+    def unwrap(self, wrapped: bytes, context: Any) -> bytes:
+        self.tries += 1
+        self.threads += (threading.current_thread().name,)
+        if self.tries == 1:
+            raise KeyServiceError("nobody answers")
+        return super().unwrap(wrapped, context)
+
+
+def test_a_key_service_that_is_away_loses_no_webhook_and_holds_up_no_loop(
+    tmp_path: Any, provider_key: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The service's own would send it first.
+    monkeypatch.setattr(Dispatcher, "run", lambda _: asyncio.Event().wait())
+    with running_service(tmp_path, worker=False) as service, listening() as (listener, url):
+        client = service.client()
+        client.webhooks.create(event_types=TYPES, name="ours", url=url)
+        keys, outcomes = AwayAtFirst(KEY), list[str]()
+
+        async def send() -> None:
+            sender = Sender(private=True)
+            try:
+                await Dispatcher(service.database, keys, sender, outcomes.append).send_due()
+            finally:
+                await sender.close()
+
+        file = client.files.create(file=("a.jsonl", rows()), purpose="fine-tune")
+        client.fine_tuning.jobs.cancel(client.fine_tuning.jobs.create(model=BASE, training_file=file.id).id)
+        asyncio.run(send())
+        service.database._now = lambda: 4e9
+        asyncio.run(send())
+        assert outcomes == ["retried", "delivered"]
+        assert len(listener.got) == 1
+        assert threading.main_thread().name not in keys.threads
 
 
 @pytest.mark.parametrize(
