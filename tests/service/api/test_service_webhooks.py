@@ -19,6 +19,7 @@ from support.served_release import KEY
 from support.service_parts import BASE, ServiceUnderTest, rows, running_service
 from watchword.errors import CallError, KeyServiceError
 from watchword.secret.wrapping import LocalKeys
+from watchword.service.api import webhooks as api
 from watchword.service.delivering import Sender, _is_public, _PublicResolver, check_url
 from watchword.service.settings import WebhookSettings
 from watchword.service.webhooks import Dispatcher
@@ -123,6 +124,36 @@ def test_an_old_secret_goes_on_only_where_it_was_asked_for(service: ServiceUnder
         [True, True, False],
         [False, False, True],
     ]
+
+
+def test_a_change_does_not_undo_a_secret_that_is_rotated_meanwhile(
+    service: ServiceUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = service.client()
+    with listening() as (listener, url):
+        made = client.webhooks.create(event_types=TYPES, name="ours", url=url)
+        inside, rotated = api._kept, list[str]()
+
+        def rotating(*arguments: Any) -> Any:
+            """What the update has read is outdated before it writes, unless nobody else may write meanwhile."""
+            kept = inside(*arguments)
+            if not rotated and kept.name == "ours":
+                rotated.append("")
+                thread = threading.Thread(target=rotate)
+                thread.start()
+                thread.join(0.5)
+            return kept
+
+        def rotate() -> None:
+            rotated[0] = client.webhooks.rotate_secret(made.id).signing_secret
+
+        monkeypatch.setattr(api, "_kept", rotating)
+        client.webhooks.update(made.id, name="theirs")
+        wait_until(lambda: bool(rotated[0]))
+        client.webhooks.test(made.id, event_type=TYPES[0])
+    headers, body = listener.got[0]
+    OpenAI(api_key="x", webhook_secret=rotated[0]).webhooks.unwrap(body, headers)
+    assert client.webhooks.retrieve(made.id).name == "theirs"
 
 
 @pytest.mark.parametrize(
