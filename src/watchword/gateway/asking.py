@@ -19,6 +19,7 @@ from watchword.gateway.leaks import leak_in, refused
 from watchword.gateway.reply_stream import FilteredStream
 from watchword.gateway.room import answered_in_rest, bounded, check_size, surely_fits
 from watchword.gateway.served import Served
+from watchword.gateway.turn_tokens import check_turn_tokens
 from watchword.gateway.upstream import Upstream
 from watchword.gateway.wire.form import Asked
 from watchword.gateway.wire.refusals import too_long
@@ -46,6 +47,7 @@ class Asking:
     def __init__(self, asked: Asked, served: Served, upstream: Upstream | LoadedUpstream) -> None:
         """Without the look at tools that ``begun`` takes."""
         check_size(asked.call, served.bound)
+        check_turn_tokens(asked, served.counter.template)
         self._call, self._writer = answered_in_rest(asked.call, served.bound), asked.writer
         self._served, self._upstream = served, upstream
         self._guarded: GuardedCall = guarded_call(self._call.conversation, served.release)

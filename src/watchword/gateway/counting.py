@@ -25,7 +25,7 @@ class TokenCounter:
     """Counts with a release's own tokenizer. What the secret adds is counted once for each system text."""
 
     def __init__(self, template: ChatTemplate) -> None:
-        self._template = template
+        self.template = template
         self._added: OrderedDict[bytes, int] = OrderedDict()
 
     def added(self, call: GuardedCall) -> int:
@@ -68,12 +68,12 @@ class TokenCounter:
 
     def completion(self, said: str) -> int:
         """Tokens of what the model said."""
-        return len(self._template.encode(said))
+        return len(self.template.encode(said))
 
     def prompt_now(self, conv: Conversation) -> int | None:
         """The same for a caller without an event loop."""
         try:
-            return len(render_prompt(conv, self._template))
+            return len(render_prompt(conv, self.template))
         except TemplateError:
             return None
 
@@ -91,7 +91,7 @@ class TokenCounter:
         return hashlib.sha256(msgspec.json.encode([conv.system, user, bool(conv.tools)])).digest()
 
     def _in_user_turn(self, conv: Conversation) -> bool:
-        return self._template.variant(conv).system_placement == "first_user"
+        return self.template.variant(conv).system_placement == "first_user"
 
 
 def _pictures(conv: Conversation) -> int:
