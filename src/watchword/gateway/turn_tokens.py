@@ -1,7 +1,7 @@
 """Requests that would write turns of their own: the template's special tokens have no place in what a tenant says.
 
-A tokenizer reads them in any text. A message with an end and a beginning of turns in it would be several messages, among
-them a late system message, which is refused where it is one.
+A tokenizer reads them in any text. A message with an end and a beginning of turns in it would be several messages. A late
+system message could be among them, and one that stands alone is refused.
 """
 
 from __future__ import annotations
