@@ -17,12 +17,13 @@ BOUNDARIES = {
     "gateway/app.py": 1,  # whatever fails while a call is answered
     "gateway/middleware.py": 1,  # whatever fails in the application behind it
     "models/adapted.py": 1,  # PEFT
+    "models/batching.py": 1,  # whatever fails at one row of many
     "models/hub.py": 1,  # the hub's client
     "models/load.py": 2,  # transformers, PEFT
     "registry.py": 1,  # modules of other packages
     "service/api/edge.py": 1,  # whatever fails while a call is answered
     "service/engine/app.py": 1,  # whatever fails while a request is answered
-    "service/engine/scheduler.py": 2,  # whatever fails while models compute
+    "service/engine/scheduler.py": 3,  # whatever fails while models compute
     "service/worker/child.py": 1,  # whatever fails in a job
     "service/worker/loop.py": 1,  # whatever fails around a job
 }

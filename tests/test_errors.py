@@ -41,6 +41,7 @@ CODES = {
     "DatabaseError": "database_unusable",
     "DivergedError": "training_diverged",
     "EmptyFileError": "empty_file",
+    "KeyServiceError": "key_service_away",
     "LeaseLostError": "lease_lost",
     "LostRowError": "provider_row_lost",
     "ModelError": "model_unusable",

@@ -13,6 +13,7 @@
     │   ├── PublishedSecretError  a secret that the world knows
     │   ├── SecretCollisionError  tenant data that carries a known secret
     │   └── UnsealError           a sealed secret that does not open (wrong key, wrong place, damaged)
+    │       └── KeyServiceError      a key service that cannot be reached now; the seal may be whole
     ├── ModelError                a model that cannot be had, loaded or used
     │   ├── ModelUnavailableError
     │   └── TemplateError         a chat template that cannot carry the method
@@ -159,6 +160,15 @@ class UnsealError(SecretError):
     """A sealed secret that does not open: wrong key, wrong record, or damaged bytes."""
 
     code = "unseal_failed"
+
+
+class KeyServiceError(UnsealError):
+    """A key service that cannot be reached now, such as Vault or KMS. Nothing is said of what was sealed; waiting may help.
+
+    It opens nothing, so whoever must not go on without a secret takes it for any other seal that does not open.
+    """
+
+    code = "key_service_away"
 
 
 class ModelError(WatchwordError):

@@ -36,18 +36,18 @@ def asked(form: ChatTemplate, *, tools: bool, system: str | None = "Be brief.") 
 def test_tools_that_leave_the_secret_in_its_place_pass(system: str | None) -> None:
     for _ in range(2):
         prefix, call = asked(template("smollm2"), tools=True, system=system)
-        prefix.check(call)
-        prefix.check(call)
+        prefix.check_now(call)
+        prefix.check_now(call)
 
 
 def test_tools_in_front_of_the_secret_are_refused_and_nothing_else_is() -> None:
     family = FAMILIES["smollm2"]
     form = ChatTemplate(tokenizer("smollm2"), TOOLS_FIRST, {"bos_token": family.bos, "eos_token": family.eos})
     prefix, plain = asked(form, tools=False)
-    prefix.check(plain)
+    prefix.check_now(plain)
     for _ in range(2):
         with pytest.raises(CallError, match="takes no tools") as caught:
-            prefix.check(asked(form, tools=True)[1])
+            prefix.check_now(asked(form, tools=True)[1])
         assert caught.value.param == "tools"
 
 
@@ -60,7 +60,7 @@ def test_families_with_tools_keep_the_secret_in_front_or_refuse(family: str) -> 
     begins = form.encode(prompt_text(sent, form))
     stands = any(tuple(begins[at : at + len(ids)]) == ids for at in range(40))
     try:
-        TrainedPrefix(form, secret, ids).check(GuardedCall(conv, sent))
+        TrainedPrefix(form, secret, ids).check_now(GuardedCall(conv, sent))
     except CallError:
         assert not stands or form.system_placement == "first_user"
     else:

@@ -143,7 +143,9 @@ def test_sampling_repeats_for_a_seed_and_not_for_another(stopping: Any) -> None:
     assert torch.equal(state, torch.get_rng_state())
     greedy = sampled(temperature=0)
     assert sampled(top_p=1e-6) == greedy
+    assert sampled(top_p=5e-324) == greedy
     assert sampled(temperature=1e-4) == greedy != sampled()
+    assert sampled(temperature=1e-38) == greedy
 
 
 def test_top_p_keeps_to_the_nucleus(stopping: Any) -> None:

@@ -7,13 +7,14 @@ import pickle
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from support.vault_server import KEY, TOKEN, Transit, transit_server
-from watchword.errors import SecretError, UnsealError
+from watchword.errors import KeyServiceError, SecretError, UnsealError
 from watchword.secret.kms import KmsKeys
 from watchword.secret.prompt import SecretPrompt
 from watchword.secret.ring import add_wrapping_key, environment_ring, file_ring, forget_older_keys
@@ -199,8 +200,35 @@ def test_a_vault_that_is_away_fails_closed() -> None:
     with transit_server() as server:
         keys = TransitKeys(server.address, TOKEN, KEY)
         wrapped = keys.wrap(b"k" * 32, BINDING)
-    with pytest.raises(UnsealError, match="does not unwrap this"):
-        keys.unwrap(wrapped, BINDING)
+    for asked in (lambda: keys.unwrap(wrapped, BINDING), lambda: keys.wrap(b"k" * 32, BINDING)):
+        with pytest.raises(KeyServiceError, match="cannot be reached"):
+            asked()
+    with pytest.raises(KeyServiceError):
+        keys.is_current(wrapped)
+
+
+def test_a_kms_that_is_away_or_overloaded_is_told_from_one_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    exceptions = pytest.importorskip("botocore.exceptions")
+
+    def unwrapped(error: Exception) -> None:
+        def decrypt(**_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(KmsKeys, "_client", SimpleNamespace(decrypt=decrypt))
+        keys = KmsKeys("k", region="eu-west-1")
+        keys.unwrap(b'{"key":"k","blob":"YQ=="}', BINDING)
+
+    def refused(code: str, status: int) -> Exception:
+        facts = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        return exceptions.ClientError(facts, "Decrypt")
+
+    away = exceptions.EndpointConnectionError(endpoint_url="https://kms"), refused("KMSInternalException", 500)
+    for error in (*away, refused("ThrottlingException", 400)):
+        with pytest.raises(KeyServiceError):
+            unwrapped(error)
+    with pytest.raises(UnsealError) as caught:
+        unwrapped(refused("InvalidCiphertextException", 400))
+    assert not isinstance(caught.value, KeyServiceError)
 
 
 def test_the_provider_key_is_the_key_and_never_shown() -> None:

@@ -218,12 +218,18 @@ def test_another_spelling_of_the_stores_url_makes_no_release_a_stray(remote: Sta
     assert sweep_strays(remote.settings.release_place, remote.database, 4e9) == 0
 
 
-def test_in_a_folder_nothing_is_swept(stand: Stand) -> None:
-    stray = stand.settings.releases / "model" / "v1-job12345-1"
-    stray.mkdir(parents=True)
-    (stray / MANIFEST).touch()
-    assert sweep_strays(stand.settings.release_place, stand.database, 4e9) == 0
-    assert stray.exists()
+def test_what_nobody_names_in_a_folder_goes_after_a_day_too(stand: Stand) -> None:
+    """A claim was lost behind its publishing, for example, and the database could not be asked."""
+    releases = stand.settings.releases
+    kept, stray, others = (releases / name for name in ("model/v1-job12345-2", "model/v1-job12345-1", "bakery/mine"))
+    for folder in (kept, stray, others):
+        folder.mkdir(parents=True)
+        (folder / MANIFEST).touch()
+    stand.recorded("a" * 64, str(kept))
+    day = 86_400.0
+    assert sweep_strays(stand.settings.release_place, stand.database, time.time() - day) == 0
+    assert sweep_strays(stand.settings.release_place, stand.database, time.time() + day) == 1
+    assert [folder.exists() for folder in (kept, stray, others)] == [True, False, True]
 
 
 def test_a_copy_whose_model_others_have_removed_leaves_this_machine(remote: Stand, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from watchword.errors import StoreError, TrainingCancelledError
+from watchword.errors import KeyServiceError, StoreError, TrainingCancelledError
 from watchword.files.atomic import replacing
 from watchword.models.fakes import fake_template
 from watchword.release.artifact import (
@@ -57,7 +57,7 @@ class Behaviour(msgspec.Struct):
     """``fails``: attempts that the gate holds back. ``error`` is raised in training. ``dies``: how often, at the first step.
 
     ``tells``: the model tells its secret.
-    ``away``: how often a store for checkpoints is, at the first step.
+    ``away``: how often a store for checkpoints is, at the first step. ``keyless``: how often a key service is.
     """
 
     steps: int = 4
@@ -67,6 +67,7 @@ class Behaviour(msgspec.Struct):
     dies: int = 0
     tells: bool = False
     away: int = 0
+    keyless: int = 0
 
 
 def behave(patch: pytest.MonkeyPatch, **fields: Any) -> None:
@@ -136,6 +137,8 @@ class FakeTuner:
             raise RuntimeError(self.behaviour.error)
         if self._happens("away", self.behaviour.away):
             raise StoreError("the store of the checkpoints cannot be used")
+        if self._happens("keyless", self.behaviour.keyless):
+            raise KeyServiceError("the key service cannot be reached")
         if self._happens("deaths", self.behaviour.dies):
             os._exit(9)
 

@@ -226,6 +226,15 @@ class ChatTemplate:
         return tuple(str(token) for token in self.tokenizer.get_added_tokens_decoder().values() if token.special)
 
     @functools.cached_property
+    def turn_tokens(self) -> tuple[str, ...]:
+        """The special tokens that the template itself writes, so that they would part a text into turns."""
+        probe = conversation("QQUSER", "QQANSWER")
+        probe = msgspec.structs.replace(probe, messages=(*probe.messages, Message(role="user", content="QQLAST")))
+        own = tried(self, probe) or ""
+        sources = self.source + (self.tool_use.source if self.tool_use is not None else "")
+        return tuple(token for token in self.special_tokens if token in sources or token in own)
+
+    @functools.cached_property
     def sought_words(self) -> frozenset[str]:
         """Words in a row for which the template writes it otherwise than it is."""
         return sought_words(self.source)

@@ -198,7 +198,7 @@ class Gateway:
 
     async def _asking(self, asked: Asked) -> Asking:
         served = await self._models.served(asked.call.model)
-        return Asking(asked, served, self._upstream_of(served))
+        return await Asking.begun(asked, served, self._upstream_of(served))
 
 
 class _Record:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
+from typing import Self
 
 from msgspec.structs import replace
 
@@ -16,8 +17,9 @@ from watchword.gateway.call import ChatCall, Counts, Reply
 from watchword.gateway.guarding import GuardedCall, guarded_call
 from watchword.gateway.leaks import leak_in, refused
 from watchword.gateway.reply_stream import FilteredStream
-from watchword.gateway.room import answered_in_rest, bounded, surely_fits
+from watchword.gateway.room import answered_in_rest, bounded, check_size, surely_fits
 from watchword.gateway.served import Served
+from watchword.gateway.turn_tokens import check_turn_tokens
 from watchword.gateway.upstream import Upstream
 from watchword.gateway.wire.form import Asked
 from watchword.gateway.wire.refusals import too_long
@@ -43,13 +45,22 @@ class Asking:
     """One call to one release. ``outcome`` tells how it went."""
 
     def __init__(self, asked: Asked, served: Served, upstream: Upstream | LoadedUpstream) -> None:
+        """Without the look at tools that ``begun`` takes."""
+        check_size(asked.call, served.bound)
+        check_turn_tokens(asked, served.counter.template)
         self._call, self._writer = answered_in_rest(asked.call, served.bound), asked.writer
         self._served, self._upstream = served, upstream
         self._guarded: GuardedCall = guarded_call(self._call.conversation, served.release)
-        if served.prefix is not None:
-            served.prefix.check(self._guarded)
         self._body = self._written(self._call)
         self.outcome = CallOutcome()
+
+    @classmethod
+    async def begun(cls, asked: Asked, served: Served, upstream: Upstream | LoadedUpstream) -> Self:
+        """The call. Raises CallError for one in which the secret would not stand where it was trained."""
+        asking = cls(asked, served, upstream)
+        if served.prefix is not None:
+            await served.prefix.check(asking._guarded)
+        return asking
 
     async def whole(self) -> bytes:
         """The body of a whole reply. Raises CallError.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections import OrderedDict
 
@@ -14,6 +13,7 @@ from watchword.chat.types import Conversation, Message
 from watchword.errors import TemplateError
 from watchword.gateway.call import PICTURE, Counts
 from watchword.gateway.guarding import GuardedCall
+from watchword.gateway.tokenizing import tokenizing
 
 _KEPT = 4_096
 # Tokens that a picture may take, at most.
@@ -25,7 +25,7 @@ class TokenCounter:
     """Counts with a release's own tokenizer. What the secret adds is counted once for each system text."""
 
     def __init__(self, template: ChatTemplate) -> None:
-        self._template = template
+        self.template = template
         self._added: OrderedDict[bytes, int] = OrderedDict()
 
     def added(self, call: GuardedCall) -> int:
@@ -64,16 +64,16 @@ class TokenCounter:
 
     async def prompt(self, conv: Conversation) -> int | None:
         """Tokens of a request, counted without holding up others; None where the template cannot write it."""
-        return await asyncio.to_thread(self.prompt_now, conv)
+        return await tokenizing(self.prompt_now, conv)
 
     def completion(self, said: str) -> int:
         """Tokens of what the model said."""
-        return len(self._template.encode(said))
+        return len(self.template.encode(said))
 
     def prompt_now(self, conv: Conversation) -> int | None:
         """The same for a caller without an event loop."""
         try:
-            return len(render_prompt(conv, self._template))
+            return len(render_prompt(conv, self.template))
         except TemplateError:
             return None
 
@@ -91,7 +91,7 @@ class TokenCounter:
         return hashlib.sha256(msgspec.json.encode([conv.system, user, bool(conv.tools)])).digest()
 
     def _in_user_turn(self, conv: Conversation) -> bool:
-        return self._template.variant(conv).system_placement == "first_user"
+        return self.template.variant(conv).system_placement == "first_user"
 
 
 def _pictures(conv: Conversation) -> int:

@@ -13,6 +13,7 @@ from watchword.chat.template import ChatTemplate
 from watchword.chat.types import Conversation, Message, conversation
 from watchword.errors import CallError, TemplateError
 from watchword.gateway.guarding import GuardedCall
+from watchword.gateway.tokenizing import tokenizing
 from watchword.secret.prompt import SecretPrompt
 
 _KEPT = 4_096
@@ -31,18 +32,28 @@ class TrainedPrefix:
         self._front = ids[: at + len(prefix_ids)]
         self._seen: OrderedDict[bytes, bool] = OrderedDict()
 
-    def check(self, call: GuardedCall) -> None:
-        """Raises CallError for tools with which the template does not leave the secret where it was trained."""
-        if not call.sent.tools:
-            return
-        first = call.sent.messages[0]
-        front = msgspec.structs.replace(call.sent, messages=(first,) if first.role == "user" else (first, _USER))
-        digest = hashlib.sha256(msgspec.json.encode([front.messages, front.tools])).digest()
-        if digest not in self._seen:
-            self._seen[digest] = self._stands(front)
-            if len(self._seen) > _KEPT:
-                self._seen.popitem(last=False)
-        if not self._seen[digest]:
+    async def check(self, call: GuardedCall) -> None:
+        """Raises CallError for tools with which the template does not leave the secret where it was trained.
+
+        Holds up nobody else: tools may be long.
+        """
+        if (front := _front(call)) is not None:
+            digest = _digest(front)
+            known = self._seen.get(digest)
+            self._judge(digest, await tokenizing(self._stands, front) if known is None else known)
+
+    def check_now(self, call: GuardedCall) -> None:
+        """The same for a caller without an event loop."""
+        if (front := _front(call)) is not None:
+            digest = _digest(front)
+            known = self._seen.get(digest)
+            self._judge(digest, self._stands(front) if known is None else known)
+
+    def _judge(self, digest: bytes, stands: bool) -> None:
+        self._seen[digest] = stands
+        if len(self._seen) > _KEPT:
+            self._seen.popitem(last=False)
+        if not stands:
             raise CallError("This model takes no tools.", openai_code="unsupported_parameter", param="tools")
 
     def _stands(self, conv: Conversation) -> bool:
@@ -50,3 +61,15 @@ class TrainedPrefix:
             return render_prompt(conv, self._template)[: len(self._front)] == self._front
         except TemplateError:
             return False
+
+
+def _front(call: GuardedCall) -> Conversation | None:
+    """What decides where the secret stands; None without tools."""
+    if not call.sent.tools:
+        return None
+    first = call.sent.messages[0]
+    return msgspec.structs.replace(call.sent, messages=(first,) if first.role == "user" else (first, _USER))
+
+
+def _digest(front: Conversation) -> bytes:
+    return hashlib.sha256(msgspec.json.encode([front.messages, front.tools])).digest()

@@ -25,8 +25,9 @@ from watchword.gateway.guarding import GuardedCall, guarded_call
 from watchword.gateway.leaks import leak_in, refused
 from watchword.gateway.randomness import random_hex
 from watchword.gateway.reply_stream import ReplyStream
-from watchword.gateway.room import answered_in_rest, bounded, surely_fits
+from watchword.gateway.room import answered_in_rest, bounded, check_size, surely_fits
 from watchword.gateway.served import Served, served_release
+from watchword.gateway.turn_tokens import check_turn_tokens
 from watchword.gateway.wire.decoding import no_json
 from watchword.gateway.wire.form import Asked, Writer
 from watchword.gateway.wire.refusals import refusal, too_long
@@ -103,11 +104,13 @@ class GuardedRequest:
 
     def __init__(self, asked: Asked, served: Served, lock: threading.Lock) -> None:
         """Raises CallError for a request in which the secret would not stand where it was trained, or would be cut."""
+        check_size(asked.call, served.bound)
+        check_turn_tokens(asked, served.counter.template)
         self._call, self._writer = answered_in_rest(asked.call, served.bound), asked.writer
         self._served, self._lock = served, lock
         self._guarded: GuardedCall = guarded_call(self._call.conversation, served.release)
         if served.prefix is not None:
-            served.prefix.check(self._guarded)
+            served.prefix.check_now(self._guarded)
         self.body = self._written(self._call)
         self._bound_answer()
         self.leaks: list[str] = []

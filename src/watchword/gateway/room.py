@@ -20,6 +20,8 @@ _SLACK = 8
 _PART = 4
 # Tokens that a template may write around the messages: headers, and a system text of its own.
 _AROUND = 1024
+# No real text has so many bytes for each token. What has more is refused unread: to count 20 MB takes half a minute.
+_MOST_BYTES = 128
 
 
 def bound_of(context: int, hidden: int) -> int:
@@ -27,6 +29,13 @@ def bound_of(context: int, hidden: int) -> int:
     if hidden == 0:
         return context
     return max(0, (context - hidden - _SLACK) // STEP * STEP)
+
+
+def check_size(call: ChatCall, bound: int) -> None:
+    """Raises CallError for a request that is far too long, before anything is rendered or tokenized for it."""
+    conv = call.conversation
+    if len(msgspec.json.encode([conv.messages, conv.tools])) > (bound + _AROUND) * _MOST_BYTES:
+        raise too_long(None, bound)
 
 
 def surely_fits(call: ChatCall, sent_bytes: int, bound: int) -> bool:

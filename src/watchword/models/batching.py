@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from watchword.errors import ModelUnavailableError
 from watchword.models.adapted import AdaptedModel
 from watchword.models.decode import stop_tokens
 from watchword.models.kv import RowStates, cache_behind, cache_of_rows, grows_plainly, row_states
@@ -31,7 +32,10 @@ ROOM = 64
 
 @dataclass(eq=False)
 class DecodedRow:
-    """One answer that is being written. ``adapter`` None is the base model; ``said`` grows, ``finish`` ends it."""
+    """One answer that is being written. ``adapter`` None is the base model; ``said`` grows, ``finish`` ends it.
+
+    ``failure`` is why it came to nothing, where computing it has failed and the other rows went on.
+    """
 
     prompt: Sequence[int]
     adapter: str | None = None
@@ -39,6 +43,7 @@ class DecodedRow:
     max_new_tokens: int = 64
     said: list[int] = field(default_factory=list)
     finish: Literal["stop", "length"] | None = None
+    failure: Exception | None = None
 
     _sampler: Any = None
     _cache: Any = None
@@ -63,7 +68,9 @@ class BatchDecoder:
         return self._reading + self._writing
 
     def admit(self, row: DecodedRow) -> None:
-        """Takes on an answer."""
+        """Takes on an answer. Raises ModelUnavailableError for an adapter that is not loaded (any more)."""
+        if row.adapter is not None and row.adapter not in self.model.names:
+            raise ModelUnavailableError(f"the adapter {row.adapter!r} is not loaded; load it first")
         row._sampler = Sampler(row.sampling, self._device)
         self._reading.append(row)
 
@@ -81,7 +88,10 @@ class BatchDecoder:
 
     @torch.inference_mode()
     def step(self) -> list[tuple[DecodedRow, int]]:
-        """A chunk of one prompt, and a token of every answer: those that came, stop tokens among them."""
+        """A chunk of one prompt, and a token of every answer: those that came, stop tokens among them.
+
+        What fails of one row alone leaves the others alone: that row is dropped, and says why in ``failure``.
+        """
         came = self._read() + self._write()
         for row, token in came:
             row.said.append(token)
@@ -89,7 +99,7 @@ class BatchDecoder:
                 row.finish = "stop"
             elif len(row.said) >= row.max_new_tokens:
                 row.finish = "length"
-        self._writing = [row for row in self._writing if row.finish is None]
+        self._writing = [row for row in self._writing if row.finish is None and row.failure is None]
         return came
 
     def _read(self) -> list[tuple[DecodedRow, int]]:
@@ -97,6 +107,14 @@ class BatchDecoder:
         if not self._reading or (self._writing and not self._plain):
             return []
         row = self._reading[0]
+        try:
+            return self._chunk_read(row)
+        except Exception as error:  # noqa: BLE001 -- the boundary: whatever fails at one prompt, the other rows go on
+            row.failure = error
+            self.drop(row)
+            return []
+
+    def _chunk_read(self, row: DecodedRow) -> list[tuple[DecodedRow, int]]:
         if row._cache is None:
             row._read, row._cache = self._beginning(row)
         chunk = row.prompt[row._read : row._read + CHUNK]
@@ -110,7 +128,21 @@ class BatchDecoder:
         if self._plain and row.adapter is not None:
             self._prompts.keep(row.adapter, row.prompt, row_states(row._cache))
         self._writing.append(row)
-        return [(row, row._sampler.choose(logits[0], row.said))]
+        return self._chosen([row], logits)
+
+    def _chosen(self, rows: Sequence[DecodedRow], logits: Tensor) -> list[tuple[DecodedRow, int]]:
+        """The next token of each row, by its logits (B, V). A row that has none has failed."""
+        greedy = logits.argmax(-1).tolist()
+        found: list[tuple[DecodedRow, int]] = []
+        for at, row in enumerate(rows):
+            try:
+                token = greedy[at] if row.sampling.plain else row._sampler.choose(logits[at], row.said)
+            except RuntimeError as error:
+                # Odds that are none: weights that make no numbers, for example.
+                row.failure = error
+            else:
+                found.append((row, token))
+        return found
 
     def _beginning(self, row: DecodedRow) -> tuple[int, Any]:
         """Tokens of the prompt that need not be read again, and a cache that holds them.
@@ -135,11 +167,7 @@ class BatchDecoder:
         ids = torch.tensor([[row.said[-1]] for row in rows], device=self._device)
         positions, mask = batch.next_positions()
         logits = self._forward([row.adapter for row in rows], ids, mask, positions, batch.cache)
-        greedy = logits.argmax(-1).tolist()
-        return [
-            (row, greedy[at] if row.sampling.plain else row._sampler.choose(logits[at], row.said))
-            for at, row in enumerate(rows)
-        ]
+        return self._chosen(rows, logits)
 
     def _batched(self, rows: list[DecodedRow]) -> _Batch:
         if not self._plain:

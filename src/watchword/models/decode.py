@@ -27,6 +27,8 @@ from watchword.progress import Progress
 
 # Finished rows leave a batch when they are 1/8 of it: taking them out copies the cache, keeping them computes in vain.
 LEAVE_SHARE = 8
+# Of smaller temperatures the likeliest token has all the probability, and logits divided by them may overflow.
+GREEDY_BELOW = 1e-5
 
 
 class CausalModel(Protocol):
@@ -210,7 +212,7 @@ class _Decoder:
         """Next tokens (B,)."""
         if step < self.options.min_new_tokens:
             logits = logits.index_fill(1, self.stop_ids, -torch.inf)
-        if self.options.temperature == 0:
+        if self.options.temperature < GREEDY_BELOW:
             return logits.argmax(-1)
         scaled = logits.float() / self.options.temperature
         return torch.multinomial(nucleus(scaled, self.options.top_p), 1, generator=self.random).squeeze(1)
@@ -223,4 +225,6 @@ def nucleus(logits: Tensor, top_p: float) -> Tensor:
         return probabilities
     ordered, order = probabilities.sort(dim=-1, descending=True)
     outside = ordered.cumsum(-1) - ordered >= top_p
+    # The likeliest token is in every nucleus, also in one that rounds to nothing.
+    outside[..., 0] = False
     return probabilities.scatter(-1, order, ordered.masked_fill(outside, 0))

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from watchword.models.decode import nucleus
+from watchword.models.decode import GREEDY_BELOW, nucleus
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Settings of one answer. ``temperature`` 0 is greedy; without a ``seed`` each answer has its own."""
+    """Settings of one answer. A ``temperature`` near 0 is greedy; without a ``seed`` each answer has its own."""
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -26,7 +26,8 @@ class Sampling:
     @property
     def plain(self) -> bool:
         """Whether the likeliest token is taken as the model says it."""
-        return not (self.temperature or self.presence_penalty or self.frequency_penalty or self.logit_bias)
+        sampled = self.temperature >= GREEDY_BELOW
+        return not (sampled or self.presence_penalty or self.frequency_penalty or self.logit_bias)
 
 
 class Sampler:
@@ -44,7 +45,7 @@ class Sampler:
         """The token behind ``said``, by the logits (V,) of the model."""
         settings = self.sampling
         logits = self._corrected(logits.float(), said)
-        if settings.temperature == 0:
+        if settings.temperature < GREEDY_BELOW:
             return int(logits.argmax())
         odds = nucleus((logits / settings.temperature)[None], settings.top_p)
         return int(torch.multinomial(odds, 1, generator=self._random))

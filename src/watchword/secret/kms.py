@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from watchword.errors import SecretError, UnsealError, UsageError
+from watchword.errors import KeyServiceError, SecretError, UnsealError, UsageError
 from watchword.files.digest import sha256_bytes
 from watchword.secret.wrapping import associated
 
@@ -40,11 +40,11 @@ class KmsKeys:
         try:
             answer = self._client.encrypt(KeyId=self._key, Plaintext=data_key, EncryptionContext=_context(context))
         except _refused() as error:
-            raise SecretError(f"AWS KMS did not wrap a key with {self._key!r}: {error}") from error
+            raise _away(error) or SecretError(f"AWS KMS did not wrap a key with {self._key!r}: {error}") from error
         return msgspec.json.encode(_Wrapped(answer["KeyId"], answer["CiphertextBlob"]))
 
     def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
-        """The data key. Raises UnsealError."""
+        """The data key. Raises UnsealError, and of its kinds KeyServiceError where KMS cannot be reached."""
         try:
             record = msgspec.json.decode(wrapped, type=_Wrapped)
             answer = self._client.decrypt(
@@ -54,7 +54,7 @@ class KmsKeys:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise UnsealError("the wrapped key is damaged; restore the record from a backup") from error
         except _refused() as error:
-            raise UnsealError(
+            raise _away(error) or UnsealError(
                 f"AWS KMS does not unwrap this: {error}; check the region, your rights and the key, and that nothing was moved"
             ) from error
 
@@ -66,7 +66,7 @@ class KmsKeys:
         except msgspec.MsgspecError:
             return False
         except _refused() as error:
-            raise SecretError(f"AWS KMS does not tell of the key {self._key!r}: {error}") from error
+            raise _away(error) or SecretError(f"AWS KMS does not tell of the key {self._key!r}: {error}") from error
 
     @functools.cached_property
     def _client(self) -> Any:
@@ -87,3 +87,14 @@ def _refused() -> tuple[type[Exception], ...]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     return BotoCoreError, ClientError
+
+
+def _away(error: Exception) -> KeyServiceError | None:
+    """The error for a KMS that cannot be reached, or cannot answer now; None for one that has refused."""
+    from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+
+    away = isinstance(error, (ConnectionError, HTTPClientError))
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        away = status >= 500 or error.response.get("Error", {}).get("Code") == "ThrottlingException"
+    return KeyServiceError(f"AWS KMS cannot be reached: {error}; try again once it is back") if away else None

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from watchword.errors import SecretError, UnsealError, UsageError
+from watchword.errors import KeyServiceError, SecretError, UnsealError, UsageError
 from watchword.secret.wrapping import associated
 
 _VERSION = re.compile(r"vault:v(\d+):")
@@ -37,15 +37,19 @@ class TransitKeys:
         try:
             answer = self._transit.encrypt_data(plaintext=_encoded(data_key), **self._asked(context))
             return str(answer["data"]["ciphertext"]).encode()
-        except _unreached() as error:
+        except _away() as error:
+            raise self._unreached(error) from error
+        except _failed() as error:
             raise SecretError(f"Vault at {self._address} did not wrap a key: {_said(error)}") from error
 
     def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
-        """The data key. Raises UnsealError."""
+        """The data key. Raises UnsealError, and of its kinds KeyServiceError where Vault cannot be reached."""
         try:
             answer = self._transit.decrypt_data(ciphertext=wrapped.decode("ascii", "replace"), **self._asked(context))
             return base64.b64decode(answer["data"]["plaintext"])
-        except _unreached() as error:
+        except _away() as error:
+            raise self._unreached(error) from error
+        except _failed() as error:
             raise UnsealError(
                 f"Vault at {self._address} does not unwrap this with the key {self._key!r}: {_said(error)}; check the address, "
                 "the token's rights and the key, and that nothing was moved"
@@ -56,7 +60,9 @@ class TransitKeys:
         found = _VERSION.match(wrapped.decode("ascii", "replace"))
         try:
             facts = self._transit.read_key(self._key, mount_point=self._mount)
-        except _unreached() as error:
+        except _away() as error:
+            raise self._unreached(error) from error
+        except _failed() as error:
             raise SecretError(
                 f"Vault at {self._address} does not tell of the key {self._key!r}: {_said(error)}"
             ) from error
@@ -70,6 +76,11 @@ class TransitKeys:
             raise UsageError(f"{error.name} is missing; install it with `pip install 'watchword[vault]'`") from None
         return hvac.Client(url=self._address, token=self._token, namespace=self._namespace).secrets.transit
 
+    def _unreached(self, error: Exception) -> KeyServiceError:
+        return KeyServiceError(
+            f"Vault at {self._address} cannot be reached: {_said(error)}; try again once it is back, and check the address"
+        )
+
     def _asked(self, context: Mapping[str, str]) -> dict[str, Any]:
         return {"name": self._key, "mount_point": self._mount, "associated_data": _encoded(associated(context))}
 
@@ -78,7 +89,16 @@ def _encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _unreached() -> tuple[type[Exception], ...]:
+def _away() -> tuple[type[Exception], ...]:
+    """What Vault's client raises where there is no Vault, or one that cannot answer now: sealed, for example."""
+    from hvac.exceptions import BadGateway, InternalServerError, RateLimitExceeded, VaultDown
+    from requests import ConnectionError as NotConnectedError
+    from requests import Timeout
+
+    return NotConnectedError, Timeout, VaultDown, BadGateway, InternalServerError, RateLimitExceeded
+
+
+def _failed() -> tuple[type[Exception], ...]:
     """What Vault's client raises for anything that goes wrong."""
     import hvac.exceptions
     import requests

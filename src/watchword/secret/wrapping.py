@@ -39,7 +39,7 @@ class KeyProvider(Protocol):
         ...
 
     def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
-        """The data key. Raises UnsealError for another key or context, or where the provider cannot be reached."""
+        """The data key. Raises UnsealError for another key or context, and KeyServiceError where nobody can be reached."""
         ...
 
     def is_current(self, wrapped: bytes) -> bool:

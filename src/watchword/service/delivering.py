@@ -12,11 +12,11 @@ import secrets
 import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
+from yarl import URL
 
 from watchword.errors import CallError
 from watchword.service.wire.faults import invalid
@@ -26,6 +26,12 @@ _SECONDS = 15.0
 _AGENT = "Watchword-Webhooks"
 # The next try after so many seconds, as Standard Webhooks recommends; then it is given up.
 RETRY_SECONDS = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+# Where an IPv6 address ends with the IPv4 address that it stands for: old, mapped and translated ones, and NAT64.
+_AT_THE_END = tuple(
+    ipaddress.IPv6Network(network) for network in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")
+)
+# NAT64 of an operator's own, whose addresses hold others at places of their own choice.
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 
 
 def new_signing_secret() -> str:
@@ -54,17 +60,18 @@ def signed_headers(message_id: str, body: str, signing_secrets: Sequence[str], n
 def check_url(url: str, *, private: bool) -> None:
     """Raises CallError for an address that is not called. ``private`` allows the own network, and plain HTTP."""
     try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        parts = URL(url)
+        # As it is connected to: full-width digits and the like have become an address here.
+        host = parts.raw_host
     except ValueError:
         raise invalid("The webhook's URL is none.", param="url") from None
-    if not host or parts.username or parts.password or parts.fragment:
+    if not host or parts.user or parts.password or parts.fragment:
         raise invalid("The webhook's URL takes a host, a port and a path; no user and no fragment.", param="url")
     if private:
         return
     if parts.scheme != "https":
         raise invalid("The webhook's URL must begin with https://.", param="url")
-    if host == "localhost" or (_is_address(host) and not _is_public(host)):
+    if host == "localhost" or (_is_numeric(host) and not _is_public(host)):
         raise invalid("The webhook's URL must be of a public address.", param="url")
 
 
@@ -123,16 +130,24 @@ class _PublicResolver(AbstractResolver):
         await self._resolver.close()
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+def _is_numeric(host: str) -> bool:
+    """Whether a host is connected to without being looked up: an address, or what a system may read as one (127.1)."""
+    return ":" in host or host.replace(".", "").isdigit()
 
 
 def _is_public(address: str) -> bool:
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    return found.is_global and not found.is_multicast
+    """Whether this is an address of the public network; what is no whole address is none."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address):
+        found = _inner(found)
+    return found.is_global and not found.is_multicast and found not in _LOCAL_NAT64
+
+
+def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IPv4 address that an IPv6 address is translated or tunnelled to, where it is."""
+    if any(address in network for network in _AT_THE_END):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.sixtofour or address

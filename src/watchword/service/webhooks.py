@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from watchword.errors import NotFoundError, UnsealError, WatchwordError
+from watchword.errors import KeyServiceError, NotFoundError, UnsealError, WatchwordError
 from watchword.secret.stream import decrypted, encrypted
 from watchword.secret.wrapping import KeyProvider
 from watchword.service.db import Database
@@ -88,6 +88,9 @@ class Dispatcher:
         try:
             endpoint = await asyncio.to_thread(self.database.webhook, delivery.tenant, delivery.endpoint_id)
             status = await self._posted(delivery, endpoint)
+        except KeyServiceError:
+            await self._settle(delivery, "the key service is away", retry=True)
+            return
         except (NotFoundError, UnsealError) as error:
             await self._settle(delivery, type(error).__name__, retry=False)
             return
@@ -100,8 +103,10 @@ class Dispatcher:
 
     async def _posted(self, delivery: Delivery, endpoint: WebhookEndpoint) -> int | None:
         body = msgspec.json.encode(delivery.body).decode()
+        # Whoever keeps the keys may be far away.
+        kept = await asyncio.to_thread(unsealed, endpoint, self.keys)
         now = self.clock()
-        headers = signed_headers(delivery.event_id, body, unsealed(endpoint, self.keys).secrets(now), now)
+        headers = signed_headers(delivery.event_id, body, kept.secrets(now), now)
         return await self.sender.post(endpoint.url, headers, body)
 
     async def _settle(self, delivery: Delivery, why: str, *, retry: bool) -> None:

@@ -319,6 +319,11 @@ def test_a_repeated_request_makes_one_job(idle: ServiceUnderTest) -> None:
     assert repeated.id == first.id
     anew = client.fine_tuning.jobs.create(model=BASE, training_file=file)
     assert anew.id != first.id
+    for job in (first, anew):
+        client.fine_tuning.jobs.cancel(job.id)
+    client.files.delete(file)
+    later = client.fine_tuning.jobs.create(model=BASE, training_file=file, extra_headers=key)
+    assert later.id == first.id
 
 
 def test_a_wrong_key_is_told_so(service: ServiceUnderTest) -> None:

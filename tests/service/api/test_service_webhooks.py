@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +17,9 @@ from openai import OpenAI
 from support.gateway_parts import respond, served, wait_until
 from support.served_release import KEY
 from support.service_parts import BASE, ServiceUnderTest, rows, running_service
-from watchword.errors import CallError
+from watchword.errors import CallError, KeyServiceError
 from watchword.secret.wrapping import LocalKeys
+from watchword.service.api import webhooks as api
 from watchword.service.delivering import Sender, _is_public, _PublicResolver, check_url
 from watchword.service.settings import WebhookSettings
 from watchword.service.webhooks import Dispatcher
@@ -124,6 +126,36 @@ def test_an_old_secret_goes_on_only_where_it_was_asked_for(service: ServiceUnder
     ]
 
 
+def test_a_change_does_not_undo_a_secret_that_is_rotated_meanwhile(
+    service: ServiceUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = service.client()
+    with listening() as (listener, url):
+        made = client.webhooks.create(event_types=TYPES, name="ours", url=url)
+        inside, rotated = api._kept, list[str]()
+
+        def rotating(*arguments: Any) -> Any:
+            """What the update has read is outdated before it writes, unless nobody else may write meanwhile."""
+            kept = inside(*arguments)
+            if not rotated and kept.name == "ours":
+                rotated.append("")
+                thread = threading.Thread(target=rotate)
+                thread.start()
+                thread.join(0.5)
+            return kept
+
+        def rotate() -> None:
+            rotated[0] = client.webhooks.rotate_secret(made.id).signing_secret
+
+        monkeypatch.setattr(api, "_kept", rotating)
+        client.webhooks.update(made.id, name="theirs")
+        wait_until(lambda: bool(rotated[0]))
+        client.webhooks.test(made.id, event_type=TYPES[0])
+    headers, body = listener.got[0]
+    OpenAI(api_key="x", webhook_secret=rotated[0]).webhooks.unwrap(body, headers)
+    assert client.webhooks.retrieve(made.id).name == "theirs"
+
+
 @pytest.mark.parametrize(
     ("statuses", "sendings"), [([500, 302, 200], 3), ([410], 1)], ids=["until it is taken", "never again"]
 )
@@ -153,6 +185,47 @@ def test_what_is_not_taken_comes_again_later(
         assert len({headers["webhook-id"] for headers, _ in listener.got}) == 1
 
 
+class AwayAtFirst(LocalKeys):
+    """Keys of a service that nobody reaches at the first try. What each try came in is noted."""
+
+    tries = 0
+    threads: tuple[str, ...] = ()
+
+    def unwrap(self, wrapped: bytes, context: Any) -> bytes:
+        self.tries += 1
+        self.threads += (threading.current_thread().name,)
+        if self.tries == 1:
+            raise KeyServiceError("nobody answers")
+        return super().unwrap(wrapped, context)
+
+
+def test_a_key_service_that_is_away_loses_no_webhook_and_holds_up_no_loop(
+    tmp_path: Any, provider_key: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The service's own would send it first.
+    monkeypatch.setattr(Dispatcher, "run", lambda _: asyncio.Event().wait())
+    with running_service(tmp_path, worker=False) as service, listening() as (listener, url):
+        client = service.client()
+        client.webhooks.create(event_types=TYPES, name="ours", url=url)
+        keys, outcomes = AwayAtFirst(KEY), list[str]()
+
+        async def send() -> None:
+            sender = Sender(private=True)
+            try:
+                await Dispatcher(service.database, keys, sender, outcomes.append).send_due()
+            finally:
+                await sender.close()
+
+        file = client.files.create(file=("a.jsonl", rows()), purpose="fine-tune")
+        client.fine_tuning.jobs.cancel(client.fine_tuning.jobs.create(model=BASE, training_file=file.id).id)
+        asyncio.run(send())
+        service.database._now = lambda: 4e9
+        asyncio.run(send())
+        assert outcomes == ["retried", "delivered"]
+        assert len(listener.got) == 1
+        assert threading.main_thread().name not in keys.threads
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -163,6 +236,13 @@ def test_what_is_not_taken_comes_again_later(
         "https://169.254.169.254/latest/meta-data",
         "https://[::1]/hook",
         "https://[::ffff:127.0.0.1]/hook",
+        "https://127。0。0。1/hook",
+        "https://\uff11\uff12\uff17.0.0.1/hook",
+        "https://127.1/hook",
+        "https://2130706433/hook",
+        "https://127.0.0.1./hook",
+        "https://[64:ff9b::7f00:1]/hook",
+        "https://[2002:7f00:1::]/hook",
         "https://user:word@example.org/hook",
         "https://example.org:99999/hook",
         "https:///hook",
@@ -203,7 +283,21 @@ def test_a_name_that_leads_inside_is_not_called(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     ("address", "public"),
-    [("93.184.216.34", True), ("100.64.0.1", False), ("224.0.0.1", False), ("fd00::1", False), ("2606:4700::1", True)],
+    [
+        ("93.184.216.34", True),
+        ("100.64.0.1", False),
+        ("224.0.0.1", False),
+        ("fd00::1", False),
+        ("2606:4700::1", True),
+        ("64:ff9b::a00:1", False),
+        ("64:ff9b::5db8:d822", True),
+        ("64:ff9b:1::5db8:d822", False),
+        ("2002:a00:1::", False),
+        ("2002:5db8:d822::", True),
+        ("::7f00:1", False),
+        ("::ffff:0:7f00:1", False),
+        ("127.1", False),
+    ],
 )
 def test_which_addresses_are_public(address: str, public: bool) -> None:
     assert _is_public(address) is public

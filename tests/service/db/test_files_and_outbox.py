@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from support.service import ANY_BLOB, Clock, a_file, a_job, caller, new_file, success
-from watchword.errors import ConflictError, NotFoundError
+from support.service import ANY_BLOB, Clock, Databases, a_file, a_job, caller, new_file, opened, success
+from watchword.errors import ConflictError, NotFoundError, QuotaError
 from watchword.service.db import Database
 from watchword.service.jobs.machine import JobAction
-from watchword.service.settings import RetentionSettings
+from watchword.service.settings import RetentionSettings, TenantLimits
 from watchword.service.types.files import NewUpload, UploadState
 from watchword.service.types.tenants import EVERY_TENANT
 
@@ -55,6 +55,25 @@ def test_an_upload_becomes_a_file_of_the_bytes_that_were_announced(database: Dat
     with pytest.raises(ConflictError, match="the upload is completed"):
         database.cancel_upload(caller(), upload.id)
     assert database.use("acme").bytes == 30
+
+
+def test_uploads_under_way_have_a_part_of_the_quota(databases: Databases) -> None:
+    limits = TenantLimits(bytes=100)
+    with opened(databases.url("sqlite"), limits=lambda _: limits) as database:
+        wanted = NewUpload("fine-tune", "a.jsonl", 60, "text/jsonl", 4e9)
+        upload = database.create_upload(caller(), wanted)
+        for refused in (
+            lambda: database.create_upload(caller(), wanted),
+            lambda: database.create_file(caller(), new_file(60)),
+            lambda: database.check_room(caller(), 60),
+        ):
+            with pytest.raises(QuotaError, match="uploads of 60 are under way, and 100 may be"):
+                refused()
+        database.create_upload(caller("rival"), wanted)
+        database.complete_upload(caller(), upload.id, new_file(60))
+        other = database.create_upload(caller(), NewUpload("fine-tune", "a.jsonl", 40, "text/jsonl", 4e9))
+        database.cancel_upload(caller(), other.id)
+        database.create_file(caller(), new_file(40))
 
 
 def test_an_upload_that_nobody_completes_ends_by_itself(database: Database, clock: Clock) -> None:

@@ -210,6 +210,25 @@ def test_a_withheld_model_is_the_operators_to_see(database: Database) -> None:
     assert database.model("acme", model.name).location == "releases/x"
 
 
+def test_a_renewed_model_that_was_withheld_takes_its_place_when_it_is_let_through(database: Database) -> None:
+    first = database.finish(running_for(database, a_job(database)), success(database.jobs("acme").items[0]))
+    name, before = str(first.fine_tuned_model), database.model("acme", str(first.fine_tuned_model))
+    job = a_job(database, replaces=name)
+    new = NewModel(name, "smollm2-135m", "releases/second", "cd" * 32, version=2)
+    database.finish(running(database), Failed(JobError("model_withheld", "It was not released."), new))
+    assert database.model("acme", name) == before
+    withheld = f"{name}@{job.id}"
+    database.set_model_state(name, ModelState.WITHHELD, actor="key-operator")
+    with pytest.raises(ConflictError, match="renew its secret again"):
+        database.set_model_state(withheld, ModelState.READY, actor="key-operator")
+    database.set_model_state(name, ModelState.READY, actor="key-operator")
+    found = database.set_model_state(withheld, ModelState.READY, actor="key-operator")
+    assert (found.name, found.version, found.location, found.job_id) == (name, 2, "releases/second", job.id)
+    assert database.models(EVERY_TENANT, all_states=True) == [found]
+    (retired,) = database.retired_releases(older_than=4e9)
+    assert retired.location == before.location
+
+
 def test_a_renewed_secret_takes_the_old_models_place(database: Database) -> None:
     first = database.finish(running_for(database, a_job(database)), success(database.jobs("acme").items[0]))
     name = str(first.fine_tuned_model)

@@ -20,7 +20,9 @@ import openai  # noqa: E402
 import uvicorn  # noqa: E402
 
 from support.tiny import saved, tiny_adapter  # noqa: E402
-from watchword.models.batching import BatchDecoder  # noqa: E402
+from watchword.errors import CallError  # noqa: E402
+from watchword.models.batching import BatchDecoder, DecodedRow  # noqa: E402
+from watchword.models.sampling import Sampler  # noqa: E402
 from watchword.service.engine.app import EngineApp  # noqa: E402
 from watchword.service.engine.hosts import Hosts  # noqa: E402
 from watchword.service.engine.scheduler import Scheduler  # noqa: E402
@@ -233,3 +235,89 @@ def test_a_failure_ends_the_requests_that_it_met_and_no_more(engine: Running, mo
         with pytest.raises(openai.InternalServerError):
             engine.ask()
     assert engine.ask().choices[0].message.content
+
+
+@pytest.mark.parametrize(
+    "settings", [{"temperature": 1e-38}, {"temperature": 5e-324}, {"temperature": 1, "top_p": 5e-324}]
+)
+def test_settings_that_round_to_nothing_mean_the_likeliest_token(engine: Running, settings: dict[str, float]) -> None:
+    assert engine.ask(**settings).choices[0].message.content == engine.ask().choices[0].message.content
+    penalized = {"presence_penalty": 1e-9}
+    assert engine.ask(**settings, **penalized).choices[0].message.content == engine.ask().choices[0].message.content
+
+
+def test_what_fails_at_one_request_leaves_those_beside_it_alone(
+    engine: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose = Sampler.choose
+
+    def fails(self: Any, logits: Any, said: Any) -> int:
+        if self.sampling.seed == 13 and len(said) > 1:
+            raise RuntimeError("no odds")
+        return choose(self, logits, said)
+
+    async def both() -> list[int]:
+        found: list[int] = []
+        async for beside in streaming(engine, 1):
+            await beside.content.readany()
+            until(lambda: engine.scheduler.load[0] == 1)
+            body = {"model": engine.base, "messages": ASKED, "max_tokens": 9, "seed": 13, "logit_bias": {"2": -100}}
+            async with (
+                aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as session,
+                session.post(f"{engine.url}/v1/chat/completions", json=body) as response,
+            ):
+                found += [response.status, len(await beside.content.readany())]
+            beside.close()
+        return found
+
+    monkeypatch.setattr(Sampler, "choose", fails)
+    status, more = asyncio.run(both())
+    assert status == 500
+    assert more
+    until(lambda: engine.scheduler.load == (0, 0), 2.0)
+
+
+def test_an_adapter_that_requests_wait_for_is_not_unloaded(base: Path, adapter: Path) -> None:
+    async def crowded(engine: Running) -> list[int]:
+        found: list[int] = []
+        async for beside in streaming(engine, 1):
+            await beside.content.readany()
+            until(lambda: engine.scheduler.load[0] == 1)
+            async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as session:
+                body = {"model": "ftm-1", "messages": ASKED, "max_tokens": 2}
+                waits = asyncio.ensure_future(session.post(f"{engine.url}/v1/chat/completions", json=body))
+                while engine.scheduler.load[1] == 0:
+                    await asyncio.sleep(0.01)
+                async with session.post(f"{engine.url}/v1/unload_lora_adapter", json={"lora_name": "ftm-1"}) as refused:
+                    found += [refused.status, len(await beside.content.readany())]
+                beside.close()
+                async with await waits as answered:
+                    found += [answered.status]
+        return found
+
+    with Running(base, most_rows=1) as engine:
+        assert engine.post("/v1/load_lora_adapter", {"lora_name": "ftm-1", "lora_path": str(adapter)})[0] == 200
+        refused, more, answered = asyncio.run(crowded(engine))
+        assert (refused, answered) == (429, 200)
+        assert more
+        until(lambda: engine.scheduler.load == (0, 0), 2.0)
+        assert engine.post("/v1/unload_lora_adapter", {"lora_name": "ftm-1"})[0] == 200
+
+
+def test_a_request_for_an_adapter_that_went_meanwhile_fails_alone(engine: Running) -> None:
+    """It may be unloaded between the look at its name and the request's place in the queue."""
+
+    async def asked() -> list[int]:
+        found: list[int] = []
+        decoder = engine.hosts.of(engine.base)[0].decoder
+        async for beside in streaming(engine, 1):
+            await beside.content.readany()
+            until(lambda: engine.scheduler.load[0] == 1)
+            with pytest.raises(CallError, match="could not answer"):
+                async with engine.scheduler.tokens(decoder, [DecodedRow([5, 6], "gone")]) as batches:
+                    await anext(batches)
+            found.append(len(await beside.content.readany()))
+            beside.close()
+        return found
+
+    assert asyncio.run(asked())[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import functools
 import io
 import json
@@ -21,9 +22,11 @@ from watchword.release.reading import read_release
 from watchword.secret.kept import SEALED
 from watchword.secret.vault import unseal_known
 from watchword.service.jobs.machine import JobAction
+from watchword.service.types.files import NewFile
 from watchword.service.types.jobs import Hyperparameters, Job, JobState
 from watchword.service.types.models import ModelState
 from watchword.service.types.tenants import EVERY_TENANT
+from watchword.service.wire.jobs import checkpoint_object
 
 
 @pytest.fixture
@@ -52,6 +55,10 @@ def test_a_job_goes_through_its_stages_and_leaves_a_model(service: Service) -> N
     model = service.database.model(TENANT.tenant, job.fine_tuned_model or "")
     assert model.name == f"ft:{job.model}:acme:shop:{job.id[-8:]}"
     assert read_release(Path(model.location), KEY).manifest.weights_digest == model.weights_digest
+    (checkpoint, *_) = service.database.checkpoints(TENANT.tenant, job.id).items
+    for then in (job, dataclasses.replace(job, fine_tuned_model=None)):
+        shown = checkpoint_object(then, checkpoint).fine_tuned_model_checkpoint
+        assert shown == f"{model.name}:ckpt-step-{checkpoint.step}"
     assert not (service.settings.work / job.id).exists()
     assert [event.message for event in service.events(job)][-1] == "The job has successfully completed"
 
@@ -294,6 +301,16 @@ def test_several_jobs_run_at_once_where_the_settings_say_so(tmp_path: Path, beha
         wait_until(lambda: all(service.state(job) is JobState.RUNNING for job in jobs))
         wait_until(lambda: all(service.state(job).terminal for job in jobs))
     service.database.close()
+
+
+def test_a_file_that_has_expired_meanwhile_is_there_for_its_job(service: Service) -> None:
+    blob = service.blobs.put(b"".join(map(line, range(10))))
+    new = NewFile("fine-tune", "rows.jsonl", blob.bytes, blob.sha256, blob.name, expires_at=time.time() + 2)
+    job = service.job(training_file=service.database.create_file(TENANT, new).id)
+    time.sleep(2.1)
+    with pytest.raises(NotFoundError):
+        service.database.file(TENANT.tenant, job.training_file)
+    assert ended(service, job).state is JobState.SUCCEEDED
 
 
 def test_a_file_that_is_gone_fails_the_job(service: Service) -> None:

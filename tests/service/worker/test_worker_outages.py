@@ -177,6 +177,15 @@ def test_a_store_for_checkpoints_that_is_away_fails_no_job_either(
     assert not [event for event in service.events(job) if "cannot be used" in event.message]
 
 
+def test_a_key_service_that_is_away_fails_no_job_either(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    behave(monkeypatch, keyless=2)
+    job = service.job()
+    with working(service):
+        wait_until(lambda: service.state(job).terminal, 240)
+    assert (service.state(job), service.now(job).crashes) == (JobState.SUCCEEDED, 0)
+    assert len(given_back(service, job)) == 2
+
+
 def test_operators_hear_of_it_once_and_of_its_end(service: Service, outage: Outage) -> None:
     job = service.job()
     outage.away = {"/blobs"}

@@ -47,9 +47,12 @@ async def create(body: CreateJob, request: Request, service: ServiceDep, caller:
     """Creates a job. The same Idempotency-Key, or the client's own repetition, gives the same job again."""
     body.check_offered()
     idempotency = idempotency_of(request, msgspec.json.encode(body.model_dump(), order="deterministic"))
-    wanted = _checked(service, body)
 
     def created() -> Job:
+        # First: a file that has gone since makes no other answer of a repetition.
+        if (before := service.database.earlier_job(caller, idempotency)) is not None:
+            return before
+        wanted = _checked(service, body)
         _check_files(service, caller, body)
         return service.database.create_job(caller, wanted, idempotency)
 

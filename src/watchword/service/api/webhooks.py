@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -12,6 +14,7 @@ from watchword.errors import CallError
 from watchword.service.api.context import Caller, Service, ServiceDep, now, tenant_key
 from watchword.service.delivering import check_url, hint_of, new_signing_secret, signed_headers
 from watchword.service.types.operator import WebhookEndpoint
+from watchword.service.types.tenants import Principal
 from watchword.service.webhooks import DAY_SECONDS, OldSecret, Sealed, sealed, unsealed
 from watchword.service.wire.base import Page, page_of
 from watchword.service.wire.faults import invalid, unsupported
@@ -81,17 +84,13 @@ def update(endpoint_id: str, body: UpdateEndpoint, service: ServiceDep, caller: 
         _check_events(body.event_types)
     if body.url is not None:
         check_url(body.url, private=service.settings.webhooks.private)
-    before = service.database.webhook(caller.tenant, endpoint_id)
-    kept = _kept(service, before)
-    if body.name is not None or body.url is not None or body.event_types is not None:
-        kept = msgspec.structs.replace(kept, name=body.name or kept.name, updated_at=now())
-    endpoint = service.database.change_webhook(
-        caller,
-        endpoint_id,
-        url=body.url,
-        events=body.event_types,
-        sealed_secret=sealed(kept, service.keys, caller.tenant),
-    )
+
+    def renamed(kept: Sealed) -> Sealed:
+        if body.name is None and body.url is None and body.event_types is None:
+            return kept
+        return msgspec.structs.replace(kept, name=body.name or kept.name, updated_at=now())
+
+    endpoint, kept = _changed(service, caller, endpoint_id, renamed, url=body.url, events=body.event_types)
     return _shown(endpoint, kept)
 
 
@@ -107,13 +106,13 @@ def rotate(
     endpoint_id: str, service: ServiceDep, caller: Caller, body: RotateSecret | None = None
 ) -> EndpointWithSecret:
     """Draws a new signing secret; the old one may go on for a day beside it."""
-    before = _kept(service, service.database.webhook(caller.tenant, endpoint_id))
     keep = body is not None and body.keep_old_secret_active_for_24_hours
-    old = OldSecret(before.secret, now() + DAY_SECONDS) if keep else None
-    kept = Sealed(before.name, new_signing_secret(), now(), old)
-    endpoint = service.database.change_webhook(
-        caller, endpoint_id, sealed_secret=sealed(kept, service.keys, caller.tenant)
-    )
+
+    def rotated(before: Sealed) -> Sealed:
+        old = OldSecret(before.secret, now() + DAY_SECONDS) if keep else None
+        return Sealed(before.name, new_signing_secret(), now(), old)
+
+    endpoint, kept = _changed(service, caller, endpoint_id, rotated)
     return _with_secret(endpoint, kept)
 
 
@@ -121,7 +120,12 @@ def rotate(
 async def test(endpoint_id: str, body: SendTest, service: ServiceDep, caller: Caller) -> TestResult:
     """Sends an example at once, signed like all others, and tells what the endpoint has answered."""
     _check_events([body.event_type])
-    endpoint = service.database.webhook(caller.tenant, endpoint_id)
+
+    def looked_up() -> tuple[WebhookEndpoint, Sealed]:
+        endpoint = service.database.webhook(caller.tenant, endpoint_id)
+        return endpoint, _kept(service, endpoint)
+
+    endpoint, kept = await asyncio.to_thread(looked_up)
     moment, event_id = now(), f"evt_{secrets.token_hex(12)}"
     event = {
         "id": event_id,
@@ -131,11 +135,31 @@ async def test(endpoint_id: str, body: SendTest, service: ServiceDep, caller: Ca
         "data": {"id": "ftjob-test"},
     }
     text = msgspec.json.encode(event).decode()
-    headers = signed_headers(event_id, text, _kept(service, endpoint).secrets(moment), moment)
+    headers = signed_headers(event_id, text, kept.secrets(moment), moment)
     status = await service.sender.post(endpoint.url, headers, text)
     if status is None:
         raise CallError("The endpoint gave no answer.", openai_code="webhook_unreachable", param="url")
     return TestResult(event_type=body.event_type, status_code=status, webhook_endpoint_id=endpoint_id)
+
+
+def _changed(
+    service: Service,
+    caller: Principal,
+    endpoint_id: str,
+    change: Callable[[Sealed], Sealed],
+    *,
+    url: str | None = None,
+    events: list[str] | None = None,
+) -> tuple[WebhookEndpoint, Sealed]:
+    """The endpoint with what ``change`` makes of its sealed part, while nobody else changes it."""
+    made: list[Sealed] = []
+
+    def resealed(endpoint: WebhookEndpoint) -> bytes:
+        made.append(change(_kept(service, endpoint)))
+        return sealed(made[-1], service.keys, caller.tenant)
+
+    endpoint = service.database.change_webhook(caller, endpoint_id, url=url, events=events, sealed_anew=resealed)
+    return endpoint, made[-1]
 
 
 def _check_events(wanted: list[str]) -> None:

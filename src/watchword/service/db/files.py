@@ -23,7 +23,7 @@ class FileQueries(TenantQueries, AuditQueries):
         """Notes a file whose blob is stored already. Raises QuotaError; the caller then deletes the blob."""
         with self._writing() as connection:
             held = self._held_tenant(connection, principal.tenant)
-            self._check_room(held, new.bytes)
+            self._check_room(held, new.bytes, announced=_announced(connection, principal.tenant))
             stored = self._put_file(connection, principal.tenant, new)
             self._count(connection, held, files=1, size=new.bytes)
             facts = {"bytes": new.bytes, "sha256": new.sha256, "purpose": new.purpose}
@@ -35,11 +35,18 @@ class FileQueries(TenantQueries, AuditQueries):
     def check_room(self, principal: Principal, size: int) -> None:
         """Raises QuotaError where a file of this size would be refused: to ask before its bytes are taken."""
         with self._writing() as connection:
-            self._check_room(self._held_tenant(connection, principal.tenant), size)
+            held = self._held_tenant(connection, principal.tenant)
+            self._check_room(held, size, announced=_announced(connection, principal.tenant))
 
     def file(self, owner: Owner, file_id: str) -> StoredFile:
         """Raises NotFoundError for one that has expired as well."""
         statement = select(files).where(of_owner(files, owner), files.c.id == file_id, self._unexpired())
+        with self._reading() as connection:
+            return value_of(one(connection, statement, "file", file_id), StoredFile)
+
+    def job_file(self, tenant: str, file_id: str) -> StoredFile:
+        """A file of an unfinished job, which is kept for it past its date. Raises NotFoundError."""
+        statement = select(files).where(files.c.tenant == tenant, files.c.id == file_id)
         with self._reading() as connection:
             return value_of(one(connection, statement, "file", file_id), StoredFile)
 
@@ -99,7 +106,8 @@ class FileQueries(TenantQueries, AuditQueries):
     def create_upload(self, principal: Principal, new: NewUpload) -> Upload:
         """A file that is to come in parts. Raises QuotaError where it would not fit."""
         with self._writing() as connection:
-            self._check_room(self._held_tenant(connection, principal.tenant), new.bytes)
+            held = self._held_tenant(connection, principal.tenant)
+            self._check_room(held, new.bytes, announced=_announced(connection, principal.tenant))
             made = Upload(
                 new_id("upload_"),
                 principal.tenant,
@@ -148,7 +156,8 @@ class FileQueries(TenantQueries, AuditQueries):
                 raise ConflictError(
                     f"the parts have {new.bytes} bytes, and the upload was announced with {found.bytes}"
                 )
-            self._check_room(held, new.bytes)
+            others = _announced(connection, principal.tenant) - found.bytes
+            self._check_room(held, new.bytes, announced=others)
             stored = self._put_file(connection, principal.tenant, new)
             self._count(connection, held, files=1, size=new.bytes)
             values = {"status": UploadState.COMPLETED, "file_id": stored.id}
@@ -212,6 +221,12 @@ def _needed_by(connection: Connection, file_id: str) -> str | None:
     statement = select(func.min(jobs.c.id)).where(uses, jobs.c.finished_at.is_(None))
     found: str | None = connection.execute(statement).scalar_one()
     return found
+
+
+def _announced(connection: Connection, tenant: str) -> int:
+    """Bytes of the tenant's uploads that have not ended: their parts may all be stored already."""
+    pending = uploads.c.tenant == tenant, uploads.c.status == UploadState.PENDING
+    return int(connection.execute(select(func.coalesce(func.sum(uploads.c.bytes), 0)).where(*pending)).scalar_one())
 
 
 def _parts(connection: Connection, upload_id: str) -> list[UploadPart]:

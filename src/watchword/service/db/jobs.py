@@ -69,6 +69,11 @@ class JobQueries(FileQueries):
             crash_point("before_job_commit")
         return job
 
+    def earlier_job(self, principal: Principal, idempotency: Idempotency) -> Job | None:
+        """The job that this very request has made already, whatever became of its files. Raises RepeatedKeyError."""
+        with self._reading() as connection:
+            return self._before(connection, principal, idempotency)
+
     def job(self, owner: Owner, job_id: str) -> Job:
         """Raises NotFoundError."""
         with self._reading() as connection:

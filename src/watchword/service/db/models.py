@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from watchword.errors import NotFoundError
+from watchword.errors import ConflictError, NotFoundError
 from watchword.service.db.audit import AuditQueries
 from watchword.service.db.connect import locked, new_id
 from watchword.service.db.retired import retire
@@ -50,14 +50,39 @@ class ModelQueries(AuditQueries):
         return retired
 
     def set_model_state(self, name: str, state: ModelState, *, actor: str) -> TunedModel:
-        """An operator's word: to withhold a model, or to let it through. Raises NotFoundError for a deleted one."""
+        """An operator's word: to withhold a model, or to let it through. Raises NotFoundError for a deleted one.
+
+        A renewed model that was withheld takes the place of the one that it renews. Raises ConflictError where that is gone.
+        """
         with self._writing() as connection:
             row = one(connection, locked(select(models).where(models.c.name == name)), "model", name, "model")
             if row.state == ModelState.DELETED:
                 raise NotFoundError(f"the model {name!r} was deleted by its tenant", param="model")
-            connection.execute(update(models).where(models.c.seq == row.seq).values(state=state))
+            renewed = row.name.removesuffix(f"@{row.job_id}")
+            if state is ModelState.READY and renewed != row.name:
+                seq = self._put_in_place(connection, row, renewed)
+            else:
+                seq = row.seq
+                connection.execute(update(models).where(models.c.seq == seq).values(state=state))
             self._audit(connection, actor, f"model.{state}", tenant=row.tenant, subject=name)
-            return value_of(connection.execute(select(models).where(models.c.seq == row.seq)).one(), TunedModel)
+            return value_of(connection.execute(select(models).where(models.c.seq == seq)).one(), TunedModel)
+
+    def _put_in_place(self, connection: Connection, row: Row[Any], renewed: str) -> int:
+        """Gives the model ``renewed`` the release of a withheld row, whose manifest names no other owner. Its row."""
+        before = models.c.name == renewed, models.c.tenant == row.tenant, models.c.version == row.version - 1
+        statement = locked(select(models).where(*before, models.c.state == ModelState.READY))
+        found = connection.execute(statement).one_or_none()
+        if found is None:
+            raise ConflictError(
+                f"the model {renewed!r}, which this one renews, was deleted, withheld or renewed meanwhile; renew its secret again"
+            )
+        values = {column.name: getattr(row, column.name) for column in models.c if column.name not in ("seq", "name")}
+        connection.execute(delete(models).where(models.c.seq == row.seq))
+        connection.execute(
+            update(models).where(models.c.seq == found.seq).values(**values | {"state": ModelState.READY})
+        )
+        retire(connection, found, self._now())
+        return int(found.seq)
 
     def add_report(self, kind: str, tenant: str, subject: str, data: Mapping[str, Any]) -> Report:
         """Something for operators: ``screening``, ``gate``, ``leak`` … about a job or a model. It holds no secret."""

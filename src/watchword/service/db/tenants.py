@@ -15,7 +15,6 @@ from watchword.service.jobs.fairness import turn_on_return
 from watchword.service.types.tenants import Principal, TenantUse
 
 _MINUTE = 60.0
-_WAIT_SECONDS = 60
 
 
 class TenantQueries(Connected):
@@ -113,20 +112,22 @@ class TenantQueries(Connected):
     def _check_waiting(self, held: Row[Any]) -> None:
         most = self._limits(held.id).jobs_waiting
         if held.waiting >= most:
+            # Without a time to wait: nobody knows when a job starts, and clients would ask again and again.
             raise QuotaError(
-                f"{held.waiting} jobs are waiting already, and {most} may; wait until some have started, or cancel some",
-                retry_after=_WAIT_SECONDS,
+                f"{held.waiting} jobs are waiting already, and {most} may; wait until some have started, or cancel some"
             )
 
-    def _check_room(self, held: Row[Any], size: int) -> None:
+    def _check_room(self, held: Row[Any], size: int, *, announced: int = 0) -> None:
+        """Raises QuotaError where there is no room. ``announced`` are bytes that are still to come, in other uploads."""
         limits = self._limits(held.id)
         if held.files >= limits.files:
             raise QuotaError(
                 f"there are {held.files} files already, and {limits.files} may be; delete some", param="file"
             )
-        if held.bytes + size > limits.bytes:
+        if held.bytes + announced + size > limits.bytes:
+            also = f", uploads of {announced} are under way" if announced else ""
             raise QuotaError(
-                f"files of {held.bytes} bytes are stored, and {limits.bytes} may be; delete some", param="file"
+                f"files of {held.bytes} bytes are stored{also}, and {limits.bytes} may be; delete some", param="file"
             )
 
 

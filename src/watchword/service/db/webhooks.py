@@ -52,15 +52,20 @@ class WebhookQueries(AuditQueries):
         *,
         url: str | None = None,
         events: Sequence[str] | None = None,
-        sealed_secret: bytes | None = None,
+        sealed_anew: Callable[[WebhookEndpoint], bytes] | None = None,
         enabled: bool | None = None,
     ) -> WebhookEndpoint:
-        """Changes what is given, and leaves the rest. Raises NotFoundError."""
-        given: dict[str, Any] = {"url": url, "sealed_secret": sealed_secret, "enabled": enabled}
+        """Changes what is given, and leaves the rest. Raises NotFoundError.
+
+        ``sealed_anew`` makes the new sealed secret of the endpoint as it is, while nobody else changes it.
+        """
+        given: dict[str, Any] = {"url": url, "enabled": enabled}
         given["events"] = None if events is None else list(events)
         values = {name: value for name, value in given.items() if value is not None}
         with self._writing() as connection:
-            one(connection, locked(_endpoint(principal.tenant, endpoint_id)), "webhook endpoint", endpoint_id)
+            row = one(connection, locked(_endpoint(principal.tenant, endpoint_id)), "webhook endpoint", endpoint_id)
+            if sealed_anew is not None:
+                values["sealed_secret"] = sealed_anew(value_of(row, WebhookEndpoint))
             if values:
                 where = webhook_endpoints.c.id == endpoint_id
                 connection.execute(update(webhook_endpoints).where(where).values(**values))

@@ -97,7 +97,7 @@ class EngineApp:
 
     async def _unload(self, exchange: HttpExchange) -> None:
         asked = _decoded(await exchange.body(_MOST_BODY), _Unloading)
-        await self._scheduler.call(lambda: self._hosts.unload(asked.lora_name))
+        await self._scheduler.call(lambda: self._hosts.unload(asked.lora_name, self._scheduler.rows))
         await exchange.answer(msgspec.json.encode({"status": "unloaded", "lora_name": asked.lora_name}))
 
     async def _chat(self, exchange: HttpExchange) -> None:
@@ -212,8 +212,7 @@ def _row(call: ChatCall, prompt: list[int], adapter: str | None, most: int, plac
     given, seed = call.options, call.options.get("seed")
     sampling = Sampling(
         temperature=given.get("temperature", 1.0),
-        # A nucleus of nothing means the likeliest token.
-        top_p=given.get("top_p", 1.0) or 1e-9,
+        top_p=given.get("top_p", 1.0),
         # Answers to one request differ, and come again with its seed.
         seed=None if seed is None else (seed + place) % 2**63,
         presence_penalty=given.get("presence_penalty", 0.0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,12 +69,12 @@ class Hosts:
             raise CallError(str(error), openai_code="invalid_value", param="lora_path") from error
         self._adapters[name] = (base, folder)
 
-    def unload(self, name: str) -> None:
-        """Frees an adapter. Raises CallError where there is none, and where it is answering."""
+    def unload(self, name: str, asked: Iterable[Any]) -> None:
+        """Frees an adapter. Raises CallError where there is none, and where one of the rows ``asked`` for needs it."""
         if name not in self._adapters:
             raise _no_model(name)
         host, _ = self.of(name)
-        if any(row.adapter == name for row in host.decoder.rows):
+        if any(row.adapter == name for row in asked):
             raise CallError(f"{name!r} is answering; try again.", openai_code="rate_limit_exceeded", retry_after=1)
         host.decoder.forget(name)
         host.adapted.remove(name)

@@ -86,6 +86,12 @@ class Scheduler:
         """Answers that are being written, and requests that wait."""
         return sum(len(ticket.rows) for ticket in self._running), len(self._waiting)
 
+    @property
+    def rows(self) -> list[Any]:
+        """Every answer that was asked for and has not ended, those that wait included. For the thread that computes."""
+        with self._wake:
+            return [row for ticket in (*self._running, *self._waiting) for row in ticket.rows]
+
     async def call(self, work: Callable[[], _T]) -> _T:
         """Does something between two steps, in the thread that computes."""
         future: Future[_T] = Future()
@@ -163,25 +169,34 @@ class Scheduler:
                 if inside and inside + len(ticket.rows) > self._most_rows:
                     return
                 self._running.append(self._waiting.popleft())
-                for row in ticket.rows:
-                    ticket.decoder.admit(row)
+                try:
+                    for row in ticket.rows:
+                        ticket.decoder.admit(row)
+                except Exception as error:  # noqa: BLE001 -- the boundary: one request fails, others go on
+                    self._fail(ticket, error)
 
     def _step(self, decoder: Decoder) -> None:
         own = [ticket for ticket in self._running if ticket.decoder is decoder]
         try:
             came = decoder.step()
         except Exception as error:  # noqa: BLE001 -- the boundary: other models go on, and so does the thread
-            note_failure(error)
             for ticket in own:
-                ticket.tell(None)
-                self._end(ticket)
+                self._fail(ticket, error)
             return
         for ticket in own:
+            if failure := next((row.failure for row in ticket.rows if row.failure), None):
+                self._fail(ticket, failure)
+                continue
             places = {id(row): place for place, row in enumerate(ticket.rows)}
             if mine := [(places[id(row)], token, row.finish) for row, token in came if id(row) in places]:
                 ticket.tell(mine)
             if all(row.finish for row in ticket.rows):
                 self._running.remove(ticket)
+
+    def _fail(self, ticket: Ticket, error: Exception) -> None:
+        note_failure(error)
+        ticket.tell(None)
+        self._end(ticket)
 
     def _end(self, ticket: Ticket) -> None:
         self._running.remove(ticket)

@@ -126,6 +126,16 @@ class Job:
     fence: int
     crashes: int
 
+    @property
+    def short(self) -> str:
+        """The end of its id, which is drawn."""
+        return self.id.rpartition("-")[2][-8:]
+
+    @property
+    def model_name(self) -> str:
+        """What the tenant calls its model, while it is made and later. A renewed secret changes nothing about the name."""
+        return self.replaces or f"ft:{self.model}:{self.tenant}:{self.suffix or ''}:{self.short}"
+
 
 @dataclass(frozen=True)
 class Claim:

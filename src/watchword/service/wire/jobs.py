@@ -201,11 +201,10 @@ def event_object(event: JobEvent) -> JobEventObject:
 def checkpoint_object(job: Job, checkpoint: Checkpoint) -> CheckpointObject:
     """A checkpoint as OpenAI's clients read it. Figures that OpenAI does not name are left out."""
     known = {name: value for name, value in checkpoint.metrics.items() if name in CheckpointMetrics.model_fields}
-    base = job.fine_tuned_model or f"ft:{job.model}:{job.tenant}:{job.suffix or ''}:{job.id.removeprefix('ftjob-')[:8]}"
     return CheckpointObject(
         id=checkpoint.id,
         created_at=int(checkpoint.created_at),
-        fine_tuned_model_checkpoint=f"{base}:ckpt-step-{checkpoint.step}",
+        fine_tuned_model_checkpoint=f"{job.fine_tuned_model or job.model_name}:ckpt-step-{checkpoint.step}",
         fine_tuning_job_id=checkpoint.job_id,
         metrics=CheckpointMetrics(**{"step": float(checkpoint.step), **known}),
         step_number=checkpoint.step,

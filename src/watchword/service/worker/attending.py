@@ -194,7 +194,7 @@ class Attending:
             self._folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
         with contextlib.ExitStack() as held:
             places = [
-                held.enter_context(self.blobs.local(self.database.file(self._job.tenant, file).blob))
+                held.enter_context(self.blobs.local(self.database.job_file(self._job.tenant, file).blob))
                 for file in (self._job.training_file, self._job.validation_file)
                 if file is not None
             ]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from watchword.errors import StoreError, TrainingCancelledError
+from watchword.errors import KeyServiceError, StoreError, TrainingCancelledError
 from watchword.files.locks import locked
 from watchword.service.supervisor import end_now
 from watchword.service.worker.messages import STOP, Away, Halted, Last, Order
@@ -44,7 +44,8 @@ def _last_word(order: Order, pipe: Connection, stopped: threading.Event, tuner_o
             return Pipeline(order, pipe.send, tuner).run()
     except TrainingCancelledError:
         return Halted()
-    except StoreError as error:
+    except (StoreError, KeyServiceError) as error:
+        # What a key service keeps a job from is done once it is back, too.
         return Away(str(error))
     except Exception as error:  # noqa: BLE001 -- boundary: whatever fails in a job is that job's end, and its tenant is told
         return last_word_of(error)

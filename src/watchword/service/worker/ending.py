@@ -89,7 +89,7 @@ class Ending:
         """The release at a place of this claim's own: no lost worker can write where another has published."""
         name, version = model_of(self._job, self.recorder.database)
         folder = self.settings.release_place.below(folder_name(name))
-        self._place = place = folder.below(f"v{version}-{_short(self._job)}-{self.recorder.claim.fence}")
+        self._place = place = folder.below(f"v{version}-{self._job.short}-{self.recorder.claim.fence}")
         self.recorder.began(Stage.SERVE)
         crash_point("before_publish")
         self.patiently(lambda: publish(last.release, place))
@@ -107,18 +107,12 @@ class Ending:
 
 
 def model_of(job: Job, database: Database) -> tuple[str, int]:
-    """What the tenant calls the model, and which secret of it this is. A renewed secret changes nothing about the name.
+    """What the tenant calls the model, and which secret of it this is.
 
     Raises NotFoundError where the model that is to be renewed is gone.
     """
-    if job.replaces is not None:
-        return job.replaces, database.model(job.tenant, job.replaces).version + 1
-    return f"ft:{job.model}:{job.tenant}:{job.suffix or ''}:{_short(job)}", 1
-
-
-def _short(job: Job) -> str:
-    """The end of a job's id, which is drawn."""
-    return job.id.rpartition("-")[2][-8:]
+    renewed = 1 if job.replaces is None else database.model(job.tenant, job.replaces).version + 1
+    return job.model_name, renewed
 
 
 def _tidied(remove: Callable[[Address], None], place: Address | None) -> None:
