@@ -67,3 +67,20 @@ def test_bars_need_no_arm() -> None:
     panel = Panel("rows", [Bar(98, "98", aside="96 %"), None], top=98)
     root = ET.fromstring(bars("b", "Which?", "These.", [Label("<English>"), Label("none", heading="Others")], [panel]))
     assert {"rows", "<English>", "98", "96 %", "Others", "none", "–"} <= set(texts(root))
+
+
+def test_a_long_title_stays_above_its_own_panel() -> None:
+    titles = [
+        "ASR, refusal suppression, lower is better",
+        "short",
+        "ASR, several turns, lower is better",
+        "ASR, role play",
+    ]
+    root = ET.fromstring(bars("b", "Which?", "These.", [Label("model")], [Panel(name, [None]) for name in titles]))
+    heads = [node for node in root.iter(f"{SVG}text") if node.get("class") == "heading"]
+    columns = {left: [node for node in heads if node.get("x") == left] for left in {node.get("x") for node in heads}}
+    assert {" ".join(node.text or "" for node in own) for own in columns.values()} == set(titles)
+    lefts = sorted(float(left or 0) for left in columns)
+    assert all(len(node.text or "") * 7 <= lefts[1] - lefts[0] for node in heads)
+    # All end right above their panels, on one line.
+    assert len({max(float(node.get("y", 0)) for node in own) for own in columns.values()}) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from watchword.pages.svg import Scale, join, line, picture, short, tag, text, ti
 
 WIDTH, GAP, TOP, FOOT = 760.0, 18.0, 30.0, 26.0
 THICK = 13.0
+# A line of a panel's title, and a letter of it, which is bold.
+LINE, LETTER = 15.0, 7.0
 
 
 @dataclass(frozen=True)
@@ -37,26 +40,38 @@ class Panel:
 
 def bars(ident: str, title: str, description: str, labels: Sequence[Label], panels: Sequence[Panel]) -> Markup:
     """The picture: panels side by side, sharing the rows' labels."""
-    rows = labelled_rows(labels, TOP)
-    each = (WIDTH - rows.labels - GAP * len(panels)) / len(panels)
-    drawn = [_panel(panel, rows, rows.labels + GAP + index * (each + GAP), each) for index, panel in enumerate(panels)]
+    each = (WIDTH - labelled_rows(labels, TOP).labels - GAP * len(panels)) / len(panels)
+    titles = [textwrap.wrap(panel.title, max(1, int(each / LETTER))) for panel in panels]
+    top = TOP + LINE * (max(map(len, titles)) - 1)
+    rows = labelled_rows(labels, top)
+    lefts = [rows.labels + GAP + index * (each + GAP) for index in range(len(panels))]
+    drawn = [
+        join([*_title(lines, left, top), _panel(panel, rows, left, each, top)])
+        for panel, lines, left in zip(panels, titles, lefts, strict=True)
+    ]
     return picture(ident, title, description, (WIDTH, rows.bottom + FOOT), [join(drawn), rows.drawn(WIDTH)])
 
 
-def _panel(panel: Panel, rows: Rows, left: float, width: float) -> Markup:
+def _title(lines: Sequence[str], left: float, top: float) -> list[Markup]:
+    """The last line stands right above the panel, whatever others need."""
+    first = top - TOP + 14 - LINE * (len(lines) - 1)
+    return [text(words, left, first + LINE * index, "heading") for index, words in enumerate(lines)]
+
+
+def _panel(panel: Panel, rows: Rows, left: float, width: float, top: float) -> Markup:
     aside = any(bar and bar.aside for bar in panel.bars) and width > 220
     marks = ticks(panel.top, 4 if width > 220 else 2)
     scale = Scale(0, marks[-1], left, left + width - (104 if aside else 48))
-    grid = join(_mark(scale(mark), f"{short(mark)}{panel.unit if mark else ''}", rows) for mark in marks)
+    grid = join(_mark(scale(mark), f"{short(mark)}{panel.unit if mark else ''}", rows, top) for mark in marks)
     drawn = [
         _bar(bar, row, scale, left + width, aside=aside) if bar else text("–", left + 4, row.y + 4.5, "small")
         for bar, row in zip(panel.bars, rows.rows, strict=True)
     ]
-    return join([text(panel.title, left, 14, "heading"), grid, *drawn])
+    return join([grid, *drawn])
 
 
-def _mark(x: float, words: str, rows: Rows) -> Markup:
-    return line(x, TOP - 4, x, rows.bottom + 4, "grid") + text(words, x, rows.bottom + 18, "tick", "middle")
+def _mark(x: float, words: str, rows: Rows, top: float) -> Markup:
+    return line(x, top - 4, x, rows.bottom + 4, "grid") + text(words, x, rows.bottom + 18, "tick", "middle")
 
 
 def _bar(bar: Bar, row: LabelledRow, scale: Scale, right: float, *, aside: bool) -> Markup:
