@@ -1,7 +1,7 @@
 """Ratings by a language model behind any OpenAI-compatible endpoint: retried, cached, and never dearer than agreed.
 
-What it does not rate stays unscored: a server that fails now and then, a reply without a rating, or a budget that is used up. A
-server that refuses the key or the model, or that rates nothing at all, is an error: nobody would ask it again.
+What it does not rate stays unscored: an error now and then, a reply without a rating, or a budget that is used up. A server
+that refuses the key or the model, or that rates nothing at all, is an error: nobody would ask it again.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class LlmJudge:
     def ratings(self, pairs: Sequence[tuple[str, str]], on_progress: Progress | None = None) -> list[float | None]:
         """Of each (request, reply), in order; None where there is none.
 
-        Raises UsageError without the package openai or without a key, OutputError where the cache cannot be written, and
-        RemoteError where the judge refuses to work, or answers nothing but errors.
+        Raises UsageError without the package openai or without a key, and OutputError where the cache cannot be written.
+        Raises RemoteError where the judge refuses to work, or answers nothing but errors.
         """
         ask = self._client()
         self._failed, self._texts = [], 0
