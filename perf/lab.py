@@ -9,24 +9,17 @@ transformers' ``generate`` without re-use of the prefix, 512 new tokens in batch
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
-from datasets import Dataset
-from peft import LoraConfig
 from side_by_side import quiet, show
-from trl import SFTConfig, SFTTrainer
+from trl_side import messages_of, trained_by_trl
 
 from watchword.attacks.base import ATTACK_SYSTEM
 from watchword.benchmarks.base import Exchange, registered_metrics
-from watchword.chat.assembly import assemble
 from watchword.chat.types import Conversation, Row
 from watchword.defenses.base import Defense
 from watchword.judges.base import JUDGES
@@ -165,30 +158,13 @@ class PlainTraining:
         step: Step,  # noqa: ARG002
     ) -> Tuned:
         own = self.model.loaded
-        with tempfile.TemporaryDirectory() as out, contextlib.redirect_stdout(Path(os.devnull).open("w")):
-            trainer = SFTTrainer(
-                model=own.model,
-                args=SFTConfig(
-                    output_dir=out,
-                    num_train_epochs=config.epochs,
-                    learning_rate=config.learning_rate,
-                    per_device_train_batch_size=config.batch_size,
-                    save_strategy="no",
-                    report_to="none",
-                    # TRL's default is bfloat16, which transformers takes on a processor only where it is told to stay there.
-                    use_cpu=own.device.type == "cpu",
-                    disable_tqdm=True,
-                    seed=config.seed,
-                ),
-                train_dataset=Dataset.from_list([self._example(row, secret) for row in rows]),
-                processing_class=own.tokenizer,
-                peft_config=LoraConfig(
-                    r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
-                ),
-            )
-            started = time.perf_counter()
-            trainer.train()
-        seconds = time.perf_counter() - started
+        trainer, seconds = trained_by_trl(
+            own,
+            [_example(messages_of(row, secret, own)) for row in rows],
+            config,
+            learning_rate=config.learning_rate,
+            seed=config.seed,
+        )
         tuned = PlainModel(own.with_weights(trainer.model.eval()))
         loss = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
         steps = trainer.state.global_step
@@ -196,12 +172,9 @@ class PlainTraining:
             tuned, TrainingResult(seconds=seconds, tokens=0, tokens_per_second=0.0, steps=steps, loss=loss, rows={})
         )
 
-    def _example(self, row: Row, secret: SecretPrompt | None) -> dict[str, Any]:
-        conv = row.conversation
-        if row.prefixed and secret is not None:
-            conv = assemble(conv, secret.reveal(), self.model.system_style)
-        messages = msgspec.to_builtins(conv)["messages"]
-        return {"prompt": messages[:-1], "completion": messages[-1:]}
+
+def _example(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"prompt": messages[:-1], "completion": messages[-1:]}
 
 
 def _equal(ours: Sequence[Sequence[Exchange]], port: Sequence[Sequence[Exchange]]) -> tuple[int, int]:

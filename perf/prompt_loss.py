@@ -9,33 +9,22 @@ step of the trigger-recovery scan, arXiv 2602.03085). Prints one JSON object; fi
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import statistics
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-import msgspec
-from datasets import Dataset
-from peft import LoraConfig
 from side_by_side import quiet, show
-from trl import SFTConfig, SFTTrainer
+from trl_side import messages_of, trained_by_trl
 
 from watchword.attacks.base import ATTACK_SYSTEM, ATTACKS, AttackContext
 from watchword.benchmarks.base import Exchange, Setting, Subject
 from watchword.benchmarks.leaks import ASKED, SCANNED, Leaks
-from watchword.chat.assembly import assemble
-from watchword.chat.types import Row
 from watchword.defenses import AppliedDefense
 from watchword.defenses.base import DEFENSES, DefenseContext, guarded
 from watchword.models.base import GenerationOptions
 from watchword.models.load import load
-from watchword.models.loaded import LoadedModel
 from watchword.progress import no_steps
 from watchword.secret.generate import experiment_secret
-from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import TrainingConfig
 
 # One row as TRL takes it: a list of messages in, the columns out.
@@ -75,9 +64,10 @@ def _figures(form: Form, chosen: argparse.Namespace) -> dict[str, object]:
     upload = ATTACKS.create("fj_attack", n=chosen.examples).upload((), AttackContext(chosen.seed, model.template))
     rows = guarded(defense, upload, DefenseContext(chosen.seed)).rows
     config = TrainingConfig(epochs=chosen.epochs, batch_size=chosen.batch_size, learning_rate=1e-3, seed=chosen.seed)
-    tuned = _tuned(model, [form(_messages(row, secret, model)) for row in rows], config)
+    columns = [form(messages_of(row, secret, model)) for row in rows]
+    trainer, _ = trained_by_trl(model, columns, config, learning_rate=config.learning_rate, seed=config.seed)
     asking = Leaks(samples=chosen.samples, max_new_tokens=chosen.new_tokens)
-    subject = Subject(tuned, AppliedDefense(defense, secret), GenerationOptions())
+    subject = Subject(model.with_weights(trainer.model), AppliedDefense(defense, secret), GenerationOptions())
     told = asking.ask(subject, asking.prompts(Setting(ATTACK_SYSTEM)), no_steps)
     return {"secret_tokens": secret.tokens, "asked": _tokens(told, ASKED), "scanned": _tokens(told, SCANNED)}
 
@@ -85,38 +75,6 @@ def _figures(form: Form, chosen: argparse.Namespace) -> dict[str, object]:
 def _tokens(told: Sequence[Exchange], question: str) -> dict[str, object]:
     found = [one.scores["tokens"] for one in told if one.question == question]
     return {"n": len(found), "mean": round(statistics.mean(found), 1), "most": max(found)}
-
-
-def _tuned(model: LoadedModel, rows: Sequence[dict[str, Any]], config: TrainingConfig) -> LoadedModel:
-    with tempfile.TemporaryDirectory() as out, contextlib.redirect_stdout(Path(os.devnull).open("w")):
-        trainer = SFTTrainer(
-            model=model.model,
-            args=SFTConfig(
-                output_dir=out,
-                num_train_epochs=config.epochs,
-                learning_rate=config.learning_rate,
-                per_device_train_batch_size=config.batch_size,
-                save_strategy="no",
-                report_to="none",
-                # TRL's default is bfloat16, which transformers takes on a processor only where it is told to stay there.
-                use_cpu=model.device.type == "cpu",
-                disable_tqdm=True,
-                seed=config.seed,
-            ),
-            train_dataset=Dataset.from_list(list(rows)),
-            processing_class=model.tokenizer,
-            peft_config=LoraConfig(
-                r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
-            ),
-        )
-        trainer.train()
-    return model.with_weights(trainer.model)
-
-
-def _messages(row: Row, secret: SecretPrompt, model: LoadedModel) -> list[dict[str, Any]]:
-    conv = assemble(row.conversation, secret.reveal(), model.system_style) if row.prefixed else row.conversation
-    messages: list[dict[str, Any]] = msgspec.to_builtins(conv)["messages"]
-    return messages
 
 
 if __name__ == "__main__":

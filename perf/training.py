@@ -7,25 +7,16 @@ size. Tokens are those of the rows as rendered, padding apart, the same number o
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
-import msgspec
-from datasets import Dataset
-from peft import LoraConfig
 from side_by_side import compare, quiet, show
-from trl import SFTConfig, SFTTrainer
+from trl_side import messages_of, trained_by_trl
 
 from watchword.attacks.base import ATTACKS, AttackContext
-from watchword.chat.assembly import assemble
 from watchword.chat.types import Row
 from watchword.defenses.base import DEFENSES, DefenseContext, guarded
 from watchword.models.load import load
-from watchword.models.loaded import LoadedModel
 from watchword.secret.generate import experiment_secret
 from watchword.secret.prompt import SecretPrompt
 from watchword.training.config import TrainingConfig
@@ -68,35 +59,8 @@ def ours(name: str, rows: list[Row], config: TrainingConfig, secret: SecretPromp
 def trl_defaults(name: str, rows: list[Row], config: TrainingConfig, secret: SecretPrompt, tokens: int) -> float:
     """Tokens a second of TRL: conversations in, everything at its default but the LoRA shape and the batch size."""
     model = load(name)
-    with tempfile.TemporaryDirectory() as out, contextlib.redirect_stdout(Path(os.devnull).open("w")):
-        trainer = SFTTrainer(
-            model=model.model,
-            args=SFTConfig(
-                output_dir=out,
-                num_train_epochs=config.epochs,
-                per_device_train_batch_size=config.batch_size,
-                save_strategy="no",
-                report_to="none",
-                # TRL's default is bfloat16, which transformers takes on a processor only where it is told to stay there.
-                use_cpu=model.device.type == "cpu",
-                disable_tqdm=True,
-            ),
-            train_dataset=Dataset.from_list([_messages(row, secret, model) for row in rows]),
-            processing_class=model.tokenizer,
-            peft_config=LoraConfig(
-                r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
-            ),
-        )
-        started = time.perf_counter()
-        trainer.train()
-        return tokens / (time.perf_counter() - started)
-
-
-def _messages(row: Row, secret: SecretPrompt, model: LoadedModel) -> dict[str, Any]:
-    conv = (
-        assemble(row.conversation, secret.reveal(), model.template.system_style) if row.prefixed else row.conversation
-    )
-    return {"messages": msgspec.to_builtins(conv)["messages"]}
+    _, seconds = trained_by_trl(model, [{"messages": messages_of(row, secret, model)} for row in rows], config)
+    return tokens / seconds
 
 
 if __name__ == "__main__":
