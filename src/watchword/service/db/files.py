@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
 from watchword.errors import ConflictError
 from watchword.service.db.audit import AuditQueries
@@ -22,8 +22,7 @@ class FileQueries(TenantQueries, AuditQueries):
     def create_file(self, principal: Principal, new: NewFile) -> StoredFile:
         """Notes a file whose blob is stored already. Raises QuotaError; the caller then deletes the blob."""
         with self._writing() as connection:
-            held = self._held_tenant(connection, principal.tenant)
-            self._check_room(held, new.bytes, announced=_announced(connection, principal.tenant))
+            held = self._with_room(connection, principal.tenant, new.bytes)
             stored = self._put_file(connection, principal.tenant, new)
             self._count(connection, held, files=1, size=new.bytes)
             facts = {"bytes": new.bytes, "sha256": new.sha256, "purpose": new.purpose}
@@ -35,8 +34,7 @@ class FileQueries(TenantQueries, AuditQueries):
     def check_room(self, principal: Principal, size: int) -> None:
         """Raises QuotaError where a file of this size would be refused: to ask before its bytes are taken."""
         with self._writing() as connection:
-            held = self._held_tenant(connection, principal.tenant)
-            self._check_room(held, size, announced=_announced(connection, principal.tenant))
+            self._with_room(connection, principal.tenant, size)
 
     def file(self, owner: Owner, file_id: str) -> StoredFile:
         """Raises NotFoundError for one that has expired as well."""
@@ -106,8 +104,7 @@ class FileQueries(TenantQueries, AuditQueries):
     def create_upload(self, principal: Principal, new: NewUpload) -> Upload:
         """A file that is to come in parts. Raises QuotaError where it would not fit."""
         with self._writing() as connection:
-            held = self._held_tenant(connection, principal.tenant)
-            self._check_room(held, new.bytes, announced=_announced(connection, principal.tenant))
+            self._with_room(connection, principal.tenant, new.bytes)
             made = Upload(
                 new_id("upload_"),
                 principal.tenant,
@@ -195,6 +192,12 @@ class FileQueries(TenantQueries, AuditQueries):
         stored = StoredFile(new_id("file-"), tenant, created_at=self._now(), **_fields(new))
         connection.execute(insert(files).values(**plain(stored)))
         return stored
+
+    def _with_room(self, connection: Connection, tenant: str, size: int) -> Row[Any]:
+        """The tenant's row, held, with room for a file of this size beside uploads under way. Raises QuotaError."""
+        held = self._held_tenant(connection, tenant)
+        self._check_room(held, size, announced=_announced(connection, tenant))
+        return held
 
     def _pending(self, connection: Connection, tenant: str, upload_id: str) -> Upload:
         statement = locked(select(uploads).where(uploads.c.tenant == tenant, uploads.c.id == upload_id))
