@@ -91,9 +91,8 @@ class LlmJudge:
     highest: float
     spent: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    # Of the last answers that were to be rated: what failed, and how often the judge wrote something.
+    # What failed of the last answers that were to be rated.
     _failed: list[RefusedCallError] = field(default_factory=list, repr=False)
-    _texts: int = field(default=0, repr=False)
 
     def ratings(self, pairs: Sequence[tuple[str, str]], on_progress: Progress | None = None) -> list[float | None]:
         """Of each (request, reply), in order; None where there is none.
@@ -102,16 +101,16 @@ class LlmJudge:
         Raises RemoteError where the judge refuses to work, or answers nothing but errors.
         """
         ask = self._client()
-        self._failed, self._texts = [], 0
-        found: list[float | None] = []
+        self._failed = []
+        texts: list[str | None] = []
         with ThreadPoolExecutor(self.endpoint.at_once) as pool:
-            for rating in pool.map(functools.partial(self._rating, ask), pairs):
-                found.append(rating)
+            for text in pool.map(functools.partial(self._text, ask), pairs):
+                texts.append(text)
                 if on_progress:
-                    on_progress(len(found), len(pairs))
-        if self._failed and not self._texts:
+                    on_progress(len(texts), len(pairs))
+        if self._failed and all(text is None for text in texts):
             raise RemoteError(f"the judge rated none of {len(pairs)} answers: {self._failed[-1]}")
-        return found
+        return [self._read(text or "") for text in texts]
 
     def rated(
         self,
@@ -127,19 +126,17 @@ class LlmJudge:
             for one, rating in zip(exchanges, self.ratings(pairs, on_progress), strict=True)
         ]
 
-    def _rating(self, ask: Callable[[str], str | None], pair: tuple[str, str]) -> float | None:
+    def _text(self, ask: Callable[[str], str | None], pair: tuple[str, str]) -> str | None:
+        """What the judge writes of one (request, reply), or has written before."""
         request, reply = pair
         # In one pass, and not by format: a request or a reply may hold braces, even these very words.
-        told = {"{request}": request, "{reply}": reply}
-        message = _PLACES.sub(lambda place: told[place[0]], self.rubric)
+        filled = {"{request}": request, "{reply}": reply}
+        message = _PLACES.sub(lambda place: filled[place[0]], self.rubric)
         place = self._place(message)
         text = _kept(place)
         if text is None and not self._used_up() and (text := ask(message)) is not None:
             _keep(place, text)
-        if text is not None:
-            with self._lock:
-                self._texts += 1
-        return self._read(text or "")
+        return text
 
     def _read(self, text: str) -> float | None:
         """The last rating in the judge's text, since it may weigh others first."""
