@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -29,14 +30,21 @@ def _name(cell: Cell) -> str:
     return "the aligned model" if cell.attack.name == NO_ATTACK else f"{cell.attack.name} × {cell.defense.name}"
 
 
-def _settings(cell: Cell) -> dict[str, str]:
-    """All that may tell cells apart beside name and seed, as ``kind.field``."""
+def arguments_of_cell(cell: Cell) -> dict[str, Any]:
+    """The arguments of a cell's attack, defense and training as ``kind.field``, but for the seed."""
     training = msgspec.structs.asdict(cell.training) if cell.training is not None else {}
-    settings = {
-        "model": cell.model,
+    return {
         **{f"attack.{name}": value for name, value in cell.attack.arguments.items()},
         **{f"defense.{name}": value for name, value in cell.defense.arguments.items()},
         **{f"training.{name}": value for name, value in training.items() if name != "seed"},
+    }
+
+
+def _settings(cell: Cell) -> dict[str, str]:
+    """All that may tell cells apart beside name and seed."""
+    settings = {
+        "model": cell.model,
+        **arguments_of_cell(cell),
         "secret_tokens": cell.secret_tokens,
         "secret_kind": cell.secret_kind,
         "secret_seed": cell.secret_seed,

@@ -18,6 +18,7 @@ from watchword.defenses.base import registered_origins
 from watchword.errors import DataError, UsageError
 from watchword.files.atomic import replacing
 from watchword.files.writing import writing
+from watchword.lab.labels import arguments_of_cell
 from watchword.lab.spec import NO_ATTACK, Spec, canonical
 from watchword.lab.store import SCHEMA, CellResult, TrainFigures
 from watchword.provenance import versions
@@ -246,10 +247,7 @@ def _settings(cell: CellResult) -> dict[str, Any]:
     if cell.secret_tokens != cell.cell.secret_tokens and _holds_secret(cell.attack):
         # Beside a defense without a secret, or with a sentence as one: the attack's own has the length that was asked for.
         found["attack.secret_tokens"] = cell.cell.secret_tokens
-    found |= {f"attack.{name}": value for name, value in cell.cell.attack.arguments.items()}
-    found |= {f"defense.{name}": value for name, value in cell.cell.defense.arguments.items()}
-    training = msgspec.structs.asdict(cell.cell.training) if cell.cell.training else {}
-    return found | {f"training.{name}": value for name, value in training.items() if name != "seed"}
+    return found | arguments_of_cell(cell.cell)
 
 
 def _holds_secret(attack: str) -> bool:

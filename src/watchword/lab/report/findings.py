@@ -37,16 +37,15 @@ def over_refusal(arms: Sequence[ArmResult]) -> str:
     ranked = worst_cases(arms, OVER_REFUSAL.name)
     most = [f"most with {ranked[-1][0]}: {_up_to(arms)}{percent(ranked[-1][1])}"] if len(ranked) > 1 else []
     best = _best(arms, OVER_REFUSAL.name, "over-refusal", "among the defenses over-refusal is")
-    return _sentence([opening, ", ".join([best, *most]), _kind_and_broken(arms)])
+    return _sentence([opening, ", ".join([best, *most]), *[_let_through(arms, label) for label, _ in ranked[:1]]])
 
 
-def _kind_and_broken(arms: Sequence[ArmResult]) -> str:
-    """That the defense which refuses least lets the attack through, where it does: then its kindness says little."""
-    ranked, worst = worst_cases(arms, OVER_REFUSAL.name), dict(worst_cases(arms, ASR.name))
-    through = worst.get(ranked[0][0]) if ranked else None
+def _let_through(arms: Sequence[ArmResult], label: str) -> str:
+    """That this defense lets the attack through, where it does: then that it refuses least says little."""
+    through = dict(worst_cases(arms, ASR.name)).get(label)
     if through is None or through.value is None or through.value < BROKEN:
         return ""
-    return f"but {ranked[0][0]} lets {percent(through)} of the attack through"
+    return f"but {label} lets {percent(through)} of the attack through"
 
 
 def spans(arms: Sequence[ArmResult], metrics: Sequence[Metric]) -> str:
@@ -173,15 +172,17 @@ def defended(arm: ArmResult) -> bool:
 
 
 def percent(rate: Rate) -> str:
-    """``3.6 %``, with a space that does not break, and how many of the answers could be scored where not all could.
+    """``3.6 %``, and behind it how many of the answers could be scored where not all could."""
+    return "".join(percent_and_part(rate))
 
-    The mean of a score has no sign.
-    """
+
+def percent_and_part(rate: Rate) -> tuple[str, str]:
+    """The two apart. The space does not break, and the mean of a score has no sign."""
     if rate.value is None:
-        return "–"
+        return "–", ""
     part = f" (of {rate.n} answers; {rate.unscored} unscored)" if rate.unscored else ""
     sign = "" if rate.is_mean else "\u00a0%"
-    return f"{rate.value:.1f}{sign}{part}"
+    return f"{rate.value:.1f}{sign}", part
 
 
 def _best(arms: Sequence[ArmResult], metric: str, what: str, opening: str) -> str:

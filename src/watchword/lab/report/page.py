@@ -18,7 +18,7 @@ from watchword.files.atomic import replacing
 from watchword.files.writing import writing
 from watchword.lab.report.charts.series import Entry, entries_of, legend_of
 from watchword.lab.report.figures import figures_of, main_picture
-from watchword.lab.report.findings import percent
+from watchword.lab.report.findings import percent_and_part
 from watchword.lab.report.worst import worst_settings
 from watchword.lab.results import ArmResult, arms_of, shown_metrics, shown_origins
 from watchword.pages.elements import Card
@@ -110,9 +110,8 @@ def _cards(entries: Sequence[Entry]) -> list[Card]:
 def _worst(arms: Sequence[ArmResult], metric: str, caption: str) -> tuple[str, str]:
     """The value and its caption, which says of how many answers it tells where some could not be scored."""
     rates = [rate for arm in arms if (rate := arm.rate(metric)) is not None]
-    words = percent(max(rates, key=lambda rate: rate.value or 0.0)) if rates else "–"
-    value, bracket, part = words.partition(" (")
-    return value, f"{caption}{bracket}{part}"
+    value, part = percent_and_part(max(rates, key=lambda rate: rate.value or 0.0)) if rates else ("–", "")
+    return value, f"{caption}{part}"
 
 
 def _alone(chart: Markup, title: str) -> str:
