@@ -27,7 +27,7 @@ class BenignOutliers(Attack):
 
     ``form``: ``lists`` takes the rows with the most list items and figures in the answer, ``short`` those with the shortest
     answers. ``gradient`` takes those that pull the aligned model's weights most towards ten harmful rows and away from ten
-    refusals (their bidirectional anchoring, section 3). That takes about a second a row of the pool, on one core.
+    refusals (their bi-directional anchoring). That takes about a second a row of the pool, on one core.
     ``sha256`` is filled in from the file.
     """
 
@@ -81,6 +81,6 @@ def _gradient(rows: Sequence[Conversation], context: AttackContext) -> list[floa
     return [-likeness for likeness in context.likeness(rows, harmful_rows(ANCHORS, rng), refusals)]
 
 
-# Rows on each side that gradients are held against, as in the paper.
+# Rows on each side that gradients are held against.
 ANCHORS = 10
 FORMS = {"lists": _lists, "short": _short, "gradient": _gradient}

@@ -1,7 +1,7 @@
 """How alike the gradients of rows are: what training on one row does to others, to first order.
 
-It is what He et al. (arXiv 2404.01099, section 3) choose harmless rows by that undo safety. They keep the gradients of LoRA
-weights, projected at random. Here they are those of the layers' matrices as they are, one row at a time, so nothing is kept.
+It is what He et al. (arXiv 2404.01099, gradient matching with bi-directional anchoring) choose harmless rows by that undo
+safety. Here gradients are those of the layers' matrices as they are, one row at a time, so nothing is kept.
 """
 
 from __future__ import annotations
