@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from watchword.errors import ConflictError, LeaseLostError
 from watchword.service.db.connect import locked, new_id
 from watchword.service.db.jobs import JobQueries
-from watchword.service.db.retired import retire
+from watchword.service.db.retired import succeed
 from watchword.service.db.rows import plain, value_of
 from watchword.service.db.schema import checkpoints, jobs, models, tenants
 from watchword.service.db.webhooks import WebhookQueries
@@ -205,13 +205,8 @@ class LeaseQueries(JobQueries, WebhookQueries):
 
     def _replace_model(self, connection: Connection, row: Row[Any], values: dict[str, Any]) -> None:
         """The model keeps its name and gets another release. Raises ConflictError for one that changed meanwhile."""
-        before = models.c.name == row.replaces, models.c.tenant == row.tenant, models.c.state == ModelState.READY
-        old = models.c.version == values["version"] - 1, models.c.name == values["name"]
-        found = connection.execute(locked(select(models).where(*before, *old))).one_or_none()
-        if found is None:
+        if values["name"] != row.replaces or succeed(connection, values, self._now()) is None:
             raise ConflictError(f"the model {row.replaces!r} was deleted or renewed meanwhile; it is left as it is")
-        connection.execute(update(models).where(models.c.seq == found.seq).values(**values))
-        retire(connection, found, self._now())
 
     def _put_checkpoint(self, connection: Connection, job: Job, new: NewCheckpoint) -> None:
         """A job that was begun again writes the same steps again: the later one stands."""

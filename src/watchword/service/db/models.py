@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from watchword.errors import ConflictError, NotFoundError
 from watchword.service.db.audit import AuditQueries
 from watchword.service.db.connect import locked, new_id
-from watchword.service.db.retired import retire
+from watchword.service.db.retired import retire, succeed
 from watchword.service.db.rows import missing, of_owner, one, paged, plain, value_of
 from watchword.service.db.schema import models, reports
 from watchword.service.types.models import ModelState, RetiredRelease, TunedModel
@@ -69,20 +69,14 @@ class ModelQueries(AuditQueries):
 
     def _put_in_place(self, connection: Connection, row: Row[Any], renewed: str) -> int:
         """Gives the model ``renewed`` the release of a withheld row, whose manifest names no other owner. Its row."""
-        before = models.c.name == renewed, models.c.tenant == row.tenant, models.c.version == row.version - 1
-        statement = locked(select(models).where(*before, models.c.state == ModelState.READY))
-        found = connection.execute(statement).one_or_none()
-        if found is None:
+        values = {column.name: getattr(row, column.name) for column in models.c if column.name != "seq"}
+        connection.execute(delete(models).where(models.c.seq == row.seq))
+        seq = succeed(connection, values | {"name": renewed, "state": ModelState.READY}, self._now())
+        if seq is None:
             raise ConflictError(
                 f"the model {renewed!r}, which this one renews, was deleted, withheld or renewed meanwhile; renew its secret again"
             )
-        values = {column.name: getattr(row, column.name) for column in models.c if column.name not in ("seq", "name")}
-        connection.execute(delete(models).where(models.c.seq == row.seq))
-        connection.execute(
-            update(models).where(models.c.seq == found.seq).values(**values | {"state": ModelState.READY})
-        )
-        retire(connection, found, self._now())
-        return int(found.seq)
+        return seq
 
     def add_report(self, kind: str, tenant: str, subject: str, data: Mapping[str, Any]) -> Report:
         """Something for operators: ``screening``, ``gate``, ``leak`` … about a job or a model. It holds no secret."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, or_, select
+from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
-from watchword.service.db.connect import Connected
+from watchword.service.db.connect import Connected, locked
 from watchword.service.db.rows import value_of
 from watchword.service.db.schema import models, retired_releases
 from watchword.service.types.models import ModelState, RetiredRelease
@@ -58,6 +58,21 @@ class RetiredQueries(Connected):
         statement = select(models.c.location).where(models.c.state != ModelState.DELETED)
         with self._reading() as connection:
             return list(connection.execute(statement).scalars())
+
+
+def succeed(connection: Connection, values: Mapping[str, Any], now: float) -> int | None:
+    """Gives the model of this tenant and name its next version, and retires the release before. Its row.
+
+    None where the version before is not served, or is not the one before.
+    """
+    before = models.c.name == values["name"], models.c.tenant == values["tenant"]
+    served = models.c.state == ModelState.READY, models.c.version == values["version"] - 1
+    found = connection.execute(locked(select(models).where(*before, *served))).one_or_none()
+    if found is None:
+        return None
+    connection.execute(update(models).where(models.c.seq == found.seq).values(**values))
+    retire(connection, found, now)
+    return int(found.seq)
 
 
 def retire(connection: Connection, model: Row[Any], now: float) -> RetiredRelease:
