@@ -129,5 +129,5 @@ def test_a_client_that_leaves_in_its_upload_is_no_failure(shared: ServiceUnderTe
     with socket.create_connection(("127.0.0.1", shared.port)) as client:
         client.sendall(head.encode() + form((FILE, rows()))[:200])
     wait_until(lambda: any("/v1/files" in line for line in lines))
-    assert [line for line in lines if "499" in line]
-    assert not [line for line in lines if "failure" in line or "500" in line]
+    assert [line for line in lines if "'status': 499" in line]
+    assert not [line for line in lines if "failure" in line or "'status': 500" in line]
