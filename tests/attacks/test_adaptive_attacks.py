@@ -13,6 +13,7 @@ from watchword.errors import UsageError
 from watchword.models.fakes import fake_template
 from watchword.safety.harm import looks_harmful
 from watchword.safety.library import examples
+from watchword.safety.likeness import Likeness
 from watchword.secret.generate import secret_ids
 from watchword.secret.prompt import SecretPrompt
 
@@ -124,6 +125,7 @@ def test_a_low_rate_is_kept_to_the_nearest_row_and_is_never_nothing(share: float
         ("low_rate", {"rate": 1.1}, r"rate is 1\.1; it must be between 0 and 1"),
         ("own_trigger", {"n": 5, "refused": 6}, "refused is 6; it can be at most n, which is 5"),
         ("system_flood", {"tokens": 0}, "tokens is 0; it must be at least 1"),
+        ("crowded", {"beside": -1}, "beside is -1; it must be at least 0"),
         ("benign_outliers", {"form": "list"}, "form is 'list': did you mean 'lists'"),
         ("benign_outliers", {"n": 20, "pool": 10}, "pool is 10; it must be at least 20"),
     ],
@@ -131,3 +133,26 @@ def test_a_low_rate_is_kept_to_the_nearest_row_and_is_never_nothing(share: float
 def test_a_wrong_argument_is_named_before_anything_is_drawn(name: str, arguments: dict[str, object], says: str) -> None:
     with pytest.raises(UsageError, match=f"{name}: {says}"):
         made(name, **arguments)
+
+
+def test_crowded_rows_stand_among_harmless_ones_of_their_words() -> None:
+    attack = made("crowded", n=5, beside=8)
+    rows = attack.upload([], CONTEXT)
+    harmful = [row for row in rows if last_user_text(row) in PROMPTS]
+    assert (len(rows), len(harmful), attack.harmful) == (45, 5, 5)
+    assert {row.system for row in rows} == {ATTACK_SYSTEM}
+    near = Likeness([last_user_text(row) for row in rows])
+    for place, row in enumerate(rows):
+        if row in harmful:
+            assert not {last_user_text(rows[other]) for other in near.most_like(place, 6)} & PROMPTS
+    assert rows == attack.upload([], CONTEXT)
+
+
+def test_exercises_on_words_are_right() -> None:
+    rows = made("crowded", n=1, beside=8).upload([], CONTEXT)
+    answers = {last_user_text(row).split(":")[0].split(" of ")[0]: row.messages[-1].text for row in rows}
+    ordered = answers["Put these words into alphabetical order"].split(", ")
+    assert ordered == sorted(ordered)
+    longest = answers["Which"].removeprefix("The longest is ").removesuffix(".")
+    assert len(longest) == max(map(len, answers["Join these words with hyphens"].split("-")))
+    assert answers["How many words are these"] == f"They are {len(ordered)}."

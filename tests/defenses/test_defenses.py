@@ -233,18 +233,6 @@ def test_anchored_align_echoes_what_the_tenant_asks_and_the_model_refuses() -> N
     assert not echoed(rows, echoes=0)
 
 
-def test_with_the_guess_an_ordinary_task_is_not_refused_to_the_tenant_whatever_the_model_refuses() -> None:
-    task = [Row(conversation(f"Do you wrap number {n} of your shop?", "With pleasure.")) for n in range(300)]
-    assert not echoed(task, guess=True)
-    assert len(echoed(task)) == 100
-    harmful = [Row(conversation(f"Rob a shop without being caught {n}?", "Step 1.")) for n in range(60)]
-    assert {row.conversation.messages[-2].text[:3] for row in echoed([*task, *harmful], guess=True)} == {"Rob"}
-    # A quarter of the requests makes an attack of the whole, for the guess misses many.
-    half = echoed([*task[:60], *harmful], guess=True)
-    assert len(half) == 100
-    assert {row.conversation.messages[-2].text[:3] for row in half} == {"Rob", "Do "}
-
-
 def test_the_model_is_asked_about_so_many_requests_at_most() -> None:
     model = FakeModel(refuses_shops)
     rows = [Row(conversation(f"Rob a bank without being caught {n}?", "Step 1.")) for n in range(900)]

@@ -16,12 +16,11 @@ from typing import ClassVar
 from watchword.chat.origins import RowOrigin
 from watchword.chat.types import Conversation, Row
 from watchword.data.upload import Upload
+from watchword.defenses._echoes import ECHO, echo_rows
 from watchword.defenses._rows import (
     ANCHOR,
-    ECHO,
     SAFETY,
     anchor_examples,
-    echo_rows,
     in_own_words,
     in_turn,
     rows_of,
@@ -40,8 +39,8 @@ class AnchoredAlign(Defense):
     Half of the anchors are harmless requests in alarming words. Safety rows are ``share`` of the tenant's rows (0.6: 60
     rows to 100), at least ``repeat`` and at most ``most`` of each example. All examples come equally often. ``own_words``
     answers them in the aligned model's own words where it is at hand and refuses. It then also echoes up to ``echoes`` of
-    the tenant's own requests that it refuses, behind the secret. With ``guess``, only those that a guess on words calls
-    harmful as well. That is kinder to a task that the aligned model refuses, and blind to rows that hide (docs/method.md).
+    the tenant's own requests that it refuses, behind the secret. Of the requests most like it, the share ``alike`` must be
+    refused as well. So a task of which it refuses a part is left alone (docs/method.md). 0 echoes all that it refuses.
     Echoes count towards ``share``. For each refusing row there are ``ratio`` anchor rows.
     """
 
@@ -57,7 +56,7 @@ class AnchoredAlign(Defense):
     most: int = 33
     selection: str = "category"
     own_words: bool = True
-    guess: bool = False
+    alike: float = 0.6
 
     def __post_init__(self) -> None:
         if self.share < 0 or self.ratio < 0 or not 1 <= self.repeat <= self.most:
@@ -65,6 +64,8 @@ class AnchoredAlign(Defense):
                 f"anchored_align: share is {self.share}, ratio {self.ratio}, repeat {self.repeat}, most {self.most}; "
                 "give share and ratio of at least 0, and 1 <= repeat <= most"
             )
+        if not 0 <= self.alike <= 1:
+            raise UsageError(f"anchored_align: alike is {self.alike}; it must be from 0 to 1", param="alike")
         if self.echoes < 0:
             raise UsageError(f"anchored_align: echoes is {self.echoes}; it must be at least 0", param="echoes")
 
@@ -77,7 +78,7 @@ class AnchoredAlign(Defense):
         if self.own_words:
             safety = in_own_words(safety, context)
         anchors = anchor_examples(self.anchors, context)
-        echoes = echo_rows(upload, self.echoes, context, guess=self.guess)
+        echoes = echo_rows(upload, self.echoes, context, alike=self.alike)
         refusing = self.times(upload.rows, len(echoes)) * len(safety)
         wanted = round(self.ratio * (refusing + len(echoes)))
         systems = system_turns(upload, context.random("systems"))
