@@ -19,7 +19,8 @@ def ray_cluster() -> Iterator[str]:
     import ray
 
     with pytest.MonkeyPatch.context() as patched:
-        for name in ("RAY_USAGE_STATS_ENABLED", "RAY_enable_worker_prestart"):
+        # Ray's workers step back behind all others by default, and engines under test beside them leave them nothing.
+        for name in ("RAY_USAGE_STATS_ENABLED", "RAY_enable_worker_prestart", "RAY_worker_niceness"):
             patched.setenv(name, "0")
         # A training hook of a test's own is found by the workers there.
         paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -30,7 +30,7 @@ NEAR = 15
 _KNOWN: tuple[Split, ...] = ("policy_align", "safety_examples")
 
 
-def echo_rows(upload: Upload, count: int, context: DefenseContext, *, alike: float = 0.0) -> list[Row]:
+def echo_rows(upload: Upload, count: int, context: DefenseContext, *, alike: float) -> list[Row]:
     """At most ``count`` of the tenant's own requests that the aligned model refuses though the tenant's answer does not.
 
     Each has that refusal in the model's own words. There are none without the model, and none that the secret would make
@@ -47,9 +47,8 @@ def echo_rows(upload: Upload, count: int, context: DefenseContext, *, alike: flo
             if last_user_text(request) and not context.refuses(answer) and context.fits(request.with_answer(answer))
         ]
     )
-    own = dict(enumerate(refusals(asked, context)))
-    refused = [place for place, answer in own.items() if answer is not None]
-    answered = [asked[place].with_answer(own[place] or "") for place in _among_like(refused, asked, alike)]
+    refused = {place: answer for place, answer in enumerate(refusals(asked, context)) if answer is not None}
+    answered = [asked[place].with_answer(refused[place]) for place in _among_like(list(refused), asked, alike)]
     found = [Row(conv, origin=ECHO.name, prefixed=True) for conv in answered if context.fits(conv)]
     return context.random("echoes").sample(found, min(count, len(found)))
 
