@@ -13,6 +13,7 @@ from typing import Any
 import openai
 import pytest
 from openai import OpenAI
+from sqlalchemy import select
 
 from support.gateway_parts import respond, served, wait_until
 from support.served_release import KEY
@@ -20,6 +21,8 @@ from support.service_parts import BASE, ServiceUnderTest, rows, running_service
 from watchword.errors import CallError, KeyServiceError
 from watchword.secret.wrapping import LocalKeys
 from watchword.service.api import webhooks as api
+from watchword.service.db import Database
+from watchword.service.db.schema import outbox
 from watchword.service.delivering import Sender, _is_public, _PublicResolver, check_url
 from watchword.service.settings import WebhookSettings
 from watchword.service.webhooks import Dispatcher
@@ -156,6 +159,12 @@ def test_a_change_does_not_undo_a_secret_that_is_rotated_meanwhile(
     assert client.webhooks.retrieve(made.id).name == "theirs"
 
 
+def noted(database: Database) -> bool:
+    """Whether the first sending's failure stands in the database."""
+    with database._reading() as connection:
+        return connection.execute(select(outbox.c.last_error)).scalar() is not None
+
+
 @pytest.mark.parametrize(
     ("statuses", "sendings"), [([500, 302, 200], 3), ([410], 1)], ids=["until it is taken", "never again"]
 )
@@ -167,7 +176,9 @@ def test_what_is_not_taken_comes_again_later(
         file = service.client().files.create(file=("a.jsonl", rows()), purpose="fine-tune")
         job = service.client().fine_tuning.jobs.create(model=BASE, training_file=file.id)
         service.client().fine_tuning.jobs.cancel(job.id)
-        wait_until(lambda: len(listener.got) == 1)
+        # What has not been noted yet would be sent again below.
+        wait_until(lambda: noted(service.database))
+        assert len(listener.got) == 1
         # The database's clock is put forward: each due time is passed by one look.
         for _ in range(5):
             service.database._now = lambda: 4e9
