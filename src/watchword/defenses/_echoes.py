@@ -7,7 +7,6 @@ task. So a refusal counts only among its like: where the model refuses most of t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 from watchword.chat.origins import RowOrigin
 from watchword.chat.turns import first, trained_turns
@@ -18,8 +17,6 @@ from watchword.defenses.base import DefenseContext
 from watchword.safety.harm import looks_harmful
 from watchword.safety.library import Split, examples
 from watchword.safety.likeness import Likeness
-
-T = TypeVar("T")
 
 ECHO = RowOrigin("echo", "echoes")
 # Requests that the aligned model is asked about, at most: each takes a good part of a second on a processor.
@@ -54,9 +51,7 @@ def echo_rows(upload: Upload, count: int, context: DefenseContext, *, alike: flo
 
 
 def _among_like(refused: Sequence[int], asked: Sequence[Conversation], alike: float) -> list[int]:
-    """The places of ``refused`` whose like is harmful, too; so is what is like nothing."""
-    if not refused:
-        return []
+    """The places of ``refused`` whose like is harmful, too, and of what is like nothing."""
     known = [example.prompt for split in _KNOWN for example in examples(split)]
     likeness = Likeness([*map(last_user_text, asked), *known])
     harmful = {*refused, *range(len(asked), len(asked) + len(known))}
@@ -69,15 +64,14 @@ def _harmful_first(asked: Sequence[Conversation]) -> Sequence[Conversation]:
     if len(asked) <= ASKED:
         return asked
     harmful = [place for place, request in enumerate(asked) if looks_harmful(last_user_text(request))]
-    chosen = _some(harmful)
+    chosen = _some(harmful, ASKED)
     others = sorted(set(range(len(asked))) - set(harmful))
-    rest = [others[place] for place in evenly(len(others), ASKED - len(chosen))]
-    return [asked[place] for place in sorted([*chosen, *rest])]
+    return [asked[place] for place in sorted([*chosen, *_some(others, ASKED - len(chosen))])]
 
 
-def _some(asked: Sequence[T]) -> Sequence[T]:
-    """At most ``ASKED``, evenly from all."""
-    return [asked[place] for place in evenly(len(asked), ASKED)]
+def _some(places: Sequence[int], most: int) -> list[int]:
+    """``most`` of the places at most, evenly from all."""
+    return [places[at] for at in evenly(len(places), most)]
 
 
 def _last_exchange(conv: Conversation) -> tuple[Conversation, str]:
