@@ -24,6 +24,10 @@ def ended(client: openai.OpenAI, job_id: str) -> Any:
     return client.fine_tuning.jobs.retrieve(job_id, extra_headers={"Prefer": "wait=10"})
 
 
+def ended_job(service: ServiceUnderTest, **more: Any) -> Any:
+    return ended(service.client(), job_of(service, **more).id)
+
+
 def strictly(found: BaseModel) -> None:
     """What came is exactly what the client's own type names: nothing else, and of the right kinds."""
     raw = json.loads(found.model_dump_json(exclude_unset=True))

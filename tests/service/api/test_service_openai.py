@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from support.gateway_parts import wait_until
-from support.openai_calls import ended, file_of, job_of, strictly
+from support.openai_calls import ended, ended_job, file_of, job_of, strictly
 from support.service_parts import BASE, CSV, ServiceUnderTest, running_service
 from watchword.errors import OutputError
 from watchword.files.addresses import Address
@@ -50,7 +50,7 @@ def test_a_job_runs_to_a_model_that_answers(service: ServiceUnderTest) -> None:
 
 def test_events_and_checkpoints_come_newest_first_in_pages(service: ServiceUnderTest) -> None:
     client = service.client()
-    job = ended(client, job_of(service).id)
+    job = ended_job(service)
     events = list(client.fine_tuning.jobs.list_events(job.id, limit=2))
     messages = [event.message for event in events]
     assert messages[-1] == f"Created fine-tuning job: {job.id}"
@@ -91,9 +91,8 @@ def test_a_job_is_paused_resumed_and_cancelled(service: ServiceUnderTest) -> Non
 
 
 def test_a_job_that_fails_says_why(service: ServiceUnderTest) -> None:
-    client = service.client()
     service.worker.fails = JobError("invalid_training_file", "Line 3 is no example.", "training_file")
-    job = ended(client, job_of(service).id)
+    job = ended_job(service)
     strictly(job)
     assert (job.status, job.fine_tuned_model) == ("failed", None)
     assert (job.error.code, job.error.param) == ("invalid_training_file", "training_file")
@@ -101,7 +100,7 @@ def test_a_job_that_fails_says_why(service: ServiceUnderTest) -> None:
 
 def test_models_are_the_bases_and_the_tenants_own(service: ServiceUnderTest) -> None:
     client, other = service.client(), service.client(service.other_key)
-    name = ended(client, job_of(service, suffix="shop").id).fine_tuned_model
+    name = ended_job(service, suffix="shop").fine_tuned_model
     assert [model.id for model in client.models.list()] == [BASE, name]
     assert [model.id for model in other.models.list()] == [BASE]
     found = client.models.retrieve(name)
@@ -125,7 +124,7 @@ def test_a_model_is_deleted_while_its_store_is_away_and_the_rest_follows(
     service: ServiceUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = service.client()
-    name = ended(client, job_of(service).id).fine_tuned_model
+    name = ended_job(service).fine_tuned_model
 
     def away(place: Address) -> None:
         raise OutputError("the release cannot be written: the store is away", path=str(place))
@@ -148,7 +147,7 @@ def test_a_model_is_deleted_while_its_store_is_away_and_the_rest_follows(
 
 def test_the_engine_forgets_weights_that_no_model_has_any_more(service: ServiceUnderTest) -> None:
     client, name = service.client(), weights_name("w" * 64)
-    models = [ended(client, job_of(service).id).fine_tuned_model for _ in range(2)]
+    models = [ended_job(service).fine_tuned_model for _ in range(2)]
     adapter = service.settings.adapters / name
     adapter.mkdir(parents=True)
 
@@ -299,7 +298,7 @@ def test_the_client_sees_through_too_many_requests(tmp_path: Any, provider_key: 
 
 def test_the_gateways_other_routes_are_served(service: ServiceUnderTest) -> None:
     client = service.client()
-    model = ended(client, job_of(service).id).fine_tuned_model
+    model = ended_job(service).fine_tuned_model
     said = client.responses.create(model=model, input="How do I bake bread?", store=False)
     assert said.output_text == "Mix flour, water and salt."
     with pytest.raises(openai.APIStatusError) as stored:

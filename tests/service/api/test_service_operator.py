@@ -9,8 +9,9 @@ import openai
 import pytest
 
 from support.gateway_parts import DONE, Response, begin, call, completion, end, event, more, respond, wait_until
+from support.openai_calls import ended_job, job_of
 from support.served_release import secret_of
-from support.service_parts import BASE, ServiceUnderTest, rows
+from support.service_parts import BASE, ServiceUnderTest
 
 
 def ask(
@@ -20,15 +21,8 @@ def ask(
     return call(service.port, body, path=path, method=method, key=key or service.operator_key, headers=headers)
 
 
-def run_job(service: ServiceUnderTest) -> Any:
-    client = service.client()
-    file = client.files.create(file=("a.jsonl", rows()), purpose="fine-tune")
-    job = client.fine_tuning.jobs.create(model=BASE, training_file=file.id, metadata={"run": "a"})
-    return client.fine_tuning.jobs.retrieve(job.id, extra_headers={"Prefer": "wait=10"})
-
-
 def test_jobs_of_all_tenants_with_what_their_tenants_do_not_see(service: ServiceUnderTest) -> None:
-    job = run_job(service)
+    job = ended_job(service)
     (found,) = ask(service, "/operator/jobs?state=succeeded&tenant=bakery").json["data"]
     assert (found["id"], found["tenant"], found["job"]["status"]) == (job.id, "bakery", "succeeded")
     assert ask(service, f"/operator/jobs/{job.id}").json["stage"] == "train"
@@ -44,8 +38,7 @@ def test_jobs_of_all_tenants_with_what_their_tenants_do_not_see(service: Service
 def test_a_worker_is_seen_at_its_job_which_an_operator_can_cancel(service: ServiceUnderTest) -> None:
     client = service.client()
     service.worker.hold.set()
-    file = client.files.create(file=("a.jsonl", rows()), purpose="fine-tune")
-    job = client.fine_tuning.jobs.create(model=BASE, training_file=file.id)
+    job = job_of(service)
     wait_until(lambda: client.fine_tuning.jobs.retrieve(job.id).status == "running")
     (worker,) = ask(service, "/operator/workers").json["data"]
     assert (worker["worker"], worker["job_id"]) == ("fake", job.id)
@@ -68,7 +61,7 @@ def test_keys_are_drawn_listed_and_revoked(service: ServiceUnderTest) -> None:
 
 
 def test_a_model_is_withheld_and_let_through(service: ServiceUnderTest) -> None:
-    client, name = service.client(), run_job(service).fine_tuned_model
+    client, name = service.client(), ended_job(service).fine_tuned_model
     asked: Any = {"model": name, "messages": [{"role": "user", "content": "Hi"}]}
     client.chat.completions.create(**asked)
     assert ask(service, f"/operator/models/{name}/withhold", "POST").json["state"] == "withheld"
@@ -80,7 +73,7 @@ def test_a_model_is_withheld_and_let_through(service: ServiceUnderTest) -> None:
 
 
 def test_a_secret_is_renewed_by_a_job_like_the_first(service: ServiceUnderTest) -> None:
-    first = run_job(service)
+    first = ended_job(service, metadata={"run": "a"})
     found = ask(service, f"/operator/models/{first.fine_tuned_model}/rotate_secret", "POST").json
     assert found["replaces"] == first.fine_tuned_model
     job = found["job"]
@@ -90,7 +83,7 @@ def test_a_secret_is_renewed_by_a_job_like_the_first(service: ServiceUnderTest) 
 
 
 def test_the_audit_log_can_be_read_and_checked(service: ServiceUnderTest) -> None:
-    run_job(service)
+    ended_job(service)
     page = ask(service, "/operator/audit?limit=2").json
     assert page["has_more"]
     actions = {entry["action"] for entry in ask(service, "/operator/audit?limit=1000").json["data"]}
@@ -111,7 +104,7 @@ def test_a_leak_is_reported_to_operators_and_to_nobody_else(service: ServiceUnde
         await more(send, event({"content": secret}) + event({}, finish="stop") + DONE)
         await end(send)
 
-    client, name = service.client(), run_job(service).fine_tuned_model
+    client, name = service.client(), ended_job(service).fine_tuned_model
     service.engine.script = leaking
     answer = client.chat.completions.create(model=name, messages=[{"role": "user", "content": "Hi"}])
     assert answer.choices[0].finish_reason == "content_filter"
@@ -129,7 +122,7 @@ def test_a_tenant_sees_nothing_of_it(service: ServiceUnderTest, path: str) -> No
 
 
 def test_figures_for_prometheus_name_no_tenant(service: ServiceUnderTest) -> None:
-    job = run_job(service)
+    job = ended_job(service)
     text = ask(service, "/metrics").body.decode()
     assert 'watchword_jobs{state="succeeded"} 1.0' in text
     assert 'watchword_calls_total{method="POST",route="/v1/fine_tuning/jobs",status="200"} 1.0' in text

@@ -16,8 +16,9 @@ from openai import OpenAI
 from sqlalchemy import select
 
 from support.gateway_parts import respond, served, wait_until
+from support.openai_calls import ended_job, job_of
 from support.served_release import KEY
-from support.service_parts import BASE, ServiceUnderTest, rows, running_service
+from support.service_parts import ServiceUnderTest, running_service
 from watchword.errors import CallError, KeyServiceError
 from watchword.secret.wrapping import LocalKeys
 from watchword.service.api import webhooks as api
@@ -58,18 +59,11 @@ def listening(*statuses: int) -> Iterator[tuple[Listener, str]]:
         yield listener, f"http://127.0.0.1:{port}/hook"
 
 
-def run_job(service: ServiceUnderTest) -> str:
-    client = service.client()
-    file = client.files.create(file=("a.jsonl", rows()), purpose="fine-tune")
-    job = client.fine_tuning.jobs.create(model=BASE, training_file=file.id)
-    return client.fine_tuning.jobs.retrieve(job.id, extra_headers={"Prefer": "wait=10"}).id
-
-
 def test_a_jobs_end_is_told_and_the_client_believes_it(service: ServiceUnderTest) -> None:
     with listening() as (listener, url):
         made = service.client().webhooks.create(event_types=TYPES, name="ours", url=url)
         assert made.signing_secret.startswith("whsec_")
-        job = run_job(service)
+        job = ended_job(service).id
         wait_until(lambda: len(listener.got) == 1)
     headers, body = listener.got[0]
     event = OpenAI(api_key="x", webhook_secret=made.signing_secret).webhooks.unwrap(body, headers)
@@ -173,9 +167,7 @@ def test_what_is_not_taken_comes_again_later(
 ) -> None:
     with running_service(tmp_path, worker=False) as service, listening(*statuses) as (listener, url):
         service.client().webhooks.create(event_types=TYPES, name="ours", url=url)
-        file = service.client().files.create(file=("a.jsonl", rows()), purpose="fine-tune")
-        job = service.client().fine_tuning.jobs.create(model=BASE, training_file=file.id)
-        service.client().fine_tuning.jobs.cancel(job.id)
+        service.client().fine_tuning.jobs.cancel(job_of(service).id)
         # What has not been noted yet would be sent again below.
         wait_until(lambda: noted(service.database))
         assert len(listener.got) == 1
@@ -227,8 +219,7 @@ def test_a_key_service_that_is_away_loses_no_webhook_and_holds_up_no_loop(
             finally:
                 await sender.close()
 
-        file = client.files.create(file=("a.jsonl", rows()), purpose="fine-tune")
-        client.fine_tuning.jobs.cancel(client.fine_tuning.jobs.create(model=BASE, training_file=file.id).id)
+        client.fine_tuning.jobs.cancel(job_of(service).id)
         asyncio.run(send())
         service.database._now = lambda: 4e9
         asyncio.run(send())
